@@ -1,0 +1,49 @@
+"""Every error a user can cause, and the exit code each one ends a command with.
+
+A message says what is wrong, where, what was seen, what is allowed and what to do next. Commands print the message
+without a traceback; anything that is not a :class:`TabstarLitError` is a defect of the program and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+
+
+class TabstarLitError(ValueError):
+    """Base of all errors that are reported to the user as a message.
+
+    Attributes
+    ----------
+    exit_code : int
+        What the command exits with: 2 for bad configuration or input, 1 for a run that failed.
+    """
+
+    exit_code: int = EXIT_BAD_INPUT
+
+
+class ConfigError(TabstarLitError):
+    """One or more mistakes in a configuration, each located at ``file:line:column``."""
+
+
+class DataError(TabstarLitError):
+    """Data that cannot be read or used: names the file, the table and the column."""
+
+
+class CheckpointError(TabstarLitError):
+    """A checkpoint that is missing, unreadable, or of another model."""
+
+
+class EncoderError(TabstarLitError):
+    """A text encoder that cannot be had: says how to work offline."""
+
+
+class RunError(TabstarLitError):
+    """A run directory or tracking service that cannot be used as asked."""
+
+
+class NonFiniteError(TabstarLitError):
+    """A loss or gradient that is NaN or infinite: names the step and the source of the batch."""
+
+    exit_code = EXIT_FAILED
