@@ -1,0 +1,69 @@
+# Everything a developer types. `make help` explains.
+#
+#   VENV=path       where the virtual environment lives (default .venv)
+#   PYTHON=command  the Python it is made from (default python3.11, else python3; 3.11 or newer)
+#   ARGS='...'      passed on to the command, for example: make train ARGS='model_config.training_config.max_epochs=2'
+
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+ARGS ?=
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+# Two test processes, one thread each: more threads than cores make PyTorch slower, not faster.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+.DEFAULT_GOAL := help
+.PHONY: help train track test lint format bench results docs docs-serve clean
+.DELETE_ON_ERROR:
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# One stamp for each extra: a second call installs nothing unless pyproject.toml or constraints.txt changed.
+$(VENV)/.created:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed-%: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing tabstar_lit[$*] into $(VENV) (minutes the first time)"
+	$(INSTALL) -e '.[$*]'
+	@touch $@
+
+train: $(VENV)/.installed-encoder ## install, then pretrain on built-in tables (ARGS='key=value ...')
+	$(BIN)/train_tabstar $(ARGS)
+
+track: $(VENV)/.installed-encoder ## open the MLflow UI over the runs (ARGS='-p 5001')
+	$(BIN)/track $(ARGS)
+
+test: $(VENV)/.installed-test ## install the test tools and run every test (ARGS='-k name')
+	$(PYTEST) $(ARGS)
+
+lint: $(VENV)/.installed-dev ## style, types, architecture, spelling, stale schemas
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python -m tabstar_lit.commands.schemas --check
+
+format: $(VENV)/.installed-dev ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-test ## speed, one line per figure: BENCH name=value
+	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+results: $(VENV)/.installed-test ## quality experiments: RESULT name=value, and docs/results.md
+	$(BIN)/python -m benchmarks.results $(ARGS)
+
+docs: $(VENV)/.installed-docs ## build the documentation into site/, warnings are errors
+	$(BIN)/mkdocs build --strict
+
+docs-serve: $(VENV)/.installed-docs ## read the documentation while writing it
+	$(BIN)/mkdocs serve
+
+clean: ## remove the virtual environment, caches and built files; runs/ stays
+	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
