@@ -9,8 +9,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-# Before anything imports torch: more threads than cores only add noise. Nothing in a test run may reach a network
-# or draw on a screen.
+# Before anything imports torch: more threads than cores only add noise. And nothing in a test run may reach a
+# network or draw on a screen.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
