@@ -1,0 +1,316 @@
+"""Checkpoint files: written so that a crash leaves the previous one whole, read so that no file can run code.
+
+Lightning stages a checkpoint in ``$TMPDIR`` and moves it; between two file systems that move is a copy over
+the old file, and a process killed meanwhile leaves a stump of it. Here the new file is complete, flushed and
+read back, in the folder it is meant for, before it takes the old one's name.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import re
+import shutil
+import socket
+import time
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from lightning.pytorch.plugins.io import CheckpointIO
+
+from tabstar_lit.errors import CheckpointError
+
+CHECKPOINT_KEY = "tabstar_lit"
+"""Entry of a checkpoint that holds what prediction needs beside the weights."""
+
+CHECKPOINT_SCHEMA_VERSION = 1
+"""Version of the layout under :data:`CHECKPOINT_KEY`; files of a newer one are refused."""
+
+SECONDS_PER_DAY = 86_400
+SPACE_MARGIN_BYTES = 2**20  # the zip directory and everything that is not a tensor
+
+# A damaged pickle stream can make the unpickler fail in any of these ways; all mean the same to the user.
+_DAMAGED = (RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError)
+
+TreePath = tuple[object, ...]
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Write checkpoints beside their target, verify them and rename them into place; read plain data only.
+
+    At any moment the target is either the previous file or the new one, each complete, also after ``kill
+    -9``, a full disk or a power cut.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """Write ``checkpoint`` to ``path``, replacing a file of that name only when the new one is good.
+
+        Parameters
+        ----------
+        checkpoint : dict
+            Plain values and tensors.
+        path : path
+            Where it goes; missing folders are made.
+        storage_options : None
+            Part of Lightning's interface; local files have no options.
+
+        Raises
+        ------
+        CheckpointError
+            There is not enough space, the disk fails, or the content could not be loaded with
+            ``weights_only=True``. The previous file of that name is untouched.
+        """
+        if storage_options is not None:
+            raise CheckpointError(f"storage_options are not used for local checkpoints: {storage_options!r}.")
+        target = Path(path)
+        temporary = target.parent / _temporary_name()
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sweep_stale_files(target.parent)
+            _require_space(checkpoint, target)
+            _write_synced(checkpoint, temporary)
+            _verify(checkpoint, temporary)
+            os.replace(temporary, target)
+            _sync_directory(target.parent)
+        except OSError as error:
+            raise CheckpointError(
+                f"Cannot write the checkpoint {target}: {error.strerror or error}. A file of that name from "
+                "before is unchanged. Make space or set training_config.model_save_path to another disk."
+            ) from error
+        finally:
+            with suppress(OSError):  # the reason that matters is already on its way to the user
+                temporary.unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read ``path`` as plain data onto the CPU; ``weights_only`` is True whatever the caller asks for.
+
+        Raises
+        ------
+        CheckpointError
+            See :func:`read_checkpoint`.
+        """
+        return read_checkpoint(Path(path), map_location="cpu" if map_location is None else map_location)
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Delete the file at ``path`` when there is one."""
+        Path(path).unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path, *, mmap: bool = False, map_location: Any = "cpu") -> dict[str, Any]:
+    """Return the content of a checkpoint file, without ever running code from it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    mmap : bool
+        Map tensors instead of reading them: cheap when only the metadata is wanted.
+    map_location : Any
+        Device the tensors go to.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing, a folder, empty, truncated, damaged, not a checkpoint, holds Python objects, or
+        was written by a newer version of this package.
+    """
+    _require_archive(path)
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds {_first_object(error)}, which only running code could rebuild. Nothing was run. "
+            "Checkpoints of this package hold plain values and tensors; get the file again from a source you "
+            "trust."
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"Cannot read the checkpoint {path}: {error.strerror or error}.") from error
+    except _DAMAGED as error:
+        raise CheckpointError(
+            f"{path} is damaged or was not written by torch.save ({_first_line(error)}). Use an earlier "
+            "checkpoint."
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__} where a checkpoint holds a dict.")
+    _require_known_schema(content, path)
+    return content
+
+
+def sweep_stale_files(directory: Path) -> list[Path]:
+    """Delete what killed processes left half-written in ``directory`` and return the deleted files.
+
+    Files of a living process on this machine stay; those of other machines, whose processes cannot be seen
+    from here, go after a day.
+    """
+    stale = [file for file in directory.glob(".*.ckpt.tmp") if _is_stale(file)]
+    for file in stale:
+        file.unlink(missing_ok=True)
+    return stale
+
+
+def _temporary_name() -> str:
+    return f".{socket.gethostname()}.{os.getpid()}.ckpt.tmp"
+
+
+def _is_stale(file: Path) -> bool:
+    host, _, pid = file.name.removesuffix(".ckpt.tmp").rpartition(".")
+    if host.removeprefix(".") == socket.gethostname() and pid.isdecimal():
+        return not psutil.pid_exists(int(pid))
+    with suppress(FileNotFoundError):  # another process may sweep at the same moment
+        return time.time() - file.stat().st_mtime > SECONDS_PER_DAY
+    return False
+
+
+def _write_synced(checkpoint: dict[str, Any], file: Path) -> None:
+    """Write ``checkpoint`` and return when the disk has it."""
+    with file.open("wb") as stream:
+        try:
+            torch.save(checkpoint, stream)
+        except OSError:
+            raise
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # torch names the unfinished archive, not the disk
+                raise error.__context__ from error
+            raise CheckpointError(_not_plain(checkpoint, error)) from error
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            raise CheckpointError(_not_plain(checkpoint, error)) from error
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _verify(checkpoint: dict[str, Any], file: Path) -> None:
+    """Open the written file the way it will be opened later, without reading the tensors."""
+    try:
+        torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_not_plain(checkpoint, error)) from error
+    except _DAMAGED as error:
+        raise OSError(f"the written file could not be read back ({_first_line(error)})") from error
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the rename itself survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _require_space(checkpoint: dict[str, Any], target: Path) -> None:
+    storages = {
+        leaf.untyped_storage().data_ptr(): leaf.untyped_storage().nbytes()
+        for _, leaf in _leaves(checkpoint)
+        if isinstance(leaf, torch.Tensor) and leaf.layout == torch.strided
+    }
+    needed = sum(storages.values()) + SPACE_MARGIN_BYTES
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise CheckpointError(
+            f"Not enough space for the checkpoint {target}: {needed:,} bytes are needed, {free:,} are free. "
+            "A file of that name from before is unchanged. Make space or set training_config.model_save_path "
+            "to another disk."
+        )
+
+
+def _leaves(tree: object, path: TreePath = ()) -> Iterator[tuple[TreePath, object]]:
+    """Yield every key and every value that is not a plain container, with its place."""
+    if isinstance(tree, dict) and type(tree) in (dict, OrderedDict):
+        for key, value in tree.items():
+            yield (*path, key), key
+            yield from _leaves(value, (*path, key))
+    elif isinstance(tree, list | tuple) and type(tree) in (list, tuple):
+        for index, value in enumerate(tree):
+            yield from _leaves(value, (*path, index))
+    else:
+        yield path, tree
+
+
+def _not_plain(checkpoint: dict[str, Any], error: Exception) -> str:
+    """Say which entry of ``checkpoint`` could not be loaded again without running code."""
+    for path, leaf in _leaves(checkpoint):
+        if not _survives(leaf):
+            place = "".join(f"[{key!r}]" for key in path)
+            return (
+                f"The checkpoint entry {place} is a {type(leaf).__module__}.{type(leaf).__qualname__}. "
+                "Checkpoints hold plain values and tensors only, so that they load without running code. "
+                "Convert it in state_dict() or on_save_checkpoint()."
+            )
+    return f"The checkpoint could not be written as plain values and tensors: {_first_line(error)}."
+
+
+def _survives(leaf: object) -> bool:
+    buffer = io.BytesIO()
+    try:
+        torch.save(leaf, buffer)
+        buffer.seek(0)
+        torch.load(buffer, weights_only=True)
+    except (pickle.PickleError, *_DAMAGED):
+        return False
+    return True
+
+
+def _require_archive(path: Path) -> None:
+    """Refuse anything that is not a complete zip archive, before a byte of it is unpickled."""
+    if path.is_dir():
+        inside = sorted(file.name for file in path.glob("*.ckpt"))
+        hint = f"Give one of its files: {', '.join(inside)}." if inside else "It holds no .ckpt file."
+        raise CheckpointError(f"{path} is a directory, not a checkpoint. {hint}")
+    if not path.exists():
+        raise CheckpointError(f"There is no checkpoint at {path}.{_nearest_files(path)}")
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(2)
+            complete = zipfile.is_zipfile(stream)
+    except OSError as error:
+        raise CheckpointError(f"Cannot read the checkpoint {path}: {error.strerror or error}.") from error
+    if not complete:
+        raise CheckpointError(f"{path} is not a usable checkpoint: {_what_instead(start)}")
+
+
+def _what_instead(start: bytes) -> str:
+    if not start:
+        return "it is empty. Use an earlier checkpoint."
+    if start == b"PK":
+        return "it is truncated (a copy that did not finish). Copy it again or use an earlier one."
+    if start[:1] == b"\x80":
+        return "it is a bare pickle, which is never opened because loading one can run code."
+    return "it is not a PyTorch archive but some other kind of file."
+
+
+def _nearest_files(path: Path) -> str:
+    names = [file.name for file in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, names, n=3, cutoff=0.4)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def _require_known_schema(content: dict[str, Any], path: Path) -> None:
+    own = content.get(CHECKPOINT_KEY)
+    version = own.get("schema_version", 0) if isinstance(own, dict) else 0
+    if not isinstance(version, int) or version > CHECKPOINT_SCHEMA_VERSION:
+        raise CheckpointError(
+            f"{path} has checkpoint schema version {version}; this installation reads up to "
+            f"{CHECKPOINT_SCHEMA_VERSION}. Update tabstar_lit."
+        )
+
+
+def _first_object(error: Exception) -> str:
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return f"the Python object {found[1]}" if found else "Python objects"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else type(error).__name__
