@@ -1,0 +1,313 @@
+"""HDF5 files that are either whole and verified, or refused with a reason.
+
+Files are written beside their target and renamed into place, so that a killed process never leaves half a
+file under the final name. Every array is compressed and carries a Fletcher-32 checksum per chunk, which turns
+bit rot into an error. Strings are stored as one UTF-8 byte array with offsets: variable-length HDF5 strings
+do not compress.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from tabstar_lit.errors import DataError
+
+FILTERS = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
+"""Filters of every array: available in each HDF5 build, so a file can be read anywhere."""
+
+CHUNK_BYTES = 1 << 18
+"""Aim for chunks of 256 KiB: whole rows, a few of them per read."""
+
+_H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file for writing that appears under ``path`` only once it is complete and on disk.
+
+    Parameters
+    ----------
+    path : Path
+        Target. Missing parent directories are made; an existing file is replaced in one step.
+
+    Yields
+    ------
+    h5py.File
+        The file to fill; it lies beside the target under a temporary name.
+
+    Raises
+    ------
+    DataError
+        If the directory cannot be written to or the disk is full. The old file stays as it was.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(part, "w", locking="best-effort") as file:
+            yield file
+        _flush_to_disk(part)
+        part.replace(path)
+        _flush_to_disk(path.parent)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written ({error}). Check free space and permissions of {path.parent}, "
+            "or give another output path."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_file(path: Path, *, kind: str, schema_version: int, remedy: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file of a known kind for reading.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : str
+        Value that its attribute ``kind`` must have.
+    schema_version : int
+        The layout version this program reads; any other is refused.
+    remedy : str
+        What the user does to get a good file; ends every message.
+
+    Yields
+    ------
+    h5py.File
+        Open for reading only; close it before forking.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, a directory, empty, truncated, not HDF5, of another kind or version.
+    """
+    _check_regular_file(path, remedy)
+    try:
+        file = h5py.File(path, "r", locking="best-effort")
+        attributes = {key: file.attrs.get(key) for key in ("kind", "schema_version")}
+    except _H5_ERRORS as error:
+        raise DataError(f"{path}: damaged or truncated HDF5 file ({error}). {remedy}") from error
+    with file:
+        if attributes["kind"] != kind:
+            raise DataError(
+                f"{path}: not a {kind} file (its attribute 'kind' is {attributes['kind']!r}). {remedy}"
+            )
+        found = attributes["schema_version"]
+        if found != schema_version:
+            cause = (
+                "a newer release wrote it: upgrade tabstar_lit" if _newer(found, schema_version) else remedy
+            )
+            raise DataError(f"{path}: layout version {found}, this release reads {schema_version}; {cause}")
+        yield file
+
+
+def write_array(group: h5py.Group, name: str, array: npt.NDArray[Any]) -> None:
+    """Store ``array`` under ``name``, chunked by whole rows, compressed and checksummed.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        Where to create the dataset.
+    name : str
+        Its name.
+    array : ndarray
+        Any numeric array of at least one dimension; the first dimension counts the rows.
+    """
+    if array.size == 0:  # HDF5 has no chunks, hence no filters, for empty extents
+        group.create_dataset(name, data=array)
+        return
+    row_bytes = max(1, array.nbytes // len(array))
+    rows = min(len(array), max(1, CHUNK_BYTES // row_bytes))
+    group.create_dataset(name, data=array, chunks=(rows, *array.shape[1:]), **FILTERS)
+
+
+def read_array(group: h5py.Group, name: str, *, remedy: str) -> npt.NDArray[Any]:
+    """Read a whole array, its checksums included.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        Where the dataset lies.
+    name : str
+        Its name.
+    remedy : str
+        What the user does to get a good file.
+
+    Returns
+    -------
+    ndarray
+        The array in memory.
+
+    Raises
+    ------
+    DataError
+        If it is missing, damaged, or lies in another file (links and virtual datasets are refused).
+    """
+    place = f"{group.file.filename}: dataset '{group.name}/{name}'"
+    try:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise DataError(f"{place} is missing or a link to somewhere else. {remedy}")
+        dataset = group[name]
+        if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+            raise DataError(f"{place} is not an array stored in this file. {remedy}")
+        array: npt.NDArray[Any] = dataset[()]
+    except DataError:
+        raise
+    except _H5_ERRORS as error:
+        raise DataError(
+            f"{place} cannot be read ({error}). A checksum error means a damaged disk or copy. {remedy}"
+        ) from error
+    return array
+
+
+def write_strings(group: h5py.Group, name: str, strings: Sequence[str]) -> None:
+    """Store strings as ``name/bytes`` (UTF-8, end to end) and ``name/offsets`` [len(strings) + 1].
+
+    Parameters
+    ----------
+    group : h5py.Group
+        Where to create them.
+    name : str
+        Name of the pair.
+    strings : sequence of str
+        Any Unicode text; lone surrogates, which no file can hold, are replaced by a question mark.
+    """
+    encoded = [text.encode("utf-8", errors="replace") for text in strings]
+    pair = group.create_group(name)
+    write_array(pair, "bytes", np.frombuffer(b"".join(encoded), dtype=np.uint8))
+    write_array(pair, "offsets", np.cumsum([0, *map(len, encoded)], dtype=np.int64))
+
+
+def read_strings(group: h5py.Group, name: str, *, remedy: str) -> tuple[str, ...]:
+    """Read what :func:`write_strings` wrote.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        Where the pair lies.
+    name : str
+        Its name.
+    remedy : str
+        What the user does to get a good file.
+
+    Returns
+    -------
+    tuple of str
+        The strings in order.
+
+    Raises
+    ------
+    DataError
+        If a part is missing or damaged.
+    """
+    text = read_array(group, f"{name}/bytes", remedy=remedy).tobytes()
+    offsets = read_array(group, f"{name}/offsets", remedy=remedy).tolist()
+    try:
+        return tuple(text[start:end].decode() for start, end in pairwise(offsets))
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{group.file.filename}: '{group.name}/{name}' is not UTF-8 text. {remedy}"
+        ) from error
+
+
+def write_json(group: h5py.Group, name: str, value: object) -> None:
+    """Store plain data as JSON text (attributes end at 64 KiB, datasets do not).
+
+    Parameters
+    ----------
+    group : h5py.Group
+        Where to create the dataset.
+    name : str
+        Its name.
+    value : object
+        Anything :func:`json.dumps` takes; NaN is refused.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    write_array(group, name, np.frombuffer(text.encode("utf-8", errors="replace"), dtype=np.uint8))
+
+
+def read_json(group: h5py.Group, name: str, *, remedy: str) -> Any:
+    """Read what :func:`write_json` wrote.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        Where the dataset lies.
+    name : str
+        Its name.
+    remedy : str
+        What the user does to get a good file.
+
+    Returns
+    -------
+    object
+        The plain data.
+
+    Raises
+    ------
+    DataError
+        If it is missing, damaged or not JSON.
+    """
+    text = read_array(group, name, remedy=remedy).tobytes()
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{group.file.filename}: '{group.name}/{name}' is not JSON. {remedy}") from error
+
+
+def checksum(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Return the SHA-256 over names, types, shapes and bytes of ``arrays``.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        Arrays of numbers; their order does not matter.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _check_regular_file(path: Path, remedy: str) -> None:
+    if not path.exists():
+        raise DataError(f"{path}: no such file. {remedy}")
+    if path.is_dir():
+        raise DataError(f"{path}: is a directory, not an HDF5 file. {remedy}")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: is an empty file. {remedy}")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"{path}: may not be read by this user (permission denied). {remedy}")
+    if not h5py.is_hdf5(path):
+        raise DataError(f"{path}: is not an HDF5 file, or only the first bytes of one. {remedy}")
+
+
+def _newer(found: object, schema_version: int) -> bool:
+    return isinstance(found, (int, np.integer)) and int(found) > schema_version
+
+
+def _flush_to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
