@@ -6,6 +6,8 @@ without a traceback; anything that is not a :class:`TabstarLitError` is a defect
 
 from __future__ import annotations
 
+import signal
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -47,3 +49,17 @@ class NonFiniteError(TabstarLitError):
     """A loss or gradient that is NaN or infinite: names the step and the source of the batch."""
 
     exit_code = EXIT_FAILED
+
+
+class RunInterrupted(Exception):
+    """Raised out of the training loop once a signalled run has saved itself; no error, but an ending.
+
+    Attributes
+    ----------
+    signum : int
+        The signal; a command exits with 128 + signum.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum

@@ -1,0 +1,1 @@
+"""Console commands: parse, call, print. Everything heavy is imported inside the functions."""

@@ -1,0 +1,41 @@
+"""``tabstar_lit``: everything around training, a verb each; a verb's code is imported when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+VERBS = {
+    "init": ("tabstar_lit.commands.init", "init", "Copy the configuration here for editing."),
+    "convert": ("tabstar_lit.commands.convert", "convert", "Turn tables into the HDF5 file a family trains on."),
+    "runs": ("tabstar_lit.commands.runs", "runs", "List, show and compare runs."),
+}
+"""Module, attribute and one-line help of every verb."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its verbs' help without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of :data:`VERBS`."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import and return a verb."""
+        if name not in VERBS:
+            return None
+        module, attribute, _ = VERBS[name]
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs' help lines."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in VERBS.items()])
+
+
+@click.command(cls=LazyGroup, help="Work with configurations, data and runs. Training has commands of its own: train_tabstar.")
+@click.version_option(package_name="tabstar_lit")
+def main() -> None:
+    """Entry point."""

@@ -1,0 +1,1 @@
+"""The engine's callbacks, one file each."""

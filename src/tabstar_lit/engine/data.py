@@ -1,0 +1,103 @@
+"""The data module of every family: batch plans served so that a run can stop and go on at any batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from tabstar_lit.data.plans import BatchPlan, PlanSampler
+
+
+class DataModule(LightningDataModule, ABC):
+    """Serve the batches of a training and a validation plan.
+
+    A family implements the two datasets (a batch key of the plan in, a finished batch out) and the two plans. The
+    position within the training plan is counted here and saved with every checkpoint.
+
+    Parameters
+    ----------
+    loader_options : dict
+        Passed to :class:`torch.utils.data.DataLoader`: ``num_workers``, ``prefetch_factor``, ``pin_memory``,
+        ``persistent_workers``.
+    """
+
+    def __init__(self, loader_options: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.loader_options = dict(loader_options or {})
+        self._position = (0, 0)
+        self._sampler: PlanSampler | None = None
+
+    # -- what a family provides ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def train_plan(self) -> BatchPlan:
+        """Return the plan of the training batches, a pure function of (seed, epoch)."""
+
+    @abstractmethod
+    def val_plan(self) -> BatchPlan:
+        """Return the plan of the validation batches: every row once."""
+
+    @abstractmethod
+    def train_dataset(self) -> Dataset[Any]:
+        """Return the dataset that turns a key of the training plan into a batch."""
+
+    @abstractmethod
+    def val_dataset(self) -> Dataset[Any]:
+        """Return the dataset that turns a key of the validation plan into a batch."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash of the data this run is trained on."""
+
+    # -- what the engine does with it ---------------------------------------------------------------------------------
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return the loader of this rank's share, standing where the run was stopped."""
+        self._sampler = self._sharded(self.train_plan())
+        self._sampler.start_at(*self._position)
+        return self.loader(self.train_dataset(), self._sampler)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return the loader of this rank's share of the validation rows."""
+        return self.loader(self.val_dataset(), self._sharded(self.val_plan()))
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return the validation loader: a family with a test split overrides this."""
+        return self.val_dataloader()
+
+    def loader(self, dataset: Dataset[Any], sampler: PlanSampler) -> DataLoader[Any]:
+        """Return a loader whose sampler yields whole-batch keys and whose dataset answers with whole batches."""
+        options = dict(self.loader_options)
+        if not options.get("num_workers"):
+            options.pop("prefetch_factor", None)
+            options.pop("persistent_workers", None)
+        # Its own generator: making an iterator must not draw from the stream that dropout uses.
+        return DataLoader(dataset, batch_size=None, sampler=sampler, generator=torch.Generator(), **options)
+
+    def batches_per_epoch(self, world_size: int = 1) -> int:
+        """Return the number of training batches an epoch has on one of ``world_size`` ranks."""
+        return len(PlanSampler(self.train_plan(), rank=0, world_size=world_size))
+
+    def _sharded(self, plan: BatchPlan) -> PlanSampler:
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return PlanSampler(plan, rank=rank, world_size=world_size)
+
+    # -- position -----------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epoch and the number of its batches that were trained on when the checkpoint was written."""
+        if self.trainer is None:
+            return {}
+        epoch, done = self.trainer.current_epoch, self.trainer.fit_loop.batch_idx + 1
+        if self._sampler is not None and done >= len(self._sampler):
+            epoch, done = epoch + 1, 0
+        return {"epoch": epoch, "batches": done}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Stand where ``state_dict`` says when the next training loader is made."""
+        self._position = (int(state_dict["epoch"]), int(state_dict["batches"]))

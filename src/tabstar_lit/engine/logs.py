@@ -1,0 +1,55 @@
+"""The run's log: on the terminal and in ``log.txt``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from tabstar_lit.engine.run_directory import RunDirectory
+
+LOGGERS = ("tabstar_lit", "lightning.pytorch", "lightning.fabric", "py.warnings")
+
+
+@contextmanager
+def logging_to(directory: RunDirectory, level: str) -> Iterator[None]:
+    """Send the project's, Lightning's and Python's messages to the terminal and to ``log.txt`` of the run.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+        Whose log is written; only rank zero writes.
+    level : str
+        ``min_logging_level`` of the configuration.
+    """
+    terminal: logging.Handler = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    handlers = [terminal]
+    if rank_zero_only.rank == 0:
+        file = logging.FileHandler(directory.root / "log.txt", encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handlers.append(file)
+    minimum = level.upper() if rank_zero_only.rank == 0 else "ERROR"
+    before = {name: _state(logging.getLogger(name)) for name in LOGGERS}
+    logging.captureWarnings(True)
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = list(handlers), False
+        logger.setLevel(minimum)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for name, (own, propagate, old_level) in before.items():
+            logger = logging.getLogger(name)
+            logger.handlers, logger.propagate = own, propagate
+            logger.setLevel(old_level)
+        for handler in handlers:
+            handler.close()
+
+
+def _state(logger: logging.Logger) -> tuple[list[logging.Handler], bool, int]:
+    return list(logger.handlers), logger.propagate, logger.level

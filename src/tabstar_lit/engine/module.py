@@ -1,0 +1,223 @@
+"""The LightningModule of every family: a network, a loss, and what the configuration says about training them."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from tabstar_lit.config import ModelConfig
+from tabstar_lit.engine.checkpoints import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_VERSION, difference_table
+from tabstar_lit.engine.modules_transfer import apply_freeze, frozen_modules
+from tabstar_lit.engine.optimizers import build_optimizer
+from tabstar_lit.engine.parameter_groups import parameter_groups
+from tabstar_lit.engine.schedulers import EpochDecay, build_scheduler
+from tabstar_lit.errors import CheckpointError, NonFiniteError
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What a family computes for one batch, in training and in validation alike.
+
+    Attributes
+    ----------
+    loss : Tensor
+        Scalar mean over the batch, differentiable while training.
+    source : str
+        Which named source (table, process, domain) the batch came from.
+    size : int
+        Number of rows ``B`` the loss is a mean over.
+    predictions, targets, weights : Tensor or None
+        ``[B, ...]`` for the tracker; event weights where the family has them.
+    """
+
+    loss: Tensor
+    source: str
+    size: int
+    predictions: Tensor | None = None
+    targets: Tensor | None = None
+    weights: Tensor | None = None
+
+
+class TrainingModule(LightningModule, ABC):
+    """Wrap a network for training as ``model_config`` says.
+
+    Parameters
+    ----------
+    network : nn.Module
+        What is trained; its weights are the ``network.*`` entries of a checkpoint.
+    config : ModelConfig
+        Freezing, optimizer, scheduler, clipping and the policy for non-finite values.
+    payload : Mapping
+        Plain values and tensors that prediction needs beside the weights; stored in every checkpoint.
+    """
+
+    def __init__(self, network: nn.Module, config: ModelConfig, payload: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.network = network
+        self.config = config
+        self.payload = dict(payload)
+        self.freeze_report = apply_freeze(network, config.freeze, config.unfreeze_last)
+        self.steps_per_epoch = 1
+        self.skipped_steps = 0
+        self._plateau: ReduceLROnPlateau | None = None
+        self._decay: EpochDecay | None = None
+        self._window: list[tuple[Tensor, str]] = []
+        self._resumed: dict[str, Any] = {}
+
+    @abstractmethod
+    def compute(self, batch: Any) -> StepOutput:
+        """Run the network on one batch and return its loss and predictions."""
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Return the loss for Lightning, and source and size for the training log."""
+        output = self.compute(batch)
+        self._window.append((output.loss.detach(), output.source))
+        return {"loss": output.loss, "source": output.source, "size": output.size}
+
+    def validation_step(self, batch: Any, batch_idx: int) -> StepOutput:
+        """Return everything the tracker needs: there is no second forward pass."""
+        return self.compute(batch)
+
+    def test_step(self, batch: Any, batch_idx: int) -> StepOutput:
+        """Return everything the tracker needs."""
+        return self.compute(batch)
+
+    def train(self, mode: bool = True) -> TrainingModule:
+        """Switch to training, leaving frozen modules deterministic (no dropout, fixed statistics)."""
+        super().train(mode)
+        for module in frozen_modules(self.network):
+            module.eval()
+        return self
+
+    # -- optimization -------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build optimizer and scheduler by name; the plateau scheduler is stepped here, see on_train_epoch_end."""
+        training = self.config.training_config
+        optimizer = build_optimizer(training.optimizer, parameter_groups(self.network, training))
+        if training.reduce_lr_on_epoch is not None:
+            self._decay = EpochDecay(optimizer, training.reduce_lr_on_epoch)
+        scheduler = build_scheduler(
+            training.scheduler,
+            optimizer,
+            total_steps=self.total_steps,
+            steps_per_epoch=self.steps_per_epoch,
+        )
+        if isinstance(scheduler, ReduceLROnPlateau):
+            self._plateau = scheduler
+        self._restore_schedules()
+        if scheduler is None or training.scheduler is None or self._plateau is not None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": training.scheduler.interval},
+        }
+
+    def _restore_schedules(self) -> None:
+        for name, schedule in (("plateau", self._plateau), ("decay", self._decay)):
+            if schedule is not None and self._resumed.get(name):
+                schedule.load_state_dict(self._resumed[name])
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole stage, from the batch plan's length."""
+        training = self.config.training_config
+        steps = self.steps_per_epoch * training.max_epochs
+        return steps if training.max_steps is None else min(steps, training.max_steps)
+
+    def plan_steps(self, batches_per_epoch: int) -> None:
+        """Tell the module how many batches an epoch has on this rank, before the optimizer is built."""
+        self.steps_per_epoch = math.ceil(batches_per_epoch / self.config.training_config.accumulate_grad_batches)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Check the gradient norm before the step, then clip with that same norm."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        window, self._window = self._window, []
+        watched = [loss for loss, _ in window]
+        if not self._has_loss_scaler:  # a float16 loss scaler expects overflowing gradients and skips them itself
+            watched.append(norm)
+        if not torch.stack(watched).isfinite().all():
+            self._refuse_step(optimizer, window, norm)
+        elif gradient_clip_val and gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        elif gradient_clip_val:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+
+    @property
+    def _has_loss_scaler(self) -> bool:
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
+
+    def _refuse_step(self, optimizer: Optimizer, window: list[tuple[Tensor, str]], norm: Tensor) -> None:
+        """Stop, or skip this step within the budget, as ``training_config.non_finite`` says."""
+        what, source = f"gradient norm {float(norm)}", " + ".join(dict.fromkeys(source for _, source in window))
+        for loss, name in window:
+            if not loss.isfinite():
+                what, source = f"loss {float(loss)}", name
+                break
+        where = f"optimizer step {self.trainer.global_step + 1}, epoch {self.trainer.current_epoch}, source {source!r}"
+        policy = self.config.training_config.non_finite
+        self.skipped_steps += 1
+        if policy.policy == "skip" and self.skipped_steps <= policy.budget:
+            rank_zero_warn(f"Skipped a step: non-finite {what} at {where} ({self.skipped_steps} of {policy.budget}).")
+            optimizer.zero_grad(set_to_none=True)  # the optimizer leaves parameters without a gradient untouched
+            return
+        spent = f" The budget of {policy.budget} skipped steps is spent." if policy.policy == "skip" else ""
+        raise NonFiniteError(
+            f"Non-finite {what} at {where}; the weights were not updated.{spent} Lower the learning rate, set "
+            "training_config.gradient_clip_val, look at the data of that source, or allow some steps to be left out "
+            "with training_config.non_finite: {policy: skip, budget: 10}."
+        )
+
+    def on_train_epoch_end(self) -> None:
+        """Step what runs once an epoch, before the checkpoint of this epoch is written."""
+        if not self.trainer.is_last_batch:  # the run ends inside the epoch, at max_steps or max_time
+            return
+        validated = (self.trainer.current_epoch + 1) % (self.trainer.check_val_every_n_epoch or 1) == 0
+        if self._plateau is not None and validated:
+            self._plateau.step(float(self.trainer.callback_metrics[self._plateau_monitor]))
+        if self._decay is not None:
+            self._decay.step()
+
+    @property
+    def _plateau_monitor(self) -> str:
+        scheduler = self.config.training_config.scheduler
+        return (scheduler and scheduler.monitor) or self.config.training_config.monitor
+
+    # -- checkpoints --------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what prediction needs and the state of the once-an-epoch schedules."""
+        checkpoint[CHECKPOINT_KEY] = {
+            "schema_version": CHECKPOINT_SCHEMA_VERSION,
+            "payload": self.payload,
+            "skipped_steps": self.skipped_steps,
+            "plateau": None if self._plateau is None else self._plateau.state_dict(),
+            "decay": None if self._decay is None else self._decay.state_dict(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights of another model with a table of what differs; keep schedule state for later."""
+        differences = difference_table(self.state_dict(), checkpoint["state_dict"])
+        if differences:
+            raise CheckpointError(f"The checkpoint holds another model than the configuration builds.\n{differences}")
+        self._resumed = checkpoint[CHECKPOINT_KEY]
+        self.skipped_steps = self._resumed["skipped_steps"]

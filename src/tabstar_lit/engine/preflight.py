@@ -1,0 +1,85 @@
+"""What can be known to be wrong before anything is trained: names and parameters first, then a trial batch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tabstar_lit.config import Loaded, Problem, Stage, raise_problems
+from tabstar_lit.engine.family import AnyFamily
+from tabstar_lit.engine.optimizers import check_optimizer
+from tabstar_lit.engine.run_directory import RunDirectory
+from tabstar_lit.engine.schedulers import check_scheduler
+from tabstar_lit.engine.stages import Parts, build_parts
+
+TRAINING = ("model_config", "training_config")
+
+
+def check_names(family: AnyFamily, loaded: Loaded[Any]) -> None:
+    """Look up every name and parameter that the schema leaves free, in every stage.
+
+    Raises
+    ------
+    ConfigError
+        All problems of the first stage that has any, each at its file, line and column.
+    """
+    for stage in loaded.stages:
+        training = stage.experiment.model.training_config
+        found = [
+            *check_optimizer(training.optimizer),
+            *(check_scheduler(training.scheduler) if training.scheduler is not None else ()),
+        ]
+        problems = [Problem((*TRAINING, *problem.path), problem.message, problem.allowed) for problem in found]
+        raise_problems(stage.tree, [*problems, *family.check(stage.experiment)])
+
+
+def trial(family: AnyFamily, loaded: Loaded[Any], say: Callable[[str], None]) -> None:
+    """Build every stage and push one batch forward and backward; nothing is left on disk.
+
+    Parameters
+    ----------
+    family, loaded
+        What would be trained.
+    say : callable
+        Called with a line per check that passed.
+    """
+    check_names(family, loaded)
+    say(f"configuration   {len(loaded.stages)} stage(s): {', '.join(stage.name for stage in loaded.stages)}")
+    with tempfile.TemporaryDirectory(prefix="tabstar_lit-check-") as name:
+        folder = Path(name)
+        run = RunDirectory(folder, folder / "figures", folder / "checkpoints", folder / "mlruns")
+        for stage in loaded.stages:
+            parts = build_parts(family, without_earlier_stages(stage, loaded), run, seed=0, scratch=folder)
+            _try_batch(stage.name, parts, say)
+
+
+def without_earlier_stages(stage: Stage[Any], loaded: Loaded[Any]) -> Stage[Any]:
+    """Return the stage without the modules it would take from stages that have not been trained yet."""
+    names = {other.name for other in loaded.stages}
+    model = stage.experiment.model
+    kept = {
+        path: source
+        for path, source in model.load_modules.items()
+        if (source if isinstance(source, str) else source.source) not in names
+    }
+    experiment = stage.experiment.model_copy(update={"model": model.model_copy(update={"load_modules": kept})})
+    return Stage(stage.name, experiment, stage.tree)
+
+
+def _try_batch(name: str, parts: Parts, say: Callable[[str], None]) -> None:
+    batches, training = parts.data.batches_per_epoch(), parts.module.config.training_config
+    say(f"{name}: data      {batches} training batches an epoch, fingerprint {parts.data.fingerprint[:12]}")
+    say(f"{name}: model     {parts.module.freeze_report}")
+    parts.module.plan_steps(batches)
+    parts.module.train()
+    output = parts.module.compute(next(iter(parts.data.train_dataloader())))
+    output.loss.backward()  # type: ignore[no-untyped-call]  # torch's stubs leave it untyped
+    gradients = [p.grad for p in parts.module.parameters() if p.grad is not None]
+    norm = float(torch.nn.utils.get_total_norm(gradients))
+    say(f"{name}: batch     source {output.source}, loss {float(output.loss):.4f}, gradient norm {norm:.4f}")
+    parts.module.configure_optimizers()
+    say(f"{name}: optimizer {training.optimizer.optimizer_name}, {parts.module.total_steps} steps in all")

@@ -1,0 +1,50 @@
+"""What a reader needs to make a run again: versions, machine, command, git state."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "tabstar_lit", "torch", "lightning", "transformers", "torchmetrics", "numpy", "scikit-learn", "h5py", "mlflow",
+    "pytorch_optimizer",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return commit and cleanness of the repository ``folder`` lies in; None outside one or without git."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return {"commit": commit, "clean": not _git(folder, "status", "--porcelain")}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()  # noqa: S603 - fixed arguments, no shell
+
+
+def describe_program(argv: Sequence[str]) -> dict[str, Any]:
+    """Return the record that goes into ``run.json``."""
+    return {
+        "argv": list(argv),
+        "versions": versions(),
+        "machine": {"system": platform.platform(), "processor": platform.machine()},
+        "git": git_state(Path.cwd()),
+    }

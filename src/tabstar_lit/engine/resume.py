@@ -1,0 +1,80 @@
+"""Which run, and which checkpoint, the user means to go on with."""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from pathlib import Path
+
+from tabstar_lit.config import Experiment
+from tabstar_lit.engine.checkpoints import find_checkpoint
+from tabstar_lit.engine.run_directory import run_directory
+from tabstar_lit.errors import CheckpointError, RunError
+
+
+def configured_checkpoint(experiment: Experiment) -> Path | None:
+    """Return the file ``load_checkpoint`` names, None when it names nothing.
+
+    Raises
+    ------
+    CheckpointError
+        It is not found, or found more than once.
+    """
+    name = experiment.model.load_checkpoint
+    if name is None:
+        return None
+    places = run_directory(experiment.experiment_config, experiment.model, "any")
+    return find_checkpoint(name, [places.checkpoints.parent.parent])
+
+
+def find_run(experiment: Experiment, command: str, wanted: str | None) -> tuple[Path, Path | None]:
+    """Return the run directory to go on with, and the checkpoint when one was named.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Its ``save_dir`` and ``experiment_name`` say where to look.
+    command : str
+        Only runs of this command are candidates.
+    wanted : str or None
+        A checkpoint file, a run directory, or a run's name; None takes the configured run name, else the newest run.
+
+    Raises
+    ------
+    RunError
+        There is no such run.
+    CheckpointError
+        No run knows the checkpoint.
+    """
+    folder = run_directory(experiment.experiment_config, experiment.model, "any").root.parent
+    runs = existing_runs(folder)
+    wanted = wanted or experiment.experiment_config.run_name
+    if wanted is not None and Path(wanted).is_file():
+        return _run_of_checkpoint(Path(wanted).absolute(), folder.parent), Path(wanted).absolute()
+    if wanted is not None and (Path(wanted) / "run.json").is_file():
+        return Path(wanted).absolute(), None
+    candidates = [run for run in runs if json.loads((run / "run.json").read_text())["command"] == command]
+    if wanted is not None:
+        candidates = [run for run in candidates if run.name == wanted]
+    if not candidates:
+        near = get_close_matches(wanted or "", [run.name for run in runs], n=3)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        what = f"run {wanted!r}" if wanted else f"run of {command}"
+        raise RunError(f"No {what} in {folder} to resume.{hint} `tabstar_lit runs list` shows what there is.")
+    return candidates[-1], None
+
+
+def existing_runs(folder: Path) -> list[Path]:
+    """Return the run directories directly below ``folder``, oldest first."""
+    found = [path.parent for path in folder.glob("*/run.json")]
+    return sorted(found, key=lambda run: float(json.loads((run / "run.json").read_text())["created"]))
+
+
+def _run_of_checkpoint(checkpoint: Path, save_dir: Path) -> Path:
+    for record in save_dir.glob("*/*/run.json"):
+        if checkpoint.is_relative_to(json.loads(record.read_text())["checkpoints_dir"]):
+            return record.parent
+    raise CheckpointError(
+        f"{checkpoint} belongs to no run below {save_dir}, so there is nothing to go on with. To start a new run from its "
+        "weights, use model_config.load_modules; to evaluate it, model_config.load_checkpoint."
+    )

@@ -1,0 +1,169 @@
+"""Where a run keeps its files, and the one JSON record that says what it is and how far it got."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from tabstar_lit.config import ExperimentConfig, ModelConfig, roots
+from tabstar_lit.errors import RunError
+
+SCHEMA_VERSION = 1
+RUN_NAME_VARIABLE = "TABSTAR_LIT_RUN_NAME"
+"""Set by the first process of a run, so that the ranks it launches agree on an automatic name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The folders of one run (see the design's section on runs).
+
+    Attributes
+    ----------
+    root : Path
+        ``<save_dir>/<experiment_name>/<run_name>``: configuration, provenance, ``run.json``, metrics, log, report.
+    figures : Path
+        ``<tracker_path>/<experiment_name>/<run_name>``.
+    checkpoints : Path
+        ``<model_save_path>/<experiment_name>/<run_name>``.
+    mlruns : Path
+        ``<save_dir>/mlruns``: the MLflow database and artifacts, shared by all runs below ``save_dir``.
+    several_stages : bool
+        Whether the experiment has more than one stage, which then have sub-folders for figures and checkpoints.
+    """
+
+    root: Path
+    figures: Path
+    checkpoints: Path
+    mlruns: Path
+    several_stages: bool = False
+
+    def stage_folder(self, base: Path, stage: str) -> Path:
+        """Return where a stage keeps its files below ``base``: a folder of its own only where there are several."""
+        return base / stage if self.several_stages else base
+
+    @property
+    def mlflow_uri(self) -> str:
+        """The SQLite store as MLflow writes it."""
+        return f"sqlite:///{self.mlruns / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> str:
+        """The folder of MLflow's artifacts, as a URI."""
+        return (self.mlruns / "artifacts").as_uri()
+
+    @property
+    def run_name(self) -> str:
+        """Last part of all three folders."""
+        return self.root.name
+
+    def create(self) -> None:
+        """Make the folders; a place that cannot be written to is a :class:`RunError` that names it."""
+        for folder in (self.root, self.figures, self.checkpoints, self.mlruns):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                probe = folder / f".writable-{os.getpid()}"
+                probe.touch()
+                probe.unlink()
+            except OSError as error:
+                raise RunError(
+                    f"Cannot write to {folder} ({error.strerror}). Set experiment_config.save_dir, "
+                    "experiment_config.tracker_path and training_config.model_save_path to folders you may write to."
+                ) from error
+
+    def record(self) -> dict[str, Any]:
+        """Return ``run.json``; empty before the first :meth:`update`."""
+        path = self.root / "run.json"
+        try:
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except json.JSONDecodeError as error:
+            raise RunError(f"{path} is not valid JSON ({error}); the run it belongs to cannot be resumed.") from error
+        return record
+
+    def update(self, **fields: Any) -> None:
+        """Change fields of ``run.json``, replacing the file atomically."""
+        record = {"schema_version": SCHEMA_VERSION, **self.record(), **fields}
+        self.write("run.json", json.dumps(record, indent=2) + "\n")
+
+    def update_stage(self, stage: str, **fields: Any) -> None:
+        """Change fields of one stage in ``run.json``."""
+        stages = self.record().get("stages", {})
+        self.update(stages={**stages, stage: {**stages.get(stage, {}), **fields}})
+
+    def stage(self, name: str) -> dict[str, Any]:
+        """Return what ``run.json`` says of a stage; empty when it has not begun."""
+        fields: dict[str, Any] = self.record().get("stages", {}).get(name, {})
+        return fields
+
+    def write(self, name: str, text: str) -> None:
+        """Write a text file of the run directory through a temporary neighbour."""
+        fresh = self.root / f".{name}.{os.getpid()}"
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, self.root / name)
+
+    def append(self, name: str, entry: dict[str, Any]) -> None:
+        """Append one line to a JSON Lines file of the run directory."""
+        with (self.root / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process; a second one is refused."""
+        lock = FileLock(self.root / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"Another process is writing the run {self.root}. Wait for it, or give this run another "
+                "experiment_config.run_name."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def run_directory(
+    experiment: ExperimentConfig, model: ModelConfig, run_name: str, *, several_stages: bool = False
+) -> RunDirectory:
+    """Return the folders of a run from the configured places and their defaults."""
+    places = roots()
+    save_dir = Path(experiment.save_dir) if experiment.save_dir else places.logs
+    results = Path(experiment.tracker_path) if experiment.tracker_path else places.results
+    saved = model.training_config.model_save_path
+    models = Path(saved) if saved else places.models / "checkpoints"
+    below = Path(experiment.experiment_name) / run_name
+    return RunDirectory(
+        root=(save_dir / below).absolute(),
+        figures=(results / below).absolute(),
+        checkpoints=(models / below).absolute(),
+        mlruns=(save_dir / "mlruns").absolute(),
+        several_stages=several_stages,
+    )
+
+
+def choose_run_name(experiment: ExperimentConfig, model: ModelConfig) -> str:
+    """Return the configured run name, or a new one from the model's name and the time.
+
+    Ranks launched by the first process get its name through the environment.
+    """
+    if experiment.run_name:
+        return experiment.run_name
+    if inherited := os.environ.get(RUN_NAME_VARIABLE):
+        return inherited
+    stem = f"{re.sub(r'[^A-Za-z0-9_.-]', '-', model.name)}_{time.strftime('%Y%m%d-%H%M%S')}"
+    name, number = stem, 1
+    while run_directory(experiment, model, name).root.exists():
+        number += 1
+        name = f"{stem}-{number}"
+    return name

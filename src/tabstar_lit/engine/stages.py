@@ -1,0 +1,166 @@
+"""One stage: a single ``Trainer.fit``, from opened data to recorded best checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from tabstar_lit.config import Experiment, Stage
+from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
+from tabstar_lit.engine.callbacks.noise import StepNoise, seed_generators
+from tabstar_lit.engine.checkpoints import find_checkpoint, load_strict, load_weights
+from tabstar_lit.engine.data import DataModule
+from tabstar_lit.engine.family import AnyFamily
+from tabstar_lit.engine.loggers import build_loggers, finish_loggers, start_parent, tracking_run_id
+from tabstar_lit.engine.module import TrainingModule
+from tabstar_lit.engine.modules_transfer import transfer_modules
+from tabstar_lit.engine.run_directory import RunDirectory
+from tabstar_lit.engine.tracker import Tracker
+from tabstar_lit.engine.trainer import build_callbacks, build_trainer
+from tabstar_lit.errors import CheckpointError, RunInterrupted
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a family built for one stage."""
+
+    data: DataModule
+    module: TrainingModule
+    tracker: Tracker
+
+
+def build_parts(
+    family: AnyFamily, stage: Stage[Any], run: RunDirectory, seed: int, scratch: Path | None = None
+) -> Parts:
+    """Open the data, build module and tracker, and load the modules the stage starts from."""
+    experiment = stage.experiment
+    seed_generators(seed)
+    torch.set_float32_matmul_precision(experiment.experiment_config.float32_matmul_precision)
+    data = family.data(experiment, seed, scratch)
+    module = family.module(experiment, data)
+    transferred = transfer_modules(
+        module.network,
+        experiment.model.load_modules,
+        lambda source: resolve_weights(source, run),
+        strict=experiment.model.strict,
+    )
+    for line in (*transferred, str(module.freeze_report)):
+        log.info(line)
+    return Parts(data, module, family.tracker(experiment, data, run.stage_folder(run.figures, stage.name)))
+
+
+def resolve_weights(source: str, run: RunDirectory) -> Path:
+    """Return the checkpoint that ``load_modules`` means by ``source``: a finished stage of this run, or a file."""
+    stages = run.record().get("stages", {})
+    if source not in stages:
+        return find_checkpoint(source, [run.checkpoints, run.checkpoints.parent.parent])
+    best = stages[source].get("best_checkpoint")
+    if stages[source].get("status") != "finished" or best is None:
+        raise CheckpointError(f"load_modules: the stage {source!r} of this run has not finished; train it first.")
+    return run.checkpoints / best
+
+
+def run_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, *, seed: int, resume: Path | None) -> None:
+    """Train one stage to its end, or go on from ``resume``, and record the outcome in ``run.json``."""
+    log.info("Stage %s: %s", stage.name, f"going on from {resume.name}" if resume else "starting")
+    parts = build_parts(family, stage, run, seed)
+    checkpoints = Checkpoints(
+        run.stage_folder(run.checkpoints, stage.name),
+        run.run_name,
+        stage.experiment.model.training_config,
+        record=lambda entry: run.append("checkpoints.jsonl", {"stage": stage.name, **entry}),
+    )
+    with stage_loggers(stage, run, resume) as loggers:
+        callbacks = build_callbacks(stage.experiment, parts.tracker, checkpoints, seed)
+        trainer = build_trainer(stage.experiment, run, loggers=loggers, callbacks=callbacks)
+        parts.module.plan_steps(parts.data.batches_per_epoch(trainer.world_size))
+        if trainer.is_global_zero:
+            run.update_stage(stage.name, status="running", data_fingerprint=parts.data.fingerprint)
+        trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
+    if trainer.is_global_zero:
+        run.update_stage(stage.name, **outcome(trainer, checkpoints, run))
+
+
+def evaluate_stage(
+    family: AnyFamily, stage: Stage[Any], run: RunDirectory, checkpoint: Path, *, seed: int
+) -> None:
+    """Run the test stage on the weights of ``checkpoint``."""
+    parts = build_parts(family, stage, run, seed)
+    strict = stage.experiment.model.strict
+    log.info(load_strict(parts.module.network, load_weights(checkpoint), strict=strict, source=str(checkpoint)))
+    with stage_loggers(stage, run, None) as loggers:
+        trainer = build_trainer(stage.experiment, run, loggers=loggers, callbacks=[StepNoise(seed), parts.tracker])
+        results = trainer.test(parts.module, datamodule=parts.data, verbose=False)
+    if trainer.is_global_zero:
+        run.update_stage(stage.name, status="finished", evaluated=str(checkpoint), test=dict(results[0]))
+
+
+def outcome(trainer: Trainer, checkpoints: Checkpoints, run: RunDirectory) -> dict[str, Any]:
+    """Return what ``run.json`` keeps of a finished stage."""
+    best, path = (checkpoints.best[0] if checkpoints.best else None), checkpoints.best_path
+    return {
+        "status": "finished",
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "stopped_early": trainer.should_stop,
+        "monitor": checkpoints.training.monitor,
+        "best_score": None if best is None else best.score,
+        "best_epoch": None if best is None else best.epoch,
+        "best_checkpoint": None if path is None else path.relative_to(run.checkpoints).as_posix(),
+    }
+
+
+@contextmanager
+def stage_loggers(stage: Stage[Any], run: RunDirectory, resume: Path | None) -> Iterator[list[Logger]]:
+    """Open the loggers of a stage, the tracked run going on under its id, and close them with how the stage ended."""
+    loggers: list[Logger] = []
+    ending = "failed"
+    try:
+        if rank_zero_only.rank == 0:
+            recorded = run.stage(stage.name)
+            loggers = build_loggers(
+                stage.experiment,
+                run,
+                stage=stage.name,
+                parent_run_id=run.record().get("mlflow_run_id") if run.several_stages else None,
+                resume_run_id=recorded.get("mlflow_run_id"),
+                resume_step=None if resume is None else read_step(resume),
+            )
+            run.update_stage(stage.name, mlflow_run_id=tracking_run_id(loggers))
+        yield loggers
+        ending = "finished"
+    except RunInterrupted:
+        ending = "interrupted"
+        raise
+    finally:
+        finish_loggers(loggers, ending)
+
+
+@contextmanager
+def parent_run(experiment: Experiment, run: RunDirectory) -> Iterator[None]:
+    """Open the tracked run that the stages' runs stand under, where there are several stages."""
+    if not run.several_stages or rank_zero_only.rank != 0:
+        yield
+        return
+    parent = start_parent(experiment, run, resume_run_id=run.record().get("mlflow_run_id"))
+    run.update(mlflow_run_id=None if parent is None else parent.run_id)
+    ending = "failed"
+    try:
+        yield
+        ending = "finished"
+    except RunInterrupted:
+        ending = "interrupted"
+        raise
+    finally:
+        finish_loggers([parent], ending)

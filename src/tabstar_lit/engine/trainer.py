@@ -1,0 +1,75 @@
+"""The Lightning Trainer of one stage, with the engine's callbacks in the order they must run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
+from lightning.pytorch.loggers import Logger
+
+from tabstar_lit.config import Experiment
+from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
+from tabstar_lit.engine.callbacks.interrupt import Interrupt
+from tabstar_lit.engine.callbacks.noise import StepNoise
+from tabstar_lit.engine.callbacks.progress import build_progress
+from tabstar_lit.engine.callbacks.resources import ResourceMonitor
+from tabstar_lit.engine.callbacks.training_log import TrainingLog
+from tabstar_lit.engine.checkpoint_io import AtomicCheckpointIO
+from tabstar_lit.engine.run_directory import RunDirectory
+from tabstar_lit.engine.tracker import Tracker
+
+
+def build_callbacks(experiment: Experiment, tracker: Tracker, checkpoints: Checkpoints, seed: int) -> list[Callback]:
+    """Return the callbacks of a stage.
+
+    The order matters: noise is seeded before anything runs, the training log closes its epoch before the tracker reads
+    it, the tracker logs before early stopping and checkpoints look at the monitored metric, and an interrupt comes last
+    of all, when everything that belongs to a step has been counted.
+    """
+    config, training = experiment.experiment_config, experiment.model.training_config
+    tracker.training_log = TrainingLog()
+    callbacks: list[Callback] = [
+        StepNoise(seed),
+        tracker.training_log,
+        tracker,
+        ResourceMonitor(train_memory=training.log_train_memory),
+        build_progress(refresh_rate=config.tqdm_refresh_rate),
+    ]
+    if training.early_stop_patience is not None:
+        stop = EarlyStopping(
+            monitor=training.monitor, mode=training.monitor_mode, patience=training.early_stop_patience
+        )
+        callbacks.append(stop)
+    return [*callbacks, checkpoints, Interrupt(checkpoints.save_interrupted)]
+
+
+def build_trainer(
+    experiment: Experiment, run: RunDirectory, *, loggers: Sequence[Logger], callbacks: Sequence[Callback]
+) -> Trainer:
+    """Return the Trainer the configuration asks for; its work stays Lightning's."""
+    config, training = experiment.experiment_config, experiment.model.training_config
+    return Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices if not isinstance(config.devices, tuple) else list(config.devices),
+        strategy=config.strategy,
+        num_nodes=config.num_nodes,
+        precision=config.precision,
+        deterministic=config.deterministic,
+        max_epochs=training.max_epochs,
+        max_steps=-1 if training.max_steps is None else training.max_steps,
+        max_time=training.max_time,
+        accumulate_grad_batches=training.accumulate_grad_batches,
+        gradient_clip_val=training.gradient_clip_val,
+        gradient_clip_algorithm=training.gradient_clip_algorithm,
+        check_val_every_n_epoch=config.check_eval_n_epoch,
+        num_sanity_val_steps=config.num_sanity_val_steps,
+        log_every_n_steps=config.log_every_n_steps,
+        logger=list(loggers),
+        callbacks=list(callbacks),
+        plugins=[AtomicCheckpointIO()],
+        use_distributed_sampler=False,  # the batch plan shards itself
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+        default_root_dir=run.root,
+    )
