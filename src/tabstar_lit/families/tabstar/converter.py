@@ -17,14 +17,14 @@ from tabstar_lit.families.tabstar.tables import RawTable, file_sha256, read_tabl
 
 
 class Source(Protocol):
-    """Where a table comes from."""
+    """Where a table comes from; equal identities and entries mean equal tables."""
 
     @property
     def entry(self) -> TableEntry:
         """What the table is and how to use its columns."""
 
     def identity(self) -> dict[str, str]:
-        """Return what names the data: equal identity, equal table."""
+        """Return what names the data: file and SHA-256, or package and version."""
 
     def read(self) -> RawTable:
         """Read the data."""
@@ -63,6 +63,7 @@ class Summary(NamedTuple):
     columns: int
     strings: int
     validation_rows: int
+    stored_bytes: int
     kept: bool
     warnings: tuple[str, ...]
 
@@ -139,7 +140,7 @@ def convert(
             try:
                 table = encode_table(source.entry, source.read(), settings)
             except DataError as error:
-                problems.append(f"table '{name}': {error}")
+                problems.append(f"table '{name}' ({source.entry.file}): {error}")
                 continue
             table.schema.update(source=identities[name], fingerprint=fingerprints[name])
             summaries[name] = _summary(table, kept=False)
@@ -150,7 +151,10 @@ def convert(
     if changed or old is None or old.tables != tuple(fingerprints):
         write_corpus(output, tables(), order=list(fingerprints), keep=old)
         report.written = True
-    report.tables = [summaries[name] for name in fingerprints]
+    corpus = Corpus.open(output)
+    report.tables = [
+        summaries[name]._replace(stored_bytes=corpus.stored_bytes(name)) for name in corpus.tables
+    ]
     return report
 
 
@@ -195,6 +199,7 @@ def _summary(table: Table, *, kept: bool) -> Summary:
         columns=len(table.feature_names),
         strings=len(table.vocabulary),
         validation_rows=int(table.is_validation.sum()),
+        stored_bytes=0,
         kept=kept,
         warnings=tuple(table.schema["warnings"]),
     )

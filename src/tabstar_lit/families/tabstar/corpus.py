@@ -183,6 +183,24 @@ class Corpus:
         with _open(self.path) as file:
             return str(_group(file, name).attrs.get("fingerprint", ""))
 
+    def stored_bytes(self, name: str) -> int:
+        """Return what a table takes on disk, compressed.
+
+        Parameters
+        ----------
+        name : str
+            One of :attr:`tables`.
+
+        Returns
+        -------
+        int
+            Bytes of its arrays.
+        """
+        sizes: list[int] = []
+        with _open(self.path) as file:
+            _group(file, name).visititems(lambda _, item: sizes.append(_stored_bytes(item)))
+        return sum(sizes)
+
 
 def write_corpus(
     path: Path | str, tables: Iterable[Table], *, order: Sequence[str], keep: Corpus | None = None
@@ -288,6 +306,10 @@ def _read_table(group: h5py.Group, name: str) -> Table:
         target_std=schema["target"]["std"],
         schema=schema,
     )
+
+
+def _stored_bytes(item: h5py.Group | h5py.Dataset) -> int:
+    return int(item.id.get_storage_size()) if isinstance(item, h5py.Dataset) else 0
 
 
 def _fingerprint(checksums: Mapping[str, str]) -> str:

@@ -1,0 +1,47 @@
+"""``tabstar_lit convert``: raw data into the HDF5 file a family trains on.
+
+A family that converts data has a module ``commands`` with its subcommands in ``CONVERTERS``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import click
+
+from tabstar_lit.commands.errors import reported_errors
+from tabstar_lit.families import FAMILIES
+
+
+class ConvertGroup(click.Group):
+    """A group of what the families offer, with user errors reported as messages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all converters, by family."""
+        return list(_converters())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a converter by name."""
+        return _converters().get(cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a converter; a user's mistake ends as a message and an exit code."""
+        with reported_errors():
+            return super().invoke(ctx)
+
+
+@click.command(cls=ConvertGroup)
+def convert() -> None:
+    """Turn raw data into the HDF5 file a family trains on.
+
+    Doing it again with unchanged inputs does nothing; changed tables alone are converted again.
+    """
+
+
+def _converters() -> dict[str, click.Command]:
+    packages = [module.rpartition(".")[0] for module in FAMILIES.values()]
+    modules = [f"{package}.commands" for package in packages]
+    found = [import_module(name).CONVERTERS for name in modules if find_spec(name) is not None]
+    return {command.name or "": command for commands in found for command in commands}

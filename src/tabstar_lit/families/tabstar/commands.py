@@ -1,0 +1,102 @@
+"""What the family adds to ``tabstar_lit convert``. Light to import: the work is imported when it is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from tabstar_lit.families.tabstar.converter import Report, Source
+    from tabstar_lit.families.tabstar.encoding import Settings
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what both commands understand."""
+    for option in (
+        click.option(
+            "--bin-labels",
+            type=click.Choice(["official", "numeric"]),
+            default="official",
+            show_default=True,
+            help="Outer bins of numbers: as pretrained weights know them, or by true minimum and maximum.",
+        ),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of the validation split."),
+        click.option(
+            "-o",
+            "--output",
+            required=True,
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="The corpus; what did not change in it is kept.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@_options
+def tables(manifest: Path, output: Path, seed: int, bin_labels: str) -> None:
+    """Make a corpus of the CSV and Parquet tables that MANIFEST names."""
+    from tabstar_lit.families.tabstar.manifest import read_manifest
+
+    entries = read_manifest(manifest)
+    from tabstar_lit.families.tabstar.converter import FileSource, convert
+
+    sources = [FileSource(entry, manifest.parent / entry.file) for entry in entries]
+    _print(convert(sources, output, settings=_settings(seed, bin_labels), progress=_bar))
+
+
+@click.command()
+@_options
+def builtin(output: Path, seed: int, bin_labels: str) -> None:
+    """Make a corpus of five real tables that scikit-learn carries; needs no data of yours."""
+    from tabstar_lit.families.tabstar.builtin import SOURCES
+    from tabstar_lit.families.tabstar.converter import convert
+
+    _print(convert(SOURCES, output, settings=_settings(seed, bin_labels), progress=_bar))
+
+
+CONVERTERS: tuple[click.Command, ...] = (tables, builtin)
+"""Subcommands of ``tabstar_lit convert``."""
+
+
+def _settings(seed: int, bin_labels: str) -> Settings:
+    from tabstar_lit.families.tabstar.encoding import Settings
+
+    return Settings(seed=seed, bin_labels="numeric" if bin_labels == "numeric" else "official")
+
+
+def _bar(sources: Sequence[Source]) -> Iterable[Source]:
+    """Show progress: at once in a terminal; in a pipe or job log after two seconds and rarely."""
+    from tqdm import tqdm
+
+    pace = {"delay": 0.0, "mininterval": 0.1} if sys.stderr.isatty() else {"delay": 2.0, "mininterval": 10.0}
+    bar = tqdm(sources, desc="converting", unit="table", disable=not sources, **pace)
+    for source in bar:
+        bar.set_postfix_str(source.entry.name, refresh=sys.stderr.isatty())
+        yield source
+
+
+def _print(report: Report) -> None:
+    width = max(len(summary.name) for summary in report.tables)
+    click.echo(
+        f"{'table':{width}}  {'task':14}  {'rows':>8}  {'columns':>7}  {'strings':>8}  {'validation':>10}"
+        f"  {'kB':>8}"
+    )
+    for row in report.tables:
+        click.echo(
+            f"{row.name:{width}}  {row.task:14}  {row.rows:8}  {row.columns:7}  {row.strings:8}"
+            f"  {row.validation_rows:10}  {row.stored_bytes / 1e3:8.1f}{'' if row.kept else '  new'}"
+        )
+        for warning in row.warnings:
+            click.echo(f"warning: table '{row.name}': {warning}", err=True)
+    kept = sum(row.kept for row in report.tables)
+    if report.written:
+        click.echo(f"wrote {report.path}: {len(report.tables) - kept} tables converted, {kept} kept")
+    else:
+        click.echo(f"{report.path} is up to date: nothing was written")
