@@ -59,10 +59,10 @@ results: $(VENV)/.installed-test ## quality experiments: RESULT name=value, and 
 	$(BIN)/python -m benchmarks.results $(ARGS)
 
 docs: $(VENV)/.installed-docs ## build the documentation into site/, warnings are errors
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 docs-serve: $(VENV)/.installed-docs ## read the documentation while writing it
-	$(BIN)/mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 clean: ## remove the virtual environment, caches and built files; runs/ stays
 	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
