@@ -15,7 +15,7 @@ SHIPPED = ["training_config.yaml", "model_config", "dataset_config", "schemas"]
 
 
 def run(*arguments: str | Path, cwd: Path, installed: Path | None = None) -> str:
-    """Run Python in ``cwd``, with ``installed`` in front of its path; return what it printed, fail with all it said."""
+    """Run Python in ``cwd``, with ``installed`` first on its path, and return what it printed."""
     command = [sys.executable, *map(str, arguments)]
     environment = os.environ | ({"PYTHONPATH": str(installed)} if installed else {})
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)

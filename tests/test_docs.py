@@ -1,0 +1,192 @@
+"""What the documentation tells people to type works.
+
+Every ``bash``, ``python`` and ``yaml`` block of README.md and docs/ is run or checked, page by page, from top
+to bottom in one empty folder. ``console`` and ``text`` blocks show output and are not run.
+
+- bash: a line that trains is run for two optimizer steps on few rows. ``make NAME`` is checked to be a target
+  of the Makefile. Everything else runs as it stands.
+- python: executed; the blocks of a page share their names.
+- yaml: a piece of a configuration. Its keys say where it belongs (``max_epochs`` into ``training_config`` and
+  so on); it is merged over what ``train_tabstar`` runs by default and validated.
+
+A comment directly above a block changes that:
+
+    <!-- test: elsewhere: REASON -->    not run here; the reason names the test that covers it
+    <!-- test: file PATH -->            yaml: written to PATH in the page's folder, for the commands after it
+    <!-- test: with KEY=VALUE ... -->   bash: appended to every training command of the block
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from tabstar_lit.config import load_experiment
+from tabstar_lit.families import get_family
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+BLOCK = re.compile(
+    r"^(?:<!-- test: (?P<marker>[^\n]*) -->\n)?"
+    r"^(?P<indent> *)```(?P<language>bash|python|yaml)\n(?P<body>.*?)^ *```$",
+    re.MULTILINE | re.DOTALL,
+)
+LOOKING_ONLY = {"--check", "--help", "--list", "--print-config", "--version"}
+SMALL = [
+    "model_config.training_config.max_steps=2",
+    "dataset_config.rows_per_dataset=16",
+    "dataset_config.val_rows_per_dataset=16",
+]
+
+
+class Block(NamedTuple):
+    """A fenced block of a page: line, language, text, and the marker above it in two parts."""
+
+    line: int
+    language: str
+    body: str
+    verb: str
+    rest: str
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for match in BLOCK.finditer(text):
+        verb, _, rest = (match["marker"] or "").partition(" ")
+        body = "".join(line.removeprefix(match["indent"]) for line in match["body"].splitlines(keepends=True))
+        line = text.count("\n", 0, match.start("language")) + 1
+        yield Block(line, match["language"], body, verb.rstrip(":"), rest)
+
+
+# -- bash ------------------------------------------------------------------------------------------
+
+
+def targets() -> set[str]:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+
+def shortened(line: str, extra: list[str]) -> str:
+    """A command of the page as it is run here: training for two steps, ``make`` only looked up."""
+    words = shlex.split(line, comments=True)
+    if words and words[0] == "make":
+        assert words[1] in targets(), f"the Makefile has no target {words[1]!r}"
+        return ":"
+    if words and words[0].startswith("train_") and LOOKING_ONLY.isdisjoint(words):
+        given = {word.partition("=")[0] for word in words}
+        small = [setting for setting in SMALL if setting.partition("=")[0] not in given]
+        return shlex.join([*words, *small, *extra])
+    return line
+
+
+def run_bash(block: Block, folder: Path) -> None:
+    lines = block.body.replace("\\\n", " ").splitlines()
+    script = "\n".join(shortened(line, shlex.split(block.rest)) for line in lines)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    environment = os.environ | {"PATH": path}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+# -- yaml ------------------------------------------------------------------------------------------
+
+
+def fields(model: Any) -> set[str]:
+    return {field.alias or name for name, field in model.model_fields.items()} | {"defaults"}
+
+
+def place(keys: set[str], schema: Any) -> list[str]:
+    """Where in the configuration a piece with these keys belongs."""
+    model = schema.model_fields["model"].annotation
+    candidates = [
+        ([], schema),
+        (["experiment_config"], schema.model_fields["experiment_config"].annotation),
+        (["model_config"], model),
+        (["model_config", "training_config"], model.model_fields["training_config"].annotation),
+        (["model_config", "architecture_config"], model.model_fields["architecture_config"].annotation),
+        (["dataset_config"], schema.model_fields["dataset_config"].annotation),
+    ]
+    for path, section in candidates:
+        if keys <= fields(section) | ({"commands"} if not path else set()):
+            return path
+    raise AssertionError(f"the keys {sorted(keys)} belong to no one section of the configuration")
+
+
+def merge(base: dict[str, Any], piece: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        k: merge(base[k], v)
+        for k, v in piece.items()
+        if isinstance(v, dict) and isinstance(base.get(k), dict)
+    }
+    return base | piece | both
+
+
+def check_yaml(block: Block, folder: Path) -> None:
+    if block.verb == "file":
+        target = folder / block.rest
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(block.body, encoding="utf-8")
+        return
+    family = get_family("tabstar")
+    piece = yaml.safe_load(block.body)
+    for name in reversed(place(set(piece), family.schema)):
+        piece = {name: piece}
+    primary = yaml.safe_load((REPOSITORY / "training_config.yaml").read_text(encoding="utf-8"))
+    commands = piece.pop("commands", {})
+    overlay = merge(primary.get("commands", {}), merge({family.command: piece}, commands))
+    written = folder / "yaml"
+    written.mkdir(exist_ok=True)
+    (written / "training_config.yaml").write_text(
+        yaml.safe_dump(primary | {"commands": overlay}), encoding="utf-8"
+    )
+    load_experiment(family.schema, command=family.command, config_dir=written)
+
+
+# -- pages -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "__docs__"}
+    for block in blocks(page):
+        where = f"{page.relative_to(REPOSITORY)}:{block.line}"
+        try:
+            if block.verb == "elsewhere":
+                assert len(block.rest) > 20, "say which test covers it instead"
+            elif block.language == "bash":
+                run_bash(block, tmp_path)
+            elif block.language == "python":
+                exec(compile(block.body, where, "exec"), names)  # noqa: S102  # running it is the point
+            else:
+                check_yaml(block, tmp_path)
+        except Exception as error:
+            raise AssertionError(f"{where}: the {block.language} block does not work: {error}") from error
+
+
+def test_tests_named_by_the_pages_exist() -> None:
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"\btests/[\w/]+\.py\b", page.read_text(encoding="utf-8"))
+    }
+    assert {name for name in named if not (REPOSITORY / name).is_file()} == set()
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    broken = []
+    for page in [*PAGES, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            if "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(REPOSITORY)}: {target}")
+    assert broken == []
