@@ -1,0 +1,215 @@
+"""Compose one configuration from files: ``defaults:`` lists, configuration groups and what a command lays over.
+
+The behaviour is Hydra's for the part of its language that SeeSawML's configurations use; ``hydra`` blocks are
+ignored with a notice. Each file is searched in several directories, and the first hit wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tabstar_lit.config.defaults import Entry, join, parse_defaults, parse_options
+from tabstar_lit.config.nodes import Node, merge, wrap
+from tabstar_lit.config.overrides import Override, apply_override
+from tabstar_lit.config.tree import Position, fail, suggestion
+from tabstar_lit.config.yaml_reader import read_yaml, shown_path
+
+Respell = Callable[[Node], Node]
+
+
+@dataclass
+class Composer:
+    """Follows defaults lists through files.
+
+    Attributes
+    ----------
+    directories : sequence of Path
+        Where files are searched, in order.
+    respell : callable
+        Gives the keys of a piece of the configuration their standard spelling, before it is merged.
+    notices : list of str
+        What was ignored, for the user to read.
+    """
+
+    directories: Sequence[Path]
+    respell: Respell
+    notices: list[str] = field(default_factory=list)
+    _choices: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    _seen: dict[tuple[str, str], Entry] = field(default_factory=dict)
+
+    def compose(self, primary: Path, command: str, overrides: Sequence[Override]) -> Node:
+        """Read `primary`, what it lays over for `command`, the files both name, and apply `overrides` in order.
+
+        Raises
+        ------
+        ConfigError
+            When a file or option is missing, names are not allowed, or defaults lists form a cycle.
+        """
+        root = read_yaml(primary)
+        chosen = [override for override in overrides if self.is_group(override)]
+        entries, own, overlay = self._split_command(root, command)
+        entries = self._choose(entries, chosen)
+        pieces = self._expand(entries, own, "", "", (shown_path(primary),))
+        composed = Node({}, root.position)
+        for piece in [*pieces, self.respell(overlay)]:
+            composed = merge(composed, piece)
+        self._check_choices()
+        for override in overrides:
+            if override not in chosen:
+                composed = apply_override(composed, self._respelled(override))
+        return composed
+
+    def is_group(self, override: Override) -> bool:
+        """Whether ``key=value`` chooses a file: the key is a directory of YAML files, the value names options."""
+        name = override.key.partition("@")[0]
+        if "." in name or (override.node is not None and isinstance(override.node.value, dict)):
+            return False
+        return bool(self.options(name))
+
+    def options(self, group: str) -> list[str]:
+        """List the options of a group over all directories."""
+        found = {
+            str(path.relative_to(directory / group).with_suffix(""))
+            for directory in self.directories
+            if (directory / group).is_dir()
+            for path in (directory / group).rglob("*.yaml")
+        }
+        return sorted(found)
+
+    def _respelled(self, override: Override) -> Override:
+        """Give the keys of an override their standard spelling, those inside its value too."""
+        node = Node({}, override.position).replaced(
+            override.path, override.node or Node({}, override.position)
+        )
+        node = self.respell(node)
+        path: list[str] = []
+        for _ in override.path:
+            ((key, node),) = node.value.items()
+            path.append(key)
+        return replace(override, key=".".join(path), node=override.node and node)
+
+    def _split_command(self, root: Node, command: str) -> tuple[list[Entry], Node, Node]:
+        """Take ``commands.<command>`` out of the primary file: its entries join the file's own, its rest comes last."""
+        own = dict(root.value)
+        commands = own.pop("commands", None)
+        entries = parse_defaults(own.pop("defaults", None), "", "")
+        overlay = Node({}, root.position)
+        if commands is not None and isinstance(commands.value, dict) and command in commands.value:
+            overlay = commands.value[command]
+            if not isinstance(overlay.value, dict):
+                fail(
+                    overlay.position,
+                    f"commands.{command} must be a mapping of what this command lays over the file",
+                )
+            rest = dict(overlay.value)
+            added = parse_defaults(rest.pop("defaults", None), "", "")
+            replaced = {entry.key for entry in added if entry.chosen_by_group}
+            entries = [entry for entry in entries if entry.key not in replaced] + added
+            overlay = Node(rest, overlay.position)
+        return entries, Node(own, root.position), overlay
+
+    def _choose(self, entries: list[Entry], chosen: Sequence[Override]) -> list[Entry]:
+        """Take up ``group=option`` of the command line, which wins over every file."""
+        present = {entry.key for entry in entries}
+        for override in chosen:
+            name, _, package = override.key.partition("@")
+            options = parse_options(override.node) if override.node else ()
+            place = name.replace("/", ".") if not package else "" if package == "_global_" else package
+            entry = Entry(name, () if override.mode == "~" else options, place, override.position, True)
+            if override.mode.startswith("+") or (
+                entry.key not in present and "/" not in name and not package
+            ):
+                entries = [*entries, entry]
+            else:
+                self._choices[entry.key] = entry._replace(override=True)
+        return entries
+
+    def _expand(
+        self, entries: list[Entry], own: Node, group: str, package: str, chain: tuple[str, ...]
+    ) -> list[Node]:
+        """Give the pieces of one file in the order in which they are merged."""
+        if sum(entry.is_self for entry in entries) > 1:
+            fail(own.position, "_self_ stands twice in this defaults list")
+        if not any(entry.is_self for entry in entries):
+            entries = [*entries, Entry(group, ("_self_",), package, own.position)]
+        for entry in entries:
+            if entry.override and not entry.group.startswith("hydra"):
+                self._choices.setdefault(entry.key, entry)  # the outermost file decides
+        pieces: list[Node] = []
+        for entry in entries:
+            if entry.is_self:
+                pieces.append(self.respell(wrap(self._without_hydra(own), package)))
+            elif entry.group.split("/")[0] == "hydra":
+                self._notice(
+                    entry.position, f"'{entry.group}' is ignored: this program does not run under Hydra"
+                )
+            elif not entry.override:
+                pieces.extend(self._follow(entry, chain))
+        return pieces
+
+    def _follow(self, entry: Entry, chain: tuple[str, ...]) -> list[Node]:
+        if entry.chosen_by_group:
+            if entry.key in self._seen:
+                first = self._seen[entry.key].position
+                fail(
+                    entry.position,
+                    f"group '{entry.label}' was chosen before, at {first}; write `override {entry.group}`",
+                )
+            self._seen[entry.key] = entry
+            choice = self._choices.get(entry.key, entry)
+            entry = entry._replace(options=choice.options, position=choice.position)
+        pieces: list[Node] = []
+        for option in entry.options:
+            path = self._locate(entry, option)
+            if path is not None:
+                pieces.extend(self._read(path, entry, chain))
+        return pieces
+
+    def _read(self, path: Path, entry: Entry, chain: tuple[str, ...]) -> list[Node]:
+        name = shown_path(path)
+        if name in chain:
+            fail(entry.position, f"defaults lead back to where they started: {' -> '.join([*chain, name])}")
+        node = read_yaml(path)
+        own = {key: child for key, child in node.value.items() if key != "defaults"}
+        entries = parse_defaults(node.value.get("defaults"), entry.group, entry.package)
+        return self._expand(entries, Node(own, node.position), entry.group, entry.package, (*chain, name))
+
+    def _locate(self, entry: Entry, option: str) -> Path | None:
+        relative = join(entry.group, option) + ".yaml"
+        for directory in self.directories:
+            path = directory / relative
+            if path.is_file():
+                if not path.resolve().is_relative_to(directory.resolve()):
+                    fail(
+                        entry.position,
+                        f"{shown_path(path)} is a link that leaves the configuration directory",
+                    )
+                return path
+        if entry.optional:
+            return None
+        searched = ", ".join(shown_path(directory) for directory in self.directories)
+        hint = suggestion(option, self.options(entry.group))
+        fail(entry.position, f"no file '{relative}' in any of: {searched}.{hint}")
+
+    def _check_choices(self) -> None:
+        for key, choice in self._choices.items():
+            if key not in self._seen:
+                known = [entry.label for entry in self._seen.values()]
+                hint = suggestion(choice.label, known)
+                fail(
+                    choice.position,
+                    f"no defaults list chooses group '{choice.label}', so nothing to override.{hint}",
+                )
+
+    def _without_hydra(self, own: Node) -> Node:
+        if "hydra" not in own.value:
+            return own
+        self._notice(own.value["hydra"].position, "'hydra' is ignored: this program does not run under Hydra")
+        return Node({key: child for key, child in own.value.items() if key != "hydra"}, own.position)
+
+    def _notice(self, position: Position, text: str) -> None:
+        notice = f"{position}: {text}"
+        if notice not in self.notices:
+            self.notices.append(notice)

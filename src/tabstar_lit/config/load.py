@@ -1,0 +1,160 @@
+"""From files and arguments to a checked, typed experiment whose every value knows where it was written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from tabstar_lit.config.compose import Composer
+from tabstar_lit.config.interpolation import Interpolation
+from tabstar_lit.config.nodes import Node, find, to_tree
+from tabstar_lit.config.overrides import parse_override
+from tabstar_lit.config.paths import PRIMARY_NAME, find_config_dirs
+from tabstar_lit.config.redact import MASK, seal
+from tabstar_lit.config.schema import Experiment
+from tabstar_lit.config.schema_walk import lookup, respell, secret_keys
+from tabstar_lit.config.tree import ConfigTree, Path_, Position
+from tabstar_lit.config.validate import complete, validate
+from tabstar_lit.errors import ConfigError
+
+E = TypeVar("E", bound=Experiment)
+API_KEY: Path_ = ("experiment_config", "comet_api_key")
+API_KEY_VARIABLE = "COMET_API_KEY"
+
+
+@dataclass(frozen=True)
+class Stage(Generic[E]):
+    """One stage, with the experiment as this stage sees it: its overlay merged and checked."""
+
+    name: str
+    experiment: E
+    tree: ConfigTree
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[E]):
+    """A checked experiment, its stages in order, its data with positions, and what the user should be told."""
+
+    experiment: E
+    stages: tuple[Stage[E], ...]
+    tree: ConfigTree
+    notices: tuple[str, ...]
+
+
+def load_experiment(
+    schema: type[E],
+    *,
+    command: str,
+    overrides: Sequence[str] = (),
+    config_dir: Path | None = None,
+    primary: Path | None = None,
+    family_directory: str | None = None,
+) -> Loaded[E]:
+    """Compose, resolve and check the configuration of a command.
+
+    Parameters
+    ----------
+    schema : type
+        The family's :class:`Experiment`.
+    command : str
+        Which ``commands.<command>`` of the primary file is laid over it.
+    overrides : sequence of str
+        ``key=value`` arguments, applied in order.
+    config_dir : Path, optional
+        Searched before the variable, the working directory and the packaged copy.
+    primary : Path, optional
+        An already composed file to start from, such as the ``config.yaml`` of a run.
+    family_directory : str, optional
+        A folder that, where a configuration directory has one with a ``training_config.yaml``, is searched first.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake found, each located.
+    """
+    secrets = secret_keys(schema)
+    directories = _with_family(find_config_dirs(config_dir), family_directory)
+    composer = Composer(directories, lambda node: respell(node, (schema,)))
+    parsed = [parse_override(text, secrets) for text in overrides]
+    composed = composer.compose(primary or _primary(directories), command, parsed)
+    references = Interpolation(composed, secrets)
+    root, key_notice = _with_api_key(references.resolve())
+    given = to_tree(_as_text(root, references.texts, secrets))
+    given = ConfigTree(seal(given.data, secrets), given.positions)
+    experiment = validate(schema, given, references.texts)
+    tree = ConfigTree(complete(experiment), given.positions)
+    stages = tuple(_stage(schema, name, tree) for name in experiment.stages)
+    return Loaded(experiment, stages, tree, (*composer.notices, *key_notice))
+
+
+def _as_text(root: Node, texts: Mapping[Path_, str], secrets: Collection[str]) -> Node:
+    """Let secrets from the environment be text even when they look like numbers."""
+    for path, text in texts.items():
+        written = find(root, path)
+        if written is not None and path[-1] in secrets:
+            root = root.replaced(path, Node(text, written.position))
+    return root
+
+
+def _with_family(directories: Sequence[Path], family: str | None) -> list[Path]:
+    """Search the family's own folder of a directory before the directory itself."""
+    found: list[Path] = []
+    for directory in directories:
+        if family is not None and (directory / family / PRIMARY_NAME).is_file():
+            found.append(directory / family)
+        found.append(directory)
+    return found
+
+
+def _primary(directories: Sequence[Path]) -> Path:
+    for directory in directories:
+        if (directory / PRIMARY_NAME).is_file():
+            return directory / PRIMARY_NAME
+    searched = ", ".join(str(directory) for directory in directories)
+    raise ConfigError(f"no {PRIMARY_NAME} in any of: {searched}; `tabstar_lit init` writes one to edit")
+
+
+def _with_api_key(root: Node) -> tuple[Node, list[str]]:
+    """Take the Comet key from the environment when the configuration leaves it out; null there means no Comet."""
+    written = find(root, API_KEY)
+    if written is not None and written.value != MASK:
+        return root, []
+    key = os.environ.get(API_KEY_VARIABLE)
+    if key:
+        position = Position(f"the variable {API_KEY_VARIABLE}")
+        return root.replaced(API_KEY, Node(key, position)), []
+    if written is None:
+        return root, []
+    notice = f"{written.position}: the key was masked when this file was written; set {API_KEY_VARIABLE} to use Comet"
+    return root.replaced(API_KEY, Node(None, written.position)), [notice]
+
+
+def _stage(schema: type[E], name: str, tree: ConfigTree) -> Stage[E]:
+    """Lay a stage's part over the experiment and check the result."""
+    overlay = tree.data["stage_config"].get(name, {})
+    merged = ConfigTree(_merged(tree.data, overlay), _stage_positions(tree, name))
+    experiment = validate(schema, merged)
+    return Stage(name, experiment, ConfigTree(complete(experiment), merged.positions))
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both else value
+    return result
+
+
+def _stage_positions(tree: ConfigTree, name: str) -> dict[Path_, Position]:
+    """Let what the overlay sets point to the overlay, and the mappings around it to where they began."""
+    prefix: Path_ = ("stage_config", name)
+    positions = dict(tree.positions)
+    for path, position in tree.positions.items():
+        place = path[2:]
+        if path[:2] == prefix and place:
+            is_mapping = isinstance(lookup(tree.data, path), dict)
+            positions[place] = positions.get(place, position) if is_mapping else position
+    return positions

@@ -1,0 +1,153 @@
+"""Turn the errors of pydantic into problems a person can act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, SecretStr
+from pydantic_core import ErrorDetails
+
+from tabstar_lit.config.schema_walk import lookup, models_at, yaml_fields
+from tabstar_lit.config.tree import Path_, Problem, dotted
+
+EXPECTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "none_required": "null",
+}
+BOUNDS = {"greater_than": ("gt", "greater than"), "greater_than_equal": ("ge", "at least"),
+          "less_than": ("lt", "less than"), "less_than_equal": ("le", "at most")}  # fmt: skip
+MAX_SHOWN = 60
+
+
+class Located(NamedTuple):
+    """An error, its path without the names pydantic gives to members of unions, and where such a union stands."""
+
+    error: ErrorDetails
+    path: Path_
+    union: Path_ | None
+
+
+def explain(
+    errors: Collection[ErrorDetails],
+    schema: type[BaseModel],
+    data: dict[str, Any],
+    secret_keys: Collection[str],
+) -> Iterator[Problem]:
+    """Give one problem for each mistake, however many members of a union it made pydantic complain about."""
+    unions: dict[Path_, list[Located]] = {}
+    for error in errors:
+        located = _locate(error, data)
+        if located.union is None:
+            yield _problem(located, schema, data, secret_keys)
+        else:
+            unions.setdefault(located.union, []).append(located)
+    for path, members in unions.items():
+        chosen = _relevant(members, path)
+        if chosen:
+            yield from (_problem(located, schema, data, secret_keys) for located in chosen)
+        else:
+            yield _mismatch(path, members, data, secret_keys)
+
+
+def describe(value: Any) -> str:
+    """Say what a value is: ``the text 'abc'``, ``the number 0.5``, ``null``, ``a list``."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, SecretStr):
+        return "a secret"
+    if isinstance(value, str):
+        return f"the text {value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + '...'!r}"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    return "a mapping" if isinstance(value, dict) else "a list"
+
+
+def _locate(error: ErrorDetails, data: Any) -> Located:
+    """Follow pydantic's location through the data; parts that are not in the data name members of unions."""
+    path: Path_ = ()
+    union: Path_ | None = None
+    *parts, last = error["loc"] or ("",)
+    for part in [*parts, last] if error["loc"] else []:
+        inside = isinstance(data, dict) and part in data
+        if inside or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
+            path, data = (*path, part), data[part]
+        elif part is last and error["type"] == "missing":
+            path = (*path, part)
+        elif union is None and part != "[key]":
+            union = path
+    return Located(error, path, union)
+
+
+def _relevant(members: list[Located], union: Path_) -> list[Located]:
+    """Choose the errors of the member the user meant: deeper ones first, then broken bounds of the right type."""
+    deeper = [located for located in members if located.path != union]
+    if deeper:
+        return deeper
+    return [located for located in members if located.error["type"] not in {*EXPECTED, "literal_error"}][:1]
+
+
+def _mismatch(path: Path_, members: list[Located], data: Any, secret_keys: Collection[str]) -> Problem:
+    """Say that a value is none of the things a union allows."""
+    expected = list(dict.fromkeys(_expected(located.error) for located in members))
+    return Problem(path, f"expected {' or '.join(expected)}, got {_shown(path, data, secret_keys)}")
+
+
+def _expected(error: ErrorDetails) -> str:
+    return EXPECTED.get(error["type"]) or error.get("ctx", {}).get("expected") or error["msg"]
+
+
+def _shown(path: Path_, data: Any, secret_keys: Collection[str]) -> str:
+    return "a secret" if secret_keys & set(path) else describe(lookup(data, path))  # type: ignore[operator]
+
+
+def _problem(
+    located: Located, schema: type[BaseModel], data: dict[str, Any], secret_keys: Collection[str]
+) -> Problem:
+    error, path = located.error, located.path
+    kind = error["type"]
+    shown = _shown(path, data, secret_keys)
+    section = f" in {dotted(path[:-1])}" if path[:-1] else ""
+    if kind == "extra_forbidden":
+        names = [name for model in models_at(schema, data, path[:-1]) for name in yaml_fields(model)]
+        return Problem(path, f"unknown key '{path[-1]}'{section}.", names)
+    if kind == "missing":
+        return Problem(path, f"the key '{path[-1]}' is missing{section}")
+    if kind in EXPECTED:
+        return Problem(path, f"expected {EXPECTED[kind]}, got {shown}{_hint(kind, lookup(data, path))}")
+    if kind == "literal_error":
+        allowed = [
+            first or other for first, other in re.findall(r"'([^']*)'|(\w+)", error["ctx"]["expected"])
+        ]
+        allowed = [name for name in allowed if name != "or"]
+        return Problem(path, f"{path[-1]} cannot be {shown}.", allowed)
+    if kind in BOUNDS:
+        key, words = BOUNDS[kind]
+        return Problem(path, f"must be {words} {error['ctx'][key]}, got {shown}")
+    if kind == "value_error":
+        return Problem(path, str(error["ctx"]["error"]))
+    return Problem(path, f"{error['msg']}, got {shown}")
+
+
+def _hint(kind: str, value: Any) -> str:
+    """Help with a number or truth value that was written in quotes."""
+    if not isinstance(value, str) or kind == "string_type":
+        return ""
+    if re.fullmatch(r"[-+.\deE]+|true|false", value):
+        return "; remove the quotes"
+    return (
+        "; write true or false" if kind == "bool_type" and value.lower() in {"yes", "no", "on", "off"} else ""
+    )

@@ -1,0 +1,38 @@
+"""What all sections of a configuration have in common, and the number types they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tabstar_lit.config.tree import Problem
+
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeNumber = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class AlsoSpelled:
+    """Marks a field as also accepting other names in YAML and on the command line."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+
+class Section(BaseModel):
+    """A part of the schema: unknown keys are refused, types are strict, and nothing changes after loading.
+
+    Spellings other systems use are accepted with ``Annotated[type, AlsoSpelled("other")]``; they are turned
+    into the field's own name before files are merged.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+    def problems(self) -> Iterable[Problem]:
+        """Give the mistakes that concern several keys of this section; paths are relative to it, in YAML names."""
+        return ()

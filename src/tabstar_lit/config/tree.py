@@ -1,0 +1,105 @@
+"""A composed configuration that still knows the file, line and column of every value."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
+
+from tabstar_lit.config.redact import redact_text, secret_values
+from tabstar_lit.errors import ConfigError
+
+Path_ = tuple[str | int, ...]
+"""A place inside a configuration, such as ``("model_config", "training_config", "max_epochs")``."""
+
+MAX_LISTED = 20
+
+
+class Position(NamedTuple):
+    """Where a key or value was written; ``line`` 0 means a source without lines, such as the command line."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        """Give ``file:line:column``, the form editors and terminals turn into a link."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+class Problem(NamedTuple):
+    """One mistake: where it is, what it is, and the names that would have been right."""
+
+    path: Path_
+    message: str
+    allowed: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ConfigTree:
+    """Plain data (dictionaries, lists, scalars; secrets as ``SecretStr``) and where each part of it came from.
+
+    Attributes
+    ----------
+    data : dict of str to Any
+        The configuration as YAML would hold it.
+    positions : mapping of path to Position
+        The place of each key and list element that was written by somebody; defaults have none.
+    """
+
+    data: dict[str, Any]
+    positions: Mapping[Path_, Position]
+
+    def position(self, path: Path_) -> Position | None:
+        """Give the position of `path`, or of its nearest ancestor that has one."""
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.positions:
+                return self.positions[path[:length]]
+        return None
+
+
+def dotted(path: Path_) -> str:
+    """Write a path the way overrides do: ``model_config.training_config.max_epochs``."""
+    return ".".join(str(part) for part in path)
+
+
+def suggestion(name: str, allowed: Sequence[str]) -> str:
+    """Give `` Did you mean ...?`` for a near miss, else the list of what is allowed, else nothing."""
+    names = list(dict.fromkeys(allowed))
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean '{near[0]}'?"
+    if not names:
+        return ""
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return f" Allowed: {', '.join(names[:MAX_LISTED])}{more}."
+
+
+def fail(position: Position | None, message: str) -> NoReturn:
+    """Raise a :class:`ConfigError` for a mistake that stops reading at once (syntax, missing files)."""
+    raise ConfigError(f"{position}: {message}" if position else message)
+
+
+def raise_problems(tree: ConfigTree, problems: Sequence[Problem]) -> None:
+    """Report every problem of a configuration at once, each located and in order of file and line.
+
+    Raises
+    ------
+    ConfigError
+        When there is at least one problem; values of secrets are masked in its message.
+    """
+    if not problems:
+        return
+    located = {(tree.position(problem.path) or Position("default"), _text(problem)) for problem in problems}
+    lines = [f"{position}: {text}" for position, text in sorted(located)]
+    if len(lines) > 1:
+        lines.insert(0, f"{len(lines)} problems in the configuration:")
+    raise ConfigError(redact_text("\n".join(lines), secret_values(tree.data)))
+
+
+def _text(problem: Problem) -> str:
+    """Give the message with the nearest valid name, looked up by what the message quotes first."""
+    quoted = problem.message.split("'")
+    name = quoted[1] if len(quoted) > 2 else str(problem.path[-1]) if problem.path else ""
+    return problem.message + suggestion(name, problem.allowed)
