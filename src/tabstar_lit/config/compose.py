@@ -1,4 +1,4 @@
-"""Compose one configuration from files: ``defaults:`` lists, configuration groups and what a command lays over.
+"""Compose one configuration from files: ``defaults:`` lists, groups, and what a command lays over.
 
 The behaviour is Hydra's for the part of its language that SeeSawML's configurations use; ``hydra`` blocks are
 ignored with a notice. Each file is searched in several directories, and the first hit wins.
@@ -31,16 +31,19 @@ class Composer:
         Gives the keys of a piece of the configuration their standard spelling, before it is merged.
     notices : list of str
         What was ignored, for the user to read.
+    composed : bool
+        The primary file is a composed configuration, in which no other file can be chosen any more.
     """
 
     directories: Sequence[Path]
     respell: Respell
     notices: list[str] = field(default_factory=list)
+    composed: bool = False
     _choices: dict[tuple[str, str], Entry] = field(default_factory=dict)
     _seen: dict[tuple[str, str], Entry] = field(default_factory=dict)
 
     def compose(self, primary: Path, command: str, overrides: Sequence[Override]) -> Node:
-        """Read `primary`, what it lays over for `command`, the files both name, and apply `overrides` in order.
+        """Read `primary`, lay `command`'s part over it, follow its defaults, apply `overrides` in order.
 
         Raises
         ------
@@ -49,6 +52,11 @@ class Composer:
         """
         root = read_yaml(primary)
         chosen = [override for override in overrides if self.is_group(override)]
+        if chosen and self.composed:
+            fail(
+                chosen[0].position,
+                f"{shown_path(primary)} is composed already; set single keys instead of files",
+            )
         entries, own, overlay = self._split_command(root, command)
         entries = self._choose(entries, chosen)
         pieces = self._expand(entries, own, "", "", (shown_path(primary),))
@@ -62,7 +70,7 @@ class Composer:
         return composed
 
     def is_group(self, override: Override) -> bool:
-        """Whether ``key=value`` chooses a file: the key is a directory of YAML files, the value names options."""
+        """Whether ``key=value`` chooses a file: its key is a directory of YAML files."""
         name = override.key.partition("@")[0]
         if "." in name or (override.node is not None and isinstance(override.node.value, dict)):
             return False
@@ -91,7 +99,7 @@ class Composer:
         return replace(override, key=".".join(path), node=override.node and node)
 
     def _split_command(self, root: Node, command: str) -> tuple[list[Entry], Node, Node]:
-        """Take ``commands.<command>`` out of the primary file: its entries join the file's own, its rest comes last."""
+        """Take ``commands.<command>`` out of the primary file: its defaults join the file's own."""
         own = dict(root.value)
         commands = own.pop("commands", None)
         entries = parse_defaults(own.pop("defaults", None), "", "")

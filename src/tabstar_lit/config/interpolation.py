@@ -30,8 +30,8 @@ class Interpolation:
     secret_keys : collection of str
         Names of keys whose text must not appear in messages.
     texts : dict of path to str
-        For values that came whole from the environment: the text, of which the node holds the YAML value. A key
-        that wants text takes the text, so that a run may be called 2024.
+        For values that came whole from the environment: their text, while the node holds the YAML value.
+        A key that wants text takes the text, so that a run may be called 2024.
     """
 
     root: Node
@@ -46,7 +46,7 @@ class Interpolation:
         Raises
         ------
         ConfigError
-            When a reference has another form, leads nowhere, leads back to itself or names a variable that is not set.
+            When a reference has another form, leads nowhere or to itself, or its variable is not set.
         """
         return self._node((), self.root, ())
 
@@ -69,7 +69,7 @@ class Interpolation:
         return self._done[path]
 
     def _text(self, path: Path_, node: Node, chain: tuple[Path_, ...]) -> Any:
-        """Resolve the references in a text; the type is kept when the text is one reference and nothing else."""
+        """Resolve the references in a text; a text that is one reference takes the type of its target."""
         text: str = node.value
         if REFERENCE.sub("", text).count("${"):
             self._refuse(path, node, text)

@@ -36,7 +36,7 @@ class Stage(Generic[E]):
 
 @dataclass(frozen=True)
 class Loaded(Generic[E]):
-    """A checked experiment, its stages in order, its data with positions, and what the user should be told."""
+    """A checked experiment, its stages in order, its data with positions, and notices for the user."""
 
     experiment: E
     stages: tuple[Stage[E], ...]
@@ -68,7 +68,7 @@ def load_experiment(
     primary : Path, optional
         An already composed file to start from, such as the ``config.yaml`` of a run.
     family_directory : str, optional
-        A folder that, where a configuration directory has one with a ``training_config.yaml``, is searched first.
+        A folder of a configuration directory, searched first where it holds a ``training_config.yaml``.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def load_experiment(
     """
     secrets = secret_keys(schema)
     directories = _with_family(find_config_dirs(config_dir), family_directory)
-    composer = Composer(directories, lambda node: respell(node, (schema,)))
+    composer = Composer(directories, lambda node: respell(node, (schema,)), composed=primary is not None)
     parsed = [parse_override(text, secrets) for text in overrides]
     composed = composer.compose(primary or _primary(directories), command, parsed)
     references = Interpolation(composed, secrets)
@@ -118,7 +118,7 @@ def _primary(directories: Sequence[Path]) -> Path:
 
 
 def _with_api_key(root: Node) -> tuple[Node, list[str]]:
-    """Take the Comet key from the environment when the configuration leaves it out; null there means no Comet."""
+    """Take the Comet key from the environment when no file has it; null in a file means no Comet."""
     written = find(root, API_KEY)
     if written is not None and written.value != MASK:
         return root, []
@@ -128,7 +128,9 @@ def _with_api_key(root: Node) -> tuple[Node, list[str]]:
         return root.replaced(API_KEY, Node(key, position)), []
     if written is None:
         return root, []
-    notice = f"{written.position}: the key was masked when this file was written; set {API_KEY_VARIABLE} to use Comet"
+    notice = (
+        f"{written.position}: the key was masked when this was written; set {API_KEY_VARIABLE} to use Comet"
+    )
     return root.replaced(API_KEY, Node(None, written.position)), [notice]
 
 

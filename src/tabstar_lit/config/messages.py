@@ -34,7 +34,7 @@ MAX_SHOWN = 60
 
 
 class Located(NamedTuple):
-    """An error, its path without the names pydantic gives to members of unions, and where such a union stands."""
+    """An error, its path in the data, and where the union stands that it is about, if any."""
 
     error: ErrorDetails
     path: Path_
@@ -93,7 +93,7 @@ def _locate(error: ErrorDetails, data: Any) -> Located:
 
 
 def _relevant(members: list[Located], union: Path_) -> list[Located]:
-    """Choose the errors of the member the user meant: deeper ones first, then broken bounds of the right type."""
+    """Choose the errors of the member that was meant: deeper ones first, then broken bounds."""
     deeper = [located for located in members if located.path != union]
     if deeper:
         return deeper

@@ -1,4 +1,4 @@
-"""Values with positions: what the reader makes, the composer merges and a :class:`ConfigTree` is flattened from."""
+"""Values with positions: read from files, merged, and flattened to a :class:`ConfigTree`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Node:
         return self.value
 
     def replaced(self, path: Path_, leaf: Node) -> Node:
-        """Copy this node with `leaf` in the place of `path`; mappings on the way are made where there is none."""
+        """Copy this node with `leaf` at `path`; mappings on the way are made where there is none."""
         if not path:
             return leaf
         head, *rest = path

@@ -1,4 +1,4 @@
-"""``key=value`` on the command line: its grammar, its values, and the runs that ``--multirun`` makes of commas."""
+"""``key=value`` on the command line: its grammar, its values, and the runs ``--multirun`` makes of commas."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def parse_override(text: str, secret_keys: Collection[str] = ()) -> Override:
 
 
 def parse_value(text: str, position: Position) -> Node:
-    """Read a value by the rules of YAML files; lists and mappings are written in flow style, nothing is ``''``."""
+    """Read a value by the rules of YAML files, in flow style; nothing at all is ``''``."""
     text = text.strip()
     if not text or text[0] not in OPENING + QUOTES:
         return Node(parse_scalar(text) if text else "", position)
@@ -83,7 +83,7 @@ def apply_override(root: Node, override: Override) -> Node:
 
 
 def expand_multirun(overrides: Sequence[str]) -> list[list[str]]:
-    """Make one list of overrides per run: ``a=1,2 b=x,y`` gives the four combinations, the last key fastest."""
+    """Make one list of overrides per run: ``a=1,2 b=x,y`` gives four, the last key fastest."""
     choices = []
     for text in overrides:
         key, equals, value = text.partition("=")

@@ -39,7 +39,7 @@ def models_in(annotation: Any) -> Models:
 
 
 def models_at(schema: type[BaseModel], data: Any, path: Path_) -> Models:
-    """Find the models that may stand at `path`; those whose ``Literal`` tag contradicts `data` are left out."""
+    """Find the models that may stand at `path`, without those whose ``Literal`` tag contradicts `data`."""
     models: Models = (schema,)
     for part in path:
         data = lookup(data, (part,))
@@ -75,7 +75,7 @@ def respell(node: Node, models: Models) -> Node:
     names: dict[str, str] = {spelling: name for model in models for spelling, name in _spellings(model)}
     entries: dict[str, Node] = {}
     for key, child in node.value.items():
-        name = names[key] if key in names else key
+        name = names.get(key, str(key))
         if name in entries:
             fail(
                 child.position,

@@ -38,7 +38,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class ConfigTree:
-    """Plain data (dictionaries, lists, scalars; secrets as ``SecretStr``) and where each part of it came from.
+    """Plain data (dictionaries, lists, scalars; secrets as ``SecretStr``) and where each part came from.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ S = TypeVar("S", bound=Section)
 def validate(schema: type[S], tree: ConfigTree, texts: Mapping[Path_, str] = MappingProxyType({})) -> S:
     """Make the typed configuration.
 
-    Strict JSON validation is what YAML needs: a list may become a tuple and 1 a float, but never ``"10"`` an int.
+    Strict JSON validation is what YAML needs: a list may be a tuple and 1 a float, but ``"10"`` is no int.
 
     Parameters
     ----------

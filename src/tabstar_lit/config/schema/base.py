@@ -34,5 +34,5 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
     def problems(self) -> Iterable[Problem]:
-        """Give the mistakes that concern several keys of this section; paths are relative to it, in YAML names."""
+        """Give the mistakes that concern several keys; paths are relative to here, in YAML names."""
         return ()

@@ -74,8 +74,7 @@ class ExperimentConfig(Section):
     )
     comet_api_key: SecretStr | None = Field(
         None,
-        description="Key of Comet; prefer the variable COMET_API_KEY, which is read when the key is left out. "
-        "null switches Comet off.",
+        description="Key of Comet; better left out and set as the variable COMET_API_KEY. null switches Comet off.",
     )
     comet_project_name: Name | None = Field(
         None, description="Comet project; null uses the account's default."
@@ -101,7 +100,7 @@ class ExperimentConfig(Section):
             UNSAFE_NAME.search(value) or value.strip(". ") == "" or len(value) > MAX_NAME_LENGTH
         ):
             raise ValueError(
-                f"{value[:MAX_NAME_LENGTH]!r} cannot name a folder: use at most {MAX_NAME_LENGTH} characters, "
+                f"{value[:MAX_NAME_LENGTH]!r} cannot name a folder: at most {MAX_NAME_LENGTH} characters, "
                 "no '/', no '\\' and no control characters, and not only dots"
             )
         return value

@@ -39,7 +39,7 @@ class ModelConfig(Section):
     )
     load_modules: dict[str, Name | LoadModule] = Field(
         default_factory=dict,
-        description="Module path in the network -> an earlier stage, a checkpoint path, or `{source, module}`.",
+        description="Module path in the network -> an earlier stage, a checkpoint, or `{source, module}`.",
     )
     freeze: tuple[Name, ...] = Field(
         (), description="Globs over dotted module and parameter names that are not trained."
@@ -56,5 +56,5 @@ class ModelConfig(Section):
         if self.continue_training and self.load_checkpoint is None:
             yield Problem(
                 ("continue_training",),
-                "continue_training needs load_checkpoint, the name or path of the checkpoint to continue from",
+                "continue_training needs load_checkpoint, the name or path of a checkpoint",
             )

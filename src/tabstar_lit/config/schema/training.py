@@ -151,7 +151,7 @@ class TrainingConfig(Section):
     log_train_memory: bool = Field(False, description="Log the memory in use at every logged step, in MiB.")
     model_save_path: str | None = Field(
         None,
-        description="Folder of checkpoints; null is `checkpoints` under ANALYSIS_ML_MODELS_DIR or runs/models.",
+        description="Folder of checkpoints; null: `checkpoints` in ANALYSIS_ML_MODELS_DIR or runs/models.",
     )
     non_finite: NonFinite = Field(default_factory=NonFinite, description="What a NaN loss or gradient does.")
 
