@@ -1,0 +1,1 @@
+"""Reading, splitting, scaling and planning batches of data, for every family."""

@@ -1,0 +1,241 @@
+"""Batches of tables: tables are held as string numbers and z-scores, so a batch is a few array look-ups."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from tabstar_lit.config.paths import roots
+from tabstar_lit.data.plans import RowBatch, SequentialPlan
+from tabstar_lit.engine.data import DataModule
+from tabstar_lit.errors import DataError
+from tabstar_lit.families.tabstar.batch import TableBatch
+from tabstar_lit.families.tabstar.config import TabstarDataset
+from tabstar_lit.families.tabstar.corpus import Corpus, Table
+from tabstar_lit.families.tabstar.table_plan import TablePlan, table_rng
+from tabstar_lit.families.tabstar.tokens import StringTokens, corpus_tokens
+
+BUILTIN_CORPUS = "tabstar_builtin.h5"
+"""Name of the corpus of scikit-learn's tables below the data root."""
+
+
+@dataclass(frozen=True)
+class ServedTable:
+    """One table as batches need it.
+
+    Attributes
+    ----------
+    name, task : str
+        As in the corpus.
+    strings : NDArray of int32
+        ``[N, M]`` string number of each cell within the table, by rising length.
+    target_strings : NDArray of int32
+        ``[C]`` string number of each target element.
+    numbers : NDArray of float32
+        ``[N, M]`` z-scores.
+    targets : NDArray
+        ``[N]`` int64 class numbers, or float32 z-scores.
+    first_string : int
+        Number of the table's first string in the corpus.
+    """
+
+    name: str
+    task: str
+    strings: NDArray[np.int32]
+    target_strings: NDArray[np.int32]
+    numbers: NDArray[np.float32]
+    targets: NDArray[Any]
+    first_string: int
+
+
+class TableBatches(Dataset[TableBatch]):
+    """Turn the key of a batch into its tensors, with NumPy only.
+
+    Parameters
+    ----------
+    tables : sequence of ServedTable
+        Indexed by the ``source`` of a key.
+    tokens : StringTokens
+        Token ids of their strings.
+    """
+
+    def __init__(self, tables: Sequence[ServedTable], tokens: StringTokens) -> None:
+        self._tables = tables
+        self._tokens = tokens
+
+    def __getitem__(self, key: RowBatch) -> TableBatch:
+        """Return the batch of the rows that ``key`` names."""
+        table = self._tables[key.source]
+        n_rows, n_targets = len(key.rows), len(table.target_strings)
+        cells = np.concatenate([table.target_strings, table.strings[key.rows].ravel()])
+        unique, inverse = np.unique(cells, return_inverse=True)
+        index = np.empty((n_rows, n_targets + table.strings.shape[1]), dtype=np.int64)
+        index[:, :n_targets] = inverse[:n_targets]
+        index[:, n_targets:] = inverse[n_targets:].reshape(n_rows, -1)
+        numbers = np.zeros(index.shape, dtype=np.float32)
+        numbers[:, n_targets:] = table.numbers[key.rows]
+        string_ids = unique.astype(np.int64) + table.first_string
+        token_ids, lengths = self._tokens.gather(string_ids)
+        return TableBatch(
+            source=table.name,
+            task=table.task,
+            string_ids=torch.from_numpy(string_ids),
+            lengths=lengths,
+            token_ids=torch.from_numpy(token_ids),
+            index=torch.from_numpy(index),
+            numbers=torch.from_numpy(numbers),
+            targets=torch.from_numpy(table.targets[key.rows]),
+            n_targets=n_targets,
+        )
+
+
+class TabstarData(DataModule):
+    """The tables of a corpus as training and validation batches.
+
+    Parameters
+    ----------
+    config : TabstarDataset
+        Which tables and how many rows.
+    tokenizer : str
+        Text of the text encoder's ``tokenizer.json``.
+    max_tokens : int
+        Longer strings are cut.
+    seed : int
+        Seed of the experiment: fixes rows, order and kept features.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Tables in use.
+    tokens : StringTokens
+        Token ids of all their strings; what :class:`~tabstar_lit.families.tabstar.text_cache.TextCache`
+        needs.
+    schemas : dict
+        For each table, what prediction on new rows needs, with the features in use under ``"features"``.
+
+    Raises
+    ------
+    DataError
+        The corpus cannot be read, or a table that ``tables`` or ``exclude`` names is not in it.
+    """
+
+    def __init__(self, config: TabstarDataset, *, tokenizer: str, max_tokens: int, seed: int) -> None:
+        super().__init__(config.dataloader_kwargs.model_dump())
+        self.config = config
+        self.seed = seed
+        corpus = Corpus.open(corpus_path(config))
+        self.names = select_tables(corpus, config)
+        tables = [corpus.load(name) for name in self.names]
+        vocabularies = {table.name: table.vocabulary for table in tables}
+        self.tokens = corpus_tokens(corpus.path, vocabularies, tokenizer, max_tokens)
+        kept = [kept_features(table, config.max_features, seed) for table in tables]
+        self.schemas = {
+            table.name: table.schema | {"features": [table.feature_names[i] for i in own]}
+            for table, own in zip(tables, kept, strict=True)
+        }
+        self._dataset = TableBatches(
+            [serve(table, own, self.tokens) for table, own in zip(tables, kept, strict=True)], self.tokens
+        )
+        self._train_plan = TablePlan(
+            self.names, [np.flatnonzero(~table.is_validation) for table in tables], config, seed
+        )
+        self._val_plan = SequentialPlan([self._val_rows(table) for table in tables], config.batch_size)
+        self._fingerprint = hashlib.sha256("\n".join([corpus.fingerprint, *self.names]).encode()).hexdigest()
+
+    def train_plan(self) -> TablePlan:
+        """Return the plan of the training batches."""
+        return self._train_plan
+
+    def val_plan(self) -> SequentialPlan:
+        """Return the plan of the validation batches: every held-out row in use once."""
+        return self._val_plan
+
+    def train_dataset(self) -> TableBatches:
+        """Return the dataset that serves training batches."""
+        return self._dataset
+
+    def val_dataset(self) -> TableBatches:
+        """Return the dataset that serves validation batches."""
+        return self._dataset
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the corpus and of the tables in use."""
+        return self._fingerprint
+
+    def _val_rows(self, table: Table) -> NDArray[np.int64]:
+        rows = np.flatnonzero(table.is_validation)
+        limit = self.config.val_rows_per_dataset
+        if limit is None or len(rows) <= limit:
+            return rows
+        return np.sort(table_rng(self.seed, table.name).choice(rows, size=limit, replace=False))
+
+
+def corpus_path(config: TabstarDataset) -> Path:
+    """Return the file ``config.corpus`` means: as given, else below the data root; null is the built-in."""
+    if config.corpus is None:
+        return roots().data / BUILTIN_CORPUS
+    path = Path(config.corpus).expanduser()
+    below_root = roots().data / path
+    return below_root if not path.exists() and below_root.exists() else path
+
+
+def select_tables(corpus: Corpus, config: TabstarDataset) -> tuple[str, ...]:
+    """Return the tables in use, in the order of the corpus.
+
+    Raises
+    ------
+    DataError
+        A name is not in the corpus, or no table is left.
+    """
+    for key, names in (("tables", config.tables or ()), ("exclude", config.exclude)):
+        for name in names:
+            if name not in corpus.tables:
+                raise DataError(_unknown_table(key, name, corpus))
+    wanted = corpus.tables if config.tables is None else config.tables
+    chosen = tuple(name for name in corpus.tables if name in wanted and name not in config.exclude)
+    if not chosen:
+        raise DataError(
+            f"dataset_config: 'tables' and 'exclude' leave no table of {corpus.path}; "
+            f"it has {', '.join(corpus.tables)}."
+        )
+    return chosen
+
+
+def kept_features(table: Table, max_features: int | None, seed: int) -> NDArray[np.int64]:
+    """Return the columns of ``table`` in use, in order: a function of the seed and the table's name."""
+    n_features = table.codes.shape[1]
+    if max_features is None or n_features <= max_features:
+        return np.arange(n_features)
+    # A third number keeps this draw apart from those of rows.
+    return np.sort(table_rng(seed, table.name, 0, 1).choice(n_features, size=max_features, replace=False))
+
+
+def serve(table: Table, features: NDArray[np.int64], tokens: StringTokens) -> ServedTable:
+    """Return ``table`` with only ``features``, its strings numbered by rising length."""
+    ranks = tokens.ranks(table.name)
+    classification = table.task == "classification"
+    return ServedTable(
+        name=table.name,
+        task=table.task,
+        strings=ranks[table.codes[:, features]],
+        target_strings=ranks[table.target_codes],
+        numbers=np.ascontiguousarray(table.numbers[:, features]),
+        targets=table.targets.astype(np.int64 if classification else np.float32),
+        first_string=tokens.first(table.name),
+    )
+
+
+def _unknown_table(key: str, name: str, corpus: Corpus) -> str:
+    near = difflib.get_close_matches(name, corpus.tables, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(corpus.tables)}."
+    return f"dataset_config.{key}: {corpus.path} has no table {name!r}. {hint}"

@@ -1,0 +1,102 @@
+"""Losses for tables of both tasks: cross-entropy over the target elements, or error of the z-score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tabstar_lit.errors import ConfigError
+
+DEFAULT_LOSS = "multitask"
+
+
+class MultiTaskLoss(nn.Module):
+    """Cross-entropy for classification, mean squared error for regression (TabSTAR, arXiv 2505.18125).
+
+    Parameters
+    ----------
+    label_smoothing : float, default 0
+        Probability mass spread evenly over the classes, in [0, 1).
+    regression_weight : float, default 1
+        Factor on the loss of regression tables; the official recipe weighs both tasks equally.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, regression_weight: float = 1.0) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise ConfigError(f"loss_params.label_smoothing: {label_smoothing} is not in [0, 1).")
+        if regression_weight <= 0:
+            raise ConfigError(f"loss_params.regression_weight: {regression_weight} is not positive.")
+        self.label_smoothing = label_smoothing
+        self.regression_weight = regression_weight
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of a batch.
+
+        Parameters
+        ----------
+        logits : Tensor
+            ``[B, C]``, or ``[B, 1]`` for regression.
+        targets : Tensor
+            ``[B]`` class numbers (integer) or z-scores (floating point).
+        """
+        # Half precision is too coarse for a mean over many rows.
+        logits = logits.float()
+        if targets.is_floating_point():
+            return self.regression_weight * self.regression_error(logits.squeeze(-1), targets)
+        return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+
+    def regression_error(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean squared error of ``[B]`` z-scores."""
+        return F.mse_loss(predictions, targets)
+
+
+class HuberMultiTaskLoss(MultiTaskLoss):
+    """As :class:`MultiTaskLoss`, with errors beyond ``delta`` counted linearly in regression.
+
+    Parameters
+    ----------
+    label_smoothing, regression_weight : float
+        As in :class:`MultiTaskLoss`.
+    delta : float, default 1
+        Where the error turns from squared to linear, in standard deviations of the target.
+    """
+
+    def __init__(
+        self, label_smoothing: float = 0.0, regression_weight: float = 1.0, delta: float = 1.0
+    ) -> None:
+        super().__init__(label_smoothing, regression_weight)
+        if delta <= 0:
+            raise ConfigError(f"loss_params.delta: {delta} is not positive.")
+        self.delta = delta
+
+    def regression_error(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean Huber error of ``[B]`` z-scores."""
+        return F.huber_loss(predictions, targets, delta=self.delta)
+
+
+LOSSES: Mapping[str, type[MultiTaskLoss]] = {
+    "multitask": MultiTaskLoss,
+    "multitask_huber": HuberMultiTaskLoss,
+}
+"""Losses by the name that ``training_config.loss`` gives; each docstring's first line describes it."""
+
+
+def build_loss(name: str | None, params: Mapping[str, Any] | None = None) -> MultiTaskLoss:
+    """Return the loss ``name`` (null: :data:`DEFAULT_LOSS`) with parameters ``params``.
+
+    Raises
+    ------
+    ConfigError
+        No loss has that name, or a parameter is out of range.
+    """
+    try:
+        loss = LOSSES[name or DEFAULT_LOSS]
+    except KeyError:
+        raise ConfigError(
+            f"training_config.loss: no loss is called {name!r}; allowed are {', '.join(LOSSES)}."
+        ) from None
+    return loss(**dict(params or {}))

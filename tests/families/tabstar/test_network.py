@@ -1,0 +1,308 @@
+"""The network computes what the official package computes with the same weights."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tabstar.arch.arch as official_arch
+import torch
+from numpy.typing import NDArray
+from tabstar.arch.config import TabStarConfig
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.tabstar.batch import TableBatch
+from tabstar_lit.families.tabstar.config import RandomEncoder, TabstarArchitecture, TextEncoderConfig
+from tabstar_lit.families.tabstar.encoders import (
+    encoder_payload,
+    from_payload,
+    load_text_encoder,
+    load_tokenizer,
+)
+from tabstar_lit.families.tabstar.network import TabStarNetwork
+from tabstar_lit.families.tabstar.text_cache import TextCache
+from tabstar_lit.families.tabstar.tokens import StringTokens, tokenize
+
+TEMPLATES = (
+    "Predictive Feature: age\nFeature Value: {0} to {1} (Quantile 10 - 20%)",
+    "Free text {0} {1} " * 9,
+)
+
+
+@pytest.fixture(scope="module")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small BERT of the official width, with a tokenizer, saved as a hub model is."""
+    folder = tmp_path_factory.mktemp("bert")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer_object(), model_max_length=512)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=384,
+        num_hidden_layers=3,
+        num_attention_heads=12,
+        intermediate_size=256,
+    )
+    # Weights ten times the usual: differences between strings must reach the output.
+    config.initializer_range = 0.2
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def tokenizer_object() -> object:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(load_tokenizer(TextEncoderConfig(name="random")))
+
+
+@pytest.fixture(scope="module")
+def official(encoder_folder: Path) -> official_arch.TabStarModel:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(official_arch, "E5_SMALL_LOCAL_PATH", str(encoder_folder))
+        torch.manual_seed(1)
+        return official_arch.TabStarModel(TabStarConfig()).eval()
+
+
+def architecture(folder: Path, **text_encoder: object) -> TabstarArchitecture:
+    return TabstarArchitecture(
+        text_encoder=TextEncoderConfig(name=str(folder), unfreeze_layers=2, **text_encoder)
+    )
+
+
+@pytest.fixture
+def network(encoder_folder: Path, official: official_arch.TabStarModel) -> TabStarNetwork:
+    sizes = architecture(encoder_folder)
+    own = TabStarNetwork(sizes, load_text_encoder(sizes.text_encoder))
+    own.load_state_dict(official.state_dict())
+    return own.eval()
+
+
+def official_inputs(
+    n_rows: int, n_targets: int, n_features: int
+) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
+    rng = np.random.default_rng(n_targets)
+    values = rng.integers(0, 10 ** rng.integers(1, 5, (n_rows, n_features)))
+    cells = np.array([[TEMPLATES[j % 2].format(v, v + 1) for j, v in enumerate(row)] for row in values])
+    targets = np.array([[f"Target Feature: y\nFeature Value: {i}" for i in range(n_targets)]] * n_rows)
+    numbers = rng.normal(size=(n_rows, n_targets + n_features)).astype(np.float32)
+    numbers[:, : n_targets + 1] = 0
+    return np.concatenate([targets, cells], axis=1), numbers
+
+
+def own_batch(
+    strings: NDArray[np.str_], numbers: NDArray[np.float32], n_targets: int, tokenizer: str
+) -> TableBatch:
+    unique, inverse = np.unique(strings, return_inverse=True)
+    tokens = StringTokens({"t": tokenize(unique.tolist(), tokenizer, 512)})
+    ranks = tokens.ranks("t")
+    token_ids, lengths = tokens.gather(np.arange(len(unique)))
+    return TableBatch(
+        source="t",
+        task="regression" if n_targets == 1 else "classification",
+        string_ids=torch.arange(len(unique)),
+        lengths=lengths,
+        token_ids=torch.from_numpy(token_ids),
+        index=torch.from_numpy(ranks[inverse].reshape(strings.shape).astype(np.int64)),
+        numbers=torch.from_numpy(numbers),
+        targets=torch.zeros(len(strings)),
+        n_targets=n_targets,
+    )
+
+
+def test_state_dict_has_the_official_names_and_shapes(
+    network: TabStarNetwork, official: official_arch.TabStarModel
+) -> None:
+    def shapes(model: torch.nn.Module) -> dict[str, torch.Size]:
+        return {name: tensor.shape for name, tensor in model.state_dict().items()}
+
+    assert shapes(network) == shapes(official)
+
+
+@pytest.mark.parametrize("n_targets", [1, 2, 3, 17])
+def test_outputs_equal_the_official_ones(
+    network: TabStarNetwork, official: official_arch.TabStarModel, n_targets: int
+) -> None:
+    strings, numbers = official_inputs(n_rows=9, n_targets=n_targets, n_features=8)
+    batch = own_batch(strings, numbers, n_targets, network.text_encoder.tokenizer)
+    with torch.no_grad():
+        expected = official(strings, torch.from_numpy(numbers), n_targets)
+        seen = network(batch)
+    assert seen.shape == (9, n_targets)
+    assert expected.std() > 1e-3, "the oracle must not be constant"
+    assert (seen - expected).abs().max() <= 1e-5
+
+
+def test_gradients_equal_the_official_ones_where_it_trains(
+    network: TabStarNetwork, official: official_arch.TabStarModel
+) -> None:
+    # In double precision: rounding of float32 would hide a wrong term behind a loose tolerance.
+    strings, numbers = official_inputs(n_rows=5, n_targets=3, n_features=6)
+    batch = own_batch(strings, numbers.astype(np.float64), 3, network.text_encoder.tokenizer)
+    reference = deepcopy(official).double()
+    reference(strings, batch.numbers, 3).pow(2).sum().backward()
+    network.double()(batch).pow(2).sum().backward()
+    expected = {name: p.grad for name, p in reference.named_parameters()}
+    trained = {
+        name: p.grad for name, p in network.named_parameters() if p.requires_grad and "reg_head" not in name
+    }
+    assert any(name.startswith("text_encoder.encoder.layer.1.") for name in trained)
+    assert not any(name.startswith("text_encoder.encoder.layer.0.") for name in trained)
+    for name, gradient in trained.items():
+        torch.testing.assert_close(gradient, expected[name], msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_each_unique_string_is_encoded_once(network: TabStarNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    strings, numbers = official_inputs(n_rows=9, n_targets=2, n_features=4)
+    batch = own_batch(
+        np.concatenate([strings, strings]),
+        np.concatenate([numbers, numbers]),
+        2,
+        network.text_encoder.tokenizer,
+    )
+    seen = []
+    forward = network.text_encoder.forward
+    monkeypatch.setattr(
+        network.text_encoder,
+        "forward",
+        lambda ids, lengths: seen.append(len(lengths)) or forward(ids, lengths),
+    )
+    network(batch)
+    assert seen == [len(np.unique(strings))]
+
+
+def test_rows_do_not_influence_each_other(network: TabStarNetwork) -> None:
+    strings, numbers = official_inputs(n_rows=6, n_targets=2, n_features=4)
+    tokenizer = network.text_encoder.tokenizer
+    with torch.no_grad():
+        together = network(own_batch(strings, numbers, 2, tokenizer))
+        alone = torch.cat(
+            [network(own_batch(strings[i : i + 1], numbers[i : i + 1], 2, tokenizer)) for i in range(6)]
+        )
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+
+
+def test_another_width_adds_a_projection(encoder_folder: Path) -> None:
+    sizes = TabstarArchitecture(
+        text_encoder=TextEncoderConfig(name=str(encoder_folder), unfreeze_layers=0),
+        d_model=32, interaction_layers=1, interaction_heads=4, head_hidden=8, number_hidden=16, ffn_hidden=24,
+        activation="gelu",
+    )  # fmt: skip
+    network = TabStarNetwork(sizes, load_text_encoder(sizes.text_encoder))
+    shapes = {name: tuple(p.shape) for name, p in network.named_parameters()}
+    assert shapes["text_projection.weight"] == (32, 384)
+    assert shapes["numerical_fusion.scalar_embedder.0.weight"] == (16, 1)
+    assert shapes["tabular_encoder.encoder.layers.0.linear1.weight"] == (24, 32)
+    assert shapes["cls_head.layers.0.weight"] == (8, 32)
+    strings, numbers = official_inputs(n_rows=2, n_targets=2, n_features=3)
+    assert network(own_batch(strings, numbers, 2, network.text_encoder.tokenizer)).shape == (2, 2)
+
+
+@pytest.mark.parametrize("key", ["fusion_heads", "interaction_heads"])
+def test_heads_that_do_not_divide_the_width_are_refused(key: str) -> None:
+    sizes = TabstarArchitecture(text_encoder=random_encoder(), interaction_heads=4).model_copy(
+        update={key: 5}
+    )
+    with pytest.raises(ConfigError, match=rf"{key}: 5 does not divide .* 32"):
+        TabStarNetwork(sizes, load_text_encoder(sizes.text_encoder))
+
+
+def random_encoder() -> TextEncoderConfig:
+    return TextEncoderConfig(name="random", unfreeze_layers=0, random=RandomEncoder(hidden_size=32, layers=1))
+
+
+def test_a_network_is_rebuilt_from_its_payload_and_weights(
+    encoder_folder: Path, network: TabStarNetwork
+) -> None:
+    sizes = architecture(encoder_folder)
+    gone = sizes.text_encoder.model_copy(update={"name": "no/such-model"})
+    rebuilt = TabStarNetwork(sizes, from_payload(encoder_payload(network.text_encoder), gone)).eval()
+    rebuilt.load_state_dict(network.state_dict())
+    strings, numbers = official_inputs(n_rows=4, n_targets=2, n_features=4)
+    batch = own_batch(strings, numbers, 2, rebuilt.text_encoder.tokenizer)
+    with torch.no_grad():
+        assert torch.equal(rebuilt(batch), network(batch))
+
+
+@pytest.fixture
+def frozen() -> tuple[TabStarNetwork, StringTokens, list[str]]:
+    torch.manual_seed(0)
+    sizes = TabstarArchitecture(
+        text_encoder=random_encoder(), interaction_layers=1, interaction_heads=2, dropout=0.0
+    )
+    network = TabStarNetwork(sizes, load_text_encoder(sizes.text_encoder))
+    strings = [TEMPLATES[i % 2].format(i, i * i) for i in range(200)]
+    return network, StringTokens({"t": tokenize(strings, network.text_encoder.tokenizer, 512)}), strings
+
+
+def cached_batch(tokens: StringTokens, string_ids: NDArray[np.int64]) -> TableBatch:
+    token_ids, lengths = tokens.gather(string_ids)
+    index = torch.arange(len(string_ids)).view(2, -1)
+    return TableBatch(
+        source="t", task="classification", string_ids=torch.from_numpy(string_ids), lengths=lengths,
+        token_ids=torch.from_numpy(token_ids), index=index, numbers=torch.zeros(index.shape),
+        targets=torch.zeros(2, dtype=torch.int64), n_targets=2,
+    )  # fmt: skip
+
+
+def test_cached_vectors_equal_encoded_ones_and_do_not_depend_on_the_batch(
+    frozen: tuple[TabStarNetwork, StringTokens, list[str]],
+) -> None:
+    network, tokens, _ = frozen
+    batch = cached_batch(tokens, np.array([3, 70, 71, 140, 141, 199]))
+    with torch.no_grad():
+        direct = network.encode_strings(batch)
+        network.text_lookup = TextCache(network.text_encoder, tokens)
+        with torch.inference_mode():
+            network.text_lookup(torch.tensor([80]))
+        cached = network.encode_strings(batch)
+        other_order = TextCache(network.text_encoder, tokens)
+        for number in (199, 3, 140, 141, 71, 70):
+            other_order(torch.tensor([number]))
+    torch.testing.assert_close(cached, direct, rtol=0, atol=1e-5)
+    assert torch.equal(other_order(batch.string_ids), cached)
+
+
+def test_cached_vectors_take_part_in_training(frozen: tuple[TabStarNetwork, StringTokens, list[str]]) -> None:
+    network, tokens, _ = frozen
+    network.text_lookup = TextCache(network.text_encoder, tokens)
+    batch = cached_batch(tokens, np.arange(6))
+    with torch.inference_mode():
+        network(batch)
+    network(batch).sum().backward()
+    assert network.tabular_encoder.layers[0].linear1.weight.grad is not None
+    assert all(p.grad is None for p in network.text_encoder.parameters())
+
+
+def test_new_weights_empty_the_cache(frozen: tuple[TabStarNetwork, StringTokens, list[str]]) -> None:
+    network, tokens, _ = frozen
+    cache = TextCache(network.text_encoder, tokens)
+    before = cache(torch.tensor([5]))
+    state = {
+        name: tensor + 0.5 if "word_embeddings" in name else tensor
+        for name, tensor in network.state_dict().items()
+    }
+    network.load_state_dict(state)
+    assert not torch.equal(cache(torch.tensor([5])), before)
+
+
+def test_a_trained_encoder_is_not_looked_up(frozen: tuple[TabStarNetwork, StringTokens, list[str]]) -> None:
+    network, tokens, _ = frozen
+    network.text_lookup = TextCache(network.text_encoder, tokens)
+    network.text_encoder.encoder.layer[-1].requires_grad_(True)
+    network(cached_batch(tokens, np.arange(6))).sum().backward()
+    assert not network.text_lookup.known.any()
+    assert network.text_encoder.encoder.layer[-1].output.dense.weight.grad is not None
+
+
+def test_bfloat16_autocast_runs_and_agrees_roughly(network: TabStarNetwork) -> None:
+    strings, numbers = official_inputs(n_rows=4, n_targets=2, n_features=4)
+    batch = own_batch(strings, numbers, 2, network.text_encoder.tokenizer)
+    with torch.no_grad():
+        exact = network(batch)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough = network(batch)
+    assert torch.allclose(rough.float(), exact, atol=0.1)
