@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from argparse import Namespace
 from collections.abc import Mapping
@@ -151,14 +150,13 @@ class CometLogger(Logger):
         logger = self._logger
         if logger is not None:
             self.guard(lambda: logger.experiment.log_other("status", status))
-            self.guard(lambda: logger.experiment.end())
+            self.guard(logger.experiment.end)
             self._logger = None
 
     def _connect(self) -> None:
         os.environ.setdefault("COMET_ERROR_TRACKING_ENABLE", "false")
-        logging.getLogger("comet_ml").setLevel(logging.ERROR)
         self.offline_directory.mkdir(parents=True, exist_ok=True)
-        self._logger = RecordingCometLogger(
+        logger = RecordingCometLogger(
             api_key=self.api_key,
             project=self.project,
             experiment_key=self.run_id,
@@ -175,9 +173,13 @@ class CometLogger(Logger):
             auto_output_logging=False,
             display_summary_level=0,
         )
-        self.run_id = self._logger.experiment.get_key()
+        experiment = logger.experiment
+        if not experiment.alive:  # Comet says so in the log only, and would drop everything from here on
+            raise ConnectionError("no connection to the Comet server, or it refused the key")
+        self.run_id = experiment.get_key()
+        self._logger = logger
         for name, value in self.tags.items():
-            self._logger.experiment.log_other(name, value)
+            experiment.log_other(name, value)
 
 
 def wants_online() -> bool:

@@ -8,6 +8,7 @@ import re
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -147,8 +148,7 @@ class MlflowLogger(Logger):
         if not self.writer.close():
             rank_zero_warn(f"MLflow did not get {len(self.writer.waiting)} last values. {self.guard.remedy}")
         if self._client is not None and self.run_id is not None:
-            client, run_id = self._client, self.run_id
-            self.guard(lambda: client.set_terminated(run_id, STATUS[status]))
+            self.guard(partial(self._client.set_terminated, self.run_id, STATUS[status]))
 
     # -- what is logged --------------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class MlflowLogger(Logger):
     def log_file(self, path: Path, name: str) -> None:
         """Upload ``path`` as the artifact ``name``, unless it is there already and unchanged."""
         if self._files.is_new(path):
-            self.writer.put(Upload(path, Path(name).parent.as_posix()))
+            self.writer.put(Upload(path, name.rpartition("/")[0]))
             self.writer.wake()
 
     def log_figure(self, path: Path, name: str) -> None:
@@ -267,7 +267,8 @@ class MlflowLogger(Logger):
             )
         for item in batch:
             if isinstance(item, Upload) and item.file.exists():  # a figure may have been removed meanwhile
-                client.log_artifact(run_id, str(item.file), item.folder)
+                # not worth holding back the metrics for: the file stays where it is
+                self.guard(partial(client.log_artifact, run_id, str(item.file), item.folder or None))
 
     def _known_run_id(self) -> str:
         if self.run_id is None:
