@@ -1,7 +1,7 @@
 """What the documentation tells people to type works.
 
 Every ``bash``, ``python`` and ``yaml`` block of README.md and docs/ is run or checked, page by page, from top
-to bottom in one empty folder. ``console`` and ``text`` blocks show output and are not run.
+to bottom in one empty folder. ``text`` and ``console`` blocks show something and are not run.
 
 - bash: a line that trains is run for two optimizer steps on few rows. ``make NAME`` is checked to be a target
   of the Makefile. Everything else runs as it stands.
@@ -14,6 +14,7 @@ A comment directly above a block changes that:
     <!-- test: elsewhere: REASON -->    not run here; the reason names the test that covers it
     <!-- test: file PATH -->            yaml: written to PATH in the page's folder, for the commands after it
     <!-- test: with KEY=VALUE ... -->   bash: appended to every training command of the block
+    <!-- test: shows -->                console: what follows ``$ command`` is what the command prints
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 BLOCK = re.compile(
     r"^(?:<!-- test: (?P<marker>[^\n]*) -->\n)?"
-    r"^(?P<indent> *)```(?P<language>bash|python|yaml)\n(?P<body>.*?)^ *```$",
+    r"^(?P<indent> *)```(?P<language>[^\n]*)\n(?P<body>.*?)^ *```$",
     re.MULTILINE | re.DOTALL,
 )
+SHOWN = {"console", "json", "text"}
 LOOKING_ONLY = {"--check", "--help", "--list", "--print-config", "--version"}
 SMALL = [
     "model_config.training_config.max_steps=2",
@@ -88,14 +90,26 @@ def shortened(line: str, extra: list[str]) -> str:
     return line
 
 
-def run_bash(block: Block, folder: Path) -> None:
-    lines = block.body.replace("\\\n", " ").splitlines()
-    script = "\n".join(shortened(line, shlex.split(block.rest)) for line in lines)
+def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = ["bash", "-euo", "pipefail", "-c", script]
     environment = os.environ | {"PATH": path}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def run_bash(block: Block, folder: Path) -> None:
+    lines = block.body.replace("\\\n", " ").splitlines()
+    script = "\n".join(shortened(line, shlex.split(block.rest)) for line in lines)
+    done = shell(script, folder)
     assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+def compare_console(block: Block, folder: Path) -> None:
+    for part in block.body.split("$ ")[1:]:
+        command, _, expected = part.partition("\n")
+        done = shell(command, folder)
+        printed = done.stdout + done.stderr
+        assert expected.strip() in printed, f"`{command}` prints\n{printed}"
 
 
 # -- yaml ------------------------------------------------------------------------------------------
@@ -164,12 +178,16 @@ def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         try:
             if block.verb == "elsewhere":
                 assert len(block.rest) > 20, "say which test covers it instead"
+            elif block.verb == "shows":
+                compare_console(block, tmp_path)
             elif block.language == "bash":
                 run_bash(block, tmp_path)
             elif block.language == "python":
                 exec(compile(block.body, where, "exec"), names)  # noqa: S102  # running it is the point
-            else:
+            elif block.language == "yaml":
                 check_yaml(block, tmp_path)
+            else:
+                assert block.language in SHOWN, f"say what it is: bash, python, yaml, {', '.join(SHOWN)}"
         except Exception as error:
             raise AssertionError(f"{where}: the {block.language} block does not work: {error}") from error
 
