@@ -88,9 +88,7 @@ class Composer:
 
     def _respelled(self, override: Override) -> Override:
         """Give the keys of an override their standard spelling, those inside its value too."""
-        node = Node({}, override.position).replaced(
-            override.path, override.node or Node({}, override.position)
-        )
+        node = Node({}, override.position).replaced(override.path, override.node or Node({}, override.position))
         node = self.respell(node)
         path: list[str] = []
         for _ in override.path:
@@ -126,17 +124,13 @@ class Composer:
             options = parse_options(override.node) if override.node else ()
             place = name.replace("/", ".") if not package else "" if package == "_global_" else package
             entry = Entry(name, () if override.mode == "~" else options, place, override.position, True)
-            if override.mode.startswith("+") or (
-                entry.key not in present and "/" not in name and not package
-            ):
+            if override.mode.startswith("+") or (entry.key not in present and "/" not in name and not package):
                 entries = [*entries, entry]
             else:
                 self._choices[entry.key] = entry._replace(override=True)
         return entries
 
-    def _expand(
-        self, entries: list[Entry], own: Node, group: str, package: str, chain: tuple[str, ...]
-    ) -> list[Node]:
+    def _expand(self, entries: list[Entry], own: Node, group: str, package: str, chain: tuple[str, ...]) -> list[Node]:
         """Give the pieces of one file in the order in which they are merged."""
         if sum(entry.is_self for entry in entries) > 1:
             fail(own.position, "_self_ stands twice in this defaults list")
@@ -150,9 +144,7 @@ class Composer:
             if entry.is_self:
                 pieces.append(self.respell(wrap(self._without_hydra(own), package)))
             elif entry.group.split("/")[0] == "hydra":
-                self._notice(
-                    entry.position, f"'{entry.group}' is ignored: this program does not run under Hydra"
-                )
+                self._notice(entry.position, f"'{entry.group}' is ignored: this program does not run under Hydra")
             elif not entry.override:
                 pieces.extend(self._follow(entry, chain))
         return pieces

@@ -69,9 +69,7 @@ def safe_option(text: object, position: Position) -> str:
         When it is not text, holds characters outside ``[A-Za-z0-9_./-]``, or leaves its directory.
     """
     if not isinstance(text, str) or not OPTION.fullmatch(text) or ".." in text.split("/"):
-        fail(
-            position, f"{text!r} cannot name a file; use letters, digits, '_', '-', '.' and '/', but no '..'"
-        )
+        fail(position, f"{text!r} cannot name a file; use letters, digits, '_', '-', '.' and '/', but no '..'")
     return text.removesuffix(".yaml")
 
 

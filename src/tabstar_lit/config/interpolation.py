@@ -93,9 +93,7 @@ class Interpolation:
             fail(node.position, f"references make a text of more than {MAX_TEXT} characters")
         return joined
 
-    def _reference(
-        self, path: Path_, node: Node, inner: str, chain: tuple[Path_, ...]
-    ) -> tuple[str | None, Any]:
+    def _reference(self, path: Path_, node: Node, inner: str, chain: tuple[Path_, ...]) -> tuple[str | None, Any]:
         """Give the text (from the environment only) and the value of one reference."""
         variable = ENVIRONMENT.fullmatch(inner)
         if variable:

@@ -128,9 +128,7 @@ def _with_api_key(root: Node) -> tuple[Node, list[str]]:
         return root.replaced(API_KEY, Node(key, position)), []
     if written is None:
         return root, []
-    notice = (
-        f"{written.position}: the key was masked when this was written; set {API_KEY_VARIABLE} to use Comet"
-    )
+    notice = f"{written.position}: the key was masked when this was written; set {API_KEY_VARIABLE} to use Comet"
     return root.replaced(API_KEY, Node(None, written.position)), [notice]
 
 

@@ -114,9 +114,7 @@ def _shown(path: Path_, data: Any, secret_keys: Collection[str]) -> str:
     return "a secret" if secret_keys & set(path) else describe(lookup(data, path))  # type: ignore[operator]
 
 
-def _problem(
-    located: Located, schema: type[BaseModel], data: dict[str, Any], secret_keys: Collection[str]
-) -> Problem:
+def _problem(located: Located, schema: type[BaseModel], data: dict[str, Any], secret_keys: Collection[str]) -> Problem:
     error, path = located.error, located.path
     kind = error["type"]
     shown = _shown(path, data, secret_keys)
@@ -129,9 +127,7 @@ def _problem(
     if kind in EXPECTED:
         return Problem(path, f"expected {EXPECTED[kind]}, got {shown}{_hint(kind, lookup(data, path))}")
     if kind == "literal_error":
-        allowed = [
-            first or other for first, other in re.findall(r"'([^']*)'|(\w+)", error["ctx"]["expected"])
-        ]
+        allowed = [first or other for first, other in re.findall(r"'([^']*)'|(\w+)", error["ctx"]["expected"])]
         allowed = [name for name in allowed if name != "or"]
         return Problem(path, f"{path[-1]} cannot be {shown}.", allowed)
     if kind in BOUNDS:
@@ -148,6 +144,4 @@ def _hint(kind: str, value: Any) -> str:
         return ""
     if re.fullmatch(r"[-+.\deE]+|true|false", value):
         return "; remove the quotes"
-    return (
-        "; write true or false" if kind == "bool_type" and value.lower() in {"yes", "no", "on", "off"} else ""
-    )
+    return "; write true or false" if kind == "bool_type" and value.lower() in {"yes", "no", "on", "off"} else ""

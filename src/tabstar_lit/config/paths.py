@@ -39,9 +39,7 @@ def find_config_dirs(config_dir: Path | None) -> list[Path]:
     chosen = {"--config-dir": config_dir, "ANALYSIS_ML_CONFIG_DIR": _variable("config")}
     for source, directory in chosen.items():
         if directory is not None and not directory.is_dir():
-            raise ConfigError(
-                f"{source}: '{directory}' is not a directory; `tabstar_lit init` makes one to edit"
-            )
+            raise ConfigError(f"{source}: '{directory}' is not a directory; `tabstar_lit init` makes one to edit")
     candidates = [directory for directory in chosen.values() if directory is not None]
     return list(dict.fromkeys([*candidates, Path(), packaged_config_dir()]))
 

@@ -36,9 +36,7 @@ def validate(schema: type[S], tree: ConfigTree, texts: Mapping[Path_, str] = Map
         content = schema.model_validate_json(json.dumps(tree.data, default=_reveal))
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        wanted = {
-            path for path in texts if any(e["loc"] == path and e["type"] == "string_type" for e in errors)
-        }
+        wanted = {path for path in texts if any(e["loc"] == path and e["type"] == "string_type" for e in errors)}
         if wanted:
             data = tree.data
             for path in wanted:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from tabstar_lit.config.tree import Problem
 
@@ -14,6 +16,7 @@ PositiveCount = Annotated[int, Field(ge=1)]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeNumber = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+OTHER_SPELLINGS = "x-also-spelled"
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -22,6 +25,10 @@ class AlsoSpelled:
 
     def __init__(self, *names: str) -> None:
         self.names = names
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Tell the JSON Schema of files about the other names."""
+        return {**handler(core_schema), OTHER_SPELLINGS: list(self.names)}
 
 
 class Section(BaseModel):

@@ -35,9 +35,7 @@ MAX_NAME_LENGTH = 128
 class ExperimentConfig(Section):
     """What the run is called, where it writes, on what it runs and what it logs."""
 
-    experiment_name: Name = Field(
-        description="Name of the experiment; groups runs in the tracker and in folders."
-    )
+    experiment_name: Name = Field(description="Name of the experiment; groups runs in the tracker and in folders.")
     run_name: Name | None = Field(None, description="Name of this run; null makes one from model and time.")
     save_dir: str | None = Field(
         None, description="Folder of logs and run records; null is ANALYSIS_ML_LOGS_DIR or runs/logs."
@@ -45,18 +43,12 @@ class ExperimentConfig(Section):
     tracker_path: str | None = Field(
         None, description="Folder of figures; null is ANALYSIS_ML_RESULTS_DIR or runs/results."
     )
-    seed: Count | None = Field(
-        None, description="Seed of every random generator; null draws a new one and records it."
-    )
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = Field(
-        "auto", description="Hardware to use."
-    )
+    seed: Count | None = Field(None, description="Seed of every random generator; null draws a new one and records it.")
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = Field("auto", description="Hardware to use.")
     devices: int | list[int] | str = Field(
         "auto", description="Number of devices (-1 for all), a list of their indices, or `auto`."
     )
-    precision: Precision = Field(
-        "32-true", description="Arithmetic: 64-true, 32-true, 16-mixed, bf16-mixed, ..."
-    )
+    precision: Precision = Field("32-true", description="Arithmetic: 64-true, 32-true, 16-mixed, bf16-mixed, ...")
     float32_matmul_precision: Literal["highest", "high", "medium"] = Field(
         "highest", description="Precision of float32 matrix products; see torch.set_float32_matmul_precision."
     )
@@ -65,23 +57,15 @@ class ExperimentConfig(Section):
     deterministic: bool | Literal["warn"] = Field(
         False, description="Use only deterministic operations, or warn about the others."
     )
-    log_system_metrics: bool = Field(
-        False, description="Log processor, memory and accelerator use to MLflow."
-    )
+    log_system_metrics: bool = Field(False, description="Log processor, memory and accelerator use to MLflow.")
     check_eval_n_epoch: PositiveCount = Field(1, description="Epochs between validations.")
-    num_sanity_val_steps: int = Field(
-        0, ge=-1, description="Validation batches run before training; -1 runs all."
-    )
+    num_sanity_val_steps: int = Field(0, ge=-1, description="Validation batches run before training; -1 runs all.")
     comet_api_key: SecretStr | None = Field(
         None,
-        description="Key of Comet; better left out and set as the variable COMET_API_KEY. null switches Comet off.",
+        description="Key of Comet; better left out and set as COMET_API_KEY. null switches Comet off.",
     )
-    comet_project_name: Name | None = Field(
-        None, description="Comet project; null uses the account's default."
-    )
-    log_every_n_steps: PositiveCount = Field(
-        50, description="Optimizer steps between logged training metrics."
-    )
+    comet_project_name: Name | None = Field(None, description="Comet project; null uses the account's default.")
+    log_every_n_steps: PositiveCount = Field(50, description="Optimizer steps between logged training metrics.")
     check_metrics_n_epoch: PositiveCount | None = Field(
         1, description="Epochs between computations of the tracker's metrics; null switches them off."
     )
@@ -96,9 +80,7 @@ class ExperimentConfig(Section):
     @field_validator("experiment_name", "run_name")
     @classmethod
     def _is_safe(cls, value: str | None) -> str | None:
-        if value is not None and (
-            UNSAFE_NAME.search(value) or value.strip(". ") == "" or len(value) > MAX_NAME_LENGTH
-        ):
+        if value is not None and (UNSAFE_NAME.search(value) or value.strip(". ") == "" or len(value) > MAX_NAME_LENGTH):
             raise ValueError(
                 f"{value[:MAX_NAME_LENGTH]!r} cannot name a folder: at most {MAX_NAME_LENGTH} characters, "
                 "no '/', no '\\' and no control characters, and not only dots"
@@ -116,9 +98,7 @@ class ExperimentConfig(Section):
         else:
             valid = indices == "auto" or (isinstance(indices, int) and (indices == -1 or indices > 0))
         if not valid:
-            raise ValueError(
-                f"expected a number of devices, a list of indices, '0,1' or 'auto', got {value!r}"
-            )
+            raise ValueError(f"expected a number of devices, a list of indices, '0,1' or 'auto', got {value!r}")
         return value
 
     def problems(self) -> Iterable[Problem]:
@@ -154,9 +134,7 @@ class Experiment(Section):
     dataset_config: DatasetConfig = Field(description="Where data comes from.")
     # pydantic reserves the name `model_config`, so the field is called `model`
     model: ModelConfig = Field(alias="model_config", description="The network and its training.")
-    stages: tuple[Name, ...] = Field(
-        ("train",), min_length=1, description="Stages of the experiment, in order."
-    )
+    stages: tuple[Name, ...] = Field(("train",), min_length=1, description="Stages of the experiment, in order.")
     stage_config: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="Stage -> part of an experiment that is laid over the rest for that stage.",
@@ -166,8 +144,6 @@ class Experiment(Section):
         """Refuse a stage that would run twice under one name."""
         for index, stage in enumerate(self.stages):
             if stage in self.stages[:index]:
-                yield Problem(
-                    ("stages", index), f"stage '{stage}' is listed twice; give each stage its own name"
-                )
+                yield Problem(("stages", index), f"stage '{stage}' is listed twice; give each stage its own name")
             if UNSAFE_NAME.search(stage) or stage.strip(". ") == "":
                 yield Problem(("stages", index), f"stage {stage!r} cannot name a folder")

@@ -31,12 +31,8 @@ class ModelConfig(Section):
         description="Checkpoint to start from: its name below `training_config.model_save_path`, or a path. "
         "Without `continue_training` it is evaluated, not trained.",
     )
-    continue_training: bool = Field(
-        False, description="Go on training exactly where `load_checkpoint` stopped."
-    )
-    strict: bool = Field(
-        True, description="Refuse a checkpoint whose weights do not match the network one to one."
-    )
+    continue_training: bool = Field(False, description="Go on training exactly where `load_checkpoint` stopped.")
+    strict: bool = Field(True, description="Refuse a checkpoint whose weights do not match the network one to one.")
     load_modules: dict[str, Name | LoadModule] = Field(
         default_factory=dict,
         description="Module path in the network -> an earlier stage, a checkpoint, or `{source, module}`.",

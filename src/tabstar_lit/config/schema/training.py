@@ -31,9 +31,7 @@ class LossConfig(Section):
 class OptimizerConfig(Section):
     """An optimizer of torch or pytorch_optimizer by name."""
 
-    optimizer_name: Name = Field(
-        "AdamW", description="Name of the optimizer, as `--list optimizers` prints it."
-    )
+    optimizer_name: Name = Field("AdamW", description="Name of the optimizer, as `--list optimizers` prints it.")
     optimizer_params: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of the optimizer: `lr`, `weight_decay`, `betas`, ..."
     )
@@ -64,9 +62,7 @@ class SchedulerConfig(Section):
 class ParameterGroup(Section):
     """Settings of the optimizer for the parameters whose name matches a pattern."""
 
-    pattern: Name = Field(
-        description="Glob over dotted parameter names, such as `encoder.*`; the first match wins."
-    )
+    pattern: Name = Field(description="Glob over dotted parameter names, such as `encoder.*`; the first match wins.")
     lr: NonNegativeNumber | None = Field(None, description="Learning rate of this group.")
     lr_scale: NonNegativeNumber | None = Field(None, description="Factor on the optimizer's learning rate.")
     weight_decay: NonNegativeNumber | None = Field(None, description="Weight decay of this group.")
@@ -74,9 +70,7 @@ class ParameterGroup(Section):
     def problems(self) -> Iterable[Problem]:
         """Refuse two ways of giving one learning rate."""
         if self.lr is not None and self.lr_scale is not None:
-            yield Problem(
-                ("lr_scale",), "lr and lr_scale both set the learning rate of this group; keep one of them."
-            )
+            yield Problem(("lr_scale",), "lr and lr_scale both set the learning rate of this group; keep one of them.")
 
 
 class ParameterGroups(Section):
@@ -85,18 +79,14 @@ class ParameterGroups(Section):
     exclude_from_decay: Literal["norms_and_biases", "none"] = Field(
         "norms_and_biases", description="Parameters that get no weight decay."
     )
-    groups: list[ParameterGroup] = Field(
-        default_factory=list, description="Groups by name pattern, in order."
-    )
+    groups: list[ParameterGroup] = Field(default_factory=list, description="Groups by name pattern, in order.")
 
 
 class NonFinite(Section):
     """What a loss or gradient that is NaN or infinite does to the run."""
 
     policy: Literal["stop", "skip"] = Field("stop", description="Stop the run, or skip that optimizer step.")
-    budget: Count = Field(
-        10, description="With `skip`: steps that may be skipped before the run stops all the same."
-    )
+    budget: Count = Field(10, description="With `skip`: steps that may be skipped before the run stops all the same.")
 
 
 class TrainingConfig(Section):
@@ -106,9 +96,7 @@ class TrainingConfig(Section):
         None, description="Name of the loss, or `{loss_name, loss_params}`; null takes the loss of the model."
     )
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="The optimizer.")
-    scheduler: SchedulerConfig | None = Field(
-        None, description="The learning-rate schedule; null keeps it constant."
-    )
+    scheduler: SchedulerConfig | None = Field(None, description="The learning-rate schedule; null keeps it constant.")
     reduce_lr_on_epoch: PositiveNumber | None = Field(
         None, description="Factor on the learning rate after every epoch; a simple alternative to a schedule."
     )
@@ -117,37 +105,25 @@ class TrainingConfig(Section):
         description="Learning rate and weight decay by parameter name.",
     )
     max_epochs: PositiveCount = Field(10, description="Number of epochs to train for, at most.")
-    max_steps: PositiveCount | None = Field(
-        None, description="Number of optimizer steps to train for, at most."
-    )
+    max_steps: PositiveCount | None = Field(None, description="Number of optimizer steps to train for, at most.")
     max_time: str | None = Field(None, description="Wall time to train for, at most, as DD:HH:MM:SS.")
     early_stop_patience: PositiveCount | None = Field(
         None,
         description="Epochs without improvement of `monitor` before training stops; null never stops early.",
     )
-    monitor: Name = Field(
-        "val_loss", description="Metric that decides the best checkpoint and early stopping."
-    )
-    monitor_mode: Literal["min", "max"] = Field(
-        "min", description="Whether a lower or a higher metric is better."
-    )
+    monitor: Name = Field("val_loss", description="Metric that decides the best checkpoint and early stopping.")
+    monitor_mode: Literal["min", "max"] = Field("min", description="Whether a lower or a higher metric is better.")
     save_top_k: int = Field(1, ge=-1, description="Number of best checkpoints to keep; -1 keeps all, 0 none.")
     save_last: bool = Field(True, description="Keep the latest checkpoint as well.")
-    save_every_n_epochs: PositiveCount | None = Field(
-        None, description="Epochs between snapshots; null takes none."
-    )
+    save_every_n_epochs: PositiveCount | None = Field(None, description="Epochs between snapshots; null takes none.")
     save_every_n_steps: PositiveCount | None = Field(
         None, description="Optimizer steps between snapshots; null takes none."
     )
-    gradient_clip_val: PositiveNumber | None = Field(
-        None, description="Bound on the gradient; null does not clip."
-    )
+    gradient_clip_val: PositiveNumber | None = Field(None, description="Bound on the gradient; null does not clip.")
     gradient_clip_algorithm: Literal["norm", "value"] = Field(
         "norm", description="Bound the norm of all gradients together, or the value of each."
     )
-    accumulate_grad_batches: PositiveCount = Field(
-        1, description="Batches whose gradients make one optimizer step."
-    )
+    accumulate_grad_batches: PositiveCount = Field(1, description="Batches whose gradients make one optimizer step.")
     log_train_memory: bool = Field(False, description="Log the memory in use at every logged step, in MiB.")
     model_save_path: str | None = Field(
         None,

@@ -1,0 +1,142 @@
+"""JSON Schemas of the configuration files, with which editors complete and check while one types.
+
+An editor sees one file, not the composition, so every key may be left out, and each file may have a
+``defaults:`` list. Any value may be a reference such as ``${oc.env:NAME}``.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from tabstar_lit.config.schema import ArchitectureConfig, DatasetConfig, Experiment
+from tabstar_lit.config.schema.base import OTHER_SPELLINGS
+from tabstar_lit.config.schema_walk import models_in, yaml_fields
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+PRIMARY = "training_config.schema.json"
+REFERENCE = {
+    "type": "string",
+    "pattern": r"\$\{.+\}",
+    "description": "A reference to another key or a variable.",
+}
+DEFAULTS = {
+    "type": "array",
+    "description": "Files to compose: `group: option`, `option@package`, or `_self_` for this file's place.",
+    "items": {"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]},
+}
+ANYTHING = {"type": "object", "description": "Depends on the family; see its own file."}
+
+JsonSchema = dict[str, Any]
+
+
+def schema_files(families: Mapping[str, type[Experiment]], commands: Mapping[str, str]) -> dict[str, str]:
+    """Generate the schema of every kind of file.
+
+    Parameters
+    ----------
+    families : mapping of str to type
+        Name of a family -> its experiment.
+    commands : mapping of str to str
+        Name of a command -> what it does.
+
+    Returns
+    -------
+    dict of str to str
+        Path below the folder of schemas -> content: ``training_config.schema.json``, and for each family
+        ``<family>/model_config.schema.json`` and ``<family>/dataset_config.schema.json``.
+    """
+    files = {PRIMARY: primary_schema(commands)}
+    for family, experiment in families.items():
+        for key in ("model_config", "dataset_config"):
+            (section,) = models_in(yaml_fields(experiment)[key].annotation)
+            files[f"{family}/{key}.schema.json"] = file_schema(section)
+    return {path: json.dumps(schema, indent=2, ensure_ascii=False) + "\n" for path, schema in files.items()}
+
+
+def file_schema(section: type[BaseModel]) -> JsonSchema:
+    """Give the schema of a file that holds one section."""
+    schema: JsonSchema = {"$schema": DRAFT, **_relaxed(section)}
+    schema["properties"] = {"defaults": DEFAULTS, **schema["properties"]}
+    return schema
+
+
+def primary_schema(commands: Mapping[str, str]) -> JsonSchema:
+    """Give the schema of ``training_config.yaml``: an experiment of any family, and its commands."""
+    schema = file_schema(Experiment)
+    for open_section in (ArchitectureConfig, DatasetConfig):
+        schema["$defs"][open_section.__name__] = ANYTHING
+    schema["$defs"]["Command"] = {
+        "type": "object",
+        "properties": copy.deepcopy(schema["properties"]),
+        "additionalProperties": False,
+    }
+    schema["properties"]["commands"] = {
+        "type": "object",
+        "description": "What each command lays over this file when it runs.",
+        "properties": {name: {"$ref": "#/$defs/Command", "description": summary} for name, summary in commands.items()},
+        "additionalProperties": {"$ref": "#/$defs/Command"},
+    }
+    return schema
+
+
+def stale_files(directory: Path, files: Mapping[str, str]) -> list[str]:
+    """List the schemas in `directory` that are missing, out of date, or no longer generated."""
+    present = {str(path.relative_to(directory)) for path in directory.rglob("*.schema.json")}
+    outdated = {
+        path
+        for path, content in files.items()
+        if path not in present or (directory / path).read_text(encoding="utf-8") != content
+    }
+    return sorted(outdated | (present - set(files)))
+
+
+def write_files(directory: Path, files: Mapping[str, str]) -> list[str]:
+    """Bring `directory` up to date and list what changed."""
+    changed = stale_files(directory, files)
+    for path in changed:
+        if path in files:
+            (directory / path).parent.mkdir(parents=True, exist_ok=True)
+            (directory / path).write_text(files[path], encoding="utf-8")
+        else:
+            (directory / path).unlink()
+    return changed
+
+
+class _Untitled(GenerateJsonSchema):
+    """Leaves out the titles pydantic makes of names; they only repeat the key."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def _relaxed(section: type[BaseModel]) -> JsonSchema:
+    """Give the schema of a section in which keys may be missing and values may be references."""
+    schema = section.model_json_schema(by_alias=True, schema_generator=_Untitled)
+    for part in (schema, *schema.get("$defs", {}).values()):
+        part.pop("required", None)
+        part.pop("title", None)
+        if "properties" in part:
+            part["properties"] = dict(_with_spellings(part["properties"]))
+    return schema
+
+
+def _with_spellings(properties: Mapping[str, JsonSchema]) -> Iterator[tuple[str, JsonSchema]]:
+    for name, schema in properties.items():
+        others = schema.pop(OTHER_SPELLINGS, [])
+        yield name, _or_reference(schema)
+        for other in others:
+            yield other, {**_or_reference(schema), "description": f"The same as {name}.", "deprecated": True}
+
+
+def _or_reference(schema: JsonSchema) -> JsonSchema:
+    """Allow a reference beside what a key takes, keeping its description where editors look for it."""
+    outside: JsonSchema = {key: schema[key] for key in ("description", "default") if key in schema}
+    inside = {key: value for key, value in schema.items() if key not in outside}
+    return {**outside, "anyOf": [*(inside["anyOf"] if set(inside) == {"anyOf"} else [inside]), REFERENCE]}
