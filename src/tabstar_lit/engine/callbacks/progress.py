@@ -32,8 +32,13 @@ def build_progress(*, refresh_rate: int, line_seconds: float = LINE_SECONDS) -> 
 
 
 def is_terminal() -> bool:
-    """Return whether standard output is a terminal that can rewrite its last line."""
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    """Return whether standard output is a terminal that can rewrite its last line.
+
+    Some job systems give a terminal without a width, in which a bar would be invisible.
+    """
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        return False
+    return os.get_terminal_size(sys.stdout.fileno()).columns > 0
 
 
 class LineProgress(ProgressBar):

@@ -31,7 +31,11 @@ class ResourceMonitor(Callback):
         self.train_memory = train_memory
         self._process = psutil.Process()
         self._started = perf_counter()
-        self._logged_step = -1
+        self._logged_step = 0
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Note where the training begins or goes on."""
+        self._logged_step = trainer.global_step
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Start the clock and forget the last epoch's peak."""
