@@ -101,14 +101,10 @@ def open_file(path: Path, *, kind: str, schema_version: int, remedy: str) -> Ite
         raise DataError(f"{path}: damaged or truncated HDF5 file ({error}). {remedy}") from error
     with file:
         if attributes["kind"] != kind:
-            raise DataError(
-                f"{path}: not a {kind} file (its attribute 'kind' is {attributes['kind']!r}). {remedy}"
-            )
+            raise DataError(f"{path}: not a {kind} file (its attribute 'kind' is {attributes['kind']!r}). {remedy}")
         found = attributes["schema_version"]
         if found != schema_version:
-            cause = (
-                "a newer release wrote it: upgrade tabstar_lit" if _newer(found, schema_version) else remedy
-            )
+            cause = "a newer release wrote it: upgrade tabstar_lit" if _newer(found, schema_version) else remedy
             raise DataError(f"{path}: layout version {found}, this release reads {schema_version}; {cause}")
         yield file
 
@@ -217,9 +213,7 @@ def read_strings(group: h5py.Group, name: str, *, remedy: str) -> tuple[str, ...
     try:
         return tuple(text[start:end].decode() for start, end in pairwise(offsets))
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{group.file.filename}: '{group.name}/{name}' is not UTF-8 text. {remedy}"
-        ) from error
+        raise DataError(f"{group.file.filename}: '{group.name}/{name}' is not UTF-8 text. {remedy}") from error
 
 
 def write_json(group: h5py.Group, name: str, value: object) -> None:

@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler
 
+LARGEST = 1e150
+"""Numbers beyond this cannot be scaled: their squares overflow float64."""
+
 Float64 = npt.NDArray[np.float64]
 
 
@@ -27,7 +30,7 @@ class ZScore(NamedTuple):
         Parameters
         ----------
         values : ndarray of float64 [N]
-            At least one of them must be a number.
+            At least one of them must be a number, and none beyond :data:`LARGEST`.
 
         Returns
         -------

@@ -76,11 +76,10 @@ def hash_split(
 
 def _hash_column(column: pd.Series) -> UInt64:
     if pd.api.types.is_numeric_dtype(column.dtype):
-        values: npt.NDArray[np.generic] = (
-            column.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0
-        )  # -0.0 is 0.0
+        values: npt.NDArray[np.generic] = column.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0  # -0.0 is 0.0
     else:
-        values = column.astype(object).map(str).to_numpy(dtype=object)
+        cells = column.astype(object)
+        values = cells.where(cells.notna(), "\0").map(str).to_numpy(dtype=object)  # None, NaN and NaT alike
     return np.asarray(pd.util.hash_array(values, categorize=True), dtype=np.uint64)
 
 

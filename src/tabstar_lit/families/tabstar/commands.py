@@ -75,18 +75,18 @@ def _bar(sources: Sequence[Source]) -> Iterable[Source]:
     """Show progress: at once in a terminal; in a pipe or job log after two seconds and rarely."""
     from tqdm import tqdm
 
-    pace = {"delay": 0.0, "mininterval": 0.1} if sys.stderr.isatty() else {"delay": 2.0, "mininterval": 10.0}
-    bar = tqdm(sources, desc="converting", unit="table", disable=not sources, **pace)
+    terminal = sys.stderr.isatty()
+    delay, interval = (0.0, 0.1) if terminal else (2.0, 10.0)
+    bar = tqdm(sources, desc="converting", unit="table", delay=delay, mininterval=interval, disable=not sources)
     for source in bar:
-        bar.set_postfix_str(source.entry.name, refresh=sys.stderr.isatty())
+        bar.set_postfix_str(source.entry.name, refresh=terminal)
         yield source
 
 
 def _print(report: Report) -> None:
     width = max(len(summary.name) for summary in report.tables)
     click.echo(
-        f"{'table':{width}}  {'task':14}  {'rows':>8}  {'columns':>7}  {'strings':>8}  {'validation':>10}"
-        f"  {'kB':>8}"
+        f"{'table':{width}}  {'task':14}  {'rows':>8}  {'columns':>7}  {'strings':>8}  {'validation':>10}  {'kB':>8}"
     )
     for row in report.tables:
         click.echo(

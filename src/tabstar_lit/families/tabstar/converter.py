@@ -126,8 +126,7 @@ def convert(
     old = _existing(output)
     identities = {source.entry.name: source.identity() for source in sources}
     fingerprints = {
-        source.entry.name: _fingerprint(source.entry, identities[source.entry.name], settings)
-        for source in sources
+        source.entry.name: _fingerprint(source.entry, identities[source.entry.name], settings) for source in sources
     }
     report = Report(output)
     summaries = _reusable(old, fingerprints)
@@ -152,9 +151,7 @@ def convert(
         write_corpus(output, tables(), order=list(fingerprints), keep=old)
         report.written = True
     corpus = Corpus.open(output)
-    report.tables = [
-        summaries[name]._replace(stored_bytes=corpus.stored_bytes(name)) for name in corpus.tables
-    ]
+    report.tables = [summaries[name]._replace(stored_bytes=corpus.stored_bytes(name)) for name in corpus.tables]
     return report
 
 
@@ -164,9 +161,7 @@ def _existing(output: Path) -> Corpus | None:
     try:
         return Corpus.open(output)
     except DataError as error:
-        raise DataError(
-            f"{error}\nThe file is not overwritten: remove it or choose another output."
-        ) from error
+        raise DataError(f"{error}\nThe file is not overwritten: remove it or choose another output.") from error
 
 
 def _fingerprint(entry: TableEntry, identity: dict[str, str], settings: Settings) -> str:

@@ -139,9 +139,7 @@ class Corpus:
         with _open(path) as file:
             tables = tuple(hdf5.read_json(file, "index", remedy=REMEDY))
             groups = {name: _group(file, name) for name in tables}
-            fingerprint = _fingerprint(
-                {name: str(group.attrs.get("checksum")) for name, group in groups.items()}
-            )
+            fingerprint = _fingerprint({name: str(group.attrs.get("checksum")) for name, group in groups.items()})
             if fingerprint != file.attrs.get("fingerprint"):
                 raise DataError(f"{path}: fingerprint and tables disagree: the file was changed. {REMEDY}")
         return cls(path=path, tables=tables, fingerprint=fingerprint)
@@ -313,6 +311,4 @@ def _stored_bytes(item: h5py.Group | h5py.Dataset) -> int:
 
 
 def _fingerprint(checksums: Mapping[str, str]) -> str:
-    return hashlib.sha256(
-        "\n".join(f"{name} {value}" for name, value in checksums.items()).encode()
-    ).hexdigest()
+    return hashlib.sha256("\n".join(f"{name} {value}" for name, value in checksums.items()).encode()).hexdigest()

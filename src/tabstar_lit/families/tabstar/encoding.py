@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tabstar_lit.data.scaling import ZScore
+from tabstar_lit.data.scaling import LARGEST, ZScore
 from tabstar_lit.data.splits import hash_split
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar import verbalize
@@ -82,9 +82,7 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
     held_out = hash_split(ids, fraction=settings.validation_fraction, seed=settings.seed, classes=groups)
     train = ~held_out
     if train.sum() < 2:
-        raise DataError(
-            f"{len(frame)} rows are too few: two or more must be left for training after the split."
-        )
+        raise DataError(f"{len(frame)} rows are too few: two or more must be left for training after the split.")
     scale = _target_scale(entry, target, train)
     preprocessor = Preprocessor.fit(features[train], bin_labels=settings.bin_labels)
     warnings += [f"column '{name}' is left out: it {why}" for name, why in preprocessor.dropped.items()]
@@ -102,9 +100,7 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
         "split": {"fraction": settings.validation_fraction, "seed": settings.seed},
         "bin_labels": settings.bin_labels,
         "converter_version": CONVERTER_VERSION,
-        "about": entry.model_dump(
-            include={"description", "source", "commit", "licence", "subsample", "note"}
-        ),
+        "about": entry.model_dump(include={"description", "source", "commit", "licence", "subsample", "note"}),
         "warnings": warnings,
     }
     return Table(
@@ -181,12 +177,9 @@ def _read_target(entry: TableEntry, column: pd.Series) -> _Target:
             "Clean the column, or set 'task: classification'."
         )
     values = column.to_numpy(dtype=np.float64)
-    if np.isinf(values).any():
-        raise DataError(f"target '{entry.target}' is infinite in {rows_text(np.isinf(values))}.")
+    _refuse_infinite(f"target '{entry.target}'", values)
     if np.ptp(values) == 0:
-        raise DataError(
-            f"target '{entry.target}' is constant ({values[0]:g} in every row): nothing to learn."
-        )
+        raise DataError(f"target '{entry.target}' is constant ({values[0]:g} in every row): nothing to learn.")
     return _Target(values, ())
 
 
@@ -204,9 +197,7 @@ def _read_classes(name: str, column: pd.Series) -> _Target:
     printed = Counter(verbalize.plain(value) for value in classes)
     same = [text for text, count in printed.items() if count > 1]
     if same:
-        raise DataError(
-            f"target '{name}' has classes that differ in control characters only: '{same[0]}'. Clean it."
-        )
+        raise DataError(f"target '{name}' has classes that differ in control characters only: '{same[0]}'. Clean it.")
     return _Target(index.astype(np.float64), classes)
 
 
@@ -225,12 +216,18 @@ def _features(entry: TableEntry, frame: pd.DataFrame, warnings: list[str]) -> pd
             features[name] = _parse_dates(name, features[name], warnings)
     for name in features.columns:
         if pd.api.types.is_numeric_dtype(features[name].dtype):
-            infinite = np.isinf(features[name].to_numpy(dtype=np.float64, na_value=np.nan))
-            if infinite.any():
-                raise DataError(
-                    f"column '{name}' is infinite in {rows_text(infinite)}. Empty these cells or ignore it."
-                )
+            values = features[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            _refuse_infinite(f"column '{name}'", values)
     return features
+
+
+def _refuse_infinite(what: str, values: npt.NDArray[np.float64]) -> None:
+    infinite = np.abs(values) > LARGEST
+    if infinite.any():
+        raise DataError(
+            f"{what} is infinite, or too large to scale, in {rows_text(infinite)}. "
+            "Empty these cells, drop the rows, or ignore the column."
+        )
 
 
 def _parse_dates(name: str, column: pd.Series, warnings: list[str]) -> pd.Series:
@@ -239,9 +236,7 @@ def _parse_dates(name: str, column: pd.Series, warnings: list[str]) -> pd.Series
     parsed = pd.to_datetime(text, errors="coerce", format="mixed", utc=True).dt.tz_localize(None)
     failed = (parsed.isna() & column.notna()).to_numpy()
     if parsed.isna().all() and column.notna().any():
-        raise DataError(
-            f"column '{name}' (named under 'dates') holds no date: {str(column.dropna().iloc[0])!r}."
-        )
+        raise DataError(f"column '{name}' (named under 'dates') holds no date: {str(column.dropna().iloc[0])!r}.")
     if failed.any():
         warnings.append(f"column '{name}' holds no date in {rows_text(failed)}: taken as missing")
     return parsed
@@ -252,7 +247,5 @@ def _target_scale(entry: TableEntry, target: _Target, train: npt.NDArray[np.bool
         return ZScore(0.0, 1.0)
     values: Any = target.values[train]
     if np.ptp(values) == 0:
-        raise DataError(
-            f"target '{entry.target}' is constant ({values[0]:g}) in the training rows: nothing to learn."
-        )
+        raise DataError(f"target '{entry.target}' is constant ({values[0]:g}) in the training rows: nothing to learn.")
     return ZScore.fit(values)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from tabstar_lit.config.nodes import Node, to_tree
+from tabstar_lit.config.schema.base import Section
 from tabstar_lit.config.tree import Problem, raise_problems
+from tabstar_lit.config.validate import validate
 from tabstar_lit.config.yaml_reader import parse_yaml, shown_path
 from tabstar_lit.errors import ConfigError, DataError
 
@@ -18,10 +20,11 @@ NAME = re.compile(r"\w[\w.\- ]*")
 """Names of tables: they become HDF5 groups, metric names and file names."""
 
 
-class TableEntry(BaseModel):
+class TableEntry(Section):
     """One table of a manifest."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    # Columns and commits that are numbers need no quotes: YAML reads `target: 2019` as a number.
+    model_config = ConfigDict(strict=False, coerce_numbers_to_str=True)
 
     name: str = Field(description="Name of the table in the corpus, in metrics and in figures.")
     file: str = Field(description="CSV (.csv, .tsv, also .gz) or Parquet file, relative to the manifest.")
@@ -47,18 +50,23 @@ class TableEntry(BaseModel):
     @classmethod
     def _safe(cls, name: str) -> str:
         if not NAME.fullmatch(name):
-            raise ValueError(
-                "use letters, digits, '_', '-', '.' and spaces, beginning with a letter or digit"
-            )
+            raise ValueError("use letters, digits, '_', '-', '.' and spaces, beginning with a letter or digit")
         return name
 
 
-class Manifest(BaseModel):
+class Manifest(Section):
     """All tables of a corpus, in its order."""
 
-    model_config = ConfigDict(frozen=True)
+    tables: tuple[TableEntry, ...] = Field(description="One entry a table.")
 
-    tables: tuple[TableEntry, ...] = Field(min_length=1, description="One entry a table.")
+    def problems(self) -> Iterable[Problem]:
+        """Find an empty manifest and names that are given twice."""
+        if not self.tables:
+            yield Problem(("tables",), "the manifest names no table")
+        names = [entry.name for entry in self.tables]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield Problem(("tables", index, "name"), f"a table named '{name}' stands above already")
 
 
 def read_manifest(path: Path) -> tuple[TableEntry, ...]:
@@ -83,12 +91,8 @@ def read_manifest(path: Path) -> tuple[TableEntry, ...]:
     if not isinstance(node.value, list):
         raise ConfigError(f"{node.position}: expected a list of tables, each beginning with '- name: ...'")
     tree = to_tree(Node({"tables": node}, node.position))
-    try:
-        entries = Manifest.model_validate(tree.data).tables
-    except ValidationError as error:
-        raise_problems(tree, [_problem(detail) for detail in error.errors(include_url=False)])
-        raise
-    raise_problems(tree, [*_repeated(entries), *_missing_files(entries, path.parent)])
+    entries = validate(Manifest, tree).tables
+    raise_problems(tree, _missing_files(entries, path.parent))
     return entries
 
 
@@ -101,43 +105,11 @@ def _text(path: Path) -> str:
         raise DataError(f"{shown_path(path)}: cannot be read: {error.strerror}") from error
 
 
-def _problem(detail: Any) -> Problem:
-    """Say in a user's words what pydantic found."""
-    path, kind = detail["loc"], detail["type"]
-    key, seen = path[-1], detail["input"]
-    if kind == "extra_forbidden":
-        return Problem(path, f"unknown key '{key}'", tuple(TableEntry.model_fields))
-    if kind == "missing":
-        return Problem(path[:-1], f"the key '{key}' is missing in this table")
-    if kind == "too_short":
-        return Problem(path, "the manifest names no table")
-    if kind == "value_error":
-        return Problem(path, f"{key} {seen!r}: {detail['ctx']['error']}")
-    expected = {
-        "literal_error": detail.get("ctx", {}).get("expected", ""),
-        "string_type": "a text",
-        "int_type": "a whole number",
-        "int_parsing": "a whole number",
-        "tuple_type": "a list of column names",
-        "model_type": "a table with keys such as name, file, target and task",
-    }
-    return Problem(path, f"expected {expected.get(kind, detail['msg'])}, got {seen!r}")
-
-
-def _repeated(entries: Sequence[TableEntry]) -> list[Problem]:
-    names = [entry.name for entry in entries]
-    return [
-        Problem(("tables", i, "name"), f"a table named '{name}' stands above already; names are unique")
-        for i, name in enumerate(names)
-        if name in names[:i]
-    ]
-
-
 def _missing_files(entries: Sequence[TableEntry], folder: Path) -> list[Problem]:
     problems = []
     for i, entry in enumerate(entries):
         if not (folder / entry.file).is_file():
             there = sorted(path.name for path in (folder / entry.file).parent.glob("*") if path.is_file())
-            problem = f"no file '{Path(entry.file).name}' in {(folder / entry.file).parent}"
+            problem = f"no file '{Path(entry.file).name}' in {(folder / entry.file).parent}."
             problems.append(Problem(("tables", i, "file"), problem, there))
     return problems

@@ -6,6 +6,7 @@ written out once, not once a cell, and a number is looked up in the twelve texts
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.preprocessing import QuantileTransformer
 
-from tabstar_lit.data.scaling import ZScore
+from tabstar_lit.data.scaling import LARGEST, ZScore
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar import dates, verbalize
 
@@ -128,9 +129,7 @@ class Preprocessor:
             else:
                 texts.append(Column(name=name, kind="text"))
         if not texts and not numbers:
-            reasons = (
-                "; ".join(f"'{name}' {reason}" for name, reason in dropped.items()) or "there is no column"
-            )
+            reasons = "; ".join(f"'{name}' {reason}" for name, reason in dropped.items()) or "there is no column"
             raise DataError(f"no feature column is left ({reasons}). Name fewer columns under 'ignore'.")
         return cls((*texts, *sorted(numbers, key=lambda column: column.name)), parts, dropped)
 
@@ -148,8 +147,13 @@ class Preprocessor:
         -------
         Encoded
             Codes and numbers, in element order.
+
+        Raises
+        ------
+        DataError
+            If a column is missing, or a date column holds no dates.
         """
-        frame = _prepared(features, self.dates)
+        frame = self._named(features)
         vocabulary = {text: position for position, text in enumerate(dict.fromkeys(first))}
         codes = np.empty((len(frame), len(self.columns)), dtype=np.int32)
         numbers = np.zeros(codes.shape, dtype=np.float32)
@@ -161,10 +165,22 @@ class Preprocessor:
                 local, strings = _encode_bins(values, column)
                 numbers[:, position] = column.scale.apply(values, clip=Z_CLIP)
             texts = [verbalize.feature_text(column.name, value) for value in strings]
-            codes[:, position] = np.array([vocabulary.setdefault(text, len(vocabulary)) for text in texts])[
-                local
-            ]
+            codes[:, position] = np.array([vocabulary.setdefault(text, len(vocabulary)) for text in texts])[local]
         return Encoded(tuple(vocabulary), codes, numbers)
+
+    def _named(self, features: pd.DataFrame) -> pd.DataFrame:
+        """Prepare new rows, having seen that all columns are there."""
+        dates_there = dates.date_columns(features)
+        for name in self.dates:
+            if name not in dates_there:
+                raise DataError(f"column '{name}' must hold dates, as in training; it is missing or of another type.")
+        frame = _prepared(features, self.dates)
+        lacking = [column.name for column in self.columns if column.name not in frame.columns]
+        if lacking:
+            near = difflib.get_close_matches(lacking[0], [str(name) for name in frame.columns], n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise DataError(f"no column '{lacking[0]}', which the table was trained with.{hint}")
+        return frame
 
     def to_schema(self) -> dict[str, Any]:
         """Return the preprocessor as plain data for JSON.
@@ -221,9 +237,7 @@ def _prepared(features: pd.DataFrame, parts: dict[str, list[str]]) -> pd.DataFra
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         same = [f"'{old}'" for old, new in zip(frame.columns, names, strict=True) if new == twice[0]]
-        raise DataError(
-            f"columns {' and '.join(same)} both read '{twice[0]}' in the texts. Rename or ignore one."
-        )
+        raise DataError(f"columns {' and '.join(same)} both read '{twice[0]}' in the texts. Rename or ignore one.")
     return frame.set_axis(names, axis=1)
 
 
@@ -265,23 +279,18 @@ def _useless(column: pd.Series, *, numeric: bool, digits: bool) -> str:
 
 
 def _fit_number(name: str, values: Float64, digits: bool, bin_labels: verbalize.BinLabels) -> Column:
-    scale = ZScore.fit(values)
-    if not np.isfinite(scale).all():
-        raise DataError(
-            f"column '{name}' holds numbers too large to scale (up to {np.nanmax(np.abs(values)):.3g})."
-        )
+    if np.nanmax(np.abs(values)) > LARGEST:
+        raise DataError(f"column '{name}' holds numbers too large to scale (beyond {LARGEST:g}). Ignore it.")
     known = values[~np.isnan(values)].reshape(-1, 1)
     quantiles = QuantileTransformer(n_quantiles=min(1000, len(known)), subsample=None)
     levels = np.linspace(0, 1, verbalize.N_BINS + 1).reshape(-1, 1)
     boundaries = quantiles.fit(known).inverse_transform(levels).ravel()
-    boundaries = np.maximum.accumulate(
-        boundaries
-    )  # interpolation may overshoot by one unit in the last place
+    boundaries = np.maximum.accumulate(boundaries)  # interpolation may overshoot by one unit in the last place
     return Column(
         name=name,
         kind="number",
         digits=digits,
-        scale=scale,
+        scale=ZScore.fit(values),
         boundaries=tuple(boundaries.tolist()),
         labels=tuple(verbalize.bin_labels(boundaries, bin_labels)),
     )

@@ -10,6 +10,7 @@ import csv
 import gzip
 import hashlib
 import io
+import re
 import sys
 import zlib
 from collections import Counter
@@ -28,6 +29,8 @@ from tabstar_lit.errors import DataError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 PARQUET = (".parquet", ".pq")
+
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
 class RawTable(NamedTuple):
@@ -146,27 +149,22 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         columns = [str(i + 1) for i, name in enumerate(names) if name == twice[0]]
-        raise DataError(
-            f"{path}: column name '{twice[0]}' stands over columns {', '.join(columns)}. Rename one."
-        )
+        raise DataError(f"{path}: column name '{twice[0]}' stands over columns {', '.join(columns)}. Rename one.")
     if "" in names:
         raise DataError(f"{path}: column {list(names).index('') + 1} has no name in the header. Give it one.")
 
 
 def _read_parquet(path: Path) -> RawTable:
     try:
-        table = pq.read_table(pa.BufferReader(_bytes(path)))
+        table = pq.ParquetFile(pa.BufferReader(_bytes(path))).read()
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: damaged or not a Parquet file ({error}).") from error
+    table = table.drop_columns([name for name in table.column_names if _PANDAS_INDEX.fullmatch(name)])
     _check_names(path, table.column_names)
     if table.num_rows == 0:
         raise DataError(f"{path}: has columns but no rows.")
     for field in table.schema:
-        if (
-            pa.types.is_nested(field.type)
-            or pa.types.is_binary(field.type)
-            or pa.types.is_large_binary(field.type)
-        ):
+        if pa.types.is_nested(field.type) or pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
             raise DataError(
                 f"{path}: column '{field.name}' holds {field.type}, not single values. Ignore or flatten it."
             )
@@ -194,9 +192,7 @@ def _text(path: Path, data: bytes) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path}:{line}: not UTF-8 (byte {data[error.start]:#04x}). Save the file as UTF-8."
-        ) from error
+        raise DataError(f"{path}:{line}: not UTF-8 (byte {data[error.start]:#04x}). Save the file as UTF-8.") from error
     if not text.strip():
         raise DataError(f"{path}: is empty. A table needs a header line and rows.")
     return text

@@ -139,8 +139,5 @@ def bin_labels(boundaries: npt.NDArray[np.float64], style: BinLabels) -> list[st
     """
     printed = [number_text(value) for value in boundaries]
     low, high = (min(printed), max(printed)) if style == "official" else (printed[0], printed[-1])
-    inner = [
-        f"{printed[i]} to {printed[i + 1]} (Quantile {i * N_BINS} - {(i + 1) * N_BINS}%)"
-        for i in range(N_BINS)
-    ]
+    inner = [f"{printed[i]} to {printed[i + 1]} (Quantile {i * N_BINS} - {(i + 1) * N_BINS}%)" for i in range(N_BINS)]
     return [f"Lower than {low} (Quantile 0%)", *inner, f"Higher than {high} (Quantile 100%)"]
