@@ -110,9 +110,10 @@ def test_the_kind_follows_standard_output(
         assert bar.is_disabled == (refresh_rate == 0)
 
 
-def fit(bar: LineProgress, tmp_path: Path) -> Trainer:
+def fit(bar: LineProgress, tmp_path: Path, *, max_steps: int = -1, checkpoint: Path | None = None) -> Trainer:
     trainer = Trainer(
         max_epochs=1,
+        max_steps=max_steps,
         limit_train_batches=4,
         limit_val_batches=0,
         logger=False,
@@ -122,8 +123,22 @@ def fit(bar: LineProgress, tmp_path: Path) -> Trainer:
         callbacks=[bar],
         default_root_dir=tmp_path,
     )
-    trainer.fit(BoringModel())
+    trainer.fit(BoringModel(), ckpt_path=checkpoint)
     return trainer
+
+
+def test_an_epoch_resumed_in_its_middle_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = tmp_path / "middle.ckpt"
+    fit(LineProgress(), tmp_path, max_steps=2).save_checkpoint(checkpoint)
+    capsys.readouterr()
+    fit(LineProgress(line_seconds=0), tmp_path, checkpoint=checkpoint)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  loss")[0] for line in lines[:2]] == [
+        "epoch 1/1  step 3  batch 3/4",
+        "epoch 1/1  step 4  batch 4/4",
+    ]
+    assert all(float(re.findall(r"([\d.e+]+) it/s", line)[0]) > 0 for line in lines[:2])
+    assert re.search(r"done in 0:0\d", lines[2])
 
 
 def test_lines_come_no_closer_than_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

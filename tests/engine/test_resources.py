@@ -71,3 +71,26 @@ def test_the_training_is_the_same_with_and_without(tmp_path: Path) -> None:
     plain = fit(tmp_path / "plain")
     watched = fit(tmp_path / "watched", ResourceMonitor(train_memory=True))
     assert all(torch.equal(one, other) for one, other in zip(plain, watched, strict=True))
+
+
+def test_an_epoch_resumed_in_its_middle_counts_from_there(tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "limit_train_batches": 4,
+        "limit_val_batches": 0,
+        "accelerator": "cpu",
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "default_root_dir": tmp_path,
+    }
+    first = Trainer(**options, max_steps=2, logger=False)
+    first.fit(SlowModel())
+    first.save_checkpoint(tmp_path / "middle.ckpt")
+    monitor = ResourceMonitor(train_memory=True)
+    time.sleep(1.0)
+    second = Trainer(**options, max_epochs=1, logger=JsonlLogger(tmp_path, stage="train"), callbacks=[monitor])
+    second.fit(SlowModel(), ckpt_path=tmp_path / "middle.ckpt")
+    [(epoch, step, seconds)] = logged(tmp_path, "epoch_seconds")
+    assert (epoch, step) == (0, 4)
+    assert 2 * 0.02 < seconds < 1.0
+    assert [step for _, step, _ in logged(tmp_path, "train_memory_mib")] == [3, 4]

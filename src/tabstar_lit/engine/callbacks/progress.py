@@ -70,11 +70,18 @@ class LineProgress(ProgressBar):
         """Print what a module or callback has to say, as a line of its own."""
         self._write(" ".join(str(arg) for arg in args))
 
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Start the clock, inside an epoch when the run was resumed there."""
+        self._start_clock(trainer.fit_loop.epoch_loop.batch_progress.current.completed)
+
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Start the epoch's clock."""
+        self._start_clock(0)
+
+    def _start_clock(self, first_batch: int) -> None:
+        self._first_batch = first_batch
         self._epoch_started = monotonic()
         self._next_line = self._epoch_started + self.line_seconds
-        self._first_batch = trainer.fit_loop.batch_idx + 1 if trainer.fit_loop.restarting else 0
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -34,11 +34,15 @@ class ResourceMonitor(Callback):
         self._logged_step = 0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Note where the training begins or goes on."""
+        """Note where the training begins, or goes on inside an epoch (then no epoch start is announced)."""
         self._logged_step = trainer.global_step
+        self._start_clock(module)
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Start the clock and forget the last epoch's peak."""
+        self._start_clock(module)
+
+    def _start_clock(self, module: LightningModule) -> None:
         self._started = perf_counter()
         if module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(module.device)
