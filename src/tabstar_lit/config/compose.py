@@ -58,7 +58,7 @@ class Composer:
                 f"{shown_path(primary)} is composed already; set single keys instead of files",
             )
         entries, own, overlay = self._split_command(root, command)
-        entries = self._choose(entries, chosen)
+        entries = self._choose(with_self(entries, own.position), chosen)
         pieces = self._expand(entries, own, "", "", (shown_path(primary),))
         composed = Node({}, root.position)
         for piece in [*pieces, self.respell(overlay)]:
@@ -117,7 +117,7 @@ class Composer:
         return entries, Node(own, root.position), overlay
 
     def _choose(self, entries: list[Entry], chosen: Sequence[Override]) -> list[Entry]:
-        """Take up ``group=option`` of the command line, which wins over every file."""
+        """Take up ``group=option``: another option of an entry, or a file laid over all the others."""
         present = {entry.key for entry in entries}
         for override in chosen:
             name, _, package = override.key.partition("@")
@@ -132,10 +132,7 @@ class Composer:
 
     def _expand(self, entries: list[Entry], own: Node, group: str, package: str, chain: tuple[str, ...]) -> list[Node]:
         """Give the pieces of one file in the order in which they are merged."""
-        if sum(entry.is_self for entry in entries) > 1:
-            fail(own.position, "_self_ stands twice in this defaults list")
-        if not any(entry.is_self for entry in entries):
-            entries = [*entries, Entry(group, ("_self_",), package, own.position)]
+        entries = with_self(entries, own.position)
         for entry in entries:
             if entry.override and not entry.group.startswith("hydra"):
                 self._choices.setdefault(entry.key, entry)  # the outermost file decides
@@ -213,3 +210,11 @@ class Composer:
         notice = f"{position}: {text}"
         if notice not in self.notices:
             self.notices.append(notice)
+
+
+def with_self(entries: list[Entry], position: Position) -> list[Entry]:
+    """Let a file's own content come last, as in Hydra, unless the list gives it another place."""
+    count = sum(entry.is_self for entry in entries)
+    if count > 1:
+        fail(position, "_self_ stands twice in this defaults list")
+    return entries if count else [*entries, Entry("", ("_self_",), "", position)]

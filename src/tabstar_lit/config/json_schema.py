@@ -21,11 +21,8 @@ from tabstar_lit.config.schema_walk import models_in, yaml_fields
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 PRIMARY = "training_config.schema.json"
-REFERENCE = {
-    "type": "string",
-    "pattern": r"\$\{.+\}",
-    "description": "A reference to another key or a variable.",
-}
+REFERENCE = {"$ref": "#/$defs/Reference"}
+REFERENCE_TEXT = {"type": "string", "pattern": r"\$\{.+\}", "description": "Another key or a variable."}
 DEFAULTS = {
     "type": "array",
     "description": "Files to compose: `group: option`, `option@package`, or `_self_` for this file's place.",
@@ -63,6 +60,7 @@ def schema_files(families: Mapping[str, type[Experiment]], commands: Mapping[str
 def file_schema(section: type[BaseModel]) -> JsonSchema:
     """Give the schema of a file that holds one section."""
     schema: JsonSchema = {"$schema": DRAFT, **_relaxed(section)}
+    schema["$defs"] = {"Reference": REFERENCE_TEXT, **schema.get("$defs", {})}
     schema["properties"] = {"defaults": DEFAULTS, **schema["properties"]}
     return schema
 
