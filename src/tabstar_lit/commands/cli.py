@@ -8,7 +8,11 @@ import click
 
 VERBS = {
     "init": ("tabstar_lit.commands.init", "init", "Copy the configuration here for editing."),
-    "convert": ("tabstar_lit.commands.convert", "convert", "Turn tables into the HDF5 file a family trains on."),
+    "convert": (
+        "tabstar_lit.commands.convert",
+        "convert",
+        "Turn tables into the HDF5 file a family trains on.",
+    ),
     "runs": ("tabstar_lit.commands.runs", "runs", "List, show and compare runs."),
 }
 """Module, attribute and one-line help of every verb."""
@@ -35,7 +39,10 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, _, text) in VERBS.items()])
 
 
-@click.command(cls=LazyGroup, help="Work with configurations, data and runs. Training has commands of its own: train_tabstar.")
+@click.command(
+    cls=LazyGroup,
+    help="Work with configurations, data and runs. Training has commands of its own: train_tabstar.",
+)
 @click.version_option(package_name="tabstar_lit")
 def main() -> None:
     """Entry point."""

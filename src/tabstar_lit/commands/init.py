@@ -17,11 +17,11 @@ SHIPPED = ("training_config.yaml", "model_config", "dataset_config", "schemas")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 def init(folder: Path, force: bool) -> None:
     """Copy training_config.yaml, model_config/ and dataset_config/ to FOLDER (default: here) for editing."""
-    from tabstar_lit.config import shipped_configs
+    from tabstar_lit.config import packaged_config_dir
     from tabstar_lit.errors import TabstarLitError
 
     with reported_errors():
-        source = shipped_configs()
+        source = packaged_config_dir()
         files = [
             path.relative_to(source)
             for name in SHIPPED

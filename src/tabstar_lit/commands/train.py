@@ -29,9 +29,15 @@ def train_command(family_name: str) -> click.Command:
     """
     family = get_family(family_name)
 
-    @click.command(family.command, help=f"{family.summary}\n\nSettings are changed with KEY=VALUE, as in the YAML files.")
+    @click.command(
+        family.command, help=f"{family.summary}\n\nSettings are changed with KEY=VALUE, as in the YAML files."
+    )
     @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-    @click.option("--config-dir", type=click.Path(path_type=Path), help="Folder with training_config.yaml and its groups.")
+    @click.option(
+        "--config-dir",
+        type=click.Path(path_type=Path),
+        help="Folder with training_config.yaml and its groups.",
+    )
     @click.option("--resume", is_flag=False, flag_value=LATEST, metavar="[PATH]",
                   help="Go on with the newest run of the experiment, or with a run or checkpoint.")  # fmt: skip
     @click.option("--check", is_flag=True, help="Compose, validate, open the data, try one batch; write nothing.")
@@ -87,12 +93,19 @@ def train_one(
         begin(family, loaded)
 
 
-def load(family: AnyFamily, overrides: tuple[str, ...], config_dir: Path | None, primary: Path | None = None) -> Loaded[Any]:
+def load(
+    family: AnyFamily, overrides: tuple[str, ...], config_dir: Path | None, primary: Path | None = None
+) -> Loaded[Any]:
     """Compose and validate, and print what the composer noticed."""
     from tabstar_lit.config import load_experiment
 
     loaded = load_experiment(
-        family.schema, command=family.command, overrides=overrides, config_dir=config_dir, primary=primary
+        family.schema(),
+        command=family.command,
+        overrides=overrides,
+        config_dir=config_dir,
+        primary=primary,
+        family_directory=family.name,
     )
     for notice in loaded.notices:
         click.echo(f"note: {notice}", err=True)

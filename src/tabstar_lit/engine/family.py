@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from tabstar_lit.config import Experiment, Problem
-
 if TYPE_CHECKING:
+    from tabstar_lit.config import Problem
+    from tabstar_lit.config.schema import Experiment
     from tabstar_lit.engine.data import DataModule
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
 
-E = TypeVar("E", bound=Experiment)
+E = TypeVar("E", bound="Experiment")
+D = TypeVar("D", bound="DataModule")
 
 
-class Family(ABC, Generic[E]):
+class Family(ABC, Generic[E, D]):
     """One family: its schema, and the four parts it builds from an experiment of that schema.
 
-    Importing a family must stay light (no torch): the heavy imports happen inside the methods, so that ``--help`` and a
-    misspelt key answer at once.
+    Importing a family must stay light: even the schema is imported inside a method, so that ``--help`` answers at once.
 
     Attributes
     ----------
@@ -31,21 +31,22 @@ class Family(ABC, Generic[E]):
         The console command that trains it.
     summary : str
         What the command does when it is typed without arguments, in a sentence or two.
-    schema : type of Experiment
-        The pydantic model a composed configuration is checked against.
     """
 
     name: ClassVar[str]
     command: ClassVar[str]
     summary: ClassVar[str]
-    schema: ClassVar[type[Experiment]]
+
+    @abstractmethod
+    def schema(self) -> type[E]:
+        """Return the pydantic model that a composed configuration is checked against."""
 
     @abstractmethod
     def check(self, experiment: E) -> Sequence[Problem]:
         """Return what the schema alone cannot see: names to look up, values that contradict each other."""
 
     @abstractmethod
-    def data(self, experiment: E, seed: int, scratch: Path | None = None) -> DataModule:
+    def data(self, experiment: E, seed: int, scratch: Path | None = None) -> D:
         """Open the data and return the module that serves batches.
 
         Embedded data of the defaults are made first where they are missing; in the folder ``scratch`` if one is given,
@@ -53,11 +54,11 @@ class Family(ABC, Generic[E]):
         """
 
     @abstractmethod
-    def module(self, experiment: E, data: DataModule) -> TrainingModule:
+    def module(self, experiment: E, data: D) -> TrainingModule:
         """Build the network with its loss; ``data`` gives sizes and vocabularies."""
 
     @abstractmethod
-    def tracker(self, experiment: E, data: DataModule, figures: Path) -> Tracker:
+    def tracker(self, experiment: E, data: D, figures: Path) -> Tracker:
         """Return the callback that computes metrics and draws figures into ``figures``."""
 
     @abstractmethod
@@ -69,4 +70,4 @@ class Family(ABC, Generic[E]):
         """Return the losses of the family and a line about each."""
 
 
-AnyFamily = Family[Any]
+AnyFamily = Family[Any, Any]

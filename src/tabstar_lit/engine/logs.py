@@ -12,6 +12,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from tabstar_lit.engine.run_directory import RunDirectory
 
 LOGGERS = ("tabstar_lit", "lightning.pytorch", "lightning.fabric", "py.warnings")
+CHATTY = ("lightning.pytorch", "lightning.fabric")
+"""Loggers whose messages below a warning are for people who debug."""
 
 
 @contextmanager
@@ -38,7 +40,7 @@ def logging_to(directory: RunDirectory, level: str) -> Iterator[None]:
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = list(handlers), False
-        logger.setLevel(minimum)
+        logger.setLevel("WARNING" if name in CHATTY and minimum == "INFO" else minimum)
     try:
         yield
     finally:

@@ -10,14 +10,15 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from tabstar_lit.config import ModelConfig
-from tabstar_lit.engine.checkpoints import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_VERSION, difference_table
+from tabstar_lit.config.schema import ModelConfig
+from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_VERSION
+from tabstar_lit.engine.checkpoints import difference_table
 from tabstar_lit.engine.modules_transfer import apply_freeze, frozen_modules
 from tabstar_lit.engine.optimizers import build_optimizer
 from tabstar_lit.engine.parameter_groups import parameter_groups
@@ -168,7 +169,10 @@ class TrainingModule(LightningModule, ABC):
 
     def _refuse_step(self, optimizer: Optimizer, window: list[tuple[Tensor, str]], norm: Tensor) -> None:
         """Stop, or skip this step within the budget, as ``training_config.non_finite`` says."""
-        what, source = f"gradient norm {float(norm)}", " + ".join(dict.fromkeys(source for _, source in window))
+        what, source = (
+            f"gradient norm {float(norm)}",
+            " + ".join(dict.fromkeys(source for _, source in window)),
+        )
         for loss, name in window:
             if not loss.isfinite():
                 what, source = f"loss {float(loss)}", name

@@ -6,7 +6,7 @@ import json
 from difflib import get_close_matches
 from pathlib import Path
 
-from tabstar_lit.config import Experiment
+from tabstar_lit.config.schema import Experiment
 from tabstar_lit.engine.checkpoints import find_checkpoint
 from tabstar_lit.engine.run_directory import run_directory
 from tabstar_lit.errors import CheckpointError, RunError
@@ -75,6 +75,6 @@ def _run_of_checkpoint(checkpoint: Path, save_dir: Path) -> Path:
         if checkpoint.is_relative_to(json.loads(record.read_text())["checkpoints_dir"]):
             return record.parent
     raise CheckpointError(
-        f"{checkpoint} belongs to no run below {save_dir}, so there is nothing to go on with. To start a new run from its "
-        "weights, use model_config.load_modules; to evaluate it, model_config.load_checkpoint."
+        f"{checkpoint} belongs to no run below {save_dir}, so there is nothing to go on with. To start a new run from "
+        "its weights, use model_config.load_modules; to evaluate it, model_config.load_checkpoint."
     )

@@ -75,9 +75,7 @@ def run(
     return directory
 
 
-def evaluate(
-    family: AnyFamily, loaded: Loaded[Any], checkpoint: Path, *, argv: Sequence[str] = ()
-) -> RunDirectory:
+def evaluate(family: AnyFamily, loaded: Loaded[Any], checkpoint: Path, *, argv: Sequence[str] = ()) -> RunDirectory:
     """Run the test stage of a trained model: metrics and figures, no training.
 
     Parameters
@@ -122,13 +120,15 @@ def open_directory(family: AnyFamily, loaded: Loaded[Any], argv: Sequence[str], 
         "family": family.name,
         "command": family.command,
         "created": now,
-        "seed": secrets.randbits(31) if experiment.experiment_config.seed is None else experiment.experiment_config.seed,
+        "seed": secrets.randbits(31)
+        if experiment.experiment_config.seed is None
+        else experiment.experiment_config.seed,
         "figures_dir": str(directory.figures),
         "checkpoints_dir": str(directory.checkpoints),
         "stages": {},
     }
     resumed = [*record.get("resumed", []), *([{"time": now, "argv": list(argv)}] if record else [])]
-    directory.update(**(created | record), **describe_program(argv), status="running", resumed=resumed)
+    directory.update(**{**created, **record, **describe_program(argv), "status": "running", "resumed": resumed})
     directory.write("config.yaml", to_yaml(loaded.tree))
     directory.write("provenance.yaml", yaml.safe_dump(provenance(loaded.tree), sort_keys=False))
     return directory
@@ -188,9 +188,10 @@ def resume_point(stage: Stage[Any], directory: RunDirectory, checkpoint: Path | 
         return checkpoint
     if stage.name not in directory.record().get("stages", {}):
         return None
-    path, skipped = latest_checkpoint(folder)
-    for unreadable, reason in skipped:
-        rank_zero_warn(f"Left out {unreadable}: {reason}")
-    if path is None:
+    if not any(folder.glob("*.ckpt")):
         rank_zero_warn(f"Stage {stage.name} was stopped before its first checkpoint; it starts at its beginning.")
-    return path
+        return None
+    latest = latest_checkpoint(folder)
+    for _, reason in latest.skipped:
+        rank_zero_warn(f"Left out an unusable checkpoint. {reason}")
+    return latest.path

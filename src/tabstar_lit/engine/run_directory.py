@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from tabstar_lit.config import ExperimentConfig, ModelConfig, roots
+from tabstar_lit.config import roots
+from tabstar_lit.config.schema import ExperimentConfig, ModelConfig
 from tabstar_lit.errors import RunError
 
 SCHEMA_VERSION = 1
@@ -159,11 +161,21 @@ def choose_run_name(experiment: ExperimentConfig, model: ModelConfig) -> str:
     """
     if experiment.run_name:
         return experiment.run_name
-    if inherited := os.environ.get(RUN_NAME_VARIABLE):
-        return inherited
+    if rank_zero_only.rank != 0:
+        return _inherited_run_name()
     stem = f"{re.sub(r'[^A-Za-z0-9_.-]', '-', model.name)}_{time.strftime('%Y%m%d-%H%M%S')}"
     name, number = stem, 1
     while run_directory(experiment, model, name).root.exists():
         number += 1
         name = f"{stem}-{number}"
+    return name
+
+
+def _inherited_run_name() -> str:
+    name = os.environ.get(RUN_NAME_VARIABLE)
+    if name is None:
+        raise RunError(
+            "The processes of this run were started separately, so they cannot agree on an automatic name. Set "
+            "experiment_config.run_name."
+        )
     return name

@@ -14,9 +14,11 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from tabstar_lit.config import Experiment, Stage
+from tabstar_lit.config import Stage
+from tabstar_lit.config.schema import Experiment
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.callbacks.noise import StepNoise, seed_generators
+from tabstar_lit.engine.checkpoint_io import read_checkpoint
 from tabstar_lit.engine.checkpoints import find_checkpoint, load_strict, load_weights
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.engine.family import AnyFamily
@@ -92,13 +94,12 @@ def run_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, *, seed: 
         run.update_stage(stage.name, **outcome(trainer, checkpoints, run))
 
 
-def evaluate_stage(
-    family: AnyFamily, stage: Stage[Any], run: RunDirectory, checkpoint: Path, *, seed: int
-) -> None:
+def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, checkpoint: Path, *, seed: int) -> None:
     """Run the test stage on the weights of ``checkpoint``."""
     parts = build_parts(family, stage, run, seed)
     strict = stage.experiment.model.strict
-    log.info(load_strict(parts.module.network, load_weights(checkpoint), strict=strict, source=str(checkpoint)))
+    loaded = load_strict(parts.module.network, load_weights(checkpoint), strict=strict, source=str(checkpoint))
+    log.info("Loaded %d tensors of %s. %s", loaded.loaded, checkpoint, loaded.differences or "")
     with stage_loggers(stage, run, None) as loggers:
         trainer = build_trainer(stage.experiment, run, loggers=loggers, callbacks=[StepNoise(seed), parts.tracker])
         results = trainer.test(parts.module, datamodule=parts.data, verbose=False)
@@ -135,7 +136,7 @@ def stage_loggers(stage: Stage[Any], run: RunDirectory, resume: Path | None) -> 
                 stage=stage.name,
                 parent_run_id=run.record().get("mlflow_run_id") if run.several_stages else None,
                 resume_run_id=recorded.get("mlflow_run_id"),
-                resume_step=None if resume is None else read_step(resume),
+                resume_step=None if resume is None else read_checkpoint(resume, mmap=True)["global_step"],
             )
             run.update_stage(stage.name, mlflow_run_id=tracking_run_id(loggers))
         yield loggers

@@ -170,7 +170,10 @@ class Tracker(Callback, ABC):
 
     def _draw(self, trainer: Trainer, collected: Mapping[str, Collected], prefix: str) -> None:
         when = f"epoch_{trainer.current_epoch:04d}" if prefix == "val" else prefix
-        for generator, template in ((self.figures(collected), f"{{}}/{when}"), (self.summary_figures(), "{}")):
+        for generator, template in (
+            (self.figures(collected), f"{{}}/{when}"),
+            (self.summary_figures(), "{}"),
+        ):
             iterator = iter(generator)
             while True:
                 try:

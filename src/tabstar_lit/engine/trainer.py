@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from lightning.pytorch.loggers import Logger
 
-from tabstar_lit.config import Experiment
+from tabstar_lit.config.schema import Experiment
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.callbacks.interrupt import Interrupt
 from tabstar_lit.engine.callbacks.noise import StepNoise

@@ -15,7 +15,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from tabstar_lit.config import TrainingConfig
+from tabstar_lit.config.schema import TrainingConfig
 from tabstar_lit.errors import CheckpointError
 
 
@@ -49,7 +49,11 @@ class Checkpoints(Checkpoint):
     """
 
     def __init__(
-        self, directory: Path, run_name: str, training: TrainingConfig, record: Callable[[dict[str, Any]], None]
+        self,
+        directory: Path,
+        run_name: str,
+        training: TrainingConfig,
+        record: Callable[[dict[str, Any]], None],
     ) -> None:
         self.directory = directory
         self.run_name = run_name

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tabstar_lit.engine.distributed import gather
+from tabstar_lit.engine.schedulers import learning_rates
 
 
 def log_metrics(trainer: Trainer, metrics: Mapping[str, float]) -> None:
@@ -16,9 +17,9 @@ def log_metrics(trainer: Trainer, metrics: Mapping[str, float]) -> None:
         logger.log_metrics({**metrics, "epoch": trainer.current_epoch}, step=trainer.global_step)
 
 
-def learning_rates(trainer: Trainer) -> dict[str, float]:
+def rates_by_group(trainer: Trainer) -> dict[str, float]:
     """Return ``lr``, and ``lr/<i>`` for the other parameter groups whose rate differs from the first one's."""
-    rates = [float(group["lr"]) for group in trainer.optimizers[0].param_groups]
+    rates = learning_rates(trainer.optimizers[0])
     others = {f"lr/{i}": rate for i, rate in enumerate(rates) if rate != rates[0]}
     return {"lr": rates[0], **others}
 
@@ -44,8 +45,8 @@ class Mean:
 class TrainingLog(Callback):
     """Log the training loss: every ``log_every_n_steps`` steps, and per epoch in all and by source.
 
-    Logs ``train_loss_step`` (mean over the rows since the last line) and ``lr`` while the epoch runs, ``train_loss`` and
-    ``train_loss/<source>`` at its end.
+    Logs ``train_loss_step`` (mean over the rows since the last line) and ``lr`` while the epoch runs, ``train_loss``
+    and ``train_loss/<source>`` at its end.
 
     Attributes
     ----------
@@ -72,7 +73,7 @@ class TrainingLog(Callback):
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's logger connector
         if stepped and every and trainer.global_step % every == 0:
-            log_metrics(trainer, {"train_loss_step": self._recent.value, **learning_rates(trainer)})
+            log_metrics(trainer, {"train_loss_step": self._recent.value, **rates_by_group(trainer)})
             self._recent = Mean()
         if trainer.is_last_batch:
             self._close_epoch(trainer)

@@ -1,0 +1,114 @@
+"""The tabstar family, as the engine sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tabstar_lit.engine.family import Family
+
+if TYPE_CHECKING:
+    from tabstar_lit.config import Problem
+    from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.engine.tracker import Tracker
+    from tabstar_lit.families.tabstar.config import TabstarExperiment
+    from tabstar_lit.families.tabstar.data import TabstarData
+
+
+class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
+    """TabSTAR (arXiv 2505.18125): a foundation model for tables that reads column names and values as text."""
+
+    name = "tabstar"
+    command = "train_tabstar"
+    summary = (
+        "Pretrain a tabular foundation model on many tables at once, one table per batch. Without arguments it trains "
+        "a small one on five real tables that come with scikit-learn, in a few minutes on a laptop."
+    )
+
+    def schema(self) -> type[TabstarExperiment]:
+        """Return the schema of the family's configurations."""
+        from tabstar_lit.families.tabstar.config import TabstarExperiment
+
+        return TabstarExperiment
+
+    def check(self, experiment: TabstarExperiment) -> Sequence[Problem]:
+        """Look up the loss and its parameters, and ask whether the monitored score is computed often enough."""
+        from tabstar_lit.config import Problem
+        from tabstar_lit.engine.arguments import check_arguments, parameters_of
+        from tabstar_lit.families.tabstar.losses import DEFAULT_LOSS, LOSSES
+
+        name, params = _loss(experiment)
+        place = ("model_config", "training_config", "loss")
+        if name is not None and name not in LOSSES:
+            return [Problem(place, f"no loss is called {name!r}", tuple(LOSSES))]
+        loss = LOSSES[name or DEFAULT_LOSS]
+        _, problems = check_arguments(parameters_of(loss), params, owner=loss.__name__, path=(*place, "loss_params"))
+        return problems
+
+    def data(self, experiment: TabstarExperiment, seed: int, scratch: Path | None = None) -> TabstarData:
+        """Open the corpus; the built-in one is made when it is missing."""
+        from tabstar_lit.families.tabstar.builtin import ensure_builtin
+        from tabstar_lit.families.tabstar.data import TabstarData, corpus_path
+        from tabstar_lit.families.tabstar.encoders import load_tokenizer
+
+        config, encoder = experiment.dataset_config, experiment.model.architecture_config.text_encoder
+        if config.corpus is None:
+            path = corpus_path(config)
+            if scratch is not None and not path.exists():
+                path = scratch / path.name
+            config = config.model_copy(update={"corpus": str(ensure_builtin(path))})
+        return TabstarData(config, tokenizer=load_tokenizer(encoder), max_tokens=encoder.max_tokens, seed=seed)
+
+    def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
+        """Build the network with its encoder; a fixed encoder gets a memory for the vectors of strings."""
+        from tabstar_lit.families.tabstar.encoders import encoder_payload, load_text_encoder
+        from tabstar_lit.families.tabstar.losses import build_loss
+        from tabstar_lit.families.tabstar.module import TabstarModule
+        from tabstar_lit.families.tabstar.network import TabStarNetwork
+        from tabstar_lit.families.tabstar.text_cache import TextCache
+
+        architecture = experiment.model.architecture_config
+        encoder = load_text_encoder(architecture.text_encoder)
+        network = TabStarNetwork(architecture, encoder)
+        network.text_lookup = TextCache(encoder, data.tokens)
+        payload = {
+            "family": self.name,
+            "architecture_config": architecture.model_dump(mode="json"),
+            "encoder": encoder_payload(encoder),
+            "tables": data.schemas,
+        }
+        name, params = _loss(experiment)
+        return TabstarModule(network, build_loss(name, params), experiment.model, payload)
+
+    def tracker(self, experiment: TabstarExperiment, data: TabstarData, figures: Path) -> Tracker:
+        """Return the tracker of scores per table."""
+        from tabstar_lit.families.tabstar.tracker import TabstarTracker
+
+        config = experiment.experiment_config
+        return TabstarTracker(
+            figures,
+            tasks={name: schema["task"] for name, schema in data.schemas.items()},
+            check_every=config.check_metrics_n_epoch,
+            plot_every=config.plot_metrics_n_epoch,
+        )
+
+    def models(self) -> Mapping[str, str]:
+        """Return the one model of the family."""
+        return {"TabSTAR": "text and numbers of a row become elements, targets are elements too (arXiv 2505.18125)"}
+
+    def losses(self) -> Mapping[str, str]:
+        """Return the losses by name."""
+        from tabstar_lit.families.tabstar.losses import LOSSES
+
+        return {name: (loss.__doc__ or "").splitlines()[0] for name, loss in LOSSES.items()}
+
+
+def _loss(experiment: TabstarExperiment) -> tuple[str | None, dict[str, Any]]:
+    from tabstar_lit.config.schema import LossConfig
+
+    loss = experiment.model.training_config.loss
+    return (loss.loss_name, dict(loss.loss_params)) if isinstance(loss, LossConfig) else (loss, {})
+
+
+family = TabstarFamily()

@@ -1,0 +1,44 @@
+"""Training of the TabSTAR network: one table per batch, the loss of its task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from tabstar_lit.engine.module import StepOutput, TrainingModule
+from tabstar_lit.families.tabstar.batch import TableBatch
+from tabstar_lit.families.tabstar.config import TabstarModel
+from tabstar_lit.families.tabstar.losses import MultiTaskLoss
+from tabstar_lit.families.tabstar.network import TabStarNetwork
+
+
+class TabstarModule(TrainingModule):
+    """Train a :class:`TabStarNetwork` on classification and regression tables alike.
+
+    Parameters
+    ----------
+    network : TabStarNetwork
+        The network.
+    loss : MultiTaskLoss
+        Loss by task.
+    config : TabstarModel
+        The ``model_config``.
+    payload : Mapping
+        Encoder configuration, tokenizer and table schemas, for prediction from a checkpoint alone.
+    """
+
+    def __init__(
+        self, network: TabStarNetwork, loss: MultiTaskLoss, config: TabstarModel, payload: Mapping[str, Any]
+    ) -> None:
+        super().__init__(network, config, payload)
+        self.loss = loss
+
+    def compute(self, batch: TableBatch) -> StepOutput:
+        """Return the loss of a batch with class probabilities ``[B, C]`` or z-scores ``[B]`` as predictions."""
+        logits: Tensor = self.network(batch)
+        loss = self.loss(logits, batch.targets)
+        scores = logits.detach().float()
+        predictions = scores.softmax(dim=-1) if batch.task == "classification" else scores.squeeze(-1)
+        return StepOutput(loss, batch.source, len(batch), predictions=predictions, targets=batch.targets)

@@ -1,0 +1,81 @@
+"""Scores and figures of tables: ROC-AUC for classification, R² for regression, and their mean over tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tabstar_lit.engine.tracker import Collected, Tracker
+from tabstar_lit.families.tabstar import figures
+from tabstar_lit.metrics.scores import r_squared, roc_auc
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class TabstarTracker(Tracker):
+    """Track ``val_score/<table>`` and ``val_score``, the mean over the tables that have one.
+
+    A score is taken over all validation rows of a table together, never averaged over batches; a table whose validation
+    rows hold a single class or value has none.
+
+    Parameters
+    ----------
+    figures
+        Folder for the figures.
+    tasks : Mapping
+        ``classification`` or ``regression`` by table.
+    check_every, plot_every
+        As in :class:`~tabstar_lit.engine.tracker.Tracker`.
+    """
+
+    def __init__(
+        self, figures: Path, *, tasks: Mapping[str, str], check_every: int | None, plot_every: int | None
+    ) -> None:
+        super().__init__(figures, check_every=check_every, plot_every=plot_every)
+        self.tasks = dict(tasks)
+
+    def metrics(self, collected: Mapping[str, Collected]) -> dict[str, float]:
+        """Return ``score/<table>`` for every table that has one, and ``score``."""
+        scores = {table: self._score(table, rows) for table, rows in collected.items()}
+        scores = {table: score for table, score in scores.items() if not math.isnan(score)}
+        mean = sum(scores.values()) / len(scores) if scores else math.nan
+        return {**{f"score/{table}": score for table, score in scores.items()}, "score": mean}
+
+    def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
+        """Yield calibration curves of the classification tables and predicted-versus-true of the others."""
+        for task, name, panel in (
+            ("classification", "calibration", figures.calibration),
+            ("regression", "predicted_vs_true", figures.predicted_vs_true),
+        ):
+            tables = {table: rows for table, rows in collected.items() if self.tasks[table] == task}
+            for number, page in enumerate(figures.pages(tables, panel), start=1):
+                yield (name if number == 1 else f"{name}_{number}"), page
+
+    def summary_figures(self) -> Iterable[tuple[str, Figure]]:
+        """Yield scores per table, the tables × epochs heat map, and losses by task."""
+        scores = figures.series(self.history, "val_score/")
+        if scores:
+            yield "scores", figures.score_curves(scores, figures.series(self.history, "val_score"))
+            yield "score_heat_map", figures.score_heat_map(scores)
+        losses = {
+            split: self._by_task(figures.series(self.history, f"{split}_loss/") or self._single(split))
+            for split in ("train", "val")
+        }
+        yield "losses", figures.loss_curves(losses)
+
+    def _score(self, table: str, rows: Collected) -> float:
+        score = roc_auc if self.tasks[table] == "classification" else r_squared
+        return score(rows.predictions, rows.targets, rows.weights)
+
+    def _single(self, split: str) -> dict[str, figures.Curve]:
+        """Return the loss of a run with one table, which is logged without the table's name."""
+        return {next(iter(self.tasks)): curve for curve in figures.series(self.history, f"{split}_loss").values()}
+
+    def _by_task(self, curves: Mapping[str, figures.Curve]) -> dict[str, figures.Curve]:
+        grouped: dict[str, list[figures.Curve]] = {}
+        for table, curve in curves.items():
+            grouped.setdefault(self.tasks[table], []).append(curve)
+        return {task: figures.mean_curve(own) for task, own in grouped.items()}
