@@ -116,26 +116,38 @@ def _shown(path: Path_, data: Any, secret_keys: Collection[str]) -> str:
 
 def _problem(located: Located, schema: type[BaseModel], data: dict[str, Any], secret_keys: Collection[str]) -> Problem:
     error, path = located.error, located.path
-    kind = error["type"]
+    kind, context = error["type"], error.get("ctx", {})
     shown = _shown(path, data, secret_keys)
-    section = f" in {dotted(path[:-1])}" if path[:-1] else ""
     if kind == "extra_forbidden":
         names = [name for model in models_at(schema, data, path[:-1]) for name in yaml_fields(model)]
-        return Problem(path, f"unknown key '{path[-1]}'{section}.", names)
+        return Problem(path, f"unknown key '{path[-1]}'{_section(path[:-1])}.", names)
     if kind == "missing":
-        return Problem(path, f"the key '{path[-1]}' is missing{section}")
+        return Problem(path, f"the key '{path[-1]}' is missing{_section(path[:-1])}")
+    if kind == "union_tag_not_found":
+        return Problem(path, f"the key {context['discriminator']} is missing{_section(path)}")
+    if kind == "union_tag_invalid":
+        path = (*path, context["discriminator"].strip("'"))
+        return _not_allowed(path, describe(context["tag"]), context["expected_tags"])
+    if kind == "literal_error":
+        return _not_allowed(path, shown, context["expected"])
     if kind in EXPECTED:
         return Problem(path, f"expected {EXPECTED[kind]}, got {shown}{_hint(kind, lookup(data, path))}")
-    if kind == "literal_error":
-        allowed = [first or other for first, other in re.findall(r"'([^']*)'|(\w+)", error["ctx"]["expected"])]
-        allowed = [name for name in allowed if name != "or"]
-        return Problem(path, f"{path[-1]} cannot be {shown}.", allowed)
     if kind in BOUNDS:
         key, words = BOUNDS[kind]
-        return Problem(path, f"must be {words} {error['ctx'][key]}, got {shown}")
-    if kind == "value_error":
-        return Problem(path, str(error["ctx"]["error"]))
-    return Problem(path, f"{error['msg']}, got {shown}")
+        return Problem(path, f"must be {words} {context[key]:g}, got {shown}")
+    if kind in {"too_short", "string_too_short"}:
+        return Problem(path, f"must not be empty, got {shown}")
+    return Problem(path, str(context.get("error") or f"{error['msg']}, got {shown}"))
+
+
+def _not_allowed(path: Path_, shown: str, expected: str) -> Problem:
+    """Refuse a value that is none of the choices pydantic lists as ``'a', 'b' or 3``."""
+    choices = [quoted or bare for quoted, bare in re.findall(r"'([^']*)'|(\d+)", expected)]
+    return Problem(path, f"{path[-1]} cannot be {shown}.", choices)
+
+
+def _section(path: Path_) -> str:
+    return f" in {dotted(path)}" if path else ""
 
 
 def _hint(kind: str, value: Any) -> str:
