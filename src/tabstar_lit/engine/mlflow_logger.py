@@ -24,7 +24,6 @@ from tabstar_lit.engine.uploads import SeenFiles, flatten, shorten
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 SQLITE = "sqlite:///"
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -100,11 +99,9 @@ class MlflowLogger(Logger):
         self.tags = dict(tags or {})
         self.system_metrics = system_metrics
         self.guard = Guard("MLflow", f"The metrics are in {METRICS_FILE} of the run directory.")
-        self.writer: BackgroundWriter[Point | Upload] = BackgroundWriter(
-            self._send, self.guard, interval=interval
-        )
+        self.writer: BackgroundWriter[Point | Upload] = BackgroundWriter(self._send, self.guard, interval=interval)
         self._client: MlflowClient | None = None
-        self._monitor: SystemMetricsMonitor | None = None
+        self._monitor: Any = None
         self._params: dict[str, str] = {}
         self._files = SeenFiles()
         self._logged: dict[str, int] = {}
@@ -231,9 +228,7 @@ class MlflowLogger(Logger):
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            rank_zero_warn(
-                f"MLflow knows no run {self.run_id} in {self.uri}; the resumed run is logged as a new one."
-            )
+            rank_zero_warn(f"MLflow knows no run {self.run_id} in {self.uri}; the resumed run is logged as a new one.")
             return None
         client.update_run(self.run_id, status="RUNNING")
         self._logged = {metric.key: metric.step for metric in run.data._metric_objs}
@@ -249,9 +244,7 @@ class MlflowLogger(Logger):
         client, run_id = self._connect(), self._known_run_id()
         stored = client.get_run(run_id).data.params
         new = [Param(key, value) for key, value in self._params.items() if key not in stored]
-        changed = [
-            RunTag(f"resumed.{k}", v) for k, v in self._params.items() if k in stored and stored[k] != v
-        ]
+        changed = [RunTag(f"resumed.{k}", v) for k, v in self._params.items() if k in stored and stored[k] != v]
         for start in range(0, len(new), PARAMS_PER_BATCH):
             client.log_batch(run_id, params=new[start : start + PARAMS_PER_BATCH])
         client.log_batch(run_id, tags=changed[:PARAMS_PER_BATCH])
@@ -262,9 +255,7 @@ class MlflowLogger(Logger):
         client, run_id = self._connect(), self._known_run_id()
         points = [item for item in batch if isinstance(item, Point)]
         if points:
-            client.log_batch(
-                run_id, metrics=[Metric(_valid(p.name), p.value, p.milliseconds, p.step) for p in points]
-            )
+            client.log_batch(run_id, metrics=[Metric(_valid(p.name), p.value, p.milliseconds, p.step) for p in points])
         for item in batch:
             if isinstance(item, Upload) and item.file.exists():  # a figure may have been removed meanwhile
                 # not worth holding back the metrics for: the file stays where it is
@@ -278,7 +269,8 @@ class MlflowLogger(Logger):
     def _start_monitor(self, run_id: str) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-        self._monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=self.uri)
+        monitor: Any = SystemMetricsMonitor  # MLflow leaves this class unannotated
+        self._monitor = monitor(run_id, resume_logging=True, tracking_uri=self.uri)
         self._monitor.start()
 
 

@@ -6,7 +6,6 @@ Figures made here belong to nobody but the caller: no global state, no window, n
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ DIVERGING = "PuOr"
 
 DPI = 120
 
-STYLE: Mapping[str, Any] = {
+STYLE: dict[Any, Any] = {  # matplotlib types its keys as one long list of literals
     "axes.axisbelow": True,
     "axes.prop_cycle": cycler(color=PALETTE),
     "axes.spines.right": False,
@@ -93,7 +92,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        with rc_context(dict(STYLE)):
+        with rc_context(STYLE):
             figure.savefig(beside)
         beside.replace(path)
     finally:

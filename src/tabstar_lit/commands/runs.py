@@ -1,0 +1,225 @@
+"""``tabstar_lit runs``: look at runs in the terminal, while they go on and after."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tabstar_lit.commands.errors import reported_errors
+from tabstar_lit.commands.terminal import curve, text_table
+from tabstar_lit.config import roots
+from tabstar_lit.engine.records import METRICS_FILE, RESERVED, parse_record
+from tabstar_lit.engine.run_files import RunFiles, find_runs, format_value
+from tabstar_lit.errors import RunError
+
+POLL_SECONDS = 0.5
+
+save_dir_option = click.option(
+    "--save-dir",
+    type=click.Path(path_type=Path),
+    help="Folder of the runs (experiment_config.save_dir); default: ANALYSIS_ML_LOGS_DIR, else runs/logs.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
+
+
+@click.group("runs", help="List, show and compare runs.")
+def runs() -> None:
+    """Group of the verbs below."""
+
+
+@runs.command("list")
+@save_dir_option
+@json_option
+def list_runs(save_dir: Path | None, as_json: bool) -> None:
+    """List all runs, oldest first, with their state and best score."""
+    with reported_errors():
+        found = list(find_runs(save_dir or roots().logs))
+        if as_json:
+            click.echo(json.dumps([summary(run) for run in found], indent=2))
+        elif not found:
+            click.echo(f"no runs in {save_dir or roots().logs}")
+        else:
+            header = ["run", "status", "stage", "epochs", "monitor", "best", "created"]
+            click.echo(text_table(header, [row for run in found for row in overview(run)]))
+
+
+@runs.command("show")
+@click.argument("name")
+@click.option("--metric", "-m", "metrics", multiple=True, help="Metric whose curve is drawn; can be repeated.")
+@click.option("--follow", "-f", is_flag=True, help="Print new metrics as they come, until the run ends.")
+@save_dir_option
+@json_option
+def show(name: str, metrics: tuple[str, ...], follow: bool, save_dir: Path | None, as_json: bool) -> None:
+    """Show the run NAME: its state, its metrics per epoch, and curves."""
+    with reported_errors():
+        run = find_run(name, save_dir or roots().logs)
+        check_metrics(run, metrics)
+        if as_json:
+            click.echo(json.dumps(details(run, metrics), indent=2))
+        elif follow:
+            for line in new_lines(run, metrics):
+                click.echo(line)
+            click.echo(f"{run.name} {RunFiles(run.root).status}")
+        else:
+            click.echo(portrait(run, metrics))
+
+
+@runs.command("compare")
+@click.argument("names", nargs=-1, required=True, metavar="NAME NAME ...")
+@save_dir_option
+@json_option
+def compare(names: tuple[str, ...], save_dir: Path | None, as_json: bool) -> None:
+    """Compare runs: the configuration keys that differ, and best and last metrics side by side."""
+    with reported_errors():
+        found = [find_run(name, save_dir or roots().logs) for name in names]
+        config, results = differences(found), side_by_side(found)
+        if as_json:
+            click.echo(json.dumps({"config": config, "metrics": results}, indent=2))
+            return
+        header = ["", *[run.name for run in found]]
+        for title, values in (("configuration", config), ("metrics", results)):
+            rows = [[key, *[cells[run.name] for run in found]] for key, cells in values.items()]
+            click.echo(f"{title}: no differences\n" if not rows else f"{text_table([title, *header[1:]], rows)}\n")
+
+
+# -- finding ----------------------------------------------------------------------------------------------------------
+
+
+def find_run(name: str, save_dir: Path) -> RunFiles:
+    """Return the run called ``name``: ``<experiment>/<run>``, a run name that only one has, or a run directory.
+
+    Raises
+    ------
+    RunError
+        There is none, or several.
+    """
+    if (Path(name) / "run.json").is_file():
+        return RunFiles(Path(name).absolute())
+    known = list(find_runs(save_dir))
+    found = [run for run in known if name in (run.name, run.root.name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise RunError(
+            f"Several runs are called {name!r}: {', '.join(run.name for run in found)}. Give the whole name."
+        )
+    candidates = [candidate for run in known for candidate in (run.name, run.root.name)]
+    near = get_close_matches(name, candidates, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "`tabstar_lit runs list` shows what there is."
+    raise RunError(f"No run {name!r} in {save_dir}. {hint}")
+
+
+def check_metrics(run: RunFiles, metrics: Sequence[str]) -> None:
+    """Make sure the run has logged ``metrics``."""
+    known = run.names()
+    for metric in metrics:
+        if metric not in known and known:
+            near = get_close_matches(metric, known, n=3, cutoff=0.5) or known[:10]
+            raise RunError(f"{run.name} has no metric {metric!r}. Did you mean {' or '.join(map(repr, near))}?")
+
+
+# -- what is said -----------------------------------------------------------------------------------------------------
+
+
+def summary(run: RunFiles) -> dict[str, Any]:
+    """Return what the list says of a run, for other programs."""
+    record = run.record
+    kept = {key: record.get(key) for key in ("command", "family", "created", "seed", "mlflow_run_id")}
+    return {"name": run.name, "directory": str(run.root), "status": run.status, **kept, "stages": run.stages}
+
+
+def overview(run: RunFiles) -> Iterator[list[object]]:
+    """Yield the run's rows of the list, one for every stage."""
+    created = datetime.fromtimestamp(float(run.record.get("created", 0))).strftime("%Y-%m-%d %H:%M")
+    for i, (stage, result) in enumerate((run.stages or {"–": {}}).items()):
+        epochs = result.get("epochs", len(run.epochs(stage)))
+        row: list[object] = [stage, epochs, result.get("monitor"), result.get("best_score")]
+        yield [run.name if i == 0 else "", run.status if i == 0 else "", *row, created if i == 0 else ""]
+
+
+def portrait(run: RunFiles, metrics: Sequence[str]) -> str:
+    """Return tables and curves of a run as text."""
+    parts = [f"{run.name}  {run.status}  {run.root}"]
+    for stage, result in run.stages.items():
+        epochs = run.epochs(stage)
+        columns = [n for n in run.names(stage) if "/" not in n and any(n in values for values in epochs.values())]
+        rows = [[number, *(values.get(name) for name in columns)] for number, values in epochs.items()]
+        best = f": best {result['monitor']} {format_value(result['best_score'])}" if result.get("monitor") else ""
+        parts += [f"stage {stage} {result.get('status', '')}{best}", text_table(["epoch", *columns], rows)]
+        drawn = [name for name in metrics or default_metrics(run, stage) if run.series(name, stage)]
+        parts += [f"{name} over steps\n{curve(run.series(name, stage))}" for name in drawn]
+    return "\n\n".join(parts)
+
+
+def default_metrics(run: RunFiles, stage: str) -> list[str]:
+    """Return the metrics drawn when none is asked for: the monitored one, else losses."""
+    monitor = run.stages[stage].get("monitor")
+    preferred = [monitor] if monitor else ["val_loss", "train_loss"]
+    return [name for name in run.names(stage) if name in preferred][-1:]
+
+
+def details(run: RunFiles, metrics: Sequence[str]) -> dict[str, Any]:
+    """Return everything ``show`` says of a run, for other programs."""
+    epochs = {stage: run.epochs(stage) for stage in run.stages}
+    asked_for = {m: [r for r in run.metrics if m in r] for m in metrics}
+    series = {m: [{k: r[k] for k in ("stage", "epoch", "step", m)} for r in found] for m, found in asked_for.items()}
+    return {**summary(run), "config": run.config, "epochs": epochs, "series": series}
+
+
+def differences(found: Sequence[RunFiles]) -> dict[str, dict[str, str | None]]:
+    """Return the configuration keys whose values differ, with every run's value."""
+    keys = dict.fromkeys(key for run in found for key in run.config)
+    values = {key: {run.name: run.config.get(key) for run in found} for key in keys}
+    return {key: cells for key, cells in values.items() if len(set(cells.values())) > 1}
+
+
+def side_by_side(found: Sequence[RunFiles]) -> dict[str, dict[str, float | None]]:
+    """Return best scores and the last value of every metric per epoch, with every run's value."""
+    values: dict[str, dict[str, float | None]] = {}
+    for run in found:
+        for stage, result in run.stages.items():
+            if result.get("monitor"):
+                values.setdefault(f"{stage}: best {result['monitor']}", {})[run.name] = result.get("best_score")
+            last = {name: value for epoch in run.epochs(stage).values() for name, value in epoch.items()}
+            for name, value in last.items():
+                values.setdefault(f"{stage}: last {name}", {})[run.name] = value
+    return {key: {run.name: cells.get(run.name) for run in found} for key, cells in values.items()}
+
+
+# -- following --------------------------------------------------------------------------------------------------------
+
+
+def new_lines(run: RunFiles, metrics: Sequence[str], poll_seconds: float = POLL_SECONDS) -> Iterator[str]:
+    """Yield a line for every record of ``metrics.jsonl``, those to come included, until the run has ended."""
+    path = run.root / METRICS_FILE
+    position = 0
+    while True:
+        over = RunFiles(run.root).status != "running"  # asked before reading, so that nothing is missed
+        if path.exists():
+            if path.stat().st_size < position:  # a resumed run cut the file back; what stayed was shown
+                position = path.stat().st_size
+            with path.open(encoding="utf-8") as file:
+                file.seek(position)
+                while (line := file.readline()).endswith("\n"):
+                    position = file.tell()
+                    if text := describe(parse_record(line, str(path)), metrics):
+                        yield text
+        if over:
+            return
+        time.sleep(poll_seconds)
+
+
+def describe(record: dict[str, Any], metrics: Sequence[str]) -> str:
+    """Return a record as one line, only ``metrics`` if any are given; empty when it has none of them."""
+    shown = [name for name in record if name not in RESERVED and (not metrics or name in metrics)]
+    values = [f"{name} {format_value(record[name])}" for name in shown]
+    when = datetime.fromtimestamp(record["time"]).strftime("%H:%M:%S")
+    place = f"{when}  {record['stage']}  epoch {record['epoch']}  step {record['step']}"
+    return "  ".join([place, *values]) if values else ""

@@ -1,0 +1,213 @@
+"""``report.md``: what a run trained, on what, with what result, at what cost, and how to go on from it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from tabstar_lit.engine.run_directory import RunDirectory
+from tabstar_lit.engine.run_files import RunFiles, format_value
+
+REPORT_FILE = "report.md"
+FACTS = (
+    "model_config.name",
+    "dataset_config.name",
+    "model_config.training_config.loss",
+    "model_config.training_config.optimizer",
+    "model_config.training_config.scheduler",
+    "model_config.training_config.max_epochs",
+    "model_config.training_config.accumulate_grad_batches",
+    "model_config.training_config.gradient_clip_val",
+    "model_config.freeze",
+    "model_config.load_modules",
+    "experiment_config.precision",
+    "experiment_config.accelerator",
+)
+"""Keys of the configuration, or of whole sections of it, that the report repeats."""
+
+COSTS = ("epoch_seconds", "rss_mib", "cuda_peak_mib")
+FIGURE_SUFFIXES = (".png", ".svg", ".jpg")
+
+
+def write_report(run: RunDirectory) -> Path:
+    """Write ``report.md`` into the run directory from the files that are there, and return its path.
+
+    Every path in it is relative to the run directory, and nothing secret is among what it reads.
+    """
+    files = RunFiles(run.root)
+    lines = [
+        f"# {files.name}",
+        "",
+        *_overview(files),
+        *_configuration(files),
+        *(line for stage in files.stages for line in _stage(files, run, stage)),
+        *_figures(run),
+        *_versions(files),
+        *_how_to_go_on(files),
+    ]
+    run.write(REPORT_FILE, "\n".join(lines))
+    return run.root / REPORT_FILE
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Return the lines of a Markdown table, numbers shortened; no lines when there are no rows."""
+    cells = ([format_value(cell).replace("|", "\\|") for cell in row] for row in rows)
+    body = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    rule = "|" + " --- |" * len(header)
+    return [f"| {' | '.join(header)} |", rule, *body, ""] if body else []
+
+
+def _cell(value: object) -> str:
+    return format_value(value).replace("|", "\\|")
+
+
+def _overview(files: RunFiles) -> list[str]:
+    record = files.record
+    created = datetime.fromtimestamp(float(record["created"]), UTC).strftime("%Y-%m-%d %H:%M UTC")
+    facts = {
+        "status": files.status,
+        "command": record.get("command"),
+        "created": created,
+        "resumed": f"{len(record['resumed'])} times" if record.get("resumed") else None,
+        "seed": record.get("seed"),
+        "data fingerprint": _data(record),
+        "MLflow run": record.get("mlflow_run_id"),
+    }
+    return table(("run", ""), [(name, value) for name, value in facts.items() if value is not None])
+
+
+def _data(record: dict[str, Any]) -> object:
+    fingerprint = record.get("data_fingerprint")
+    if isinstance(fingerprint, dict):
+        return ", ".join(f"{stage}: {value}" for stage, value in fingerprint.items())
+    return fingerprint
+
+
+def _configuration(files: RunFiles) -> list[str]:
+    rows = [
+        (f"`{key}`", value)
+        for key, value in files.config.items()
+        if any(key == fact or key.startswith(f"{fact}.") for fact in FACTS) and value not in ("None", "[]", "{}")
+    ]
+    more = "Everything else is in [config.yaml](config.yaml); [provenance.yaml](provenance.yaml) says which file and"
+    return ["## Configuration", "", *table(("key", "value"), rows), f"{more} line each value came from.", ""]
+
+
+def _stage(files: RunFiles, run: RunDirectory, stage: str) -> list[str]:
+    epochs = files.epochs(stage)
+    plain = [name for name in files.names(stage) if "/" not in name and any(name in e for e in epochs.values())]
+    costs = [name for name in plain if name in COSTS]
+    results = [name for name in plain if name not in COSTS]
+    return [
+        f"## Stage {stage}",
+        "",
+        *_result(files, run, stage),
+        "### Metrics per epoch",
+        "",
+        *table(("epoch", *results), [(n, *(e.get(name) for name in results)) for n, e in epochs.items()]),
+        *_by_source(epochs),
+        "### Time and memory per epoch",
+        "",
+        *table(("epoch", *costs), [(n, *(e.get(name) for name in costs)) for n, e in epochs.items()]),
+        *_totals(epochs),
+    ]
+
+
+def _result(files: RunFiles, run: RunDirectory, stage: str) -> list[str]:
+    result = files.stages[stage]
+    facts = {
+        "status": result.get("status"),
+        "epochs": result.get("epochs"),
+        "optimizer steps": result.get("steps"),
+        f"best {result.get('monitor')}": result.get("best_score"),
+        "best epoch": result.get("best_epoch"),
+        "best checkpoint": _checkpoint_link(run, result.get("best_checkpoint")),
+        "stopped early": "yes" if result.get("stopped_early") else None,
+        "MLflow run": result.get("mlflow_run_id"),
+    }
+    tests = {f"test: {name}": value for name, value in (result.get("test") or {}).items()}
+    rows = [(name, value) for name, value in (facts | tests).items() if value is not None]
+    return table(("result", ""), rows)
+
+
+def _checkpoint_link(run: RunDirectory, checkpoint: str | None) -> str | None:
+    return None if checkpoint is None else _link(checkpoint, run.checkpoints / checkpoint, run.root)
+
+
+def _by_source(epochs: dict[int, dict[str, float | None]]) -> list[str]:
+    """Return first and last value of every metric that exists per source (``val_auc/<source>``)."""
+    firsts: dict[str, tuple[int, float | None]] = {}
+    lasts: dict[str, tuple[int, float | None]] = {}
+    for number, values in epochs.items():
+        for name, value in values.items():
+            if "/" in name and not name.startswith("lr/"):
+                firsts.setdefault(name, (number, value))
+                lasts[name] = (number, value)
+    rows = [
+        (*reversed(name.split("/", maxsplit=1)), firsts[name][1], lasts[name][1], lasts[name][0])
+        for name in sorted(lasts)
+    ]
+    lines = table(("source", "metric", "first", "last", "in epoch"), rows)
+    return ["### By source", "", *lines] if lines else []
+
+
+def _totals(epochs: dict[int, dict[str, float | None]]) -> list[str]:
+    seconds = [e["epoch_seconds"] or 0.0 for e in epochs.values() if "epoch_seconds" in e]
+    if not seconds:
+        return []
+    peak = max((e.get("rss_mib") or -math.inf for e in epochs.values()), default=-math.inf)
+    return [f"{sum(seconds):.1f} s in {len(seconds)} epochs; at most {peak:.0f} MiB of memory.", ""]
+
+
+def _figures(run: RunDirectory) -> list[str]:
+    """Embed summary figures and, of those drawn every epoch, the last one of each folder."""
+    pictures = sorted(path for path in run.figures.rglob("*") if path.suffix in FIGURE_SUFFIXES)
+    shown: dict[Path, Path] = {}
+    for path in pictures:
+        every_epoch = path.stem.startswith(("epoch_", "test"))
+        shown[path.parent if every_epoch else path] = path
+    lines = [line for path in shown.values() for line in (f"!{_link(_title(path, run), path, run.root)}", "")]
+    return ["## Figures", "", *lines] if lines else []
+
+
+def _title(path: Path, run: RunDirectory) -> str:
+    return path.relative_to(run.figures).with_suffix("").as_posix()
+
+
+def _link(text: str, target: Path, base: Path) -> str:
+    return f"[{text}]({quote(Path(os.path.relpath(target, base)).as_posix())})"
+
+
+def _versions(files: RunFiles) -> list[str]:
+    git = files.record.get("git") or {}
+    commit = [("git commit", f"{git['commit']}{'' if git.get('clean') else ' (with changes)'}")] if git else []
+    rows = [*files.record.get("versions", {}).items(), *commit]
+    return ["## Versions", "", *table(("package", "version"), rows)]
+
+
+def _how_to_go_on(files: RunFiles) -> list[str]:
+    command = files.record.get("command", "train")
+    best = [stage["best_checkpoint"] for stage in files.stages.values() if stage.get("best_checkpoint")]
+    evaluate = (
+        ["# evaluate the best checkpoint", f"{command} model_config.load_checkpoint={Path(best[-1]).name}"]
+        if best
+        else []
+    )
+    return [
+        "## Going on",
+        "",
+        "```bash",
+        "# watch: the table of metrics and its curve, or everything in the browser",
+        f"tabstar_lit runs show {files.name}",
+        "track -p 5000",
+        "# go on where the run stopped; RUN_DIRECTORY is the folder of this report",
+        f"{command} --resume RUN_DIRECTORY",
+        *evaluate,
+        "```",
+        "",
+    ]
