@@ -96,9 +96,7 @@ def save_for_ever(path: Path) -> None:
         AtomicCheckpointIO().save_checkpoint(content(step, size=500_000), path)
 
 
-def test_kill_9_during_saves_never_costs_the_previous_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kill_9_during_saves_never_costs_the_previous_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/dev/shm")  # another file system than the target's
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint(content(0, size=500_000), path)
@@ -144,9 +142,7 @@ class FullDisk:
 
 
 @pytest.mark.parametrize("where", ["write", "fsync", "replace"])
-def test_a_full_disk_keeps_the_previous_file(
-    saved: Path, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
+def test_a_full_disk_keeps_the_previous_file(saved: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     before = saved.read_bytes()
 
     def no_space(*args: object) -> None:
@@ -288,8 +284,6 @@ def test_a_newer_schema_is_refused_and_the_own_one_read(saved: Path) -> None:
     io = AtomicCheckpointIO()
     io.save_checkpoint(content(1) | {CHECKPOINT_KEY: {"schema_version": CHECKPOINT_SCHEMA_VERSION}}, saved)
     assert io.load_checkpoint(saved)["global_step"] == 1
-    io.save_checkpoint(
-        content(1) | {CHECKPOINT_KEY: {"schema_version": CHECKPOINT_SCHEMA_VERSION + 1}}, saved
-    )
+    io.save_checkpoint(content(1) | {CHECKPOINT_KEY: {"schema_version": CHECKPOINT_SCHEMA_VERSION + 1}}, saved)
     with pytest.raises(CheckpointError, match=r"schema version 2; this installation reads up to 1\. Update"):
         io.load_checkpoint(saved)

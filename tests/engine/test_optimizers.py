@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import pytorch_optimizer
 import torch
@@ -77,7 +78,7 @@ def test_every_listed_optimizer_lowers_a_loss_and_resumes_exactly(name: str) -> 
     train(net, optimizer, 20)
     buffer = io.BytesIO()
     torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, buffer)
-    rng = torch.get_rng_state()
+    generators = torch.get_rng_state(), np.random.get_state()  # kron draws from numpy's
     train(net, optimizer, 20)
     assert loss_of(net).item() < before
 
@@ -87,7 +88,8 @@ def test_every_listed_optimizer_lowers_a_loss_and_resumes_exactly(name: str) -> 
     optimizer = build(name, resumed)
     resumed.load_state_dict(saved["net"])
     optimizer.load_state_dict(saved["optimizer"])
-    torch.set_rng_state(rng)
+    torch.set_rng_state(generators[0])
+    np.random.set_state(generators[1])
     train(resumed, optimizer, 20)
     for ours, theirs in zip(net.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(ours, theirs)

@@ -60,9 +60,7 @@ def check_arguments(
     problems: list[Problem] = []
     for name, value in given.items():
         if name not in parameters:
-            problems.append(
-                Problem((*path, name), f"unknown parameter '{name}' of {owner}.", tuple(parameters))
-            )
+            problems.append(Problem((*path, name), f"unknown parameter '{name}' of {owner}.", tuple(parameters)))
             continue
         try:
             arguments[name] = _converted(value, parameters[name])

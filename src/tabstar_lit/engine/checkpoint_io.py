@@ -139,8 +139,7 @@ def read_checkpoint(path: Path, *, mmap: bool = False, map_location: Any = "cpu"
         raise CheckpointError(f"Cannot read the checkpoint {path}: {error.strerror or error}.") from error
     except _DAMAGED as error:
         raise CheckpointError(
-            f"{path} is damaged or was not written by torch.save ({_first_line(error)}). Use an earlier "
-            "checkpoint."
+            f"{path} is damaged or was not written by torch.save ({_first_line(error)}). Use an earlier checkpoint."
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__} where a checkpoint holds a dict.")

@@ -183,9 +183,7 @@ def _build(name: str, arguments: Mapping[str, Any], groups: Sequence[ParamGroup]
     return _registry()[name]([dict(group) for group in groups], **arguments)
 
 
-def _split_for_muon(
-    name: str, arguments: Mapping[str, Any], groups: Sequence[ParamGroup]
-) -> list[ParamGroup]:
+def _split_for_muon(name: str, arguments: Mapping[str, Any], groups: Sequence[ParamGroup]) -> list[ParamGroup]:
     """Divide every group into matrices, which are orthogonalized, and the rest, which AdamW updates.
 
     A learning rate set on the group is that of the matrices; AdamW's keeps its ratio to it.

@@ -49,21 +49,15 @@ def parameter_groups(network: nn.Module, config: TrainingConfig) -> list[ParamGr
     """
     patterns = config.parameter_groups.groups
     _check_patterns(network, patterns)
-    exclude = config.parameter_groups.exclude_from_decay == "norms_and_biases" and has_weight_decay(
-        config.optimizer
-    )
+    exclude = config.parameter_groups.exclude_from_decay == "norms_and_biases" and has_weight_decay(config.optimizer)
     spared = _norms_and_biases(network) if exclude else set()
     members: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            place = next(
-                (i for i, group in enumerate(patterns) if matches(group.pattern, name)), len(patterns)
-            )
+            place = next((i for i, group in enumerate(patterns) if matches(group.pattern, name)), len(patterns))
             members.setdefault((place, id(parameter) in spared), []).append(parameter)
     if not members:
-        raise ConfigError(
-            "Nothing is left to train: every parameter of the network is frozen. Look at `freeze`."
-        )
+        raise ConfigError("Nothing is left to train: every parameter of the network is frozen. Look at `freeze`.")
     return [
         {"params": parameters, **_settings(patterns, place, without_decay, config)}
         for (place, without_decay), parameters in sorted(members.items(), key=lambda item: item[0])
@@ -106,14 +100,8 @@ def _check_patterns(network: nn.Module, patterns: Sequence[ParameterGroup]) -> N
     for place, group in enumerate(patterns):
         if not any(matches(group.pattern, name) for name in names):
             near = nearest_names(group.pattern, names)
-            hint = (
-                f" Nearest: {', '.join(near)}."
-                if near
-                else f" The first parameters are {', '.join(names[:5])}."
-            )
-            raise ConfigError(
-                f"{_where(place)}.pattern: '{group.pattern}' matches no parameter of the network.{hint}"
-            )
+            hint = f" Nearest: {', '.join(near)}." if near else f" The first parameters are {', '.join(names[:5])}."
+            raise ConfigError(f"{_where(place)}.pattern: '{group.pattern}' matches no parameter of the network.{hint}")
 
 
 def _base_lr(config: TrainingConfig, place: int) -> float:

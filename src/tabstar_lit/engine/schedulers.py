@@ -57,6 +57,7 @@ LENGTHS: Mapping[str, str] = {
 WARMUP_PARAMETERS = ("n_warmup_steps", "warmup_steps", "num_warmup_steps")
 WARMUP_FRACTION = "warmup_fraction"
 
+_PER_GROUP = ("base_lr", "max_lr", "min_lr")  # these may be lists with one rate per parameter group
 _ONE_LR = ("rex", "cosine_annealing_with_warmup")  # these two give every group the same rate
 _BAD_VALUES = (ValueError, TypeError, ZeroDivisionError, NegativeLRError, NegativeStepError)
 _PASSED_BY_US = ("optimizer", "last_epoch")
@@ -159,10 +160,12 @@ def check_scheduler(config: SchedulerConfig | None) -> list[Problem]:
     if name in REFUSED:
         message = f"the scheduler '{config.scheduler_name}' cannot be used: {REFUSED[name]}"
         return [Problem(("scheduler", "scheduler_name"), message)]
-    _, problems = _arguments(name, config)
+    arguments, problems = _arguments(name, config)
     if problems:
         return problems
-    trial = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+    per_group = [len(arguments[key]) for key in _PER_GROUP if isinstance(arguments.get(key), list | tuple)]
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(max(per_group, default=1))]
+    trial = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
     try:
         _build(name, config, trial, horizon=1000, monitor_mode="min")
     except (ConfigError, *_BAD_VALUES) as error:
@@ -246,9 +249,7 @@ def _parameters(name: str) -> Parameters:
     parameters = dict(parameters_of(_registry()[name], without=_PASSED_BY_US))
     if any(warmup in parameters for warmup in WARMUP_PARAMETERS):
         keyword = inspect.Parameter.KEYWORD_ONLY
-        parameters[WARMUP_FRACTION] = inspect.Parameter(
-            WARMUP_FRACTION, keyword, default=None, annotation=float
-        )
+        parameters[WARMUP_FRACTION] = inspect.Parameter(WARMUP_FRACTION, keyword, default=None, annotation=float)
     return parameters
 
 
@@ -264,15 +265,11 @@ def _arguments(name: str, config: SchedulerConfig) -> tuple[dict[str, Any], list
         problems.append(Problem(place, f"'{WARMUP_FRACTION}' is between 0 and 1, not {fraction}."))
     for warmup in WARMUP_PARAMETERS:
         if warmup in given and WARMUP_FRACTION in given:
-            problems.append(
-                Problem(place, f"'{WARMUP_FRACTION}' and {warmup} both set the warm-up; keep one.")
-            )
+            problems.append(Problem(place, f"'{WARMUP_FRACTION}' and {warmup} both set the warm-up; keep one."))
     return arguments, problems
 
 
-def _build(
-    name: str, config: SchedulerConfig, optimizer: Optimizer, *, horizon: int, monitor_mode: str
-) -> LRScheduler:
+def _build(name: str, config: SchedulerConfig, optimizer: Optimizer, *, horizon: int, monitor_mode: str) -> LRScheduler:
     arguments, _ = _arguments(name, config)
     parameters = _parameters(name)
     fraction = arguments.pop(WARMUP_FRACTION, None)
