@@ -111,6 +111,8 @@ class TabstarData(DataModule):
         Longer strings are cut.
     seed : int
         Seed of the experiment: fixes rows, order and kept features.
+    keep_tokens : bool, default True
+        Write token ids that had to be computed to a cache beside the corpus.
 
     Attributes
     ----------
@@ -128,7 +130,9 @@ class TabstarData(DataModule):
         The corpus cannot be read, or a table that ``tables`` or ``exclude`` names is not in it.
     """
 
-    def __init__(self, config: TabstarDataset, *, tokenizer: str, max_tokens: int, seed: int) -> None:
+    def __init__(
+        self, config: TabstarDataset, *, tokenizer: str, max_tokens: int, seed: int, keep_tokens: bool = True
+    ) -> None:
         super().__init__(config.dataloader_kwargs.model_dump())
         self.config = config
         self.seed = seed
@@ -136,7 +140,7 @@ class TabstarData(DataModule):
         self.names = select_tables(corpus, config)
         tables = [corpus.load(name) for name in self.names]
         vocabularies = {table.name: table.vocabulary for table in tables}
-        self.tokens = corpus_tokens(corpus.path, vocabularies, tokenizer, max_tokens)
+        self.tokens = corpus_tokens(corpus.path, vocabularies, tokenizer, max_tokens, keep=keep_tokens)
         kept = [kept_features(table, config.max_features, seed) for table in tables]
         self.schemas = {
             table.name: table.schema | {"features": [table.feature_names[i] for i in own]}

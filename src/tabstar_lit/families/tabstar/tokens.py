@@ -126,7 +126,12 @@ def tokenize(vocabulary: Sequence[str], tokenizer: str, max_tokens: int) -> Toke
 
 
 def corpus_tokens(
-    corpus: Path, vocabularies: Mapping[str, Sequence[str]], tokenizer: str, max_tokens: int
+    corpus: Path,
+    vocabularies: Mapping[str, Sequence[str]],
+    tokenizer: str,
+    max_tokens: int,
+    *,
+    keep: bool = True,
 ) -> StringTokens:
     """Return the tokens of the tables of a corpus, from the cache beside it where that has them.
 
@@ -143,6 +148,8 @@ def corpus_tokens(
         Text of the ``tokenizer.json``.
     max_tokens : int
         Upper bound on the tokens of a string.
+    keep : bool, default True
+        Write what was tokenised to the cache.
     """
     path = cache_path(corpus, tokenizer, max_tokens)
     keys = {name: _fingerprint(strings) for name, strings in vocabularies.items()}
@@ -150,10 +157,8 @@ def corpus_tokens(
     missing = {keys[name]: strings for name, strings in vocabularies.items() if keys[name] not in cached}
     if missing:
         cached |= {key: tokenize(strings, tokenizer, max_tokens) for key, strings in missing.items()}
-        try:
-            _write_cache(path, cached)
-        except DataError as error:
-            logger.info("Tokens are kept in memory only: %s", error)
+    if missing and keep:
+        _try_to_keep(path, cached)
     return StringTokens({name: cached[key] for name, key in keys.items()})
 
 
@@ -167,14 +172,19 @@ def _read_cache(path: Path) -> dict[str, TokenTable]:
     try:
         with hdf5.open_file(path, kind=KIND, schema_version=SCHEMA_VERSION, remedy=REMEDY) as file:
             return {
-                key: TokenTable(
-                    *(hdf5.read_array(file, f"{key}/{part}", remedy=REMEDY) for part in TokenTable._fields)
-                )
+                key: TokenTable(*(hdf5.read_array(file, f"{key}/{part}", remedy=REMEDY) for part in TokenTable._fields))
                 for key in file
             }
     except DataError as error:
         logger.warning("The token cache is made again: %s", error)
         return {}
+
+
+def _try_to_keep(path: Path, tables: Mapping[str, TokenTable]) -> None:
+    try:
+        _write_cache(path, tables)
+    except DataError as error:
+        logger.info("Tokens are kept in memory only: %s", error)
 
 
 def _write_cache(path: Path, tables: Mapping[str, TokenTable]) -> None:
