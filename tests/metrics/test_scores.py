@@ -51,8 +51,8 @@ def test_weighted_binary_roc_auc_equals_scikit_learn() -> None:
 
 def test_r_squared_equals_scikit_learn() -> None:
     torch.manual_seed(0)
-    targets = torch.randn(50)
-    predictions = targets + 0.3 * torch.randn(50)
+    targets = torch.randn(50, dtype=torch.float64)
+    predictions = targets + 0.3 * torch.randn(50, dtype=torch.float64)
     assert r_squared(predictions, targets) == pytest.approx(r2_score(targets, predictions), abs=1e-12)
 
 

@@ -251,7 +251,7 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
     BertModel(BertConfig(vocab_size=150, **SMALL)).save_pretrained(tmp_path)
-    with pytest.raises(EncoderError, match="has no tokenizer.json"):
+    with pytest.raises(EncoderError, match=r"has no tokenizer\.json"):
         load_tokenizer(TextEncoderConfig(name=str(tmp_path)))
 
 

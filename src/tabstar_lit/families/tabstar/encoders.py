@@ -91,10 +91,7 @@ def load_text_encoder(config: TextEncoderConfig) -> TextEncoder:
     EncoderError
         It cannot be had, is damaged, or is not BERT-like; the message says how to work offline.
     """
-    if config.name == RANDOM_ENCODER:
-        bert = _random_bert(config)
-    else:
-        bert = _trained_bert(_folder(config.name), config)
+    bert = _random_bert(config) if config.name == RANDOM_ENCODER else _trained_bert(config)
     return _wrap(bert, load_tokenizer(config), config)
 
 
@@ -163,7 +160,8 @@ def _dropout(config: TextEncoderConfig) -> dict[str, float]:
     return {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
 
 
-def _trained_bert(folder: Path, config: TextEncoderConfig) -> PreTrainedModel:
+def _trained_bert(config: TextEncoderConfig) -> PreTrainedModel:
+    folder = _folder(config.name)
     if config.name == OFFLINE_ENCODER:
         _verify(folder / "model.safetensors")
     try:
