@@ -60,6 +60,11 @@ CASES: dict[str, tuple[str, dict[str, str], list[str]]] = {
         {"g/sub/n.yaml": "defaults: [a]\nw: 1\n"},
         [],
     ),
+    "beside a file below a folder": (
+        "defaults: [{g: sub/n}]\n",
+        {"g/sub/n.yaml": "defaults: [sub/s@_here_]\nw: 1\n"},
+        [],
+    ),
     "deep group": ("defaults: [{g/sub: s}]\n", {}, []),
     "list of options": ("defaults: [{g: [a, b]}]\n", {}, []),
     "option with its ending": ("defaults: [{g: a.yaml}]\n", {}, []),

@@ -138,3 +138,10 @@ def test_two_spellings_of_a_key_meet_across_files(project: Any) -> None:
     project.write("dataset_config/toy.yaml", "name: toy\nscale: 2\nscaling: 2\n")
     with pytest.raises(ConfigError, match=r"toy\.yaml:3:1: 'scaling' is another spelling .*toy\.yaml:2:1"):
         project.load()
+
+
+@pytest.mark.parametrize("key", ["/", "/etc", "../x", "x/../..", "model_config/"])
+def test_only_folders_of_the_configuration_are_groups(project: Any, key: str) -> None:
+    """A key that looks like a path of the file system is not searched for options."""
+    with pytest.raises(ConfigError, match="command line: "):
+        project.load(f"{key}=mlp")

@@ -6,6 +6,7 @@ ignored with a notice. Each file is searched in several directories, and the fir
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from tabstar_lit.config.overrides import Override, apply_override
 from tabstar_lit.config.tree import Position, fail, suggestion
 from tabstar_lit.config.yaml_reader import read_yaml, shown_path
 
+GROUP = re.compile(r"[\w-]+(/[\w-]+)*")
 Respell = Callable[[Node], Node]
 
 
@@ -72,7 +74,7 @@ class Composer:
     def is_group(self, override: Override) -> bool:
         """Whether ``key=value`` chooses a file: its key is a directory of YAML files."""
         name = override.key.partition("@")[0]
-        if "." in name or (override.node is not None and isinstance(override.node.value, dict)):
+        if not GROUP.fullmatch(name) or (override.node is not None and isinstance(override.node.value, dict)):
             return False
         return bool(self.options(name))
 

@@ -47,13 +47,13 @@ def schema_files(families: Mapping[str, type[Experiment]], commands: Mapping[str
     -------
     dict of str to str
         Path below the folder of schemas -> content: ``training_config.schema.json``, and for each family
-        ``<family>/model_config.schema.json`` and ``<family>/dataset_config.schema.json``.
+        ``model_config.<family>.schema.json`` and ``dataset_config.<family>.schema.json``.
     """
     files = {PRIMARY: primary_schema(commands)}
     for family, experiment in families.items():
         for key in ("model_config", "dataset_config"):
             (section,) = models_in(yaml_fields(experiment)[key].annotation)
-            files[f"{family}/{key}.schema.json"] = file_schema(section)
+            files[f"{key}.{family}.schema.json"] = file_schema(section)
     return {path: json.dumps(schema, indent=2, ensure_ascii=False) + "\n" for path, schema in files.items()}
 
 

@@ -84,8 +84,7 @@ def load_experiment(
     root, key_notice = _with_api_key(references.resolve())
     given = to_tree(_as_text(root, references.texts, secrets))
     given = ConfigTree(seal(given.data, secrets), given.positions)
-    experiment = validate(schema, given, references.texts)
-    tree = ConfigTree(complete(experiment), given.positions)
+    experiment, tree = _checked(schema, given, references.texts)
     stages = tuple(_stage(schema, name, tree) for name in experiment.stages)
     return Loaded(experiment, stages, tree, (*composer.notices, *key_notice))
 
@@ -132,12 +131,19 @@ def _with_api_key(root: Node) -> tuple[Node, list[str]]:
     return root.replaced(API_KEY, Node(None, written.position)), [notice]
 
 
+def _checked(schema: type[E], given: ConfigTree, texts: Mapping[Path_, str]) -> tuple[E, ConfigTree]:
+    """Give the experiment and its complete data; secrets in parts of stages, which have no types, stay secret."""
+    experiment = validate(schema, given, texts)
+    overlays = seal(experiment.stage_config, secret_keys(schema))
+    experiment = experiment.model_copy(update={"stage_config": overlays})
+    return experiment, ConfigTree(complete(experiment), given.positions)
+
+
 def _stage(schema: type[E], name: str, tree: ConfigTree) -> Stage[E]:
     """Lay a stage's part over the experiment and check the result."""
     overlay = tree.data["stage_config"].get(name, {})
     merged = ConfigTree(_merged(tree.data, overlay), _stage_positions(tree, name))
-    experiment = validate(schema, merged)
-    return Stage(name, experiment, ConfigTree(complete(experiment), merged.positions))
+    return Stage(name, *_checked(schema, merged, {}))
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -151,5 +151,6 @@ def _shown(text: str, secret_keys: Collection[str]) -> str:
     """Hide the value when any word of the argument is a secret's name, or nearly one."""
     words = re.findall(r"\w+", text)
     if any(difflib.get_close_matches(word, secret_keys, n=1, cutoff=0.7) for word in words):
-        return text.partition("=")[0] + "=..."
+        key, equals, _ = text.partition("=")
+        return f"{key}=..." if equals else "..."
     return text

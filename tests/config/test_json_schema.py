@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tabstar_lit.commands.schemas import generated, main
+from tabstar_lit.config.json_schema import schema_files, stale_files, write_files
+
+MARK = "# yaml-language-server: $schema="
+
+
+@pytest.fixture
+def demo_files(demo_schema: Any) -> dict[str, Any]:
+    files = schema_files({"demo": demo_schema}, {"train_demo": "Train the demo."})
+    return {name: json.loads(content) for name, content in files.items()}
+
+
+def errors(schema: Any, text: str) -> list[str]:
+    validator = jsonschema.Draft202012Validator(schema)
+    return [error.json_path for error in validator.iter_errors(yaml.safe_load(text))]
+
+
+def test_each_kind_of_file_has_a_schema(demo_files: dict[str, Any]) -> None:
+    assert sorted(demo_files) == [
+        "dataset_config.demo.schema.json",
+        "model_config.demo.schema.json",
+        "training_config.schema.json",
+    ]
+    for schema in demo_files.values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("model_config.demo", "training_config: {max_epochs: 3}"),
+        ("model_config.demo", "defaults: [mlp, {optional sub: x}]\narchitecture_config: {model: mlp}"),
+        ("model_config.demo", "training_config: {max_epochs: '${oc.env:EPOCHS,3}', loss: {loss_name: bce}}"),
+        ("dataset_config.demo", "scaling: 2.5\nfiles: [a, b]"),
+        ("training_config", "experiment_config: {refresh_rate: 3}\nmodel_config: {architecture_config: {any: 1}}"),
+        ("training_config", "commands: {train_demo: {defaults: [{model_config: mlp}], stages: [a]}}"),
+    ],
+)
+def test_parts_of_a_configuration_are_accepted(demo_files: dict[str, Any], kind: str, text: str) -> None:
+    assert errors(demo_files[f"{kind}.schema.json"], text) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("model_config.demo", "training_config: {max_epoch: 3}"),
+        ("model_config.demo", "training_config: {max_epochs: many}"),
+        ("model_config.demo", "training_config: {optimizer: {name: Adam}}"),
+        ("dataset_config.demo", "scalingg: 2.5"),
+        ("training_config", "experiment_config: {accelerator: gpuu}"),
+        ("training_config", "commands: {train_demo: {stage: [a]}}"),
+        ("training_config", "defaults: 3"),
+    ],
+)
+def test_mistakes_are_underlined(demo_files: dict[str, Any], kind: str, text: str) -> None:
+    assert errors(demo_files[f"{kind}.schema.json"], text) != []
+
+
+def test_every_key_is_explained(demo_files: dict[str, Any]) -> None:
+    """Editors show the description when the pointer rests on a key."""
+    definitions = demo_files["training_config.schema.json"]["$defs"]
+    unexplained = [
+        f"{name}.{key}"
+        for name in ("ExperimentConfig", "ModelConfig", "TrainingConfig", "OptimizerConfig", "SchedulerConfig")
+        for key, schema in definitions[name]["properties"].items()
+        if not schema.get("description")
+    ]
+    assert unexplained == []
+
+
+def test_files_are_written_once_and_removed_when_no_longer_made(tmp_path: Path) -> None:
+    files = {"a.schema.json": "{}\n", "b/c.schema.json": "{}\n"}
+    assert write_files(tmp_path, files) == sorted(files)
+    assert write_files(tmp_path, files) == []
+    (tmp_path / "a.schema.json").write_text("old", encoding="utf-8")
+    assert stale_files(tmp_path, files) == ["a.schema.json"]
+    assert write_files(tmp_path, {"a.schema.json": "{}\n"}) == ["a.schema.json", "b/c.schema.json"]
+    assert not (tmp_path / "b" / "c.schema.json").exists()
+
+
+def test_the_shipped_schemas_are_up_to_date(repository: Path) -> None:
+    assert stale_files(repository / "schemas", generated()) == []
+
+
+def test_the_command_says_what_is_stale(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    runner = CliRunner()
+    checked = runner.invoke(main, ["--check", "--directory", str(tmp_path)])
+    assert checked.exit_code == 1
+    assert "out of date:" in checked.output
+    assert runner.invoke(main, ["--write", "--directory", str(tmp_path)]).exit_code == 0
+    assert runner.invoke(main, ["--check", "--directory", str(tmp_path)]).exit_code == 0
+
+
+def test_shipped_files_name_their_schema_and_fit_it(repository: Path) -> None:
+    folders = [repository / "model_config", repository / "dataset_config"]
+    paths = [repository / "training_config.yaml", *(path for folder in folders for path in folder.rglob("*.yaml"))]
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        first = text.partition("\n")[0]
+        assert first.startswith(MARK), path
+        schema = (path.parent / first.removeprefix(MARK)).resolve()
+        assert errors(json.loads(schema.read_text(encoding="utf-8")), text) == [], path
