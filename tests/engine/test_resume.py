@@ -71,7 +71,8 @@ def test_resume_after_a_signal_is_exact(make_bench: MakeBench, moment: str, work
 @pytest.mark.parametrize(
     "scheduler",
     [
-        "{scheduler_name: ReduceLROnPlateau, interval: epoch, scheduler_params: {patience: 0, factor: 0.5, threshold: 10}}",
+        "{scheduler_name: ReduceLROnPlateau, interval: epoch, "
+        "scheduler_params: {patience: 0, factor: 0.5, threshold: 10}}",
         "{scheduler_name: StepLR, interval: epoch, scheduler_params: {step_size: 1, gamma: 0.5}}",
         "{scheduler_name: OneCycleLR, interval: step, scheduler_params: {max_lr: 0.02, pct_start: 0.1}}",
     ],

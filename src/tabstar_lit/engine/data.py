@@ -29,16 +29,16 @@ class DataModule(LightningDataModule, ABC):
         super().__init__()
         self.loader_options = dict(loader_options or {})
         self._position = (0, 0)
-        self._sampler: PlanSampler | None = None
+        self._sampler: PlanSampler[Any] | None = None
 
     # -- what a family provides ---------------------------------------------------------------------------------------
 
     @abstractmethod
-    def train_plan(self) -> BatchPlan:
+    def train_plan(self) -> BatchPlan[Any]:
         """Return the plan of the training batches, a pure function of (seed, epoch)."""
 
     @abstractmethod
-    def val_plan(self) -> BatchPlan:
+    def val_plan(self) -> BatchPlan[Any]:
         """Return the plan of the validation batches: every row once."""
 
     @abstractmethod
@@ -70,7 +70,7 @@ class DataModule(LightningDataModule, ABC):
         """Return the validation loader: a family with a test split overrides this."""
         return self.val_dataloader()
 
-    def loader(self, dataset: Dataset[Any], sampler: PlanSampler) -> DataLoader[Any]:
+    def loader(self, dataset: Dataset[Any], sampler: PlanSampler[Any]) -> DataLoader[Any]:
         """Return a loader whose sampler yields whole-batch keys and whose dataset answers with whole batches."""
         options = dict(self.loader_options)
         if not options.get("num_workers"):
@@ -83,7 +83,7 @@ class DataModule(LightningDataModule, ABC):
         """Return the number of training batches an epoch has on one of ``world_size`` ranks."""
         return len(PlanSampler(self.train_plan(), rank=0, world_size=world_size))
 
-    def _sharded(self, plan: BatchPlan) -> PlanSampler:
+    def _sharded(self, plan: BatchPlan[Any]) -> PlanSampler[Any]:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return PlanSampler(plan, rank=rank, world_size=world_size)
 

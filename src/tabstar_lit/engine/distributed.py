@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import TypeVar
 
 import torch.distributed as dist
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 T = TypeVar("T")
+
+
+def is_main_process() -> bool:
+    """Say whether this process writes the run's files: rank zero, also before the ranks have met."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 def gather(value: T) -> list[T]:

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-
+from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.run_directory import RunDirectory
 
 LOGGERS = ("tabstar_lit", "lightning.pytorch", "lightning.fabric", "py.warnings")
@@ -30,11 +29,11 @@ def logging_to(directory: RunDirectory, level: str) -> Iterator[None]:
     terminal: logging.Handler = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     handlers = [terminal]
-    if rank_zero_only.rank == 0:
+    if is_main_process():
         file = logging.FileHandler(directory.root / "log.txt", encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handlers.append(file)
-    minimum = level.upper() if rank_zero_only.rank == 0 else "ERROR"
+    minimum = level.upper() if is_main_process() else "ERROR"
     before = {name: _state(logging.getLogger(name)) for name in LOGGERS}
     logging.captureWarnings(True)
     for name in LOGGERS:

@@ -88,12 +88,12 @@ class TrainingModule(LightningModule, ABC):
         self._window.append((output.loss.detach(), output.source))
         return {"loss": output.loss, "source": output.source, "size": output.size}
 
-    def validation_step(self, batch: Any, batch_idx: int) -> StepOutput:
-        """Return everything the tracker needs: there is no second forward pass."""
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        """Return the :class:`StepOutput`, all that the tracker needs: there is no second forward pass."""
         return self.compute(batch)
 
-    def test_step(self, batch: Any, batch_idx: int) -> StepOutput:
-        """Return everything the tracker needs."""
+    def test_step(self, batch: Any, batch_idx: int) -> Any:
+        """Return the :class:`StepOutput`, as in validation."""
         return self.compute(batch)
 
     def train(self, mode: bool = True) -> TrainingModule:

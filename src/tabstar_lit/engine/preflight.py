@@ -80,6 +80,7 @@ def _try_batch(name: str, parts: Parts, say: Callable[[str], None]) -> None:
     output.loss.backward()  # type: ignore[no-untyped-call]  # torch's stubs leave it untyped
     gradients = [p.grad for p in parts.module.parameters() if p.grad is not None]
     norm = float(torch.nn.utils.get_total_norm(gradients))
-    say(f"{name}: batch     source {output.source}, loss {float(output.loss):.4f}, gradient norm {norm:.4f}")
+    loss = float(output.loss.detach())
+    say(f"{name}: batch     source {output.source}, loss {loss:.4f}, gradient norm {norm:.4f}")
     parts.module.configure_optimizers()
     say(f"{name}: optimizer {training.optimizer.optimizer_name}, {parts.module.total_steps} steps in all")

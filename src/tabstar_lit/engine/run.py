@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from tabstar_lit.config import Loaded, Stage, provenance, to_yaml
 from tabstar_lit.engine.checkpoints import latest_checkpoint
+from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.logs import logging_to
 from tabstar_lit.engine.provenance import describe_program
@@ -102,7 +103,7 @@ def open_directory(family: AnyFamily, loaded: Loaded[Any], argv: Sequence[str], 
     directory = run_directory(
         experiment.experiment_config, experiment.model, name, several_stages=len(loaded.stages) > 1
     )
-    if rank_zero_only.rank != 0:
+    if not is_main_process():
         return directory
     os.environ[RUN_NAME_VARIABLE] = name
     directory.create()
@@ -137,7 +138,7 @@ def open_directory(family: AnyFamily, loaded: Loaded[Any], argv: Sequence[str], 
 @contextmanager
 def exclusive(directory: RunDirectory) -> Iterator[None]:
     """Hold the run directory; the other ranks of a run work in it under the first one's lock."""
-    if rank_zero_only.rank != 0:
+    if not is_main_process():
         yield
         return
     with directory.lock():
@@ -155,14 +156,14 @@ def ending(directory: RunDirectory) -> Iterator[None]:
         status = "interrupted"
         raise
     finally:
-        if rank_zero_only.rank == 0:
+        if is_main_process():
             directory.update(status=status, ended=time.time())
             log.info("Run %s %s", directory.run_name, status)
 
 
 def report(directory: RunDirectory) -> None:
     """Write ``report.md`` once the run is over."""
-    if rank_zero_only.rank == 0:
+    if is_main_process():
         write_report(directory)
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from tabstar_lit.config import roots
 from tabstar_lit.config.schema import ExperimentConfig, ModelConfig
+from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.errors import RunError
 
 SCHEMA_VERSION = 1
@@ -161,7 +161,7 @@ def choose_run_name(experiment: ExperimentConfig, model: ModelConfig) -> str:
     """
     if experiment.run_name:
         return experiment.run_name
-    if rank_zero_only.rank != 0:
+    if not is_main_process():
         return _inherited_run_name()
     stem = f"{re.sub(r'[^A-Za-z0-9_.-]', '-', model.name)}_{time.strftime('%Y%m%d-%H%M%S')}"
     name, number = stem, 1

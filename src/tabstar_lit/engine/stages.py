@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from tabstar_lit.config import Stage
 from tabstar_lit.config.schema import Experiment
@@ -21,6 +20,7 @@ from tabstar_lit.engine.callbacks.noise import StepNoise, seed_generators
 from tabstar_lit.engine.checkpoint_io import read_checkpoint
 from tabstar_lit.engine.checkpoints import find_checkpoint, load_strict, load_weights
 from tabstar_lit.engine.data import DataModule
+from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.loggers import build_loggers, finish_loggers, start_parent, tracking_run_id
 from tabstar_lit.engine.module import TrainingModule
@@ -70,7 +70,7 @@ def resolve_weights(source: str, run: RunDirectory) -> Path:
     best = stages[source].get("best_checkpoint")
     if stages[source].get("status") != "finished" or best is None:
         raise CheckpointError(f"load_modules: the stage {source!r} of this run has not finished; train it first.")
-    return run.checkpoints / best
+    return run.checkpoints / str(best)
 
 
 def run_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, *, seed: int, resume: Path | None) -> None:
@@ -128,7 +128,7 @@ def stage_loggers(stage: Stage[Any], run: RunDirectory, resume: Path | None) -> 
     loggers: list[Logger] = []
     ending = "failed"
     try:
-        if rank_zero_only.rank == 0:
+        if is_main_process():
             recorded = run.stage(stage.name)
             loggers = build_loggers(
                 stage.experiment,
@@ -151,7 +151,7 @@ def stage_loggers(stage: Stage[Any], run: RunDirectory, resume: Path | None) -> 
 @contextmanager
 def parent_run(experiment: Experiment, run: RunDirectory) -> Iterator[None]:
     """Open the tracked run that the stages' runs stand under, where there are several stages."""
-    if not run.several_stages or rank_zero_only.rank != 0:
+    if not run.several_stages or not is_main_process():
         yield
         return
     parent = start_parent(experiment, run, resume_run_id=run.record().get("mlflow_run_id"))

@@ -219,10 +219,12 @@ def _merge(
         parts = [rank[source] for rank in ranks if source in rank]
         losses[source] = Mean(sum(mean.total for mean, _ in parts), sum(mean.size for mean, _ in parts))
         losses[""] = Mean(losses[""].total + losses[source].total, losses[""].size + losses[source].size)
-        stacks = [
-            torch.cat(tensors) if (tensors := [stack[i] for _, stack in parts if stack[i] is not None]) else None
-            for i in range(3)
-        ]
+        stacks = [_joined([stack[i] for _, stack in parts]) for i in range(3)]
         if stacks[0] is not None and stacks[1] is not None:
             collected[source] = Collected(stacks[0], stacks[1], stacks[2])
     return losses, collected
+
+
+def _joined(tensors: list[Tensor | None]) -> Tensor | None:
+    present = [tensor for tensor in tensors if tensor is not None]
+    return torch.cat(present) if present else None

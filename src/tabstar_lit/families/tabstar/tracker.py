@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tabstar_lit.engine.tracker import Collected, Tracker
-from tabstar_lit.families.tabstar import figures
+from tabstar_lit.families.tabstar import figures as draw
 from tabstar_lit.metrics.scores import r_squared, roc_auc
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class TabstarTracker(Tracker):
     Parameters
     ----------
     figures
-        Folder for the figures.
+        Folder for the draw.
     tasks : Mapping
         ``classification`` or ``regression`` by table.
     check_every, plot_every
@@ -47,35 +47,35 @@ class TabstarTracker(Tracker):
     def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
         """Yield calibration curves of the classification tables and predicted-versus-true of the others."""
         for task, name, panel in (
-            ("classification", "calibration", figures.calibration),
-            ("regression", "predicted_vs_true", figures.predicted_vs_true),
+            ("classification", "calibration", draw.calibration),
+            ("regression", "predicted_vs_true", draw.predicted_vs_true),
         ):
             tables = {table: rows for table, rows in collected.items() if self.tasks[table] == task}
-            for number, page in enumerate(figures.pages(tables, panel), start=1):
+            for number, page in enumerate(draw.pages(tables, panel), start=1):
                 yield (name if number == 1 else f"{name}_{number}"), page
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield scores per table, the tables × epochs heat map, and losses by task."""
-        scores = figures.series(self.history, "val_score/")
+        scores = draw.series(self.history, "val_score/")
         if scores:
-            yield "scores", figures.score_curves(scores, figures.series(self.history, "val_score"))
-            yield "score_heat_map", figures.score_heat_map(scores)
+            yield "scores", draw.score_curves(scores, draw.series(self.history, "val_score"))
+            yield "score_heat_map", draw.score_heat_map(scores)
         losses = {
-            split: self._by_task(figures.series(self.history, f"{split}_loss/") or self._single(split))
+            split: self._by_task(draw.series(self.history, f"{split}_loss/") or self._single(split))
             for split in ("train", "val")
         }
-        yield "losses", figures.loss_curves(losses)
+        yield "losses", draw.loss_curves(losses)
 
     def _score(self, table: str, rows: Collected) -> float:
         score = roc_auc if self.tasks[table] == "classification" else r_squared
         return score(rows.predictions, rows.targets, rows.weights)
 
-    def _single(self, split: str) -> dict[str, figures.Curve]:
+    def _single(self, split: str) -> dict[str, draw.Curve]:
         """Return the loss of a run with one table, which is logged without the table's name."""
-        return {next(iter(self.tasks)): curve for curve in figures.series(self.history, f"{split}_loss").values()}
+        return {next(iter(self.tasks)): curve for curve in draw.series(self.history, f"{split}_loss").values()}
 
-    def _by_task(self, curves: Mapping[str, figures.Curve]) -> dict[str, figures.Curve]:
-        grouped: dict[str, list[figures.Curve]] = {}
+    def _by_task(self, curves: Mapping[str, draw.Curve]) -> dict[str, draw.Curve]:
+        grouped: dict[str, list[draw.Curve]] = {}
         for table, curve in curves.items():
             grouped.setdefault(self.tasks[table], []).append(curve)
-        return {task: figures.mean_curve(own) for task, own in grouped.items()}
+        return {task: draw.mean_curve(own) for task, own in grouped.items()}
