@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from tabstar_lit.engine.run_files import format_value
 
@@ -35,7 +36,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def curve(points: Sequence[tuple[int, float]], *, width: int = 64, height: int = 10) -> str:
     """Return a curve of ``(step, value)`` drawn with braille dots, its range beside it and its steps below.
 
-    Points that are not finite leave a gap; points that share a column of dots are averaged.
+    Points that are not finite are left out; points that share a column of dots are averaged.
 
     Parameters
     ----------
@@ -49,12 +50,12 @@ def curve(points: Sequence[tuple[int, float]], *, width: int = 64, height: int =
         return "(no finite values)"
     first, last = finite[0][0], finite[-1][0]
     low, high = min(value for _, value in finite), max(value for _, value in finite)
-    columns = _columns(finite, 2 * width - 1)
     grid = [[0] * width for _ in range(height)]
     previous = None
-    for x, value in sorted(columns.items()):
+    for x, value in _columns(finite, 2 * width - 1):
         y = 0 if high == low else round((high - value) / (high - low) * (4 * height - 1))
-        for dot in range(min(y, y if previous is None else previous), max(y, y if previous is None else previous) + 1):
+        start = y if previous is None else previous
+        for dot in range(min(y, start), max(y, start) + 1):
             grid[dot // 4][x // 2] |= DOTS[dot % 4][x % 2]
         previous = y
     labels = [format_value(high), *[""] * (height - 2), format_value(low)]
@@ -68,11 +69,15 @@ def curve(points: Sequence[tuple[int, float]], *, width: int = 64, height: int =
     return "\n".join([*lines, axis, steps])
 
 
-def _columns(points: Sequence[tuple[int, float]], last_column: int) -> dict[int, float]:
-    """Return the mean value of every column of dots that has points."""
+def _columns(points: Sequence[tuple[int, float]], last_column: int) -> Iterator[tuple[int, float]]:
+    """Yield every column of dots and its value: the mean of its points, or a straight line between those beside it."""
     first, last = points[0][0], points[-1][0]
-    columns: dict[int, list[float]] = {}
+    groups: dict[int, list[float]] = {}
     for step, value in points:
         x = 0 if last == first else round((step - first) / (last - first) * last_column)
-        columns.setdefault(x, []).append(value)
-    return {x: sum(values) / len(values) for x, values in columns.items()}
+        groups.setdefault(x, []).append(value)
+    means = {x: sum(values) / len(values) for x, values in sorted(groups.items())}
+    for (x, value), (following, target) in pairwise(means.items()):
+        for between in range(x, following):
+            yield between, value + (target - value) * (between - x) / (following - x)
+    yield list(means.items())[-1]

@@ -56,7 +56,6 @@ def write_report(run: RunDirectory) -> Path:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """Return the lines of a Markdown table, numbers shortened; no lines when there are no rows."""
-    cells = ([format_value(cell).replace("|", "\\|") for cell in row] for row in rows)
     body = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
     rule = "|" + " --- |" * len(header)
     return [f"| {' | '.join(header)} |", rule, *body, ""] if body else []

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from filelock import FileLock
+from runs_fixture import append, write_run
+
+from tabstar_lit.commands.runs import new_lines, runs
+from tabstar_lit.engine.run_files import RunFiles
+
+
+def invoke(save_dir: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(runs, [*arguments, "--save-dir", str(save_dir)])
+
+
+@pytest.fixture
+def save_dir(tmp_path: Path) -> Path:
+    write_run(tmp_path, "second", lr=0.002, status="interrupted")
+    write_run(tmp_path, "first", lr=0.001)
+    return tmp_path
+
+
+def test_list_shows_every_run_oldest_first(save_dir: Path) -> None:
+    lines = invoke(save_dir, "list").output.splitlines()
+    assert lines[0].split() == ["run", "status", "stage", "epochs", "monitor", "best", "created"]
+    assert lines[1].split()[:6] == ["physics/first", "finished", "pretrain", "3", "val_loss", "0.1"]
+    assert lines[2].split()[:6] == ["physics/second", "interrupted", "pretrain", "3", "val_loss", "–"]
+
+
+def test_list_of_nothing(tmp_path: Path) -> None:
+    assert invoke(tmp_path, "list").output == f"no runs in {tmp_path}\n"
+    assert json.loads(invoke(tmp_path, "list", "--json").output) == []
+
+
+def test_list_for_programs(save_dir: Path) -> None:
+    first, second = json.loads(invoke(save_dir, "list", "--json").output)
+    assert (first["name"], first["status"], first["stages"]["pretrain"]["best_score"]) == (
+        "physics/first",
+        "finished",
+        0.1,
+    )
+    assert second["status"] == "interrupted"
+
+
+def test_a_run_whose_process_was_killed_is_not_called_running(tmp_path: Path) -> None:
+    root = write_run(tmp_path, status="running")
+    assert RunFiles(root).status == "died"
+    with FileLock(root / ".lock"):
+        assert RunFiles(root).status == "running"
+
+
+def test_show_has_a_table_and_a_curve(save_dir: Path) -> None:
+    output = invoke(save_dir, "show", "first").output
+    assert "stage pretrain finished: best val_loss 0.1" in output
+    header, *rows = [line.split() for line in output.splitlines()[4:8]]
+    assert header == ["epoch", "lr", "train_loss", "val_loss", "epoch_seconds", "rss_mib"]
+    assert rows[2] == ["2", "0.001", "0.33333", "0.1", "1.5", "202"]
+    assert "val_loss over steps" in output
+    assert "\n2.1 ┤⠉" in output
+    assert output.splitlines()[-1].split() == ["4", "12"]
+
+
+def test_show_draws_the_metric_asked_for(save_dir: Path) -> None:
+    output = invoke(save_dir, "show", "physics/first", "-m", "val_auc/iris").output
+    assert "val_auc/iris over steps\n0.7 ┤" in output
+    assert "val_loss over steps" not in output
+
+
+def test_show_for_programs(save_dir: Path) -> None:
+    shown = json.loads(invoke(save_dir, "show", "first", "--json", "-m", "val_loss").output)
+    assert shown["epochs"]["pretrain"]["2"]["val_auc/iris"] == 0.7
+    assert [point["step"] for point in shown["series"]["val_loss"]] == [4, 8, 12]
+    assert shown["config"]["model_config.training_config.optimizer.optimizer_params.lr"] == "0.001"
+
+
+def test_a_run_is_also_found_by_its_directory(save_dir: Path) -> None:
+    output = CliRunner().invoke(runs, ["show", str(save_dir / "physics" / "first")]).output
+    assert output.startswith("physics/first  finished")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("show", "frist"), "No run 'frist' in {0}. Did you mean 'first'"),
+        (("show", "xyzzy"), "`tabstar_lit runs list` shows what there is"),
+        (("show", "first", "-m", "val_los"), "no metric 'val_los'. Did you mean 'val_loss'"),
+        (("compare", "first", "third"), "No run 'third'"),
+    ],
+)
+def test_unknown_names_are_answered_with_near_ones(save_dir: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = invoke(save_dir, *arguments)
+    assert result.exit_code == 2
+    assert message.format(save_dir) in result.output
+
+
+def test_a_name_of_several_runs_must_be_whole(save_dir: Path) -> None:
+    (save_dir / "other").mkdir()
+    (save_dir / "physics" / "first").rename(save_dir / "other" / "second")
+    result = invoke(save_dir, "show", "second")
+    assert result.exit_code == 2
+    assert "Several runs are called 'second': other/second, physics/second" in result.output
+
+
+def test_a_damaged_record_is_located(save_dir: Path) -> None:
+    (save_dir / "physics" / "first" / "run.json").write_text("{\n nothing")
+    result = invoke(save_dir, "list")
+    assert result.exit_code == 2
+    assert "run.json:2:2: not valid JSON" in result.output
+
+
+def test_compare_shows_what_differs(save_dir: Path) -> None:
+    output = invoke(save_dir, "compare", "first", "second").output
+    rows = {line.rsplit(maxsplit=2)[0].strip(): line.split()[-2:] for line in output.splitlines() if line}
+    assert rows["model_config.training_config.optimizer.optimizer_params.lr"] == ["0.001", "0.002"]
+    assert rows["pretrain: best val_loss"] == ["0.1", "–"]
+    assert rows["pretrain: last val_loss"] == ["0.1", "0.2"]
+    assert "max_epochs" not in output
+
+
+def test_compare_for_programs(save_dir: Path) -> None:
+    compared = json.loads(invoke(save_dir, "compare", "first", "second", "--json").output)
+    assert compared["config"]["experiment_config.run_name"] == {
+        "physics/first": "first",
+        "physics/second": "second",
+    }
+    assert compared["metrics"]["pretrain: last val_auc/iris"] == {"physics/first": 0.7, "physics/second": 0.7}
+
+
+def test_follow_prints_what_comes_and_ends_with_the_run(tmp_path: Path) -> None:
+    root = write_run(tmp_path, status="running")
+    lock = FileLock(root / ".lock")
+    lock.acquire()
+    seen: list[str] = []
+    follower = threading.Thread(target=lambda: seen.extend(new_lines(RunFiles(root), ["val_loss"], 0.02)))
+    follower.start()
+    time.sleep(0.2)
+    assert follower.is_alive()
+    with (root / "metrics.jsonl").open("a") as file:
+        file.write('{"stage": "pretrain", "epoch": 3, "step": 16, ')
+        file.flush()
+        time.sleep(0.1)  # a line is being written
+        file.write('"time": 1.8e9, "val_loss": 0.0625}\n')
+    append(root, 3, 16, another=1.0)
+    record = json.loads((root / "run.json").read_text())
+    (root / "run.json").write_text(json.dumps(record | {"status": "finished"}))
+    lock.release()
+    follower.join(10)
+    assert not follower.is_alive()
+    assert len(seen) == 4
+    assert seen[-1].endswith("pretrain  epoch 3  step 16  val_loss 0.0625")
+
+
+def test_follow_of_a_run_that_is_over_prints_it_all(save_dir: Path) -> None:
+    lines = invoke(save_dir, "show", "second", "--follow").output.splitlines()
+    assert len(lines) == 9 + 1
+    assert lines[-1] == "physics/second interrupted"
+
+
+def test_looking_at_runs_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, tabstar_lit.commands.runs, tabstar_lit.commands.track\n"
+        "heavy = {'torch', 'lightning', 'mlflow', 'pandas', 'numpy', 'matplotlib', 'comet_ml', 'transformers'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    assert done.returncode == 0
