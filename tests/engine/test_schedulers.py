@@ -346,19 +346,29 @@ def test_the_factor_resumes_and_survives_a_failed_step() -> None:
     decay = EpochDecay(optimizer, 0.5)
     decay.step()
     decay.step()
-    saved = decay.state_dict()
     fresh = recorded(0.1)
-    resumed = EpochDecay(fresh, 0.5)
-    resumed.load_state_dict(saved)
-    assert resumed.scale == 0.25
-    fresh.used = None  # the next step fails inside the optimizer
+    EpochDecay(fresh, 0.5).load_state_dict(decay.state_dict())
+    del fresh.used  # the next step fails inside the optimizer
     with pytest.raises(AttributeError):
         fresh.step()
+    assert fresh.param_groups[0]["lr"] == 0.1
     fresh.used = []
     fresh.step()
     fresh.step()
     assert fresh.used == [[0.025], [0.025]]
-    assert fresh.param_groups[0]["lr"] == 0.1
+
+
+def test_the_factor_acts_once_where_a_step_calls_the_step_of_its_base_class() -> None:
+    class Derived(Recorder):
+        def step(self, closure: Any = None) -> None:
+            super().step(closure)
+            super().step(closure)
+
+    optimizer = Derived([nn.Parameter(torch.zeros(1))], lr=0.1)
+    optimizer.used = []
+    EpochDecay(optimizer, 0.5).step()
+    optimizer.step()
+    assert optimizer.used == [[0.05], [0.05]]
 
 
 def test_a_rate_that_the_optimizer_finds_itself_is_kept() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, wraps
+from types import MethodType
 from typing import Any
 
 import pytorch_optimizer
@@ -94,10 +96,17 @@ class EpochDecay:
         self.optimizer = optimizer
         self.factor = factor
         self.epochs = 0
-        self._kept: list[tuple[Any, Any]] | None = None
         self._mark()
-        optimizer.register_step_pre_hook(self._apply)
-        optimizer.register_step_post_hook(self._restore)
+        plain_step = optimizer.step
+
+        @wraps(plain_step)
+        def step(_: Optimizer, *args: Any, **kwargs: Any) -> Any:
+            with self._scaled_rates():
+                return plain_step(*args, **kwargs)
+
+        # Not torch's step hooks: they run twice where one optimizer's step calls its base class's. A bound method,
+        # because the schedules of torch wrap it in their turn.
+        vars(optimizer)["step"] = MethodType(step, optimizer)
 
     @property
     def scale(self) -> float:
@@ -122,18 +131,18 @@ class EpochDecay:
         for group in self.optimizer.param_groups:
             group[self.KEY] = self.scale
 
-    def _apply(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._kept is not None:  # the last step ended in an error, before its rates were put back
-            self._restore(optimizer, args, kwargs)
-        self._kept = [(group["lr"], group["lr"] * self.scale) for group in optimizer.param_groups]
-        for group, (_, scaled) in zip(optimizer.param_groups, self._kept, strict=True):
+    @contextmanager
+    def _scaled_rates(self) -> Iterator[None]:
+        groups = self.optimizer.param_groups
+        rates = [(group["lr"], group["lr"] * self.scale) for group in groups]
+        for group, (_, scaled) in zip(groups, rates, strict=True):
             group["lr"] = scaled
-
-    def _restore(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        for group, (plain, scaled) in zip(optimizer.param_groups, self._kept or (), strict=True):
-            # Some optimizers (SWATS, adaptive SGD) find a new rate in their step: that one stays.
-            group["lr"] = plain if group["lr"] is scaled else group["lr"] / self.scale
-        self._kept = None
+        try:
+            yield
+        finally:
+            for group, (plain, scaled) in zip(groups, rates, strict=True):
+                # Some optimizers (SWATS, adaptive SGD) find a new rate in their step: that one stays.
+                group["lr"] = plain if group["lr"] is scaled else group["lr"] / self.scale
 
 
 def learning_rates(optimizer: Optimizer) -> list[float]:
