@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import pytest
@@ -78,6 +79,7 @@ def test_mistakes_beside_the_key_do_not_print_it(
     with pytest.raises(ConfigError, match="command line") as error:
         project.load(*arguments, mistake)
     assert CANARY not in str(error.value)
+    assert CANARY not in "".join(traceback.format_exception(error.value))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from tabstar_lit.config.messages import explain
 from tabstar_lit.config.schema.base import Section
@@ -32,19 +33,19 @@ def validate(schema: type[S], tree: ConfigTree, texts: Mapping[Path_, str] = Map
     ConfigError
         With all problems, located.
     """
+    errors: list[ErrorDetails] = []
     try:
         content = schema.model_validate_json(json.dumps(tree.data, default=_reveal))
     except ValidationError as error:
         errors = error.errors(include_url=False)
+    if errors:  # outside of `except`: a traceback with pydantic's own message would show values of secrets
         wanted = {path for path in texts if any(e["loc"] == path and e["type"] == "string_type" for e in errors)}
         if wanted:
             data = tree.data
             for path in wanted:
                 data = _with_text(data, path, texts[path])
             return validate(schema, ConfigTree(data, tree.positions))
-        problems = list(explain(errors, schema, tree.data, secret_keys(schema)))
-        raise_problems(tree, problems)
-        raise  # a validation error always has a problem
+        raise_problems(tree, list(explain(errors, schema, tree.data, secret_keys(schema))))
     raise_problems(tree, list(_section_problems(content, ())))
     return content
 
