@@ -2,16 +2,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "commands"))
 from runs_fixture import write_run
-
 from tabstar_lit.engine.report import write_report
 from tabstar_lit.engine.run_directory import RunDirectory
 
