@@ -18,7 +18,7 @@ CUTS = [1, 7, 8, 100, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999]
 
 def write(path: Path) -> Path:
     with hdf5.atomic_file(path) as file:
-        file.attrs["kind"] = "test"
+        hdf5.write_text(file, "kind", "test")
         file.attrs["schema_version"] = 3
         hdf5.write_array(file, "numbers", np.random.default_rng(0).normal(size=(5000, 20)))
         hdf5.write_array(file, "nothing", np.zeros((0, 4), dtype=np.float32))
@@ -116,7 +116,8 @@ def test_another_kind_and_other_versions_are_refused(tmp_path: Path) -> None:
     for attribute, value, words in [
         ("schema_version", 4, "layout version 4, this release reads 3; a newer release wrote it: upgrade"),
         ("schema_version", 2, "layout version 2, this release reads 3; Make it again"),
-        ("kind", "other", "not a test file .*'other'"),
+        ("kind", np.bytes_("other"), "not a test file .*'other'"),
+        ("kind", "of variable length", "not a test file .*''"),
     ]:
         with h5py.File(path, "r+") as file:
             file.attrs[attribute] = value

@@ -29,7 +29,7 @@ FILTERS = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletc
 CHUNK_BYTES = 1 << 18
 """Aim for chunks of 256 KiB: whole rows, a few of them per read."""
 
-_H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError)
+_H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError)  # all of these come out of damaged files
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def atomic_file(path: Path) -> Iterator[h5py.File]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(part, "w", locking="best-effort") as file:
+        with h5py.File(part, "w", libver="v110", locking="best-effort") as file:  # checksums metadata too
             yield file
         _flush_to_disk(part)
         part.replace(path)
@@ -96,17 +96,59 @@ def open_file(path: Path, *, kind: str, schema_version: int, remedy: str) -> Ite
     _check_regular_file(path, remedy)
     try:
         file = h5py.File(path, "r", locking="best-effort")
-        attributes = {key: file.attrs.get(key) for key in ("kind", "schema_version")}
+        found_kind, found = read_text(file, "kind"), file.attrs.get("schema_version")
     except _H5_ERRORS as error:
         raise DataError(f"{path}: damaged or truncated HDF5 file ({error}). {remedy}") from error
     with file:
-        if attributes["kind"] != kind:
-            raise DataError(f"{path}: not a {kind} file (its attribute 'kind' is {attributes['kind']!r}). {remedy}")
-        found = attributes["schema_version"]
+        if found_kind != kind:
+            raise DataError(f"{path}: not a {kind} file (its attribute 'kind' is {found_kind!r}). {remedy}")
         if found != schema_version:
             cause = "a newer release wrote it: upgrade tabstar_lit" if _newer(found, schema_version) else remedy
             raise DataError(f"{path}: layout version {found}, this release reads {schema_version}; {cause}")
-        yield file
+        try:
+            yield file
+        except _H5_ERRORS as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path}: damaged HDF5 file ({error}). {remedy}") from error
+
+
+def write_text(item: h5py.Group, name: str, text: str) -> None:
+    """Set an attribute to a text of fixed length.
+
+    Variable-length attributes live in HDF5's global heap, which has no checksum and can trap the library in an
+    endless loop once it is damaged; fixed ones lie in the checksummed header.
+
+    Parameters
+    ----------
+    item : h5py.Group
+        The file or group.
+    name : str
+        Name of the attribute.
+    text : str
+        Not empty.
+    """
+    item.attrs[name] = np.bytes_(text.encode("utf-8", errors="replace"))
+
+
+def read_text(item: h5py.Group, name: str) -> str:
+    """Read what :func:`write_text` wrote.
+
+    Parameters
+    ----------
+    item : h5py.Group
+        The file or group.
+    name : str
+        Name of the attribute.
+
+    Returns
+    -------
+    str
+        The text; empty if there is none of fixed length.
+    """
+    if name not in item.attrs or item.attrs.get_id(name).dtype.kind != "S":
+        return ""
+    return bytes(item.attrs[name]).decode(errors="replace")
 
 
 def write_array(group: h5py.Group, name: str, array: npt.NDArray[Any]) -> None:

@@ -139,8 +139,8 @@ class Corpus:
         with _open(path) as file:
             tables = tuple(hdf5.read_json(file, "index", remedy=REMEDY))
             groups = {name: _group(file, name) for name in tables}
-            fingerprint = _fingerprint({name: str(group.attrs.get("checksum")) for name, group in groups.items()})
-            if fingerprint != file.attrs.get("fingerprint"):
+            fingerprint = _fingerprint({name: hdf5.read_text(group, "checksum") for name, group in groups.items()})
+            if fingerprint != hdf5.read_text(file, "fingerprint"):
                 raise DataError(f"{path}: fingerprint and tables disagree: the file was changed. {REMEDY}")
         return cls(path=path, tables=tables, fingerprint=fingerprint)
 
@@ -179,7 +179,7 @@ class Corpus:
             64 hexadecimal digits.
         """
         with _open(self.path) as file:
-            return str(_group(file, name).attrs.get("fingerprint", ""))
+            return hdf5.read_text(_group(file, name), "fingerprint")
 
     def stored_bytes(self, name: str) -> int:
         """Return what a table takes on disk, compressed.
@@ -231,9 +231,10 @@ def write_corpus(
                 for name in missing:
                     old.copy(_group(old, name), folder, name)
         hdf5.write_json(file, "index", list(order))
-        file.attrs["kind"] = KIND
+        hdf5.write_text(file, "kind", KIND)
         file.attrs["schema_version"] = SCHEMA_VERSION
-        file.attrs["fingerprint"] = _fingerprint({name: folder[name].attrs["checksum"] for name in order})
+        checksums = {name: hdf5.read_text(folder[name], "checksum") for name in order}
+        hdf5.write_text(file, "fingerprint", _fingerprint(checksums))
 
 
 def _open(path: Path) -> Any:
@@ -268,10 +269,10 @@ def _write_table(group: h5py.Group, table: Table) -> None:
         hdf5.write_array(group, name, array)
     hdf5.write_strings(group, "vocabulary", table.vocabulary)
     hdf5.write_json(group, "schema", table.schema)
-    group.attrs["task"] = table.task
-    group.attrs["target"] = table.schema["target"]["name"]
-    group.attrs["fingerprint"] = table.schema["fingerprint"]
-    group.attrs["checksum"] = hdf5.checksum(_stored(group))
+    hdf5.write_text(group, "task", table.task)
+    hdf5.write_text(group, "target", table.schema["target"]["name"])
+    hdf5.write_text(group, "fingerprint", table.schema["fingerprint"])
+    hdf5.write_text(group, "checksum", hdf5.checksum(_stored(group)))
 
 
 def _stored(group: h5py.Group) -> dict[str, npt.NDArray[Any]]:
@@ -282,7 +283,7 @@ def _stored(group: h5py.Group) -> dict[str, npt.NDArray[Any]]:
 
 def _read_table(group: h5py.Group, name: str) -> Table:
     stored = _stored(group)
-    if hdf5.checksum(stored) != group.attrs.get("checksum"):
+    if hdf5.checksum(stored) != hdf5.read_text(group, "checksum"):
         raise DataError(f"{group.file.filename}: table '{name}' differs from its checksum: damaged. {REMEDY}")
     schema = hdf5.read_json(group, "schema", remedy=REMEDY)
     n_text = sum(column["kind"] == "text" for column in schema["columns"])
