@@ -32,9 +32,13 @@ TARGETS = FEATURES @ torch.randn(4, 4, generator=torch.Generator().manual_seed(2
 # Defaults made for large models or a warm-up need another rate on 64 rows and 20 steps.
 PARAMETERS: dict[str, dict[str, Any]] = {
     "dadaptadam": {"lr": 0.01},
-    "ranger": {"lr": 0.01},
+    "ranger": {"lr": 0.05},
     "ranger21": {"lr": 0.05, "num_iterations": 60},
 }
+
+# Steps before the save and again after it; the first steps of ranger go up on a problem as small as this.
+DEFAULT_HALF = 10
+HALF = {"ranger": 25}
 
 
 def config(name: str, **params: Any) -> OptimizerConfig:
@@ -70,16 +74,17 @@ def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
 @pytest.mark.parametrize("name", USABLE)
 @pytest.mark.filterwarnings("ignore")
 def test_every_listed_optimizer_lowers_a_loss_and_resumes_exactly(name: str) -> None:
+    half = HALF.get(name, DEFAULT_HALF)
     net = network()
     optimizer = build(name, net)
     assert all(isinstance(group["lr"], float | int) for group in optimizer.param_groups)
     before = loss_of(net).item()
     torch.manual_seed(3)
-    train(net, optimizer, 10)
+    train(net, optimizer, half)
     buffer = io.BytesIO()
     torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, buffer)
     generators = torch.get_rng_state(), np.random.get_state()  # kron draws from numpy's
-    train(net, optimizer, 10)
+    train(net, optimizer, half)
     assert loss_of(net).item() < before
 
     buffer.seek(0)
@@ -90,7 +95,7 @@ def test_every_listed_optimizer_lowers_a_loss_and_resumes_exactly(name: str) -> 
     optimizer.load_state_dict(saved["optimizer"])
     torch.set_rng_state(generators[0])
     np.random.set_state(generators[1])
-    train(resumed, optimizer, 10)
+    train(resumed, optimizer, half)
     for ours, theirs in zip(net.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
