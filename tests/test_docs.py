@@ -4,7 +4,7 @@ Every ``bash``, ``python`` and ``yaml`` block of README.md and docs/ is run or c
 to bottom in one empty folder. ``text`` and ``console`` blocks show something and are not run.
 
 - bash: a line that trains is run for two optimizer steps on few rows. ``make NAME`` is checked to be a target
-  of the Makefile. Everything else runs as it stands.
+  of the Makefile, and ``track``, a server, is left out. Everything else runs as it stands.
 - python: executed; the blocks of a page share their names.
 - yaml: a piece of a configuration. Its keys say where it belongs (``max_epochs`` into ``training_config`` and
   so on); it is merged over what ``train_tabstar`` runs by default and validated.
@@ -14,6 +14,7 @@ A comment directly above a block changes that:
     <!-- test: elsewhere: REASON -->    not run here; the reason names the test that covers it
     <!-- test: file PATH -->            yaml: written to PATH in the page's folder, for the commands after it
     <!-- test: with KEY=VALUE ... -->   bash: appended to every training command of the block
+    <!-- test: first COMMANDS -->       run before the block, like a bash block; separated by semicolons
     <!-- test: shows -->                console: what follows ``$ command`` is what the command prints
 """
 
@@ -83,6 +84,8 @@ def shortened(line: str, extra: list[str]) -> str:
     if words and words[0] == "make":
         assert words[1] in targets(), f"the Makefile has no target {words[1]!r}"
         return ":"
+    if words and words[0] == "track":
+        return ":"
     if words and words[0].startswith("train_") and LOOKING_ONLY.isdisjoint(words):
         given = {word.partition("=")[0] for word in words}
         small = [setting for setting in SMALL if setting.partition("=")[0] not in given]
@@ -99,7 +102,8 @@ def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def run_bash(block: Block, folder: Path) -> None:
     lines = block.body.replace("\\\n", " ").splitlines()
-    script = "\n".join(shortened(line, shlex.split(block.rest)) for line in lines)
+    extra = shlex.split(block.rest) if block.verb == "with" else []
+    script = "\n".join(shortened(line, extra) for line in lines)
     done = shell(script, folder)
     assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
@@ -137,11 +141,7 @@ def place(keys: set[str], schema: Any) -> list[str]:
 
 
 def merge(base: dict[str, Any], piece: dict[str, Any]) -> dict[str, Any]:
-    both = {
-        k: merge(base[k], v)
-        for k, v in piece.items()
-        if isinstance(v, dict) and isinstance(base.get(k), dict)
-    }
+    both = {k: merge(base[k], v) for k, v in piece.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
     return base | piece | both
 
 
@@ -152,18 +152,17 @@ def check_yaml(block: Block, folder: Path) -> None:
         target.write_text(block.body, encoding="utf-8")
         return
     family = get_family("tabstar")
+    schema = family.schema()
     piece = yaml.safe_load(block.body)
-    for name in reversed(place(set(piece), family.schema)):
+    for name in reversed(place(set(piece), schema)):
         piece = {name: piece}
     primary = yaml.safe_load((REPOSITORY / "training_config.yaml").read_text(encoding="utf-8"))
     commands = piece.pop("commands", {})
     overlay = merge(primary.get("commands", {}), merge({family.command: piece}, commands))
     written = folder / "yaml"
     written.mkdir(exist_ok=True)
-    (written / "training_config.yaml").write_text(
-        yaml.safe_dump(primary | {"commands": overlay}), encoding="utf-8"
-    )
-    load_experiment(family.schema, command=family.command, config_dir=written)
+    (written / "training_config.yaml").write_text(yaml.safe_dump(primary | {"commands": overlay}), encoding="utf-8")
+    load_experiment(schema, command=family.command, config_dir=written)
 
 
 # -- pages -----------------------------------------------------------------------------------------
@@ -176,6 +175,8 @@ def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for block in blocks(page):
         where = f"{page.relative_to(REPOSITORY)}:{block.line}"
         try:
+            if block.verb == "first":
+                run_bash(block._replace(body=block.rest.replace(";", "\n")), tmp_path)
             if block.verb == "elsewhere":
                 assert len(block.rest) > 20, "say which test covers it instead"
             elif block.verb == "shows":
@@ -193,11 +194,7 @@ def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_tests_named_by_the_pages_exist() -> None:
-    named = {
-        name
-        for page in PAGES
-        for name in re.findall(r"\btests/[\w/]+\.py\b", page.read_text(encoding="utf-8"))
-    }
+    named = {name for page in PAGES for name in re.findall(r"\btests/[\w/]+\.py\b", page.read_text(encoding="utf-8"))}
     assert {name for name in named if not (REPOSITORY / name).is_file()} == set()
 
 
