@@ -12,7 +12,7 @@ TRAINING = "model_config.training_config."
 
 
 def message_of(project: Any, *overrides: str) -> str:
-    with pytest.raises(ConfigError) as error:  # noqa: PT011  (each test looks at the whole message)
+    with pytest.raises(ConfigError) as error:  # noqa: PT011 each test looks at the whole message
         project.load(*overrides)
     assert error.value.exit_code == EXIT_BAD_INPUT
     return str(error.value)

@@ -111,7 +111,7 @@ def _expected(error: ErrorDetails) -> str:
 
 
 def _shown(path: Path_, data: Any, secret_keys: Collection[str]) -> str:
-    return "a secret" if secret_keys & set(path) else describe(lookup(data, path))  # type: ignore[operator]
+    return "a secret" if any(part in secret_keys for part in path) else describe(lookup(data, path))
 
 
 def _problem(located: Located, schema: type[BaseModel], data: dict[str, Any], secret_keys: Collection[str]) -> Problem:
