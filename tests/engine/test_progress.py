@@ -9,7 +9,7 @@ import termios
 from pathlib import Path
 
 import pytest
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.demos.boring_classes import BoringModel
 
@@ -110,28 +110,35 @@ def test_the_kind_follows_standard_output(
         assert bar.is_disabled == (refresh_rate == 0)
 
 
-def fit(bar: LineProgress, tmp_path: Path, *, max_steps: int = -1, checkpoint: Path | None = None) -> Trainer:
+def fit(bar: Callback, tmp_path: Path, *others: Callback, checkpoint: Path | None = None) -> Trainer:
     trainer = Trainer(
         max_epochs=1,
-        max_steps=max_steps,
         limit_train_batches=4,
         limit_val_batches=0,
         logger=False,
         accelerator="cpu",
         enable_checkpointing=False,
         enable_model_summary=False,
-        callbacks=[bar],
+        callbacks=[bar, *others],
         default_root_dir=tmp_path,
     )
     trainer.fit(BoringModel(), ckpt_path=checkpoint)
     return trainer
 
 
+class SaveInTheMiddle(Callback):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        if trainer.global_step == 2:
+            trainer.save_checkpoint(self.path)
+
+
 def test_an_epoch_resumed_in_its_middle_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint = tmp_path / "middle.ckpt"
-    fit(LineProgress(), tmp_path, max_steps=2).save_checkpoint(checkpoint)
+    fit(LineProgress(), tmp_path, SaveInTheMiddle(tmp_path / "middle.ckpt"))
     capsys.readouterr()
-    fit(LineProgress(line_seconds=0), tmp_path, checkpoint=checkpoint)
+    fit(LineProgress(line_seconds=0), tmp_path, checkpoint=tmp_path / "middle.ckpt")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  loss")[0] for line in lines[:2]] == [
         "epoch 1/1  step 3  batch 3/4",

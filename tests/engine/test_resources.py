@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from tabstar_lit.engine.callbacks.resources import ResourceMonitor
@@ -73,6 +73,15 @@ def test_the_training_is_the_same_with_and_without(tmp_path: Path) -> None:
     assert all(torch.equal(one, other) for one, other in zip(plain, watched, strict=True))
 
 
+class SaveInTheMiddle(Callback):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        if trainer.global_step == 2:
+            trainer.save_checkpoint(self.path)
+
+
 def test_an_epoch_resumed_in_its_middle_counts_from_there(tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "limit_train_batches": 4,
@@ -83,9 +92,8 @@ def test_an_epoch_resumed_in_its_middle_counts_from_there(tmp_path: Path) -> Non
         "enable_model_summary": False,
         "default_root_dir": tmp_path,
     }
-    first = Trainer(**options, max_steps=2, logger=False)
-    first.fit(SlowModel())
-    first.save_checkpoint(tmp_path / "middle.ckpt")
+    saving = SaveInTheMiddle(tmp_path / "middle.ckpt")
+    Trainer(**options, max_epochs=1, logger=False, callbacks=[saving]).fit(SlowModel())
     monitor = ResourceMonitor(train_memory=True)
     time.sleep(1.0)
     second = Trainer(**options, max_epochs=1, logger=JsonlLogger(tmp_path, stage="train"), callbacks=[monitor])
