@@ -3,7 +3,7 @@
 Every ``bash``, ``python`` and ``yaml`` block of README.md and docs/ is run or checked, page by page, from top
 to bottom in one empty folder. ``text`` and ``console`` blocks show something and are not run.
 
-- bash: a line that trains is run for two optimizer steps on few rows. ``make NAME`` is checked to be a target
+- bash: a line that trains is run for one epoch on a few rows. ``make NAME`` is checked to be a target
   of the Makefile, and ``track``, a server, is left out. Everything else runs as it stands.
 - python: executed; the blocks of a page share their names.
 - yaml: a piece of a configuration. Its keys say where it belongs (``max_epochs`` into ``training_config`` and
@@ -45,7 +45,7 @@ BLOCK = re.compile(
 SHOWN = {"console", "json", "text"}
 LOOKING_ONLY = {"--check", "--help", "--list", "--print-config", "--version"}
 SMALL = [
-    "model_config.training_config.max_steps=2",
+    "model_config.training_config.max_epochs=1",
     "dataset_config.rows_per_dataset=16",
     "dataset_config.val_rows_per_dataset=16",
 ]
@@ -79,7 +79,7 @@ def targets() -> set[str]:
 
 
 def shortened(line: str, extra: list[str]) -> str:
-    """A command of the page as it is run here: training for two steps, ``make`` only looked up."""
+    """A command of the page as it is run here: training on a few rows, ``make`` only looked up."""
     words = shlex.split(line, comments=True)
     if words and words[0] == "make":
         assert words[1] in targets(), f"the Makefile has no target {words[1]!r}"

@@ -75,9 +75,7 @@ def unannotated(function: Function) -> list[str]:
         arguments.vararg,
         arguments.kwarg,
     ]
-    missing = [
-        a.arg for a in named if a is not None and a.annotation is None and a.arg not in {"self", "cls"}
-    ]
+    missing = [a.arg for a in named if a is not None and a.annotation is None and a.arg not in {"self", "cls"}]
     return missing + ([] if function.returns is not None else ["return"])
 
 
@@ -112,12 +110,8 @@ def test_there_is_enough_test_code() -> None:
 
 
 # Written with one letter in brackets, so that this file does not find itself.
-UNFINISHED = re.compile(
-    r"\b(T[O]DO|FI[X]ME|X[X]X|H[A]CK)\b|pragma: no c[o]ver|pytest\.mark\.(s[k]ip\b|xf[a]il)"
-)
-UNEXPLAINED = re.compile(
-    r"#\s*n[o]qa(?!: [A-Z]+\d+(, ?[A-Z]+\d+)* +\S)|#\s*type: i[g]nore(?!\[[\w, -]+\] +# \S)"
-)
+UNFINISHED = re.compile(r"\b(T[O]DO|FI[X]ME|X[X]X|H[A]CK)\b|pragma: no c[o]ver|pytest\.mark\.(s[k]ip\b|xf[a]il)")
+UNEXPLAINED = re.compile(r"#\s*n[o]qa(?!: [A-Z]+\d+(, ?[A-Z]+\d+)* +\S)|#\s*type: i[g]nore(?!\[[\w, -]+\] +# \S)")
 MACHINE = re.compile(r"(?<![\w.])/(w[o]rk|r[o]ot|h[o]me/\w|U[s]ers)/")
 TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ".json", ".txt", ".cfg"}
 
@@ -191,9 +185,7 @@ RUFF_CHECK = ["-m", "ruff", "check", "--output-format", "concise", "."]
 RUFF_FORMAT = ["-m", "ruff", "format", "--check", "."]
 
 
-@pytest.mark.parametrize(
-    "arguments", [LINT_IMPORTS, RUFF_CHECK, RUFF_FORMAT], ids=["imports", "style", "format"]
-)
+@pytest.mark.parametrize("arguments", [LINT_IMPORTS, RUFF_CHECK, RUFF_FORMAT], ids=["imports", "style", "format"])
 def test_static_check_passes(arguments: list[str]) -> None:
     command = [sys.executable, *arguments]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
