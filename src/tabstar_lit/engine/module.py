@@ -83,10 +83,11 @@ class TrainingModule(LightningModule, ABC):
     # -- steps --------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        """Return the loss for Lightning, and source and size for the training log."""
+        """Return the loss for Lightning, which scales it when accumulating, and what the training log needs."""
         output = self.compute(batch)
-        self._window.append((output.loss.detach(), output.source))
-        return {"loss": output.loss, "source": output.source, "size": output.size}
+        mean = output.loss.detach()
+        self._window.append((mean, output.source))
+        return {"loss": output.loss, "mean": mean, "source": output.source, "size": output.size}
 
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
         """Return the :class:`StepOutput`, all that the tracker needs: there is no second forward pass."""
@@ -116,6 +117,7 @@ class TrainingModule(LightningModule, ABC):
             optimizer,
             total_steps=self.total_steps,
             steps_per_epoch=self.steps_per_epoch,
+            monitor_mode=training.monitor_mode,
         )
         if isinstance(scheduler, ReduceLROnPlateau):
             self._plateau = scheduler

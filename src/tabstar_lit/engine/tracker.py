@@ -160,7 +160,7 @@ class Tracker(Callback, ABC):
             values |= {f"{prefix}_loss/{source}": mean.value for source, mean in losses.items()}
         if self._due(trainer, self.check_every):
             values |= {f"{prefix}_{name}": value for name, value in self.metrics(collected).items()}
-        module.log_dict(values, logger=False)
+        module.log_dict(values, logger=False, sync_dist=True)  # equal on all ranks already
         log_metrics(trainer, values)
         self.history.append({"epoch": trainer.current_epoch, **self.training_log.epoch, **values})
         if self._due(trainer, self.plot_every) and trainer.is_global_zero:

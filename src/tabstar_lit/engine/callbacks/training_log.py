@@ -67,7 +67,7 @@ class TrainingLog(Callback):
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the batch; log at every n-th optimizer step."""
-        loss, size = float(outputs["loss"]), outputs["size"]
+        loss, size = float(outputs["mean"]), outputs["size"]
         self._recent.add(loss, size)
         self._sources.setdefault(outputs["source"], Mean()).add(loss, size)
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
@@ -93,7 +93,7 @@ class TrainingLog(Callback):
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Let ``train_loss`` be monitored."""
         if self.epoch:
-            module.log("train_loss", self.epoch["train_loss"], logger=False)
+            module.log("train_loss", self.epoch["train_loss"], logger=False, sync_dist=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums, so that a run resumed inside an epoch logs the same means."""

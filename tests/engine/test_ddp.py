@@ -1,0 +1,45 @@
+"""Two processes train what one process does that accumulates two batches: every batch once, the same weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from conftest import Bench, load_checkpoint, metrics
+
+SCRIPT = Path(__file__).with_name("ddp_run.py")
+
+
+def launch(bench: Bench, *overrides: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(bench.folder), *overrides],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COMET_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_ranks_equal_one(make_bench: Callable[[str], Bench]) -> None:
+    one, two = make_bench("one"), make_bench("two")
+    launch(one, "model_config.training_config.accumulate_grad_batches=2")
+    launch(two, "experiment_config.devices=2", "experiment_config.strategy=ddp")
+
+    seen_by_one = json.loads((one.folder / "seen-0.json").read_text())
+    seen_by_two = [json.loads((two.folder / f"seen-{rank}.json").read_text()) for rank in (0, 1)]
+    assert seen_by_two[0] == seen_by_one[0::2]
+    assert seen_by_two[1] == seen_by_one[1::2]
+
+    path = "models/toys/toy/toy_last.ckpt"
+    ours, theirs = (load_checkpoint(bench.folder / path)["state_dict"] for bench in (two, one))
+    for name in theirs:
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=0)
+    for name in ("val_loss", "val_error", "train_loss", "val_loss/left"):
+        pairs = [[line[name] for line in metrics(bench.load_run()) if name in line] for bench in (two, one)]
+        torch.testing.assert_close(torch.tensor(pairs[0]), torch.tensor(pairs[1]), atol=1e-5, rtol=0)

@@ -1,0 +1,111 @@
+"""Stages hand weights on: load_modules, freeze, unfreeze_last, and the order in run.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Bench, load_checkpoint, metrics
+
+from tabstar_lit.config import ConfigTree
+from tabstar_lit.engine.preflight import trial
+from tabstar_lit.errors import CheckpointError, ConfigError, RunInterrupted
+
+TWO_STAGES = (
+    "stages=[first, second]",
+    "stage_config={second: {model_config: {load_modules: {body: first}, freeze: [body]}}}",
+    "model_config.training_config.max_epochs=2",
+)
+
+
+def state_of(bench: Bench, stage: str) -> dict[str, torch.Tensor]:
+    best = bench.load_run().record()["stages"][stage]["best_checkpoint"]
+    state: dict[str, torch.Tensor] = load_checkpoint(bench.folder / "models/toys/toy" / best)["state_dict"]
+    return state
+
+
+def test_the_second_stage_starts_from_the_best_of_the_first(bench: Bench) -> None:
+    run = bench.train(*TWO_STAGES)
+    first, second = state_of(bench, "first"), state_of(bench, "second")
+    frozen = [name for name in first if name.startswith("network.body")]
+    assert frozen
+    assert all(torch.equal(first[name], second[name]) for name in frozen)
+    assert not torch.equal(first["network.head.weight"], second["network.head.weight"])
+    assert [line["stage"] for line in metrics(run) if "val_loss" in line] == ["first", "first", "second", "second"]
+    assert {path.name for path in (bench.folder / "models/toys/toy").iterdir()} == {"first", "second"}
+
+
+def test_resume_goes_on_inside_the_stage_that_was_stopped(bench: Bench, make_bench: object) -> None:
+    unbroken = make_bench("unbroken")  # type: ignore[operator]
+    unbroken.train(*TWO_STAGES)
+    stop = "stage_config.second.model_config.architecture_config={signal_step: 30}"
+    with pytest.raises(RunInterrupted, match="SIGTERM"):
+        bench.train(*TWO_STAGES, stop)
+    stages = bench.load_run().record()["stages"]
+    assert (stages["first"]["status"], stages["second"]["status"]) == ("finished", "running")
+    trained = len(bench.family.modules)
+    bench.train(*TWO_STAGES, resume=True)
+    assert len(bench.family.modules) == trained + 1, "the finished stage was built again"
+    ours, theirs = state_of(bench, "second"), state_of(unbroken, "second")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_one_stage_later_from_the_same_run(bench: Bench) -> None:
+    bench.train(*TWO_STAGES, "stages=[first]")
+    first = state_of(bench, "first")
+    bench.train(*TWO_STAGES, "stages=[second]")
+    assert torch.equal(state_of(bench, "second")["network.body.0.weight"], first["network.body.0.weight"])
+
+
+def test_a_stage_that_has_not_finished_cannot_be_built_on(bench: Bench) -> None:
+    with pytest.raises(RunInterrupted, match="SIGTERM"):
+        bench.train(*TWO_STAGES, "stages=[first]", "model_config.architecture_config.signal_step=3")
+    with pytest.raises(CheckpointError, match="'first' of this run has not finished"):
+        bench.train(*TWO_STAGES, "stages=[second]")
+
+
+def test_modules_from_a_file_with_another_name_inside(bench: Bench, tmp_path: Path) -> None:
+    bench.train("model_config.training_config.max_epochs=1")
+    path = bench.folder / "models/toys/toy/toy_last.ckpt"
+    head = load_checkpoint(path)["state_dict"]["network.head.weight"]
+    settings = (
+        "experiment_config.run_name=next",
+        "model_config.training_config.max_epochs=1",
+        f"model_config.load_modules={{head: {{source: {path}, module: head}}}}",
+        "model_config.freeze=[head.weight]",
+    )
+    bench.train(*settings)
+    assert torch.equal(bench.module.network.head.weight, head)
+
+
+def test_frozen_modules_stay_deterministic(bench: Bench) -> None:
+    bench.train("model_config.freeze=['body.*']", "model_config.training_config.max_epochs=1")
+    bench.module.train()
+    assert not bench.module.network.body.training
+    assert bench.module.network.dropout.training
+
+
+def test_a_pattern_that_freezes_nothing_is_a_mistake(bench: Bench) -> None:
+    with pytest.raises(ConfigError, match="bodi"):
+        bench.train("model_config.freeze=['bodi.*']")
+
+
+def test_trial_builds_every_stage_and_leaves_nothing(bench: Bench) -> None:
+    said: list[str] = []
+    before = sorted(bench.folder.rglob("*"))
+    trial(bench.family, bench.load(*TWO_STAGES), said.append)
+    assert sorted(bench.folder.rglob("*")) == before
+    assert [line.split(":")[0] for line in said if "gradient norm" in line] == ["first", "second"]
+
+
+def test_run_json_records_how_the_run_can_be_made_again(bench: Bench) -> None:
+    run = bench.train("model_config.training_config.max_epochs=1")
+    record = json.loads((run.root / "run.json").read_text())
+    assert record["seed"] == 7
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["stages"]["train"]["data_fingerprint"] == "toy-96"
+    again = bench.load(primary=run.root / "config.yaml")
+    assert isinstance(again.tree, ConfigTree)
+    assert again.experiment == bench.load("model_config.training_config.max_epochs=1").experiment
