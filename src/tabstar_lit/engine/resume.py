@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from tabstar_lit.config import Stage
 from tabstar_lit.config.schema import Experiment
-from tabstar_lit.engine.checkpoints import find_checkpoint
-from tabstar_lit.engine.run_directory import run_directory
+from tabstar_lit.engine.checkpoints import find_checkpoint, latest_checkpoint
+from tabstar_lit.engine.run_directory import RunDirectory, run_directory
 from tabstar_lit.errors import CheckpointError, RunError
+
+log = logging.getLogger(__name__)
 
 
 def configured_checkpoint(experiment: Experiment) -> Path | None:
@@ -78,3 +85,31 @@ def _run_of_checkpoint(checkpoint: Path, save_dir: Path) -> Path:
         f"{checkpoint} belongs to no run below {save_dir}, so there is nothing to go on with. To start a new run from "
         "its weights, use model_config.load_modules; to evaluate it, model_config.load_checkpoint."
     )
+
+
+def is_over(stage: Stage[Any], directory: RunDirectory) -> bool:
+    """Say whether a stage needs no more training: it finished, and the configuration now asks for no more epochs."""
+    recorded = directory.stage(stage.name)
+    if recorded.get("status") != "finished":
+        return False
+    asked_for = stage.experiment.model.training_config.max_epochs
+    over = bool(recorded["stopped_early"]) or asked_for <= recorded["epochs"]
+    if over:
+        log.info("Stage %s has finished already (%s epochs).", stage.name, recorded["epochs"])
+    return over
+
+
+def resume_point(stage: Stage[Any], directory: RunDirectory, checkpoint: Path | None) -> Path | None:
+    """Return the checkpoint a stage goes on from; None when the stage has not written one yet."""
+    folder = directory.stage_folder(directory.checkpoints, stage.name)
+    if checkpoint is not None and checkpoint.parent == folder:
+        return checkpoint
+    if stage.name not in directory.record().get("stages", {}):
+        return None
+    if not any(folder.glob("*.ckpt")):
+        rank_zero_warn(f"Stage {stage.name} was stopped before its first checkpoint; it starts at its beginning.")
+        return None
+    latest = latest_checkpoint(folder)
+    for _, reason in latest.skipped:
+        rank_zero_warn(f"Left out an unusable checkpoint. {reason}")
+    return latest.path

@@ -88,7 +88,8 @@ def run_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, *, seed: 
         trainer = build_trainer(stage.experiment, run, loggers=loggers, callbacks=callbacks)
         parts.module.plan_steps(parts.data.batches_per_epoch(trainer.world_size))
         if trainer.is_global_zero:
-            run.update_stage(stage.name, status="running", data_fingerprint=parts.data.fingerprint)
+            monitor = stage.experiment.model.training_config.monitor
+            run.update_stage(stage.name, status="running", monitor=monitor, data_fingerprint=parts.data.fingerprint)
         trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
     if trainer.is_global_zero:
         run.update_stage(stage.name, **outcome(trainer, checkpoints, run))
