@@ -24,7 +24,14 @@ from tabstar_lit.errors import EncoderError
 from tabstar_lit.families.tabstar import encoders
 from tabstar_lit.families.tabstar.config import RandomEncoder, TextEncoderConfig
 from tabstar_lit.families.tabstar.encoders import load_text_encoder, load_tokenizer
-from tabstar_lit.families.tabstar.text_encoder import TOKENS_PER_PASS, TextEncoder, length_blocks, token_passes
+from tabstar_lit.families.tabstar.text_encoder import (
+    CPU_PACKING,
+    GPU_PACKING,
+    Packing,
+    TextEncoder,
+    length_blocks,
+    token_passes,
+)
 from tabstar_lit.families.tabstar.tokens import tokenize
 
 STRINGS = [
@@ -110,8 +117,8 @@ def test_passes_do_not_change_the_vectors(folder: Path, monkeypatch: pytest.Monk
     encoder = load_text_encoder(TextEncoderConfig(name=str(folder), unfreeze_layers=0, max_tokens=500))
     with torch.no_grad():
         whole = encode(encoder, STRINGS)
-        monkeypatch.setattr("tabstar_lit.families.tabstar.text_encoder.TOKENS_PER_PASS", 64)
-        monkeypatch.setattr("tabstar_lit.families.tabstar.text_encoder.PADDING_SLACK", 0.6)
+        packing = Packing(tokens=64, slack=0.6)
+        monkeypatch.setattr("tabstar_lit.families.tabstar.text_encoder.CPU_PACKING", packing)
         torch.testing.assert_close(encode(encoder, STRINGS), whole, rtol=0, atol=1e-5)
 
 
@@ -153,22 +160,23 @@ def test_dropout_of_the_configuration_replaces_the_encoders_own(folder: Path) ->
     assert less.encoder.layer[0].output.dropout.p == less.encoder.layer[0].attention.self.dropout.p == 0.0
 
 
-def test_blocks_cover_all_strings_with_little_padding() -> None:
+@pytest.mark.parametrize("packing", [CPU_PACKING, GPU_PACKING])
+def test_blocks_cover_all_strings_with_little_padding(packing: Packing) -> None:
     lengths = sorted([3, 3, 4, 10, 11, 12, 12, 13, 100, 101, 500, 30, 31, 32] * 50)
-    blocks = length_blocks(lengths)
+    blocks = length_blocks(lengths, packing)
     assert [b.start for b in blocks] == [0, *(b.stop for b in blocks[:-1])]
     assert blocks[-1].stop == len(lengths)
     assert all(max(lengths[b.start : b.stop]) == b.length for b in blocks)
     assert all(b.uneven == (len(set(lengths[b.start : b.stop])) > 1) for b in blocks)
     padded = sum((b.stop - b.start) * b.length for b in blocks)
-    assert padded <= sum(lengths) / (1 - 1 / 8)
-    assert [b for p in token_passes(blocks) for b in p] == blocks
-    assert all(sum((b.stop - b.start) * b.length for b in p) <= TOKENS_PER_PASS for p in token_passes(blocks))
+    assert padded <= sum(lengths) / (1 - packing.slack)
+    assert [b for p in token_passes(blocks, packing) for b in p] == blocks
+    assert all(sum((b.stop - b.start) * b.length for b in p) <= packing.tokens for p in token_passes(blocks, packing))
 
 
 def test_no_strings_no_blocks() -> None:
-    assert length_blocks([]) == []
-    assert token_passes([]) == []
+    assert length_blocks([], CPU_PACKING) == []
+    assert token_passes([], CPU_PACKING) == []
 
 
 # -- where encoders come from, and what is refused --------------------------------------------------------------------

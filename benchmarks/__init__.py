@@ -1,0 +1,1 @@
+"""Speed, one line per figure: ``BENCH name=value``."""

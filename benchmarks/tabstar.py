@@ -1,0 +1,93 @@
+"""Speed of the tabstar family: its loader by itself, and the bare loop that the engine is measured against."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from tabstar_lit.data.plans import PlanSampler, SequentialPlan
+from tabstar_lit.families.tabstar.batch import TableBatch
+from tabstar_lit.families.tabstar.config import TextEncoderConfig
+from tabstar_lit.families.tabstar.corpus import Table
+from tabstar_lit.families.tabstar.data import TableBatches, serve
+from tabstar_lit.families.tabstar.encoders import load_tokenizer
+from tabstar_lit.families.tabstar.losses import MultiTaskLoss
+from tabstar_lit.families.tabstar.network import TabStarNetwork
+from tabstar_lit.families.tabstar.tokens import StringTokens, tokenize
+
+N_ROWS, N_FEATURES, BATCH_SIZE, REPEATS = 50_000, 30, 16, 5
+BINS = 12
+
+
+def numeric_table() -> Table:
+    """Return a regression table of 50,000 x 30 numbers, verbalised in twelve bins per column."""
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=(N_ROWS, N_FEATURES)).clip(-3, 3).astype(np.float32)
+    bins = np.clip(((numbers + 3) / 6 * BINS).astype(np.int32), 0, BINS - 1)
+    names = [f"measurement_{i}" for i in range(N_FEATURES)]
+    ranges = [f"{10 * b} to {10 * b + 10} (Quantile {b} - {b + 1}%)" for b in range(BINS)]
+    return Table(
+        name="numeric",
+        task="regression",
+        vocabulary=(
+            "Numerical Target Feature: y",
+            *(f"Predictive Feature: {name}\nFeature Value: {text}" for name in names for text in ranges),
+        ),
+        codes=1 + BINS * np.arange(N_FEATURES, dtype=np.int32) + bins,
+        numbers=numbers,
+        targets=numbers[:, 0],
+        target_codes=np.zeros(1, dtype=np.int32),
+        classes=(),
+        feature_names=tuple(names),
+        is_validation=np.zeros(N_ROWS, dtype=np.bool_),
+        row_ids=np.arange(N_ROWS, dtype=np.uint64),
+        target_mean=0.0,
+        target_std=1.0,
+        schema={},
+    )
+
+
+def loader_rows_per_s() -> float:
+    """Return how many rows of shuffled batches one core serves per second, token ids included (median of 5)."""
+    table = numeric_table()
+    tokens = StringTokens(
+        {table.name: tokenize(table.vocabulary, load_tokenizer(TextEncoderConfig(name="random")), 512)}
+    )
+    dataset = TableBatches([serve(table, np.arange(N_FEATURES), tokens)], tokens)
+    speeds = []
+    for seed in range(REPEATS):
+        plan = SequentialPlan([np.random.default_rng(seed).permutation(N_ROWS)], BATCH_SIZE)
+        loader = DataLoader(dataset, batch_size=None, sampler=PlanSampler(plan))
+        start = time.perf_counter()
+        rows = sum(len(batch) for batch in loader)
+        speeds.append(rows / (time.perf_counter() - start))
+    return statistics.median(speeds)
+
+
+def bare_loop(
+    network: TabStarNetwork,
+    loss: MultiTaskLoss,
+    optimizer: torch.optim.Optimizer,
+    batches: Sequence[TableBatch],
+    clip: float,
+) -> float:
+    """Train on batches that are already in memory, as a hand-written loop does; returns the seconds it took."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    start = time.perf_counter()
+    for batch in batches:
+        optimizer.zero_grad()
+        loss(network(batch), batch.targets).backward()
+        torch.nn.utils.clip_grad_norm_(trained, clip)
+        optimizer.step()
+    return time.perf_counter() - start
+
+
+def figures() -> dict[str, float]:
+    """Return the figures of this family by name."""
+    torch.set_num_threads(1)
+    return {"tabstar.loader_rows_per_s": loader_rows_per_s()}
