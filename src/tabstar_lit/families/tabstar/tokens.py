@@ -193,7 +193,7 @@ def _write_cache(path: Path, tables: Mapping[str, TokenTable]) -> None:
             group = file.create_group(key)
             for part, array in table._asdict().items():
                 hdf5.write_array(group, part, array)
-        file.attrs["kind"] = KIND
+        hdf5.write_text(file, "kind", KIND)
         file.attrs["schema_version"] = SCHEMA_VERSION
 
 
