@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
@@ -61,7 +61,14 @@ class TrainingModule(LightningModule, ABC):
         Freezing, optimizer, scheduler, clipping and the policy for non-finite values.
     payload : Mapping
         Plain values and tensors that prediction needs beside the weights; stored in every checkpoint.
+
+    Attributes
+    ----------
+    leaves_parameters_idle : bool
+        Whether a batch may leave trained parameters without a gradient, which several processes must agree on.
     """
+
+    leaves_parameters_idle: ClassVar[bool] = False
 
     def __init__(self, network: nn.Module, config: ModelConfig, payload: Mapping[str, Any]) -> None:
         super().__init__()

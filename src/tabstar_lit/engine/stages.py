@@ -85,7 +85,7 @@ def run_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, *, seed: 
     )
     with stage_loggers(stage, run, resume) as loggers:
         callbacks = build_callbacks(stage.experiment, parts.tracker, checkpoints, seed)
-        trainer = build_trainer(stage.experiment, run, loggers=loggers, callbacks=callbacks)
+        trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=callbacks)
         parts.module.plan_steps(parts.data.batches_per_epoch(trainer.world_size))
         if trainer.is_global_zero:
             monitor = stage.experiment.model.training_config.monitor
@@ -102,7 +102,9 @@ def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, chec
     loaded = load_strict(parts.module.network, load_weights(checkpoint), strict=strict, source=str(checkpoint))
     log.info("Loaded %d tensors of %s. %s", loaded.loaded, checkpoint, loaded.differences or "")
     with stage_loggers(stage, run, None) as loggers:
-        trainer = build_trainer(stage.experiment, run, loggers=loggers, callbacks=[StepNoise(seed), parts.tracker])
+        trainer = build_trainer(
+            stage.experiment, run, parts.module, loggers=loggers, callbacks=[StepNoise(seed), parts.tracker]
+        )
         results = trainer.test(parts.module, datamodule=parts.data, verbose=False)
     if trainer.is_global_zero:
         run.update_stage(stage.name, status="finished", evaluated=str(checkpoint), test=dict(results[0]))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
 
 from tabstar_lit.config.schema import Experiment
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
@@ -16,6 +18,7 @@ from tabstar_lit.engine.callbacks.progress import build_progress
 from tabstar_lit.engine.callbacks.resources import ResourceMonitor
 from tabstar_lit.engine.callbacks.training_log import TrainingLog
 from tabstar_lit.engine.checkpoint_io import AtomicCheckpointIO
+from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.run_directory import RunDirectory
 from tabstar_lit.engine.tracker import Tracker
 
@@ -45,31 +48,47 @@ def build_callbacks(experiment: Experiment, tracker: Tracker, checkpoints: Check
 
 
 def build_trainer(
-    experiment: Experiment, run: RunDirectory, *, loggers: Sequence[Logger], callbacks: Sequence[Callback]
+    experiment: Experiment,
+    run: RunDirectory,
+    module: TrainingModule,
+    *,
+    loggers: Sequence[Logger],
+    callbacks: Sequence[Callback],
 ) -> Trainer:
     """Return the Trainer the configuration asks for; its work stays Lightning's."""
+    options = trainer_options(experiment, run, loggers=loggers, callbacks=callbacks)
+    trainer = Trainer(**options)
+    if module.leaves_parameters_idle and type(trainer.strategy) is DDPStrategy:
+        trainer = Trainer(**{**options, "strategy": "ddp_find_unused_parameters_true"})
+    return trainer
+
+
+def trainer_options(
+    experiment: Experiment, run: RunDirectory, *, loggers: Sequence[Logger], callbacks: Sequence[Callback]
+) -> dict[str, Any]:
+    """Return the Trainer's arguments: the configuration's own, and what the engine decides."""
     config, training = experiment.experiment_config, experiment.model.training_config
-    return Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices if not isinstance(config.devices, tuple) else list(config.devices),
-        strategy=config.strategy,
-        num_nodes=config.num_nodes,
-        precision=config.precision,
-        deterministic=config.deterministic,
-        max_epochs=training.max_epochs,
-        max_steps=-1 if training.max_steps is None else training.max_steps,
-        max_time=training.max_time,
-        accumulate_grad_batches=training.accumulate_grad_batches,
-        gradient_clip_val=training.gradient_clip_val,
-        gradient_clip_algorithm=training.gradient_clip_algorithm,
-        check_val_every_n_epoch=config.check_eval_n_epoch,
-        num_sanity_val_steps=config.num_sanity_val_steps,
-        log_every_n_steps=config.log_every_n_steps,
-        logger=list(loggers),
-        callbacks=list(callbacks),
-        plugins=[AtomicCheckpointIO()],
-        use_distributed_sampler=False,  # the batch plan shards itself
-        enable_model_summary=False,
-        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
-        default_root_dir=run.root,
-    )
+    return {
+        "accelerator": config.accelerator,
+        "devices": config.devices if not isinstance(config.devices, tuple) else list(config.devices),
+        "strategy": config.strategy,
+        "num_nodes": config.num_nodes,
+        "precision": config.precision,
+        "deterministic": config.deterministic,
+        "max_epochs": training.max_epochs,
+        "max_steps": -1 if training.max_steps is None else training.max_steps,
+        "max_time": training.max_time,
+        "accumulate_grad_batches": training.accumulate_grad_batches,
+        "gradient_clip_val": training.gradient_clip_val,
+        "gradient_clip_algorithm": training.gradient_clip_algorithm,
+        "check_val_every_n_epoch": config.check_eval_n_epoch,
+        "num_sanity_val_steps": config.num_sanity_val_steps,
+        "log_every_n_steps": config.log_every_n_steps,
+        "logger": list(loggers),
+        "callbacks": list(callbacks),
+        "plugins": [AtomicCheckpointIO()],
+        "use_distributed_sampler": False,  # the batch plan shards itself
+        "enable_model_summary": False,
+        "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
+        "default_root_dir": run.root,
+    }

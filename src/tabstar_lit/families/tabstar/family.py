@@ -58,7 +58,13 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
             if scratch is not None and not path.exists():
                 path = scratch / path.name
             config = config.model_copy(update={"corpus": str(ensure_builtin(path))})
-        return TabstarData(config, tokenizer=load_tokenizer(encoder), max_tokens=encoder.max_tokens, seed=seed)
+        return TabstarData(
+            config,
+            tokenizer=load_tokenizer(encoder),
+            max_tokens=encoder.max_tokens,
+            seed=seed,
+            keep_tokens=scratch is None,
+        )
 
     def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
         """Build the network with its encoder; a fixed encoder gets a memory for the vectors of strings."""

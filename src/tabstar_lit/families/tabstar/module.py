@@ -29,6 +29,8 @@ class TabstarModule(TrainingModule):
         Encoder configuration, tokenizer and table schemas, for prediction from a checkpoint alone.
     """
 
+    leaves_parameters_idle = True  # the head of the other task
+
     def __init__(
         self, network: TabStarNetwork, loss: MultiTaskLoss, config: TabstarModel, payload: Mapping[str, Any]
     ) -> None:
