@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,8 @@ def atomic_file(path: Path) -> Iterator[h5py.File]:
             "or give another output path."
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # the reason that matters is already on its way to the user
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
