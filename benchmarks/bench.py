@@ -1,0 +1,20 @@
+"""Print the speed of every family, or of those named: ``python -m benchmarks.bench [family ...]``."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import startup, tabstar
+
+FIGURES = {"startup": startup.figures, "tabstar": tabstar.figures}
+
+
+def main(names: list[str]) -> None:
+    """Print ``BENCH name=value`` for each figure, one after the other: they share the machine."""
+    for name in names or FIGURES:
+        for figure, value in FIGURES[name]().items():
+            print(f"BENCH {figure}={value:.4g}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
