@@ -1,0 +1,101 @@
+"""Train as the real command does, and measure what the training starts from in the same way."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tabstar_lit.commands.train import load
+from tabstar_lit.engine.family import AnyFamily
+from tabstar_lit.engine.preflight import check_names
+from tabstar_lit.engine.run import run
+from tabstar_lit.engine.run_files import RunFiles
+
+EXPERIMENT = "experiment_config.experiment_name=results"
+
+NOTHING_LEARNED = (
+    "model_config.training_config.max_epochs=1",
+    "model_config.training_config.scheduler=null",
+    "model_config.training_config.optimizer.optimizer_params.lr=0",
+    "dataset_config.rows_per_dataset=1",
+    "experiment_config.plot_metrics_n_epoch=null",
+)
+"""Turn a training command into a measurement of the network it starts from.
+
+An epoch at a learning rate of zero, on one row of each table, changes no weight; the seed makes the same initial
+weights and chooses the same validation rows as in the real training.
+"""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One run of a training command.
+
+    Attributes
+    ----------
+    command : str
+        What a user types for it.
+    files : RunFiles
+        What it wrote.
+    wall_s, cpu_s : float
+        Its duration, and the processor time of all its threads: on a busy machine the better measure.
+    """
+
+    command: str
+    files: RunFiles
+    wall_s: float
+    cpu_s: float
+
+    @property
+    def values(self) -> Mapping[str, float | None]:
+        """All metrics of the last epoch of the last stage."""
+        epochs = self.files.epochs(list(self.files.stages)[-1])
+        return epochs[max(epochs)]
+
+    def value(self, metric: str) -> float:
+        """Return a metric of the last epoch; NaN when it was not finite."""
+        value = self.values[metric]
+        return math.nan if value is None else value
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the tracker's figures."""
+        return Path(self.files.record["figures_dir"])
+
+
+@dataclass(frozen=True)
+class StartAndEnd:
+    """The same training before its first step and after its last."""
+
+    start: Trained
+    end: Trained
+
+    def scores(self, metric: str) -> dict[str, tuple[float, float]]:
+        """Return the values of ``<metric>/<source>`` at start and end, by source."""
+        pairs = {name: (self.start.values.get(name), value) for name, value in self.end.values.items()}
+        return {
+            name.removeprefix(f"{metric}/"): (start, end)
+            for name, (start, end) in pairs.items()
+            if name.startswith(f"{metric}/") and start is not None and end is not None
+        }
+
+
+def train(family: AnyFamily, overrides: Sequence[str]) -> Trained:
+    """Run the training command of ``family`` with ``overrides``, in this process."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    loaded = load(family, tuple(overrides), None)
+    check_names(family, loaded)
+    command = shlex.join([family.command, *overrides])
+    print(f"$ {command}", flush=True)
+    root = run(family, loaded, argv=shlex.split(command)).root
+    return Trained(command, RunFiles(root), time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def start_and_end(family: AnyFamily, overrides: Sequence[str] = ()) -> StartAndEnd:
+    """Measure the network that a training starts from, then train it."""
+    overrides = (*overrides, EXPERIMENT)
+    return StartAndEnd(train(family, (*overrides, *NOTHING_LEARNED)), train(family, overrides))

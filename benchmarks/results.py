@@ -1,0 +1,47 @@
+"""Run quality experiments, print their figures and write ``docs/results.md``.
+
+``python -m benchmarks.results [experiment ...]`` prints one line per figure, ``RESULT name=value``. Without names all
+experiments run. Every family adds its own to :data:`EXPERIMENTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+from benchmarks import tabstar_results
+from benchmarks.page import Section, write_section
+from tabstar_lit.commands.errors import reported_errors
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
+
+EXPERIMENTS: dict[str, Callable[[], Section]] = {
+    "builtin": tabstar_results.builtin,
+    "real_tables": tabstar_results.real_tables,
+}
+"""In the order of the page."""
+
+NEEDS: dict[str, Callable[[], object]] = {"real_tables": tabstar_results.find_manifest}
+"""What an experiment must find before anything is trained."""
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(EXPERIMENTS)), metavar="[EXPERIMENT]...")
+def main(names: Sequence[str]) -> None:
+    """Run EXPERIMENTs, all of them when none is named."""
+    with reported_errors():
+        chosen = [name for name in EXPERIMENTS if not names or name in names]
+        for name in chosen:
+            NEEDS.get(name, lambda: None)()
+        for name in chosen:
+            section = EXPERIMENTS[name]()
+            write_section(PAGE, name, section, list(EXPERIMENTS))
+            for figure, value in section.results.items():
+                click.echo(f"RESULT {figure}={value:.4f}")
+    click.echo(f"wrote {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""Quality of the tabstar family: scores of held-out rows before and after training, table by table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.experiment import StartAndEnd, start_and_end
+from benchmarks.page import Section, embedded, how_it_was_made, results_table
+from tabstar_lit.config.paths import roots
+from tabstar_lit.engine.report import table
+from tabstar_lit.errors import DataError
+from tabstar_lit.families.tabstar.converter import FileSource, convert
+from tabstar_lit.families.tabstar.family import TabstarFamily
+from tabstar_lit.families.tabstar.manifest import TableEntry, read_manifest
+from tabstar_lit.plots.style import PALETTE, new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.families.tabstar.config import TabstarExperiment
+    from tabstar_lit.families.tabstar.data import TabstarData
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATA_VARIABLE = "TABSTAR_LIT_SHARED_DATA"
+MANIFEST = "tabular.yaml"
+CORPUS = "public_tables.h5"
+PUBLIC_TABLES = ("model_config=tabstar/public_tables", "dataset_config=tabstar/public_tables")
+
+SCORE = "val_score"
+LOWEST_SHOWN = -0.1
+"""R² has no lower bound; a worse score is drawn here."""
+
+BUILTIN_TEXT = """\
+What `train_tabstar` does without arguments: a small network with a fixed sentence encoder learns the five real tables
+that scikit-learn carries. Scores are of the rows held out of training, all of a table together: ROC-AUC (each class
+against the rest, mean over classes) for classification, R² for regression. *Start* is the network before its first
+step, *end* after its last; `val_score` is the mean over tables.
+"""
+
+PUBLIC_TEXT = """\
+One network, one training, {tables} tables of very different kinds: censuses, loans, films, storms, reviews, issues. The
+sentence encoder is fixed; the rest starts from random weights and sees some hundred rows of each table in an epoch.
+This shows that one network learns all of them at once, in minutes on a processor. It is no comparison with methods
+that are tuned for a single table. Scores as above, on at most {val_rows} held-out rows of a table.
+"""
+
+Scores = Mapping[str, tuple[float, float]]
+"""Start and end by table."""
+
+
+class ReadingOnce(TabstarFamily):
+    """The tabstar family, but a fixed text encoder reads each string once for all runs on the same data.
+
+    What it remembers is what a run of its own would compute again, bit for bit, in minutes.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, TrainingModule] = {}
+
+    def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
+        """Build the module; the vectors of its strings are those of the first one on this data."""
+        module = super().module(experiment, data)
+        first = self._first.setdefault(data.fingerprint, module)
+        module.network.text_lookup = first.network.text_lookup
+        return module
+
+
+def builtin() -> Section:
+    """Train what ``train_tabstar`` trains when nothing else is said."""
+    trained = start_and_end(ReadingOnce())
+    scores = trained.scores(SCORE)
+    results = named_results(trained, "tabstar.builtin_score")
+    return Section(
+        "The default training: tables of scikit-learn",
+        [
+            BUILTIN_TEXT,
+            *results_table(results),
+            *table(("table", "start", "end"), [(name, *rounded(pair)) for name, pair in scores.items()]),
+            *embedded("builtin_scores", "Score per table and epoch, and the mean"),
+            *how_it_was_made([trained.start, trained.end]),
+        ],
+        results,
+        {"builtin_scores": trained.end.figures / "scores.png"},
+    )
+
+
+def real_tables() -> Section:
+    """Train one network on all tables of the manifest at once, from nothing."""
+    entries = convert_tables(find_manifest())
+    trained = start_and_end(ReadingOnce(), PUBLIC_TABLES)
+    scores = trained.scores(SCORE)
+    results = named_results(trained, "tabstar.val_score")
+    drawn = trained.end.figures / "start_and_end.png"
+    save_figure(draw_start_and_end(scores, {entry.name: entry.task for entry in entries}), drawn)
+    return Section(
+        f"{len(entries)} public tables at once",
+        [
+            PUBLIC_TEXT.format(
+                tables=len(entries), val_rows=trained.end.files.config["dataset_config.val_rows_per_dataset"]
+            ),
+            *results_table(results),
+            *embedded("start_and_end", "Score of every table before the first and after the last step"),
+            *scores_by_table(entries, scores),
+            *embedded("score_heat_map", "Score of every table after each epoch"),
+            *embedded("predicted_vs_true", "Predicted and true z-scores of held-out rows after the last epoch"),
+            *embedded("calibration", "How sure the network is of its class, and how often it is right"),
+            *how_it_was_made([trained.start, trained.end], [f"tabstar_lit convert tables {MANIFEST} -o data/{CORPUS}"]),
+            *sources(entries),
+        ],
+        results,
+        {
+            "start_and_end": drawn,
+            "score_heat_map": trained.end.figures / "score_heat_map.png",
+            **{name: last_drawn(trained.end.figures / name) for name in ("predicted_vs_true", "calibration")},
+        },
+    )
+
+
+# -- the data ----------------------------------------------------------------------------------------------------------
+
+
+def find_manifest() -> Path:
+    """Return the manifest of the public tables.
+
+    Raises
+    ------
+    DataError
+        It is not there.
+    """
+    named = os.environ.get(DATA_VARIABLE)
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise DataError(
+            f"The public tables are not on this machine: no {MANIFEST} in {folder}. Let {DATA_VARIABLE} name the "
+            "folder that holds it, or run the other experiments alone: make results ARGS=builtin"
+        )
+    return manifest
+
+
+def convert_tables(manifest: Path) -> tuple[TableEntry, ...]:
+    """Bring the corpus below the data root up to date, and return what the manifest says of its tables."""
+    entries = read_manifest(manifest)
+    corpus = roots().data / CORPUS
+    corpus.parent.mkdir(parents=True, exist_ok=True)
+    convert([FileSource(entry, manifest.parent / entry.file) for entry in entries], corpus)
+    return entries
+
+
+# -- what is told about it ---------------------------------------------------------------------------------------------
+
+
+def named_results(trained: StartAndEnd, name: str) -> dict[str, float]:
+    """Return the mean score over tables, at start and end, under the names they are printed with."""
+    return {f"{name}_start": trained.start.value(SCORE), f"{name}_end": trained.end.value(SCORE)}
+
+
+def rounded(scores: Sequence[float]) -> list[str]:
+    """Return scores as a table shows them."""
+    return [f"{score:.3f}" for score in scores]
+
+
+def scores_by_table(entries: Sequence[TableEntry], scores: Scores) -> list[str]:
+    """Return the table of all scores, in the order of the manifest."""
+    header = ("table", "rows", "columns", "predicts", "score", "start", "end")
+    rows = [
+        (
+            entry.name,
+            entry.rows,
+            entry.columns,
+            entry.target if entry.n_classes is None else f"{entry.target} ({entry.n_classes} classes)",
+            "ROC-AUC" if entry.task == "classification" else "R²",
+            *rounded(scores[entry.name]),
+        )
+        for entry in entries
+        if entry.name in scores
+    ]
+    return table(header, rows)
+
+
+def sources(entries: Sequence[TableEntry]) -> list[str]:
+    """Return where the tables come from, in the manifest's words."""
+    rows = [(entry.name, f"{entry.source} ({entry.commit[:10]})", entry.licence) for entry in entries]
+    return ["### Where the tables come from", "", *table(("table", "source (commit)", "licence"), rows)]
+
+
+def last_drawn(folder: Path) -> Path:
+    """Return the newest of the figures that are drawn every epoch."""
+    return max(folder.glob("epoch_*.png"))
+
+
+def draw_start_and_end(scores: Scores, tasks: Mapping[str, str]) -> Figure:
+    """Draw for every table an arrow from its score at the start to that at the end, the best table on top."""
+    names = sorted(scores, key=lambda name: (tasks[name] == "classification", scores[name][1]))
+    figure, (axes,) = new_figure(width=7.6, height=1.4 + 0.26 * len(names))
+    for height, name in enumerate(names):
+        start, end = (max(score, LOWEST_SHOWN) for score in scores[name])
+        color = PALETTE[0] if tasks[name] == "classification" else PALETTE[1]
+        axes.plot([start, end], [height, height], color=color, linewidth=1.6, alpha=0.5)
+        axes.plot(start, height, "o", color="white", markeredgecolor=color, markersize=6)
+        axes.plot(end, height, "o", color=color, markersize=6)
+    for color, label in ((PALETTE[0], "ROC-AUC"), (PALETTE[1], "R²")):
+        axes.plot([], [], "o", color=color, label=f"{label}, end")
+        axes.plot([], [], "o", color="white", markeredgecolor=color, label=f"{label}, start")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="score of held-out rows", xlim=(LOWEST_SHOWN - 0.03, 1.02), title="Before and after training")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
+    return figure
