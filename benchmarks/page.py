@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ INTRODUCTION = """\
 Quality on real tables, measured through the training commands. `make results` runs every experiment and writes this
 page anew; `make results ARGS=NAME` runs one of them and replaces its section. Each prints its figures as
 `RESULT name=value`. A run keeps its own record, with all metrics, figures and the configuration, below `runs/`.
+
+Where a duration is far above the processor time, the machine was busy with other work, too.
 """
 
 MARK = re.compile(r"^<!-- experiment: (\w+) -->\n", re.MULTILINE)
@@ -102,5 +105,10 @@ def how_it_was_made(runs: Sequence[Trained], before: Iterable[str] = ()) -> list
         ("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
     ]
     # text, not bash: the tests of the documentation do not train these again.
-    commands = ["```text", *before, *(run.command for run in runs), "```", ""]
+    commands = ["```text", *before, *(one_word_a_line(run.command) for run in runs), "```", ""]
     return ["### How it was made", "", *commands, *table(("", ""), facts)]
+
+
+def one_word_a_line(command: str) -> str:
+    """Return a command that can still be pasted into a shell, and be read."""
+    return " \\\n    ".join(map(shlex.quote, shlex.split(command)))

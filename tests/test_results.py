@@ -14,7 +14,7 @@ import torch
 import yaml
 from benchmarks import results, tabstar_results
 from benchmarks.experiment import NOTHING_LEARNED, Trained, train
-from benchmarks.page import Section, write_section
+from benchmarks.page import Section, one_word_a_line, write_section
 from click.testing import CliRunner
 
 from tabstar_lit.commands.train import load
@@ -115,6 +115,13 @@ def test_figures_are_copied_beside_the_page(tmp_path: Path) -> None:
     drawn.write_bytes(b"picture")
     write_section(tmp_path / "docs" / "results.md", "new", section("New", scores=drawn), ["new"])
     assert (tmp_path / "docs" / "images" / "results" / "scores.png").read_bytes() == b"picture"
+
+
+def test_printed_command_can_be_pasted() -> None:
+    command = "train_tabstar 'dataset_config.tables=[iris, wine]' seed=1"
+    shown = one_word_a_line(command)
+    assert len(shown.splitlines()) == 3
+    assert shlex.split(shown.replace("\\\n", "")) == shlex.split(command)
 
 
 def test_best_table_is_drawn_on_top() -> None:
