@@ -85,9 +85,11 @@ class Clock(Callback):
     """Time the training batches of an epoch, from before the first is fetched to after the last."""
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Start."""
         self.start = time.perf_counter()
 
     def on_train_batch_end(self, *_: Any) -> None:
+        """Remember the time of the last batch so far."""
         self.seconds = time.perf_counter() - self.start
 
 

@@ -126,8 +126,9 @@ def test_a_composed_file_takes_values_but_no_files(project: Any, tmp_path: Path)
     path.write_text(to_yaml(first.tree), encoding="utf-8")
     again = project.load("experiment_config.seed=5", primary=path).experiment
     assert (again.model, again.experiment_config.seed) == (first.experiment.model, 5)
-    with pytest.raises(ConfigError, match=r"config\.yaml is composed already"):
-        project.load("model_config=mlp", primary=path)
+    chosen = project.load("model_config=mlp", primary=path)
+    assert chosen.experiment == first.experiment
+    assert [notice for notice in chosen.notices if "'model_config=mlp' is left out" in notice]
 
 
 def test_two_spellings_of_a_key_meet_across_files(project: Any) -> None:

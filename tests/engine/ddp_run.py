@@ -6,8 +6,9 @@ import json
 import sys
 from pathlib import Path
 
-from conftest import Bench
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from conftest import Bench
 
 
 def main(folder: Path, overrides: list[str]) -> None:

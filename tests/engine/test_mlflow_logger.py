@@ -189,9 +189,7 @@ def test_a_locked_store_loses_nothing(store: Path) -> None:
 
     logger._client.log_batch = locked  # type: ignore[union-attr,method-assign]  # the injected failure
     logger.log_metrics({"loss": 2.0}, step=2)
-    with pytest.warns(
-        UserWarning, match=r"MLflow failed, training goes on.*metrics\.jsonl.*database is locked"
-    ):
+    with pytest.warns(UserWarning, match=r"MLflow failed, training goes on.*metrics\.jsonl.*database is locked"):
         logger.writer.flush()
     logger._client.log_batch = real  # type: ignore[union-attr,method-assign]  # and its end
     logger.finish("finished")
@@ -208,9 +206,7 @@ def test_a_store_that_cannot_be_made_warns_and_tracks_nothing(tmp_path: Path) ->
     assert logger.run_id is None
 
 
-def test_system_metrics_are_logged_and_go_on_after_a_resume(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_system_metrics_are_logged_and_go_on_after_a_resume(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
     first = make(store, system_metrics=True)
     time.sleep(1.0)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Bench, load_checkpoint, metrics
 
+from conftest import Bench, load_checkpoint, metrics
 from tabstar_lit.config import ConfigTree
 from tabstar_lit.engine.preflight import trial
 from tabstar_lit.errors import CheckpointError, ConfigError, RunInterrupted

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Bench
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from conftest import Bench
 from tabstar_lit.errors import RunInterrupted
 
 pytestmark = pytest.mark.usefixtures("tracking")

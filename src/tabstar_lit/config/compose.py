@@ -54,13 +54,12 @@ class Composer:
         """
         root = read_yaml(primary)
         chosen = [override for override in overrides if self.is_group(override)]
-        if chosen and self.composed:
-            fail(
-                chosen[0].position,
-                f"{shown_path(primary)} is composed already; set single keys instead of files",
-            )
+        if self.composed:
+            self.notices += [
+                f"{shown_path(primary)} is composed already; {c.position.file} is left out" for c in chosen
+            ]
         entries, own, overlay = self._split_command(root, command)
-        entries = self._choose(with_self(entries, own.position), chosen)
+        entries = self._choose(with_self(entries, own.position), [] if self.composed else chosen)
         pieces = self._expand(entries, own, "", "", (shown_path(primary),))
         composed = Node({}, root.position)
         for piece in [*pieces, self.respell(overlay)]:

@@ -82,9 +82,7 @@ class SequentialPlan(RowPlan):
     """
 
     def __init__(self, rows: Sequence[NDArray[np.int64]], batch_size: int) -> None:
-        self._batches = [
-            RowBatch(source, part) for source, own in enumerate(rows) for part in cut(own, batch_size)
-        ]
+        self._batches = [RowBatch(source, part) for source, own in enumerate(rows) for part in cut(own, batch_size)]
 
     def batches(self, epoch: int) -> list[RowBatch]:
         """Return the same batches whatever the epoch."""

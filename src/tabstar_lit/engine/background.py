@@ -39,9 +39,7 @@ class Guard:
         except Exception as error:
             if self.failure is None:
                 self.failure = f"{type(error).__name__}: {error}"
-                rank_zero_warn(
-                    f"{self.service} failed, training goes on without it. {self.remedy} ({self.failure})"
-                )
+                rank_zero_warn(f"{self.service} failed, training goes on without it. {self.remedy} ({self.failure})")
             return False
         return True
 

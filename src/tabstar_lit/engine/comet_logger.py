@@ -120,11 +120,7 @@ class CometLogger(Logger):
         """Upload ``path`` as the asset ``name``, unless it is there already and unchanged."""
         logger = self._logger
         if logger is not None and self._files.is_new(path):
-            self.guard(
-                lambda: logger.experiment.log_asset(
-                    str(path), file_name=name, overwrite=True, copy_to_tmp=True
-                )
-            )
+            self.guard(lambda: logger.experiment.log_asset(str(path), file_name=name, overwrite=True, copy_to_tmp=True))
 
     @rank_zero_only
     def log_figure(self, path: Path, name: str) -> None:
@@ -132,9 +128,7 @@ class CometLogger(Logger):
         logger = self._logger
         if logger is not None and self._files.is_new(path):
             self.guard(
-                lambda: logger.experiment.log_image(
-                    str(path), name=f"figures/{name}", overwrite=True, copy_to_tmp=True
-                )
+                lambda: logger.experiment.log_image(str(path), name=f"figures/{name}", overwrite=True, copy_to_tmp=True)
             )
 
     @rank_zero_only

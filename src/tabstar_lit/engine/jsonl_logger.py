@@ -73,13 +73,9 @@ class JsonlLogger(Logger):
         self._epoch = int(metrics.get("epoch", self._epoch))
         step = 0 if step is None else step
         file, boundary = self._open()
-        repeated = (
-            boundary if step == self.resume_step else ()
-        )  # a resumed loop may log its last step once more
+        repeated = boundary if step == self.resume_step else ()  # a resumed loop may log its last step once more
         values = {
-            name: _finite(value)
-            for name, value in metrics.items()
-            if name not in RESERVED and name not in repeated
+            name: _finite(value) for name, value in metrics.items() if name not in RESERVED and name not in repeated
         }
         if values:
             line = {"stage": self.stage, "epoch": self._epoch, "step": step, "time": time()} | values

@@ -42,13 +42,9 @@ def parse_record(line: str, where: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise RunError(
-            f"{where}:{error.colno}: not a JSON record ({error.msg}). Remove the damaged line."
-        ) from error
+        raise RunError(f"{where}:{error.colno}: not a JSON record ({error.msg}). Remove the damaged line.") from error
     if not isinstance(record, dict):
-        raise RunError(
-            f"{where}: expected a JSON object, found {type(record).__name__}. Remove the damaged line."
-        )
+        raise RunError(f"{where}: expected a JSON object, found {type(record).__name__}. Remove the damaged line.")
     return record
 
 

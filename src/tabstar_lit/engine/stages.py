@@ -105,9 +105,10 @@ def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, chec
         trainer = build_trainer(
             stage.experiment, run, parts.module, loggers=loggers, callbacks=[StepNoise(seed), parts.tracker]
         )
-        results = trainer.test(parts.module, datamodule=parts.data, verbose=False)
+        trainer.test(parts.module, datamodule=parts.data, verbose=False)
     if trainer.is_global_zero:
-        run.update_stage(stage.name, status="finished", evaluated=str(checkpoint), test=dict(results[0]))
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        run.update_stage(stage.name, status="finished", evaluated=str(checkpoint), test=scores)
 
 
 def outcome(trainer: Trainer, checkpoints: Checkpoints, run: RunDirectory) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tabstar_lit.engine.family import Family
+    from tabstar_lit.engine.family import AnyFamily
 
 FAMILIES = {
     "tabstar": "tabstar_lit.families.tabstar.family",
@@ -14,7 +14,7 @@ FAMILIES = {
 """Name of each family and the module that holds its ``family`` object."""
 
 
-def get_family(name: str) -> Family:
+def get_family(name: str) -> AnyFamily:
     """Return the family object registered under ``name``.
 
     Parameters
@@ -27,5 +27,5 @@ def get_family(name: str) -> Family:
     Family
         The object that hands the family's parts to the engine.
     """
-    family: Family = import_module(FAMILIES[name]).family
+    family: AnyFamily = import_module(FAMILIES[name]).family
     return family

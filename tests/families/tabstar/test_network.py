@@ -68,9 +68,7 @@ def official(encoder_folder: Path) -> official_arch.TabStarModel:
 
 
 def architecture(folder: Path, **text_encoder: object) -> TabstarArchitecture:
-    return TabstarArchitecture(
-        text_encoder=TextEncoderConfig(name=str(folder), unfreeze_layers=2, **text_encoder)
-    )
+    return TabstarArchitecture(text_encoder=TextEncoderConfig(name=str(folder), unfreeze_layers=2, **text_encoder))
 
 
 @pytest.fixture
@@ -81,9 +79,7 @@ def network(encoder_folder: Path, official: official_arch.TabStarModel) -> TabSt
     return own.eval()
 
 
-def official_inputs(
-    n_rows: int, n_targets: int, n_features: int
-) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
+def official_inputs(n_rows: int, n_targets: int, n_features: int) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
     rng = np.random.default_rng(n_targets)
     values = rng.integers(0, 10 ** rng.integers(1, 5, (n_rows, n_features)))
     cells = np.array([[TEMPLATES[j % 2].format(v, v + 1) for j, v in enumerate(row)] for row in values])
@@ -93,9 +89,7 @@ def official_inputs(
     return np.concatenate([targets, cells], axis=1), numbers
 
 
-def own_batch(
-    strings: NDArray[np.str_], numbers: NDArray[np.float32], n_targets: int, tokenizer: str
-) -> TableBatch:
+def own_batch(strings: NDArray[np.str_], numbers: NDArray[np.float32], n_targets: int, tokenizer: str) -> TableBatch:
     unique, inverse = np.unique(strings, return_inverse=True)
     tokens = StringTokens({"t": tokenize(unique.tolist(), tokenizer, 512)})
     ranks = tokens.ranks("t")
@@ -146,9 +140,7 @@ def test_gradients_equal_the_official_ones_where_it_trains(
     reference(strings, batch.numbers, 3).pow(2).sum().backward()
     network.double()(batch).pow(2).sum().backward()
     expected = {name: p.grad for name, p in reference.named_parameters()}
-    trained = {
-        name: p.grad for name, p in network.named_parameters() if p.requires_grad and "reg_head" not in name
-    }
+    trained = {name: p.grad for name, p in network.named_parameters() if p.requires_grad and "reg_head" not in name}
     assert any(name.startswith("text_encoder.encoder.layer.1.") for name in trained)
     assert not any(name.startswith("text_encoder.encoder.layer.0.") for name in trained)
     for name, gradient in trained.items():
@@ -179,9 +171,7 @@ def test_rows_do_not_influence_each_other(network: TabStarNetwork) -> None:
     tokenizer = network.text_encoder.tokenizer
     with torch.no_grad():
         together = network(own_batch(strings, numbers, 2, tokenizer))
-        alone = torch.cat(
-            [network(own_batch(strings[i : i + 1], numbers[i : i + 1], 2, tokenizer)) for i in range(6)]
-        )
+        alone = torch.cat([network(own_batch(strings[i : i + 1], numbers[i : i + 1], 2, tokenizer)) for i in range(6)])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
@@ -203,9 +193,7 @@ def test_another_width_adds_a_projection(encoder_folder: Path) -> None:
 
 @pytest.mark.parametrize("key", ["fusion_heads", "interaction_heads"])
 def test_heads_that_do_not_divide_the_width_are_refused(key: str) -> None:
-    sizes = TabstarArchitecture(text_encoder=random_encoder(), interaction_heads=4).model_copy(
-        update={key: 5}
-    )
+    sizes = TabstarArchitecture(text_encoder=random_encoder(), interaction_heads=4).model_copy(update={key: 5})
     with pytest.raises(ConfigError, match=rf"{key}: 5 does not divide .* 32"):
         TabStarNetwork(sizes, load_text_encoder(sizes.text_encoder))
 
@@ -214,9 +202,7 @@ def random_encoder() -> TextEncoderConfig:
     return TextEncoderConfig(name="random", unfreeze_layers=0, random=RandomEncoder(hidden_size=32, layers=1))
 
 
-def test_a_network_is_rebuilt_from_its_payload_and_weights(
-    encoder_folder: Path, network: TabStarNetwork
-) -> None:
+def test_a_network_is_rebuilt_from_its_payload_and_weights(encoder_folder: Path, network: TabStarNetwork) -> None:
     sizes = architecture(encoder_folder)
     gone = sizes.text_encoder.model_copy(update={"name": "no/such-model"})
     rebuilt = TabStarNetwork(sizes, from_payload(encoder_payload(network.text_encoder), gone)).eval()
@@ -230,9 +216,7 @@ def test_a_network_is_rebuilt_from_its_payload_and_weights(
 @pytest.fixture
 def frozen() -> tuple[TabStarNetwork, StringTokens, list[str]]:
     torch.manual_seed(0)
-    sizes = TabstarArchitecture(
-        text_encoder=random_encoder(), interaction_layers=1, interaction_heads=2, dropout=0.0
-    )
+    sizes = TabstarArchitecture(text_encoder=random_encoder(), interaction_layers=1, interaction_heads=2, dropout=0.0)
     network = TabStarNetwork(sizes, load_text_encoder(sizes.text_encoder))
     strings = [TEMPLATES[i % 2].format(i, i * i) for i in range(200)]
     return network, StringTokens({"t": tokenize(strings, network.text_encoder.tokenizer, 512)}), strings
@@ -282,8 +266,7 @@ def test_new_weights_empty_the_cache(frozen: tuple[TabStarNetwork, StringTokens,
     cache = TextCache(network.text_encoder, tokens)
     before = cache(torch.tensor([5]))
     state = {
-        name: tensor + 0.5 if "word_embeddings" in name else tensor
-        for name, tensor in network.state_dict().items()
+        name: tensor + 0.5 if "word_embeddings" in name else tensor for name, tensor in network.state_dict().items()
     }
     network.load_state_dict(state)
     assert not torch.equal(cache(torch.tensor([5])), before)

@@ -156,7 +156,7 @@ def _number(total: float) -> str:
 def _losses(metrics: Mapping[str, Any], outputs: Any) -> list[str]:
     """Return what the module puts on its bar, and the loss of the last batch unless that is among it."""
     shown = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
-    loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+    loss = outputs.get("mean", outputs.get("loss")) if isinstance(outputs, Mapping) else outputs
     if isinstance(loss, Tensor) and not any("loss" in name for name in shown):
         shown["loss"] = float(loss)
     return [f"{name} {value:.4g}" for name, value in shown.items()]

@@ -70,9 +70,7 @@ class TabstarArchitecture(ArchitectureConfig):
     head_hidden: PositiveInt | None = Field(
         None, description="Hidden width of the two prediction heads; null: 4 x d_model."
     )
-    dropout: float = Field(
-        0.1, ge=0, lt=1, description="Dropout of number embedding, fusion and interaction."
-    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of number embedding, fusion and interaction.")
     activation: Literal["relu", "gelu"] = Field("relu", description="Of fusion and interaction.")
 
 
@@ -87,9 +85,7 @@ class TabstarModel(ModelConfig):
 class LoaderOptions(Section):
     """How batches are loaded; passed to ``torch.utils.data.DataLoader``."""
 
-    num_workers: int = Field(
-        0, ge=0, description="Loader processes; 0 is fastest unless the step is on a GPU."
-    )
+    num_workers: int = Field(0, ge=0, description="Loader processes; 0 is fastest unless the step is on a GPU.")
     prefetch_factor: PositiveInt | None = Field(None, description="Batches each worker prepares ahead.")
     pin_memory: bool = Field(False, description="Put batches in page-locked memory, for GPUs.")
     persistent_workers: bool = Field(False, description="Keep the workers between epochs.")
@@ -110,18 +106,14 @@ class TabstarDataset(DatasetConfig):
         description="Training rows of a table per epoch (strategy uniform), drawn afresh each epoch; under "
         "the other strategies it sets the total.",
     )
-    val_rows_per_dataset: PositiveInt | None = Field(
-        None, description="Validation rows of a table; null: all of them."
-    )
+    val_rows_per_dataset: PositiveInt | None = Field(None, description="Validation rows of a table; null: all of them.")
     batch_size: PositiveInt = Field(16, description="Rows in a batch; all come from one table.")
     strategy: Literal["uniform", "proportional", "temperature"] = Field(
         "uniform",
         description="How many rows each table gives: equally many up to rows_per_dataset, in proportion to "
         "its rows n, or to n^(1/temperature).",
     )
-    temperature: float = Field(
-        2.0, ge=1, description="1: proportional; towards infinity: equally many of each table."
-    )
+    temperature: float = Field(2.0, ge=1, description="1: proportional; towards infinity: equally many of each table.")
     max_features: PositiveInt | None = Field(
         None,
         description="Keep at most this many features of a table, the same ones for the whole run; null: all.",

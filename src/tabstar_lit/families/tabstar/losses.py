@@ -65,9 +65,7 @@ class HuberMultiTaskLoss(MultiTaskLoss):
         Where the error turns from squared to linear, in standard deviations of the target.
     """
 
-    def __init__(
-        self, label_smoothing: float = 0.0, regression_weight: float = 1.0, delta: float = 1.0
-    ) -> None:
+    def __init__(self, label_smoothing: float = 0.0, regression_weight: float = 1.0, delta: float = 1.0) -> None:
         super().__init__(label_smoothing, regression_weight)
         if delta <= 0:
             raise ConfigError(f"loss_params.delta: {delta} is not positive.")

@@ -46,9 +46,7 @@ class TabStarNetwork(nn.Module):
         width = architecture.d_model or text_encoder.width
         _check_heads(architecture, width)
         self.text_encoder = text_encoder
-        self.text_projection = (
-            nn.Identity() if width == text_encoder.width else nn.Linear(text_encoder.width, width)
-        )
+        self.text_projection = nn.Identity() if width == text_encoder.width else nn.Linear(text_encoder.width, width)
         self.numerical_fusion = NumericalFusion(architecture, width)
         self.tabular_encoder = InteractionEncoder(architecture, width)
         self.cls_head = PredictionHead(width, architecture.head_hidden or 4 * width)
@@ -127,9 +125,7 @@ class PredictionHead(nn.Module):
         return self.layers(targets)  # type: ignore[no-any-return]  # as above
 
 
-def _transformer_layer(
-    architecture: TabstarArchitecture, width: int, heads: int
-) -> nn.TransformerEncoderLayer:
+def _transformer_layer(architecture: TabstarArchitecture, width: int, heads: int) -> nn.TransformerEncoderLayer:
     return nn.TransformerEncoderLayer(
         d_model=width,
         nhead=heads,
