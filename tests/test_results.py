@@ -124,6 +124,12 @@ def test_printed_command_can_be_pasted() -> None:
     assert shlex.split(shown.replace("\\\n", "")) == shlex.split(command)
 
 
+def test_tables_that_were_not_learned_are_named() -> None:
+    scores = {"up": (0.5, 0.6), "down": (0.6, 0.5), "same": (0.5, 0.5)}
+    assert tabstar_results.what_was_learned(scores) == "1 of 3 tables score higher at the end; not: down, same."
+    assert tabstar_results.what_was_learned({"up": (0.5, 0.6)}) == "1 of 1 tables score higher at the end."
+
+
 def test_best_table_is_drawn_on_top() -> None:
     scores = {"poor": (0.5, 0.6), "good": (0.5, 0.9), "lost": (-7.0, -5.0)}
     axes = tabstar_results.draw_start_and_end(scores, dict.fromkeys(scores, "classification")).axes[0]
