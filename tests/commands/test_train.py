@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-
-from conftest import TINY, execute, start
+from command_line import TINY, execute, start
 
 RUN = Path("runs/logs/tiny/run")
 
@@ -29,7 +28,7 @@ def wait_for(path: Path, process: subprocess.Popen[str], text: str, seconds: flo
         if path.exists() and text in path.read_text():
             return
         if process.poll() is not None:
-            pytest.fail(f"the command ended with {process.returncode}: {process.stdout.read()}")  # type: ignore[union-attr]
+            pytest.fail(f"the command ended with {process.returncode}: {process.communicate()[0]}")
         time.sleep(0.02)
     process.kill()
     pytest.fail(f"{path} never held {text!r}")
@@ -75,6 +74,19 @@ def test_train_then_evaluate_the_best_checkpoint(tmp_path: Path, corpus: Path) -
     assert done.returncode == 0, done.stderr
     tested = json.loads((tmp_path / "runs/logs/tiny/test/run.json").read_text())["stages"]["pretrain"]["test"]
     assert tested["test_score"] == pytest.approx(stage["best_score"], abs=1e-6)
+
+
+def test_continue_training_goes_on_under_the_edited_configuration(tmp_path: Path, corpus: Path) -> None:
+    first = execute(tmp_path, "train_tabstar", *tiny(corpus, "model_config.training_config.max_epochs=1"))
+    assert first.returncode == 0, first.stderr
+    again = tiny(
+        corpus, "experiment_config.run_name=null", "model_config.training_config.max_epochs=2",
+        "model_config.load_checkpoint=run_last.ckpt", "model_config.continue_training=true",
+    )  # fmt: skip
+    done = execute(tmp_path, "train_tabstar", *again)
+    assert done.returncode == 0, done.stderr
+    assert [path.parent.name for path in tmp_path.glob("runs/logs/tiny/*/run.json")] == ["run"]
+    assert json.loads((tmp_path / RUN / "run.json").read_text())["stages"]["pretrain"]["epochs"] == 2
 
 
 def test_check_writes_nothing(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-
-from conftest import Bench
+from toy_bench import Bench
 
 
 def main(folder: Path, overrides: list[str]) -> None:

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-
-from conftest import Bench, load_checkpoint, metrics
+from toy_bench import Bench, load_checkpoint, metrics
 
 SCRIPT = Path(__file__).with_name("ddp_run.py")
 

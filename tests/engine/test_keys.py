@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from toy_bench import Bench, load_checkpoint, metrics
 
-from conftest import Bench, load_checkpoint, metrics
-from tabstar_lit.errors import CheckpointError, NonFiniteError
+from tabstar_lit.errors import CheckpointError, ConfigError, NonFiniteError
 
 TRAINING = "model_config.training_config"
 EXPERIMENT = "experiment_config"
@@ -127,6 +128,46 @@ def test_gradients_are_clipped(bench: Bench, algorithm: str) -> None:
     start = torch.cat([p.detach().flatten() for p in bench.module.network.parameters()])
     moved = (trained - start).norm() if algorithm == "norm" else (trained - start).abs().max()
     assert float(moved) == pytest.approx(1e-3, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("accelerator", "gpu"), ("strategy", "none_such"), ("devices", "[0,1]"), ("devices", "0")]
+)
+def test_hardware_that_is_not_there(bench: Bench, key: str, value: str) -> None:
+    """The tests run where there is no GPU, and a CPU has no numbered devices."""
+    with pytest.raises(ConfigError, match="experiment_config"):
+        bench.train(f"{EXPERIMENT}.{key}={value}")
+
+
+def test_a_run_that_never_began_leaves_nothing(bench: Bench) -> None:
+    before = sorted(bench.folder.rglob("*"))
+    with pytest.raises(ConfigError, match="bodi"):
+        bench.train("model_config.freeze=['bodi.*']")
+    assert sorted(path for path in bench.folder.rglob("*") if path.is_file()) == before
+
+
+def test_roots_come_from_the_environment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGS", "RESULTS", "MODELS"):
+        monkeypatch.setenv(f"ANALYSIS_ML_{name}_DIR", str(bench.folder / name))
+    places = (f"{EXPERIMENT}.save_dir=null", f"{EXPERIMENT}.tracker_path=null", f"{TRAINING}.model_save_path=null")
+    run = bench.train(*places, f"{TRAINING}.max_epochs=1")
+    assert run.root == bench.folder / "LOGS/toys/toy"
+    assert run.figures == bench.folder / "RESULTS/toys/toy"
+    assert run.checkpoints == bench.folder / "MODELS/checkpoints/toys/toy"
+
+
+def test_monitor_of_the_scheduler(bench: Bench) -> None:
+    """Epochs that improve the training loss but not the watched one cut the rate."""
+    settings = "{scheduler_name: ReduceLROnPlateau, interval: epoch, monitor: MONITOR, scheduler_params: {patience: 0}}"
+    with pytest.raises(ConfigError, match=r"scheduler.monitor: 'nosuch' was not computed.*val_error"):
+        bench.train(f"{TRAINING}.scheduler={settings.replace('MONITOR', 'nosuch')}")
+    bench.train(
+        f"{EXPERIMENT}.run_name=watched", f"{TRAINING}.scheduler={settings.replace('MONITOR', 'val_error')}",
+        f"{TRAINING}.max_epochs=2",
+    )  # fmt: skip
+    plateau = bench.module._plateau
+    assert plateau is not None
+    assert plateau.best == pytest.approx(float(bench.module.trainer.callback_metrics["val_error"]), abs=1e-6)
 
 
 # -- logging -----------------------------------------------------------------------------------------------------------
@@ -262,7 +303,7 @@ def test_the_budget_of_skipped_steps_ends(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("mode", "pick"), [("min", min), ("max", max)])
-def test_top_k_follows_monitor_and_mode(bench: Bench, mode: str, pick: object) -> None:
+def test_top_k_follows_monitor_and_mode(bench: Bench, mode: str, pick: Callable[[list[float]], float]) -> None:
     run = bench.train(
         f"{TRAINING}.save_top_k=2", f"{TRAINING}.monitor=val_error", f"{TRAINING}.monitor_mode={mode}",
         f"{TRAINING}.max_epochs=5",
@@ -271,7 +312,7 @@ def test_top_k_follows_monitor_and_mode(bench: Bench, mode: str, pick: object) -
     best = sorted(errors, reverse=mode == "max")[:2]
     expected = {f"toy_epoch={errors.index(e)}_val_error={e:.4f}.ckpt" for e in best} | {"toy_last.ckpt"}
     assert checkpoints(bench) == expected
-    assert run.record()["stages"]["train"]["best_score"] == pick(errors)  # type: ignore[operator]
+    assert run.record()["stages"]["train"]["best_score"] == pick(errors)
 
 
 def test_last_and_snapshots(bench: Bench) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from toy_bench import Bench, load_checkpoint, metrics
 
-from conftest import Bench, load_checkpoint, metrics
 from tabstar_lit.engine.resume import find_run
 from tabstar_lit.errors import CheckpointError, RunError, RunInterrupted
 
@@ -152,6 +152,22 @@ def test_resume_from_an_older_snapshot(make_bench: MakeBench) -> None:
     snapshot = rewound.folder / "models/toys/toy/toy_epoch=0.ckpt"
     rewound.train(*settings, resume=True, checkpoint=snapshot)
     assert_same_end(rewound, unbroken)
+
+
+def test_the_interrupted_checkpoint_goes_when_the_run_is_done(bench: Bench) -> None:
+    interrupted = bench.folder / "models/toys/toy/toy_interrupted.ckpt"
+    with pytest.raises(RunInterrupted, match="SIGTERM"):
+        bench.train("model_config.architecture_config.signal_step=3")
+    assert interrupted.exists()
+    bench.train(resume=True)
+    assert not interrupted.exists()
+
+
+def test_a_damaged_record_is_reported(bench: Bench) -> None:
+    run = bench.train("model_config.training_config.max_epochs=1")
+    (run.root / "run.json").write_text("{")
+    with pytest.raises(RunError, match="is not valid JSON"):
+        find_run(bench.load().experiment, "train_toy", None)
 
 
 def test_find_run_names_what_is_missing(bench: Bench, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from toy_bench import Bench, load_checkpoint
 
-from conftest import Bench, load_checkpoint
 from tabstar_lit.engine.callbacks.noise import StepNoise
 from tabstar_lit.errors import RunInterrupted
 

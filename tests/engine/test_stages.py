@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from toy_bench import Bench, load_checkpoint, metrics
 
-from conftest import Bench, load_checkpoint, metrics
 from tabstar_lit.config import ConfigTree
 from tabstar_lit.engine.preflight import trial
 from tabstar_lit.errors import CheckpointError, ConfigError, RunInterrupted
@@ -37,8 +38,8 @@ def test_the_second_stage_starts_from_the_best_of_the_first(bench: Bench) -> Non
     assert {path.name for path in (bench.folder / "models/toys/toy").iterdir()} == {"first", "second"}
 
 
-def test_resume_goes_on_inside_the_stage_that_was_stopped(bench: Bench, make_bench: object) -> None:
-    unbroken = make_bench("unbroken")  # type: ignore[operator]
+def test_resume_goes_on_inside_the_stage_that_was_stopped(bench: Bench, make_bench: Callable[[str], Bench]) -> None:
+    unbroken = make_bench("unbroken")
     unbroken.train(*TWO_STAGES)
     stop = "stage_config.second.model_config.architecture_config={signal_step: 30}"
     with pytest.raises(RunInterrupted, match="SIGTERM"):

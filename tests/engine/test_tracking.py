@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from toy_bench import Bench
 
-from conftest import Bench
 from tabstar_lit.errors import RunInterrupted
 
 pytestmark = pytest.mark.usefixtures("tracking")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +91,11 @@ def train_one(
     elif resume is not None:
         go_on(family, loaded, overrides, resume)
     else:
-        begin(family, loaded)
+        begin(family, loaded, overrides, config_dir)
 
 
 def load(
-    family: AnyFamily, overrides: tuple[str, ...], config_dir: Path | None, primary: Path | None = None
+    family: AnyFamily, overrides: Sequence[str], config_dir: Path | None, primary: Path | None = None
 ) -> Loaded[Any]:
     """Compose and validate, and print what the composer noticed."""
     from tabstar_lit.config import load_experiment
@@ -112,16 +113,18 @@ def load(
     return loaded
 
 
-def begin(family: AnyFamily, loaded: Loaded[Any]) -> None:
+def begin(family: AnyFamily, loaded: Loaded[Any], overrides: Sequence[str], config_dir: Path | None) -> None:
     """Train, continue or evaluate, as ``load_checkpoint`` and ``continue_training`` say."""
-    from tabstar_lit.engine.resume import configured_checkpoint
+    from tabstar_lit.engine.resume import configured_checkpoint, find_run
     from tabstar_lit.engine.run import evaluate
 
     checkpoint = configured_checkpoint(loaded.experiment)
     if checkpoint is None:
         execute(family, loaded)
     elif loaded.experiment.model.continue_training:
-        go_on(family, loaded, (), str(checkpoint))
+        root, checkpoint = find_run(loaded.experiment, family.command, str(checkpoint))
+        name = f"experiment_config.run_name={root.name}"
+        execute(family, load(family, (*overrides, name), config_dir), resume=True, checkpoint=checkpoint)
     else:
         from tabstar_lit.engine.preflight import check_names
 
@@ -160,13 +163,14 @@ def train_all(family: AnyFamily, overrides: tuple[str, ...], config_dir: Path | 
     from tabstar_lit.config import expand_multirun
 
     combinations = expand_multirun(overrides)
-    experiments = [load(family, tuple(combination), config_dir) for combination in combinations]
+    experiments = [load(family, combination, config_dir) for combination in combinations]
     for number, (combination, loaded) in enumerate(zip(combinations, experiments, strict=True), start=1):
         click.echo(f"run {number} of {len(combinations)}: {' '.join(combination)}")
         name = loaded.experiment.experiment_config.run_name
         if name is not None:
-            loaded = load(family, (*combination, f"experiment_config.run_name={name}-{number}"), config_dir)
-        begin(family, loaded)
+            combination = [*combination, f"experiment_config.run_name={name}-{number}"]
+            loaded = load(family, combination, config_dir)
+        begin(family, loaded, combination, config_dir)
 
 
 def print_list(family: AnyFamily, listed: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,11 @@ from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.run_directory import RunDirectory
 
 LOGGERS = ("tabstar_lit", "lightning.pytorch", "lightning.fabric", "py.warnings")
+NOT_FOR_USERS = (
+    ".*LeafSpec.*",  # a deprecation between Lightning and torch
+    ".*in eval mode at the start of training.*",  # frozen modules are kept there on purpose
+    ".*is smaller than the logging interval.*",  # the epoch's mean is logged whatever the interval
+)
 CHATTY = ("lightning.pytorch", "lightning.fabric")
 """Loggers whose messages below a warning are for people who debug."""
 
@@ -35,21 +41,33 @@ def logging_to(directory: RunDirectory, level: str) -> Iterator[None]:
         handlers.append(file)
     minimum = level.upper() if is_main_process() else "ERROR"
     before = {name: _state(logging.getLogger(name)) for name in LOGGERS}
-    logging.captureWarnings(True)
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = list(handlers), False
         logger.setLevel("WARNING" if name in CHATTY and minimum == "INFO" else minimum)
     try:
-        yield
+        with _captured_warnings():
+            yield
     finally:
-        logging.captureWarnings(False)
         for name, (own, propagate, old_level) in before.items():
             logger = logging.getLogger(name)
             logger.handlers, logger.propagate = own, propagate
             logger.setLevel(old_level)
         for handler in handlers:
             handler.close()
+
+
+@contextmanager
+def _captured_warnings() -> Iterator[None]:
+    """Log Python's warnings, without those that tell a user nothing."""
+    with warnings.catch_warnings():
+        for message in NOT_FOR_USERS:
+            warnings.filterwarnings("ignore", message=message)
+        logging.captureWarnings(True)
+        try:
+            yield
+        finally:
+            logging.captureWarnings(False)
 
 
 def _state(logger: logging.Logger) -> tuple[list[logging.Handler], bool, int]:

@@ -23,7 +23,7 @@ from tabstar_lit.engine.modules_transfer import apply_freeze, frozen_modules
 from tabstar_lit.engine.optimizers import build_optimizer
 from tabstar_lit.engine.parameter_groups import parameter_groups
 from tabstar_lit.engine.schedulers import EpochDecay, build_scheduler
-from tabstar_lit.errors import CheckpointError, NonFiniteError
+from tabstar_lit.errors import CheckpointError, ConfigError, NonFiniteError
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +206,17 @@ class TrainingModule(LightningModule, ABC):
             return
         validated = (self.trainer.current_epoch + 1) % (self.trainer.check_val_every_n_epoch or 1) == 0
         if self._plateau is not None and validated:
-            self._plateau.step(float(self.trainer.callback_metrics[self._plateau_monitor]))
+            self._plateau.step(self._plateau_score())
         if self._decay is not None:
             self._decay.step()
 
-    @property
-    def _plateau_monitor(self) -> str:
-        scheduler = self.config.training_config.scheduler
-        return (scheduler and scheduler.monitor) or self.config.training_config.monitor
+    def _plateau_score(self) -> float:
+        scheduler, metrics = self.config.training_config.scheduler, self.trainer.callback_metrics
+        monitor = (scheduler and scheduler.monitor) or self.config.training_config.monitor
+        if monitor not in metrics:
+            known = ", ".join(sorted(metrics))
+            raise ConfigError(f"training_config.scheduler.monitor: {monitor!r} was not computed. Computed: {known}.")
+        return float(metrics[monitor])
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 

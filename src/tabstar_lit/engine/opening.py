@@ -20,7 +20,7 @@ from tabstar_lit.engine.logs import logging_to
 from tabstar_lit.engine.provenance import describe_program
 from tabstar_lit.engine.report import write_report
 from tabstar_lit.engine.run_directory import RUN_NAME_VARIABLE, RunDirectory, choose_run_name, run_directory
-from tabstar_lit.errors import RunError, RunInterrupted
+from tabstar_lit.errors import EXIT_BAD_INPUT, RunError, RunInterrupted, TabstarLitError
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,17 @@ def opened(family: AnyFamily, loaded: Loaded[Any], argv: Sequence[str], *, resum
     if main:
         directory.create()
     with directory.lock() if main else nullcontext():
+        fresh = not directory.record()
         if main:
             write_down(directory, family, loaded, argv, resume=resume)
-        with logging_to(directory, loaded.experiment.min_logging_level), _ending(directory):
-            log.info("Run %s in %s", directory.run_name, directory.root)
-            yield directory
+        try:
+            with logging_to(directory, loaded.experiment.min_logging_level), _ending(directory):
+                log.info("Run %s in %s", directory.run_name, directory.root)
+                yield directory
+        except TabstarLitError as error:
+            if main and fresh and error.exit_code == EXIT_BAD_INPUT and not directory.record()["stages"]:
+                directory.remove()  # bad input was found before anything was trained: no run has taken place
+            raise
         if main:
             write_report(directory)
 
@@ -92,7 +98,8 @@ def write_down(
         "stages": {},
     }
     resumed = [*record.get("resumed", []), *([{"time": now, "argv": shown}] if record else [])]
-    directory.update(**{**created, **record, **describe_program(shown), "status": "running", "resumed": resumed})
+    program = record or {**created, **describe_program(shown)}  # a resumed run keeps what it was begun with
+    directory.update(**{**program, "status": "running", "resumed": resumed})
     directory.write("config.yaml", to_yaml(loaded.tree))
     directory.write("provenance.yaml", yaml.safe_dump(provenance(loaded.tree), sort_keys=False))
 

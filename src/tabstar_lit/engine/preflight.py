@@ -33,8 +33,22 @@ def check_names(family: AnyFamily, loaded: Loaded[Any]) -> None:
             *check_optimizer(training.optimizer),
             *(check_scheduler(training.scheduler) if training.scheduler is not None else ()),
         ]
-        problems = [Problem((*TRAINING, *problem.path), problem.message, problem.allowed) for problem in found]
+        problems = [
+            *_never_validated(stage),
+            *(Problem((*TRAINING, *problem.path), problem.message, problem.allowed) for problem in found),
+        ]
         raise_problems(stage.tree, [*problems, *family.check(stage.experiment)])
+
+
+def _never_validated(stage: Stage[Any]) -> list[Problem]:
+    every, epochs = (
+        stage.experiment.experiment_config.check_eval_n_epoch,
+        stage.experiment.model.training_config.max_epochs,
+    )
+    if every <= epochs:
+        return []
+    place = ("experiment_config", "check_eval_n_epoch")
+    return [Problem(place, f"validating every {every} epochs of {epochs} means never; there would be no best model.")]
 
 
 def trial(family: AnyFamily, loaded: Loaded[Any], say: Callable[[str], None]) -> None:

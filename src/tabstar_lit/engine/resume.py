@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +12,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from tabstar_lit.config import Stage
 from tabstar_lit.config.schema import Experiment
 from tabstar_lit.engine.checkpoints import find_checkpoint, latest_checkpoint
-from tabstar_lit.engine.run_directory import RunDirectory, run_directory
+from tabstar_lit.engine.run_directory import RunDirectory, read_run, run_directory
 from tabstar_lit.errors import CheckpointError, RunError
 
 log = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ def find_run(experiment: Experiment, command: str, wanted: str | None) -> tuple[
         return _run_of_checkpoint(Path(wanted).absolute(), folder.parent), Path(wanted).absolute()
     if wanted is not None and (Path(wanted) / "run.json").is_file():
         return Path(wanted).absolute(), None
-    candidates = [run for run in runs if json.loads((run / "run.json").read_text())["command"] == command]
+    candidates = [run for run in runs if read_run(run / "run.json")["command"] == command]
     if wanted is not None:
         candidates = [run for run in candidates if run.name == wanted]
     if not candidates:
@@ -74,12 +73,12 @@ def find_run(experiment: Experiment, command: str, wanted: str | None) -> tuple[
 def existing_runs(folder: Path) -> list[Path]:
     """Return the run directories directly below ``folder``, oldest first."""
     found = [path.parent for path in folder.glob("*/run.json")]
-    return sorted(found, key=lambda run: float(json.loads((run / "run.json").read_text())["created"]))
+    return sorted(found, key=lambda run: float(read_run(run / "run.json")["created"]))
 
 
 def _run_of_checkpoint(checkpoint: Path, save_dir: Path) -> Path:
     for record in save_dir.glob("*/*/run.json"):
-        if checkpoint.is_relative_to(json.loads(record.read_text())["checkpoints_dir"]):
+        if checkpoint.is_relative_to(read_run(record)["checkpoints_dir"]):
             return record.parent
     raise CheckpointError(
         f"{checkpoint} belongs to no run below {save_dir}, so there is nothing to go on with. To start a new run from "

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,16 +82,19 @@ class RunDirectory:
                     "experiment_config.tracker_path and training_config.model_save_path to folders you may write to."
                 ) from error
 
+    def remove(self) -> None:
+        """Delete the run's folders, and those above them that are left empty."""
+        for folder in (self.root, self.figures, self.checkpoints):
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # the experiment has other runs
+                folder.parent.rmdir()
+        with suppress(OSError):  # the tracking store is in use
+            self.mlruns.rmdir()
+
     def record(self) -> dict[str, Any]:
         """Return ``run.json``; empty before the first :meth:`update`."""
         path = self.root / "run.json"
-        try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except json.JSONDecodeError as error:
-            raise RunError(f"{path} is not valid JSON ({error}); the run it belongs to cannot be resumed.") from error
-        return record
+        return read_run(path) if path.exists() else {}
 
     def update(self, **fields: Any) -> None:
         """Change fields of ``run.json``, replacing the file atomically."""
@@ -133,6 +137,26 @@ class RunDirectory:
             yield
         finally:
             lock.release()
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """Return the record of a run.
+
+    Parameters
+    ----------
+    path : Path
+        Its ``run.json``.
+
+    Raises
+    ------
+    RunError
+        The file is damaged.
+    """
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise RunError(f"{path} is not valid JSON ({error}); remove its folder, the run cannot go on.") from error
+    return record
 
 
 def run_directory(

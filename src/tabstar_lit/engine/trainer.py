@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from tabstar_lit.config.schema import Experiment
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
@@ -21,6 +22,7 @@ from tabstar_lit.engine.checkpoint_io import AtomicCheckpointIO
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.run_directory import RunDirectory
 from tabstar_lit.engine.tracker import Tracker
+from tabstar_lit.errors import ConfigError
 
 
 def build_callbacks(experiment: Experiment, tracker: Tracker, checkpoints: Checkpoints, seed: int) -> list[Callback]:
@@ -55,9 +57,21 @@ def build_trainer(
     loggers: Sequence[Logger],
     callbacks: Sequence[Callback],
 ) -> Trainer:
-    """Return the Trainer the configuration asks for; its work stays Lightning's."""
+    """Return the Trainer the configuration asks for; its work stays Lightning's.
+
+    Raises
+    ------
+    ConfigError
+        There is no such device, or Lightning knows no such strategy.
+    """
     options = trainer_options(experiment, run, loggers=loggers, callbacks=callbacks)
-    trainer = Trainer(**options)
+    try:
+        trainer = Trainer(**options)
+    except (MisconfigurationException, ValueError) as error:
+        raise ConfigError(
+            f"The trainer cannot be set up: {error} Change experiment_config.accelerator, devices, strategy, num_nodes "
+            "or precision."
+        ) from error
     if module.leaves_parameters_idle and type(trainer.strategy) is DDPStrategy:
         trainer = Trainer(**{**options, "strategy": "ddp_find_unused_parameters_true"})
     return trainer

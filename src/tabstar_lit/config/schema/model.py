@@ -25,7 +25,7 @@ class LoadModule(Section):
 class ModelConfig(Section):
     """A network and its training: the content of one file below ``model_config/``."""
 
-    name: Name = Field(description="Name of the model, as `--list models` prints it.")
+    name: Name = Field(description="Name of the model; the first part of automatic run names.")
     load_checkpoint: Name | None = Field(
         None,
         description="Checkpoint to start from: its name below `training_config.model_save_path`, or a path. "

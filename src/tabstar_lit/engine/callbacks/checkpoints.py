@@ -92,6 +92,11 @@ class Checkpoints(Checkpoint):
             self._write(trainer, names)
         self._between_epochs = self._validated = False
 
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Remove the checkpoint of an interruption that has been overcome."""
+        if trainer.is_global_zero:
+            (self.directory / f"{self.run_name}_interrupted.ckpt").unlink(missing_ok=True)
+
     def save_interrupted(self, trainer: Trainer) -> None:
         """Write the checkpoint of a run that is being stopped by a signal."""
         self._between_epochs = trainer.is_last_batch

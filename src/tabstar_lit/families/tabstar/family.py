@@ -41,7 +41,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         name, params = _loss(experiment)
         place = ("model_config", "training_config", "loss")
         if name is not None and name not in LOSSES:
-            return [Problem(place, f"no loss is called {name!r}", tuple(LOSSES))]
+            return [Problem(place, f"no loss is called {name!r}.", tuple(LOSSES))]
         loss = LOSSES[name or DEFAULT_LOSS]
         _, problems = check_arguments(parameters_of(loss), params, owner=loss.__name__, path=(*place, "loss_params"))
         return problems
