@@ -67,7 +67,7 @@ def build_trainer(
     options = trainer_options(experiment, run, loggers=loggers, callbacks=callbacks)
     try:
         trainer = Trainer(**options)
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, TypeError, ValueError) as error:
         raise ConfigError(
             f"The trainer cannot be set up: {error} Change experiment_config.accelerator, devices, strategy, num_nodes "
             "or precision."
