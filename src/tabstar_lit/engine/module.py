@@ -83,6 +83,13 @@ class TrainingModule(LightningModule, ABC):
         self._window: list[tuple[Tensor, str]] = []
         self._resumed: dict[str, Any] = {}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; Lightning notes the current hook some thirty times a step, which needs no module's care."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     @abstractmethod
     def compute(self, batch: Any) -> StepOutput:
         """Run the network on one batch and return its loss and predictions."""

@@ -141,8 +141,9 @@ def predicted_vs_true(axes: Axes, rows: Collected) -> None:
 
 
 def _bin(sure: NDArray[np.float64], correct: NDArray[np.float64]) -> tuple[float, float, float]:
-    rate = float(correct.mean())
-    return float(sure.mean()), rate, math.sqrt(rate * (1 - rate) / len(correct))
+    rate, rows = float(correct.mean()), len(correct)
+    expected = (correct.sum() + 1) / (rows + 2)  # Laplace's rule: a bin that is all right is not certain
+    return float(sure.mean()), rate, math.sqrt(expected * (1 - expected) / (rows + 3))
 
 
 def _plot(axes: Axes, curve: Curve, **style: object) -> None:
