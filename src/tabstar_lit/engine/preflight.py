@@ -11,6 +11,7 @@ import torch
 
 from tabstar_lit.config import Loaded, Problem, Stage, raise_problems
 from tabstar_lit.engine.family import AnyFamily
+from tabstar_lit.engine.opening import locate
 from tabstar_lit.engine.optimizers import check_optimizer
 from tabstar_lit.engine.run_directory import RunDirectory
 from tabstar_lit.engine.schedulers import check_scheduler
@@ -65,7 +66,8 @@ def trial(family: AnyFamily, loaded: Loaded[Any], say: Callable[[str], None]) ->
     say(f"configuration   {len(loaded.stages)} stage(s): {', '.join(stage.name for stage in loaded.stages)}")
     with tempfile.TemporaryDirectory(prefix="tabstar_lit-check-") as name:
         folder = Path(name)
-        run = RunDirectory(folder, folder / "figures", folder / "checkpoints", folder / "mlruns")
+        # Modules to load are looked for where the run itself would; nothing is written there.
+        run = RunDirectory(folder, folder / "figures", locate(loaded).checkpoints, folder / "mlruns")
         for stage in loaded.stages:
             parts = build_parts(family, without_earlier_stages(stage, loaded), run, seed=0, scratch=folder)
             _try_batch(stage.name, parts, say)
