@@ -1,0 +1,1 @@
+"""Collision events: what signal classification and fake-factor estimation share."""

@@ -1,0 +1,1 @@
+"""Networks over collision events; each reads top to bottom in one file."""

@@ -1,0 +1,1 @@
+"""Signal-versus-background classification of collision events."""
