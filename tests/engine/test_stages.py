@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +101,22 @@ def test_trial_builds_every_stage_and_leaves_nothing(bench: Bench) -> None:
     trial(bench.family, bench.load(*TWO_STAGES), said.append)
     assert sorted(bench.folder.rglob("*")) == before
     assert [line.split(":")[0] for line in said if "gradient norm" in line] == ["first", "second"]
+
+
+def test_trial_takes_modules_from_where_the_run_would_and_from_nowhere_else(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.train("model_config.training_config.max_epochs=1")
+    scratch = tmp_path / "scratch"
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    (scratch / "elsewhere").mkdir(parents=True)
+    shutil.copyfile(bench.folder / "models/toys/toy/toy_last.ckpt", scratch / "elsewhere/toy_last.ckpt")
+    said: list[str] = []
+    trial(bench.family, bench.load("model_config.load_modules={body: toy_last.ckpt}"), said.append)
+    assert any("gradient norm" in line for line in said)
+    shutil.rmtree(bench.folder / "models")
+    with pytest.raises(CheckpointError, match=r"toy_last\.ckpt"):
+        trial(bench.family, bench.load("model_config.load_modules={body: toy_last.ckpt}"), said.append)
 
 
 def test_run_json_records_how_the_run_can_be_made_again(bench: Bench) -> None:
