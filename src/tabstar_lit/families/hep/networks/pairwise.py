@@ -1,0 +1,162 @@
+"""Pairwise physics between objects as attention bias: ΔR, k_T, z and m² of Particle Transformer (arXiv 2202.03772).
+
+One code serves training, evaluation and export. The formulas avoid every difference of large numbers, so that float32
+is enough: a pair of massless particles 0.001 apart has its m² to six digits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tabstar_lit.families.hep.networks.masking import MaskedBatchNorm
+
+QUANTITIES = ("delta_r", "kt", "z", "m2")
+"""Names of the pairwise quantities, in the order of the paper."""
+
+SMALLEST = 1e-8
+"""Quantities are raised to this before the logarithm; the diagonal has ΔR = 0."""
+
+
+class Kinematics(NamedTuple):
+    """Four-momenta in the variables in which pairs are well conditioned, each ``[..., P]``, in the units of the file."""
+
+    pt: Tensor
+    rapidity: Tensor
+    phi: Tensor
+    mass2: Tensor
+
+    def at(self, slots: Tensor) -> Kinematics:
+        """Return the objects at these slots ``[N]``."""
+        return Kinematics(*(values[..., slots] for values in self))
+
+
+def kinematics(momenta: Tensor, mask: Tensor, rest_mass: Tensor) -> Kinematics:
+    """Return transverse momentum, rapidity, azimuth and squared mass.
+
+    Parameters
+    ----------
+    momenta : Tensor
+        ``[B, P, 4]`` pt, eta, phi, energy.
+    mask : Tensor
+        ``[B, P]`` bool; elsewhere a harmless momentum is put, whatever the padding holds.
+    rest_mass : Tensor
+        ``[P]``, the mass of objects whose energy is missing (NaN, or not above 0).
+
+    Returns
+    -------
+    Kinematics
+        Finite everywhere. The squared mass is at least 0: a smaller one is rounding of the energy.
+    """
+    pt, eta, phi, energy = torch.where(mask[..., None], momenta, 1.0).unbind(-1)
+    momentum = pt * torch.cosh(eta)
+    measured = ((energy - momentum) * (energy + momentum)).clamp(min=0.0)
+    mass2 = torch.where(energy > 0, measured, rest_mass.square())
+    rapidity = torch.asinh(pt * torch.sinh(eta) / torch.sqrt(mass2 + pt.square()).clamp(min=SMALLEST))
+    return Kinematics(pt, rapidity, phi, mass2)
+
+
+def pair_logs(first: Kinematics, second: Kinematics, quantities: Sequence[str] = QUANTITIES) -> Tensor:
+    """Return the logarithms of the pairwise quantities of objects a and b, which broadcast.
+
+    - ``delta_r``: √((y_a - y_b)² + (φ_a - φ_b)²), y being the rapidity
+    - ``kt``: min(pT_a, pT_b) ΔR
+    - ``z``: min(pT_a, pT_b) / (pT_a + pT_b)
+    - ``m2``: (E_a + E_b)² - |p_a + p_b|², the squared mass of the pair
+
+    Returns
+    -------
+    Tensor
+        ``[..., Q]``, in the order of ``quantities``.
+    """
+    delta_y, delta_phi = first.rapidity - second.rapidity, first.phi - second.phi
+    delta_phi = delta_phi - 2 * math.pi * torch.round(delta_phi / (2 * math.pi))
+    delta_r = torch.sqrt(delta_y.square() + delta_phi.square())
+    softer = torch.minimum(first.pt, second.pt)
+    values = {
+        "delta_r": lambda: delta_r,
+        "kt": lambda: softer * delta_r,
+        "z": lambda: softer / (first.pt + second.pt).clamp(min=SMALLEST),
+        "m2": lambda: _pair_mass2(first, second, delta_y, delta_phi),
+    }
+    return torch.stack([values[name]() for name in quantities], dim=-1).clamp(min=SMALLEST).log()
+
+
+def _pair_mass2(first: Kinematics, second: Kinematics, delta_y: Tensor, delta_phi: Tensor) -> Tensor:
+    """m_a² + m_b² + 2 (mT_a mT_b cosh Δy - pT_a pT_b cos Δφ) as a sum of terms that are all positive."""
+    pt = first.pt * second.pt
+    first_mt2, second_mt2 = first.mass2 + first.pt.square(), second.mass2 + second.pt.square()
+    mt = torch.sqrt(first_mt2 * second_mt2)
+    heavier = first.mass2 * second_mt2 + second.mass2 * first.pt.square()  # mt² - pt²
+    apart = mt * torch.sinh(delta_y / 2).square() + pt * torch.sin(delta_phi / 2).square()
+    return first.mass2 + second.mass2 + 2 * heavier / (mt + pt).clamp(min=SMALLEST) + 4 * apart
+
+
+def triangle(slots: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rows and columns of the lower triangle with its diagonal, and where each cell of the matrix is in it.
+
+    Returns
+    -------
+    tuple of Tensor
+        Two of ``[P (P + 1) / 2]`` with row >= column, and ``[P * P]`` positions among them. Plain arithmetic, since
+        what lists triangles in PyTorch does not export with a number of slots that varies.
+    """
+    number = torch.arange(slots * (slots + 1) // 2, device=device)
+    row = ((torch.sqrt(8.0 * number + 1) - 1) / 2).floor().long()
+    slot = torch.arange(slots, device=device)
+    high, low = torch.maximum(slot[:, None], slot), torch.minimum(slot[:, None], slot)
+    return row, number - row * (row + 1) // 2, (high * (high + 1) // 2 + low).flatten()
+
+
+class PairwiseEmbedding(nn.Module):
+    """Turns pairwise quantities into one attention bias per head, shared by all particle blocks.
+
+    Standardisation over the real pairs of a batch, then ``layers`` of (linear, GELU) and a linear layer to the heads,
+    pair by pair. Pairs are symmetric, so only the lower triangle is computed. The authors' code has batch norms between
+    the hidden layers as well; behind standardised inputs they would only double the time this takes.
+
+    Parameters
+    ----------
+    heads : int
+        Attention heads ``H``.
+    quantities : sequence of str
+        Which of ``QUANTITIES``.
+    layers, width : int
+        Hidden layers and their width.
+    """
+
+    def __init__(self, heads: int, quantities: Sequence[str], layers: int, width: int) -> None:
+        super().__init__()
+        self.quantities = tuple(quantities)
+        self.standardise = MaskedBatchNorm(len(self.quantities))
+        widths = [len(self.quantities), *[width] * layers]
+        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.head = nn.Linear(widths[-1], heads)
+
+    def forward(self, objects: Kinematics, takes_part: Tensor) -> Tensor:
+        """Return the bias.
+
+        Parameters
+        ----------
+        objects : Kinematics
+            Of ``[B, P]`` objects.
+        takes_part : Tensor
+            ``[B, P]`` bool; the bias is 0 wherever one of the two does not.
+
+        Returns
+        -------
+        Tensor
+            ``[B, H, P, P]``.
+        """
+        rows, columns, cells = triangle(takes_part.shape[1], takes_part.device)
+        pairs = takes_part[:, rows] & takes_part[:, columns]
+        values = self.standardise(pair_logs(objects.at(rows), objects.at(columns), self.quantities), pairs)
+        for linear in self.linears:
+            values = nn.functional.gelu(linear(values))
+        bias = torch.where(pairs[..., None], self.head(values), 0.0).transpose(1, 2)
+        return bias[..., cells].unflatten(-1, (takes_part.shape[1], -1))
