@@ -1,0 +1,92 @@
+"""Which events train, validate, test and calibrate: by hash of an id, so that an event keeps its side for ever."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tabstar_lit.errors import DataError
+from tabstar_lit.families.hep.config import FoldsConfig, SplitConfig
+
+SPLITS = ("train", "val", "test", "calib")
+
+UInt64 = npt.NDArray[np.uint64]
+Int64 = npt.NDArray[np.int64]
+
+
+def split_events(ids: UInt64, split: SplitConfig, folds: FoldsConfig | None = None) -> npt.NDArray[np.int8]:
+    """Give every event its split, from its own id and the seed of the split alone.
+
+    Appending, removing or reordering events therefore moves no other event, and events that share an id, as those of
+    a group do, are never separated.
+
+    Parameters
+    ----------
+    ids : ndarray of uint64 [N]
+        Event or group ids.
+    split : SplitConfig
+        Shares and seed.
+    folds : FoldsConfig, optional
+        Test on this fold instead of a share; ``val`` and ``calib`` are shares of what the fold leaves.
+
+    Returns
+    -------
+    ndarray of int8 [N]
+        Positions in :data:`SPLITS`.
+    """
+    place = _uniform(ids, f"split {split.seed}")
+    if folds is None:
+        is_test = place >= 1 - split.test
+    else:
+        is_test = np.floor(_uniform(ids, f"fold {split.seed}") * folds.n) == folds.fold
+    sides = np.zeros(len(ids), dtype=np.int8)
+    sides[place < split.val + split.calib] = SPLITS.index("calib")
+    sides[place < split.val] = SPLITS.index("val")
+    sides[is_test] = SPLITS.index("test")
+    return sides
+
+
+def require_classes(sides: npt.NDArray[np.int8], targets: Int64, classes: tuple[str, ...], asked: set[str]) -> None:
+    """Refuse a split in use that lacks a class.
+
+    Parameters
+    ----------
+    sides : ndarray of int8 [N]
+        From :func:`split_events`.
+    targets : ndarray of int64 [N]
+        Class numbers; -1 for events that belong to none.
+    classes : tuple of str
+        Their names.
+    asked : set of str
+        Names of the splits in use.
+
+    Raises
+    ------
+    DataError
+        Names the class and the split, with the number of events of every class in every split.
+    """
+    known = targets >= 0
+    counts = np.zeros((len(SPLITS), len(classes)), dtype=np.int64)
+    np.add.at(counts, (sides[known], targets[known]), 1)
+    for position, name in enumerate(SPLITS):
+        absent = [classes[i] for i in np.flatnonzero(counts[position] == 0)]
+        if name in asked and absent:
+            table = "; ".join(
+                f"{split} " + ", ".join(f"{label} {n}" for label, n in zip(classes, row, strict=True))
+                for split, row in zip(SPLITS, counts.tolist(), strict=True)
+                if split in asked
+            )
+            raise DataError(
+                f"The {name} split has no events of class '{absent[0]}'. Events: {table}. Give dataset_config.split "
+                f"a larger share for {name} or another seed, merge the class with another one, or bring more events."
+            )
+
+
+def _uniform(ids: UInt64, salt: str) -> npt.NDArray[np.float64]:
+    """Spread ids evenly over [0, 1); another salt gives an independent place."""
+    key = np.uint64(int.from_bytes(hashlib.sha256(salt.encode()).digest()[:8], "little"))
+    hashed = pd.util.hash_array(ids ^ key)
+    return np.asarray((hashed >> np.uint64(11)) * 2.0**-53)

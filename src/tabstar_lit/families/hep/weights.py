@@ -1,0 +1,111 @@
+"""Weights of the loss: simulated events' weights under a policy for negative ones, times class weights."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tabstar_lit.errors import DataError
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+Policy = Literal["error", "absolute", "zero", "drop"]
+
+SHOWN_ROWS = 5
+"""Rows that an error message lists."""
+
+
+def apply_policy(weights: Float64, policy: Policy, where: str) -> Float64:
+    """Return weights that a loss can use: finite and at least 0.
+
+    A negative weight would reward the network for getting an event wrong without bound, so each policy removes the
+    sign. ``absolute`` keeps the event's size, ``zero`` and ``drop`` keep the sum over positive weights only; ``drop``
+    also takes the event out of training, which is decided elsewhere.
+
+    Parameters
+    ----------
+    weights : ndarray of float64 [N]
+        As in the file.
+    policy : str
+        ``negative_weights`` of the configuration.
+    where : str
+        The file, for messages.
+
+    Raises
+    ------
+    DataError
+        A weight is NaN or infinite, or negative under the policy ``error``.
+    """
+    broken = np.flatnonzero(~np.isfinite(weights))
+    if len(broken):
+        raise DataError(f"{where}: {len(broken)} event weights are NaN or infinite, {_rows(broken)}. Convert it again.")
+    negative = np.flatnonzero(weights < 0)
+    if policy == "error" and len(negative):
+        raise DataError(
+            f"{where}: {len(negative)} of {len(weights)} event weights are negative, {_rows(negative)}, and a loss "
+            "cannot use them. Choose dataset_config.negative_weights: absolute, zero or drop; or use_mc_weights: false."
+        )
+    return np.abs(weights) if policy == "absolute" else np.maximum(weights, 0.0)
+
+
+def require_weight(weights: Float64, targets: Int64, classes: tuple[str, ...], where: str) -> None:
+    """Refuse training events of which a whole class weighs nothing.
+
+    Parameters
+    ----------
+    weights : ndarray of float64 [n]
+        Weights of the training events, at least 0.
+    targets : ndarray of int64 [n]
+        Their class numbers.
+    classes : tuple of str
+        Names of the classes.
+    where : str
+        The file, for messages.
+
+    Raises
+    ------
+    DataError
+        All weights are zero, or all of one class.
+    """
+    sums = np.bincount(targets, weights=weights, minlength=len(classes))
+    weightless = [name for name, total in zip(classes, sums, strict=True) if total == 0]
+    if weightless:
+        whose = "all" if len(weightless) == len(classes) else f"all of class '{weightless[0]}'"
+        raise DataError(
+            f"{where}: the weights of the training events are zero: {whose}. Set dataset_config.use_mc_weights: false, "
+            "or convert the file with another weight."
+        )
+
+
+def class_weights(weights: Float64, targets: Int64, n_classes: int, *, normalise: bool) -> Float64:
+    """Return N / (n_i C) for each of the ``C`` classes.
+
+    N and n_i are sums of ``weights``: numbers of events where these are ones. Every class then has the same total.
+
+    Parameters
+    ----------
+    weights : ndarray of float64 [n]
+        Weights of the training events; each class has a positive sum.
+    targets : ndarray of int64 [n]
+        Their class numbers.
+    n_classes : int
+        ``C``.
+    normalise : bool
+        Scale so that weight times class weight is 1 in the mean over the training events, which leaves the size of a
+        summed loss as it is without weights.
+
+    Returns
+    -------
+    ndarray of float64 [C]
+        The weights.
+    """
+    sums = np.bincount(targets, weights=weights, minlength=n_classes)
+    total = len(weights) if normalise else weights.sum()
+    return np.asarray(total / (sums * n_classes))
+
+
+def _rows(rows: Int64) -> str:
+    more = ", …" if len(rows) > SHOWN_ROWS else ""
+    return f"rows {', '.join(map(str, rows[:SHOWN_ROWS].tolist()))}{more}"
