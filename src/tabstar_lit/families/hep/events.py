@@ -1,0 +1,242 @@
+"""The event file: weighted collision events with flat columns and jagged objects, read on demand.
+
+Layout (version 1)::
+
+    /                        attributes kind, schema_version, fingerprint
+    /events/<column>         [N]    float32 numbers, or int32 codes of categories; attribute unit
+    /objects/<type>/offsets  [N+1]  int64; the objects of event i are rows offsets[i]:offsets[i+1]
+    /objects/<type>/<column> [M]    the same, one value an object
+    /label                   [N]    int16 number of the class; -1 in a file without classes
+    /weight                  [N]    float64, signed; ones where there are none
+    /event_id, /group_id     [N]    uint64; event ids are unique
+    /metadata                JSON: classes, columns with kind, unit and missing code, checksums, sources
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from tabstar_lit.data import hdf5
+from tabstar_lit.errors import DataError
+from tabstar_lit.families.hep.event_schema import (
+    KIND,
+    REMEDY,
+    SCHEMA_VERSION,
+    ColumnInfo,
+    EventSchema,
+    ObjectInfo,
+    column_path,
+    object_path,
+)
+from tabstar_lit.families.hep.event_writer import EVENT_ARRAYS, EventChunk, EventWriter, ObjectChunk, fingerprint
+
+__all__ = ["ColumnInfo", "EventChunk", "EventFile", "EventSchema", "EventWriter", "ObjectChunk", "ObjectInfo"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class EventFile:
+    """A verified event file. Holds no open handle, so it may cross a fork; arrays are read when asked for.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    n_events : int
+        Number of events N.
+    classes : tuple of str
+        Names of the classes in the order of their numbers.
+    columns : dict of str to ColumnInfo
+        Columns with one value an event.
+    objects : dict of str to ObjectInfo
+        Types of objects.
+    fingerprint : str
+        SHA-256 of the contents: equal contents, equal fingerprint.
+    has_weights : bool
+        False where all weights are ones because the source had none.
+    sources : tuple of dict
+        Where the events came from.
+    conversion : str
+        Fingerprint of the conversion that made the file; empty for a toy.
+    """
+
+    path: Path
+    n_events: int
+    classes: tuple[str, ...]
+    columns: dict[str, ColumnInfo]
+    objects: dict[str, ObjectInfo]
+    fingerprint: str
+    has_weights: bool
+    sources: tuple[dict[str, Any], ...]
+    conversion: str
+
+    @classmethod
+    def open(cls, path: Path | str) -> EventFile:
+        """Open an event file and verify its layout; values are checked against checksums as they are read.
+
+        Parameters
+        ----------
+        path : Path or str
+            A file made by ``tabstar_lit convert events``.
+
+        Returns
+        -------
+        EventFile
+            What is in it.
+
+        Raises
+        ------
+        DataError
+            If the file is missing, truncated, foreign, of another version, or lacks a column.
+        """
+        path = Path(path)
+        with _open(path) as file:
+            metadata = hdf5.read_json(file, "metadata", remedy=REMEDY)
+            found = fingerprint(metadata)
+            if found != hdf5.read_text(file, "fingerprint"):
+                raise DataError(f"{path}: fingerprint and metadata disagree: the file was changed. {REMEDY}")
+            opened = cls(
+                path=path,
+                n_events=metadata["n_events"],
+                classes=tuple(metadata["classes"]),
+                columns=_columns(metadata["columns"]),
+                objects={
+                    name: ObjectInfo(_columns(plain["columns"]), plain["n_objects"], plain["max_length"])
+                    for name, plain in metadata["objects"].items()
+                },
+                fingerprint=found,
+                has_weights=metadata["has_weights"],
+                sources=tuple(metadata["sources"]),
+                conversion=metadata["conversion"],
+            )
+            for name, size in opened._sizes().items():
+                if _dataset(file, name).shape != (size,):
+                    raise DataError(f"{path}: dataset '{name}' has not the {size} values it should have. {REMEDY}")
+        return opened
+
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Return the class number of each event, ``[N]``."""
+        return cast(npt.NDArray[np.int64], self._read("label").astype(np.int64))
+
+    def weights(self) -> npt.NDArray[np.float64]:
+        """Return the signed weight of each event, ``[N]``."""
+        return cast(npt.NDArray[np.float64], self._read("weight"))
+
+    def event_ids(self) -> npt.NDArray[np.uint64]:
+        """Return the unique id of each event, ``[N]``."""
+        return cast(npt.NDArray[np.uint64], self._read("event_id"))
+
+    def group_ids(self) -> npt.NDArray[np.uint64]:
+        """Return for each event the id of the group it must not be split from, ``[N]``."""
+        return cast(npt.NDArray[np.uint64], self._read("group_id"))
+
+    def column(self, name: str, start: int = 0, stop: int | None = None) -> Array:
+        """Return events ``start:stop`` of a column with one value an event.
+
+        Parameters
+        ----------
+        name : str
+            One of :attr:`columns`.
+        start, stop : int
+            Range of events; all of them by default.
+
+        Returns
+        -------
+        ndarray of float32 or int32 [n]
+            Numbers with NaN for missing, or codes with -1 for missing.
+
+        Raises
+        ------
+        DataError
+            If there is no such column or its data are damaged.
+        """
+        return self.read([name], start, stop)[name]
+
+    def read(self, names: Sequence[str], start: int = 0, stop: int | None = None) -> dict[str, Array]:
+        """Return events ``start:stop`` of several columns; faster than one by one. See :meth:`column`."""
+        for name in names:
+            _known(name, self.columns, f"{self.path}: no column")
+        with _open(self.path) as file:
+            return {name: _dataset(file, column_path(name))[start:stop] for name in names}
+
+    def offsets(self, objects: str) -> npt.NDArray[np.int64]:
+        """Return where the objects of each event begin among all of their type, ``[N + 1]``.
+
+        Raises
+        ------
+        DataError
+            If there are no such objects or the offsets are damaged.
+        """
+        info = self._objects(objects)
+        offsets = self._read(object_path(objects, "offsets"))
+        if offsets[0] != 0 or offsets[-1] != info.n_objects or np.any(np.diff(offsets) < 0):
+            raise DataError(f"{self.path}: offsets of '{objects}' do not rise from 0 to {info.n_objects}. {REMEDY}")
+        return cast(npt.NDArray[np.int64], offsets)
+
+    def object_column(self, objects: str, name: str, start: int = 0, stop: int | None = None) -> Array:
+        """Return objects ``start:stop`` (rows of the flat column, not events) of a column of one type.
+
+        Raises
+        ------
+        DataError
+            If there is no such column or its data are damaged.
+        """
+        return self.read_objects(objects, [name], start, stop)[name]
+
+    def read_objects(
+        self, objects: str, names: Sequence[str], start: int = 0, stop: int | None = None
+    ) -> dict[str, Array]:
+        """Return objects ``start:stop`` of several columns; faster than one by one. See :meth:`object_column`."""
+        info = self._objects(objects)
+        for name in names:
+            _known(name, info.columns, f"{self.path}: '{objects}' have no column")
+        with _open(self.path) as file:
+            return {name: _dataset(file, object_path(objects, name))[start:stop] for name in names}
+
+    def _objects(self, objects: str) -> ObjectInfo:
+        _known(objects, self.objects, f"{self.path}: no objects")
+        return self.objects[objects]
+
+    def _read(self, name: str) -> Array:
+        with _open(self.path) as file:
+            return hdf5.read_array(file, name, remedy=REMEDY)
+
+    def _sizes(self) -> dict[str, int]:
+        """Return how long each dataset must be."""
+        sizes = dict.fromkeys([*EVENT_ARRAYS, *map(column_path, self.columns)], self.n_events)
+        for objects, info in self.objects.items():
+            sizes[object_path(objects, "offsets")] = self.n_events + 1
+            sizes |= {object_path(objects, name): info.n_objects for name in info.columns}
+        return sizes
+
+
+def _open(path: Path) -> AbstractContextManager[h5py.File]:
+    return hdf5.open_file(path, kind=KIND, schema_version=SCHEMA_VERSION, remedy=REMEDY)
+
+
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    dataset = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise DataError(f"{file.filename}: dataset '{name}' is missing or lies in another file. {REMEDY}")
+    return dataset
+
+
+def _columns(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, ColumnInfo]:
+    return {name: ColumnInfo.from_plain(name, info) for name, info in plain.items()}
+
+
+def _known(name: str, names: Mapping[str, object], problem: str) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else f"It has: {', '.join(names) or 'none'}."
+        raise DataError(f"{problem} '{name}'. {hint}")
