@@ -1,0 +1,1 @@
+"""Blocks of networks that more than one family uses."""
