@@ -152,7 +152,7 @@ class EventsDataset(DatasetConfig):
     )
     max_objects: PositiveCount | dict[str, PositiveCount] | None = Field(
         None,
-        description="Objects kept of each event, by type or for all; batches are padded to it. null: the most there are.",
+        description="Objects kept of each event, of each type; batches are padded to it. null: the most there are.",
     )
     order_by: dict[str, Name] = Field(
         default_factory=dict, description="Object type -> column by whose falling value they are put in order."

@@ -17,12 +17,8 @@ SHOWN_ROWS = 5
 """Rows that an error message lists."""
 
 
-def apply_policy(weights: Float64, policy: Policy, where: str) -> Float64:
-    """Return weights that a loss can use: finite and at least 0.
-
-    A negative weight would reward the network for getting an event wrong without bound, so each policy removes the
-    sign. ``absolute`` keeps the event's size, ``zero`` and ``drop`` keep the sum over positive weights only; ``drop``
-    also takes the event out of training, which is decided elsewhere.
+def check_weights(weights: Float64, policy: Policy, where: str) -> None:
+    """Refuse weights that the policy cannot make usable.
 
     Parameters
     ----------
@@ -47,6 +43,27 @@ def apply_policy(weights: Float64, policy: Policy, where: str) -> Float64:
             f"{where}: {len(negative)} of {len(weights)} event weights are negative, {_rows(negative)}, and a loss "
             "cannot use them. Choose dataset_config.negative_weights: absolute, zero or drop; or use_mc_weights: false."
         )
+
+
+def usable_weights(weights: Float64, policy: Policy) -> Float64:
+    """Return weights of at least 0.
+
+    A negative weight would reward the network without bound for getting an event wrong, so each policy removes the
+    sign: ``absolute`` keeps the size of the event, ``zero`` and ``drop`` count it as nothing; ``drop`` moreover takes
+    it out of training, which is decided elsewhere.
+
+    Parameters
+    ----------
+    weights : ndarray of float64 [N]
+        As in the file.
+    policy : str
+        ``negative_weights`` of the configuration.
+
+    Returns
+    -------
+    ndarray of float64 [N]
+        For the loss only: metrics see the weights as they are.
+    """
     return np.abs(weights) if policy == "absolute" else np.maximum(weights, 0.0)
 
 

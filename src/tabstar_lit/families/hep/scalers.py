@@ -1,0 +1,161 @@
+"""Scaling of one column by scikit-learn, kept as plain numbers that any checkpoint can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logit
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+from sklearn.utils.validation import has_fit_parameter
+
+from tabstar_lit.config.tree import suggestion
+from tabstar_lit.errors import ConfigError
+
+Float64 = npt.NDArray[np.float64]
+
+STEPS: dict[str, tuple[type[Any], dict[str, Any], tuple[str, ...]]] = {
+    "minmax": (MinMaxScaler, {}, ("min_", "scale_")),
+    "maxabs": (MaxAbsScaler, {}, ("scale_",)),
+    "standard": (StandardScaler, {}, ("mean_", "scale_")),
+    "robust": (RobustScaler, {}, ("center_", "scale_")),
+    "quantile": (QuantileTransformer, {"random_state": 0}, ("quantiles_", "references_")),
+    "power": (PowerTransformer, {"standardize": False}, ("lambdas_",)),
+}
+"""scikit-learn's class of each step, arguments that differ from its defaults, and what it learns."""
+
+CHAINS = {
+    "power": ("power", "standard"),
+    "logit": ("minmax", "logit"),
+    "standard_logit": ("minmax", "logit", "standard"),
+}
+"""Scalers of more than one step; the first one takes the user's arguments, ``logit`` its own ``eps``."""
+
+LOGIT_EPS = 1e-6
+
+
+class ColumnScaler:
+    """One of the scalers ``numer_scaler_type`` names, for one column.
+
+    ``logit`` is log(x / (1 - x)) of the min-max scaled column, clipped to [eps, 1 - eps]; ``standard_logit`` is that,
+    then standardised; ``power`` is Yeo-Johnson, then standardised.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the scaler.
+    params : mapping
+        Arguments of scikit-learn's class; for the logits ``eps``, default 1e-6.
+
+    Raises
+    ------
+    ConfigError
+        The scaler does not take one of ``params``, or not its value.
+    """
+
+    def __init__(self, kind: str, params: Mapping[str, Any] | None = None) -> None:
+        self.kind = kind
+        self.params = dict(params or {})
+        own = dict(self.params)
+        names = CHAINS.get(kind, (kind,))
+        self._eps = float(own.pop("eps", LOGIT_EPS)) if "logit" in names else LOGIT_EPS
+        if kind == "power" and own.pop("standardize", True) is False:
+            names = names[:1]
+        allowed = set(STEPS[names[0]][0]().get_params()) | ({"eps"} if "logit" in names else set())
+        for name in own:
+            if name not in allowed:
+                where = "dataset_config.feature_scaling.scaler_params"
+                raise ConfigError(
+                    f"{where}: scaler '{kind}' has no argument '{name}'.{suggestion(name, sorted(allowed))}"
+                )
+        self._steps = [(name, _step(name, own if not i else {})) for i, name in enumerate(names)]
+
+    def fit(self, values: Float64, weights: Float64 | None = None) -> ColumnScaler:
+        """Learn from the training values.
+
+        Parameters
+        ----------
+        values : ndarray of float64 [n]
+            Finite, or NaN for missing, which is left out; at least one is known.
+        weights : ndarray of float64 [n], optional
+            Used by the steps for which scikit-learn defines them, which is standardisation.
+
+        Returns
+        -------
+        ColumnScaler
+            This one.
+        """
+        known = ~np.isnan(values)
+        column = values[known].reshape(-1, 1)
+        for name, step in self._steps:
+            if name == "quantile":
+                step.set_params(n_quantiles=min(step.n_quantiles, len(column)))
+            use = {"sample_weight": weights[known]} if weights is not None and _takes_weights(step) else {}
+            try:
+                if step is not None:
+                    step.fit(column, **use)
+                column = self._apply(step, column)
+            except (ValueError, TypeError) as error:
+                raise ConfigError(
+                    f"dataset_config.feature_scaling.scaler_params: scaler '{self.kind}' refuses {self.params} or the "
+                    f"values it is given: {error}"
+                ) from error
+        return self
+
+    def transform(self, values: Float64) -> Float64:
+        """Return the scaled values, ``[N]``; NaN stays NaN."""
+        column = values.reshape(-1, 1)
+        for _, step in self._steps if len(values) else ():
+            column = self._apply(step, column)
+        return column.reshape(-1)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return type, arguments and learned numbers as plain values."""
+        learned = [
+            {
+                key: None if getattr(step, key) is None else np.asarray(getattr(step, key)).tolist()
+                for key in STEPS[name][2]
+            }
+            for name, step in self._steps
+            if step is not None
+        ]
+        return {"type": self.kind, "params": self.params, "learned": learned}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> ColumnScaler:
+        """Return the scaler that a checkpoint kept; it transforms exactly as the one that was fitted."""
+        scaler = cls(plain["type"], plain["params"])
+        steps = [step for _, step in scaler._steps if step is not None]
+        for step, learned in zip(steps, plain["learned"], strict=True):
+            for key, value in learned.items():
+                setattr(step, key, None if value is None else np.asarray(value, dtype=np.float64))
+            step.n_features_in_ = 1
+        return scaler
+
+    def _apply(self, step: Any, column: Float64) -> Float64:
+        if step is None:
+            return np.asarray(logit(np.clip(column, self._eps, 1 - self._eps)))
+        return np.asarray(step.transform(column), dtype=np.float64)
+
+
+def _takes_weights(step: Any) -> bool:
+    return step is not None and bool(has_fit_parameter(step, "sample_weight"))
+
+
+def _step(name: str, params: Mapping[str, Any]) -> Any:
+    """Return scikit-learn's transformer of a step; None is the logit, which learns nothing."""
+    if name == "logit":
+        return None
+    made_by, defaults, _ = STEPS[name]
+    # JSON and YAML know no tuples, which scikit-learn asks for.
+    own = {key: tuple(value) if isinstance(value, list) else value for key, value in params.items()}
+    return made_by(**(defaults | own))
