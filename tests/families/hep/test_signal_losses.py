@@ -97,7 +97,7 @@ def test_disco_is_added_over_background() -> None:
     torch.manual_seed(0)
     logits, targets = torch.randn(50, 1, dtype=torch.float64), (torch.arange(50) % 2).double()
     variables = torch.stack([logits[:, 0] + torch.randn(50), torch.randn(50)], 1)
-    config = DiscoConfig.model_validate({"variables": ["mass", "pt"], "lambda": 2.5})
+    config = DiscoConfig.model_validate({"variables": ("mass", "pt"), "lambda": 2.5})
     terms = SignalLoss(build_loss("bce", n_classes=2), config)(logits, targets, None, variables)
     rows = (targets == 0).numpy()
     expected = [dcor.distance_correlation_sqr(v[rows].numpy(), logits[rows, 0].numpy()) for v in variables.unbind(1)]
@@ -110,7 +110,7 @@ def test_disco_is_added_over_background() -> None:
 def test_background_is_every_class_that_is_no_signal() -> None:
     torch.manual_seed(0)
     logits, targets, mass = torch.randn(60, 3).double(), torch.arange(60) % 3, torch.randn(60, 1).double()
-    config = DiscoConfig.model_validate({"variables": ["mass"], "lambda": 1, "multiclass_reduction": "logits"})
+    config = DiscoConfig.model_validate({"variables": ("mass",), "lambda": 1, "multiclass_reduction": "logits"})
     terms = SignalLoss(build_loss("ce", n_classes=3), config, signal={0, 2})(logits, targets, None, mass)
     rows = (targets == 1).numpy()
     expected = sum(dcor.distance_correlation_sqr(mass[rows, 0].numpy(), logits[rows, k].numpy()) for k in range(3))
@@ -125,6 +125,6 @@ def test_without_disco_the_loss_is_the_classification() -> None:
 
 
 def test_lambda_is_written_lambda() -> None:
-    assert training(None, variables=["m"], **{"lambda": 0.5}).disco == DiscoConfig.model_validate(
-        {"variables": ["m"], "lambda": 0.5, "power": 1.0, "weighted": False, "multiclass_reduction": "logits"}
+    assert training(None, variables=("m",), **{"lambda": 0.5}).disco == DiscoConfig.model_validate(
+        {"variables": ("m",), "lambda": 0.5, "power": 1.0, "weighted": False, "multiclass_reduction": "logits"}
     )

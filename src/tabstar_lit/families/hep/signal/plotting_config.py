@@ -1,0 +1,74 @@
+"""``plotting_config`` of a signal classifier: which figures, and what the physics metrics are about."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tabstar_lit.config.schema import Section
+from tabstar_lit.config.schema.base import AlsoSpelled, Name, NonNegativeNumber, PositiveCount, PositiveNumber
+
+FigureName = Literal[
+    "roc",
+    "rejection",
+    "precision_recall",
+    "confusion",
+    "scores",
+    "logits",
+    "one_vs_rest",
+    "discriminants",
+    "significance",
+    "calibration",
+    "sculpting",
+    "losses",
+    "metrics",
+]
+Efficiency = Annotated[float, Field(gt=0, lt=1)]
+ClassNames = Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class SignificanceConfig(Section):
+    """Classes that a significance counts as signal and as background; the others are left out."""
+
+    signal: ClassNames = Field(description="Names of classes.")
+    background: ClassNames = Field(description="Names of classes.")
+
+
+class SignalPlotting(Section):
+    """Figures and physics metrics of a signal classifier."""
+
+    figures: Literal["all"] | tuple[FigureName, ...] = Field("all", description="Figures drawn; `all` draws each.")
+    bins: Annotated[PositiveCount, AlsoSpelled("n_bins", "nbins")] = Field(50, description="Bins of histograms.")
+    logit_range: tuple[float, float] | None = Field(
+        None, description="Range of logit histograms; null: where all but 1 in 1000 events lie."
+    )
+    efficiencies: tuple[Efficiency, ...] = Field(
+        (0.3, 0.5, 0.7), description="Signal efficiencies whose background rejection is logged as rejection_<percent>."
+    )
+    significance: dict[Name, SignificanceConfig] = Field(
+        default_factory=dict,
+        description="Name -> `{signal, background}`, lists of classes; logged as significance_max_<name> and "
+        "significance_integrated_<name> beside the one of the data set's own signal.",
+    )
+    background_uncertainty: NonNegativeNumber = Field(
+        0.0, description="Relative uncertainty of the background yield in significances."
+    )
+    min_background_events: PositiveCount = Field(
+        10, description="A cut or bin with fewer background events counts as significance 0."
+    )
+    yield_scale: PositiveNumber = Field(
+        1.0, description="Factor on event weights in significances: 10 when validation holds a tenth of all events."
+    )
+    groups: Annotated[dict[Name, ClassNames], AlsoSpelled("custom_groups", "scores")] = Field(
+        default_factory=dict, description="Group -> classes; draws confusion and one_vs_rest of merged classes too."
+    )
+    max_events: PositiveCount = Field(
+        10_000_000, description="Figures are drawn from at most so many events, evenly spaced; metrics from all."
+    )
+    embedding: Literal["pca", "tsne"] | None = Field(
+        None, description="Draw the logits of up to 2000 events in a plane, by PCA or t-SNE; null does not."
+    )
+    sculpting: tuple[Name, ...] | None = Field(
+        None, description="Variables whose background is drawn in slices of the score; null: those of DisCo."
+    )

@@ -1,0 +1,144 @@
+"""Validation events with their scores, as arrays that metrics and figures share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax, logsumexp
+from torch import Tensor
+
+from tabstar_lit.metrics.weighted import Bools, Floats, Ints
+
+
+@dataclass(frozen=True)
+class Scored:
+    """``N`` events with a score for each of ``C`` classes.
+
+    Attributes
+    ----------
+    log_p : ndarray
+        ``[N, C]`` logarithms of the class probabilities.
+    targets : ndarray of int
+        ``[N]`` true classes.
+    weights : ndarray
+        ``[N]`` event weights, signed.
+    variables : dict of str to ndarray
+        Spectators ``[N]`` by name.
+    classes : tuple of str
+        Class names.
+    signal : tuple of int
+        Numbers of the signal classes.
+    """
+
+    log_p: Floats
+    targets: Ints
+    weights: Floats
+    variables: Mapping[str, Floats]
+    classes: tuple[str, ...]
+    signal: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        logits: Tensor,
+        targets: Tensor,
+        weights: Tensor | None,
+        extras: Tensor | None,
+        *,
+        classes: Sequence[str],
+        signal: Sequence[int],
+        spectators: Sequence[str],
+    ) -> Scored:
+        """Return the scored events of a validation.
+
+        Parameters
+        ----------
+        logits : Tensor
+            ``[N, C]``, or ``[N, 1]`` log-odds of the one signal class of two.
+        targets : Tensor
+            ``[N]`` class numbers.
+        weights, extras : Tensor or None
+            ``[N]`` event weights, ``[N, S]`` spectators.
+        classes, signal, spectators : sequence
+            Class names, numbers of signal classes, names of the spectators.
+        """
+        values = logits.double().numpy()
+        if values.shape[1] == 1:
+            values = np.concatenate([values * 0, values] if signal[0] == 1 else [values, values * 0], axis=1)
+        columns = np.zeros((len(values), 0)) if extras is None else extras.double().numpy()
+        return cls(
+            log_softmax(values, axis=1),
+            targets.long().numpy(),
+            np.ones(len(values)) if weights is None else weights.double().numpy(),
+            {name: columns[:, i] for i, name in enumerate(spectators) if i < columns.shape[1]},
+            tuple(classes),
+            tuple(signal),
+        )
+
+    @property
+    def is_signal(self) -> Bools:
+        """Whether each event is of a signal class, ``[N]``."""
+        return np.isin(self.targets, self.signal)
+
+    @property
+    def p(self) -> Floats:
+        """Class probabilities ``[N, C]``."""
+        return np.exp(self.log_p)
+
+    @property
+    def predicted(self) -> Ints:
+        """The most probable class, ``[N]``."""
+        return self.log_p.argmax(axis=1) if len(self.log_p) else self.targets
+
+    def discriminant(self, signal: Sequence[int], background: Sequence[int]) -> Floats:
+        """Return ``log(sum p_signal / sum p_background)`` ``[N]``; the logit, where those are all classes."""
+        own, other = self.log_p[:, list(signal)], self.log_p[:, list(background)]
+        return np.asarray(logsumexp(own, axis=1) - logsumexp(other, axis=1))
+
+    @property
+    def background_classes(self) -> tuple[int, ...]:
+        """Numbers of the classes that are no signal."""
+        return tuple(c for c in range(len(self.classes)) if c not in self.signal)
+
+    @property
+    def logit(self) -> Floats:
+        """Log-odds of signal, ``[N]``."""
+        return self.discriminant(self.signal, self.background_classes)
+
+    def rows(self, chosen: NDArray[np.bool_] | slice) -> Scored:
+        """Return some of the events."""
+        return replace(
+            self,
+            log_p=self.log_p[chosen],
+            targets=self.targets[chosen],
+            weights=self.weights[chosen],
+            variables={name: column[chosen] for name, column in self.variables.items()},
+        )
+
+    def at_most(self, events: int) -> Scored:
+        """Return every k-th event, so that there are at most ``events``, with weights times k."""
+        step = max(1, -(-len(self.targets) // events))
+        if step == 1:
+            return self
+        thinned = self.rows(slice(None, None, step))
+        return replace(thinned, weights=thinned.weights * step)
+
+    def grouped(self, groups: Mapping[str, Sequence[str]]) -> Scored:
+        """Return events with classes merged into ``groups``; events and probability of other classes are left out."""
+        members = [[self.classes.index(name) for name in names] for names in groups.values()]
+        number = np.full(len(self.classes), -1)
+        for group, classes in enumerate(members):
+            number[classes] = group
+        merged = np.stack([logsumexp(self.log_p[:, classes], axis=1) for classes in members], axis=1)
+        signal = tuple(g for g, classes in enumerate(members) if set(classes) <= set(self.signal))
+        whole = replace(
+            self,
+            log_p=np.asarray(log_softmax(merged, axis=1)),
+            targets=number[self.targets],
+            classes=tuple(groups),
+            signal=signal,
+        )
+        return whole.rows(whole.targets >= 0)

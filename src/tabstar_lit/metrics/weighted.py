@@ -1,0 +1,192 @@
+"""Scores of classifiers on weighted events.
+
+Weights are physical and may be negative, as those of next-to-leading-order simulation are. They count as they are:
+every score is made of signed sums, the unbiased estimate, and can therefore leave its usual range a little. A score is
+NaN where it is not defined: a class without events, or with a sum of weights that is not positive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, confusion_matrix, roc_curve
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+ECE_BINS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Roc:
+    """The ROC curve of a score.
+
+    Attributes
+    ----------
+    fpr, tpr : ndarray
+        ``[T]`` background and signal efficiency, from (0, 0) to (1, 1), a point for each distinct score.
+    """
+
+    fpr: Floats
+    tpr: Floats
+
+    @property
+    def area(self) -> float:
+        """Area under the curve: the weighted share of pairs in which signal scores above background."""
+        return float(np.trapezoid(self.tpr, self.fpr))
+
+    def rejection(self, efficiency: float) -> float:
+        """Return ``1 / fpr`` at a signal efficiency, linear between points; NaN where no background passes."""
+        # Negative weights let an efficiency fall; the cut that first reaches it is meant.
+        rising = np.maximum.accumulate(self.tpr)
+        fpr = float(np.interp(efficiency, rising, self.fpr))
+        return 1.0 / fpr if fpr > 0 else math.nan
+
+
+def roc(scores: Floats, positive: Bools, weights: Floats | None = None) -> Roc | None:
+    """Return the ROC curve, or None where one of the classes has no weight.
+
+    Parameters
+    ----------
+    scores : ndarray
+        ``[N]``, larger for signal.
+    positive : ndarray of bool
+        ``[N]`` whether the event is signal.
+    weights : ndarray or None
+        ``[N]`` event weights.
+    """
+    if not _both_present(positive, weights):
+        return None
+    fpr, tpr, _ = roc_curve(positive, scores, sample_weight=weights, drop_intermediate=False)
+    return Roc(fpr, tpr)
+
+
+def auroc(scores: Floats, positive: Bools, weights: Floats | None = None) -> float:
+    """Return the area under the ROC curve; arguments as in :func:`roc`."""
+    curve = roc(scores, positive, weights)
+    return math.nan if curve is None else curve.area
+
+
+def precision_recall(scores: Floats, positive: Bools, weights: Floats | None = None) -> tuple[Floats, Floats] | None:
+    """Return precision and recall ``[T]`` by falling cut, recall rising; None where a class has no weight."""
+    if not _both_present(positive, weights):
+        return None
+    passed = passing(scores, positive, ~positive, weights)
+    total = passed.signal + passed.background
+    precision = np.divide(passed.signal, total, out=np.zeros_like(total), where=total > 0)
+    return precision, passed.signal / passed.signal[-1]
+
+
+def auprc(scores: Floats, positive: Bools, weights: Floats | None = None) -> float:
+    """Return the average precision ``sum_t (R_t - R_{t-1}) P_t``; arguments as in :func:`roc`."""
+    curve = precision_recall(scores, positive, weights)
+    if curve is None:
+        return math.nan
+    precision, recall = curve
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def accuracy(predicted: Ints, targets: Ints, weights: Floats | None = None) -> float:
+    """Return the weighted share of events whose class ``[N]`` is predicted right."""
+    if not _positive_sum(targets, weights):
+        return math.nan
+    return float(accuracy_score(targets, predicted, sample_weight=weights))
+
+
+def f1_macro(predicted: Ints, targets: Ints, n_classes: int, weights: Floats | None = None) -> float:
+    """Return the mean over classes of ``2 tp / (2 tp + fp + fn)``, over classes with events only."""
+    if not _positive_sum(targets, weights):
+        return math.nan
+    counts = confusion(predicted, targets, n_classes, weights)
+    true, both = np.diag(counts), counts.sum(axis=0) + counts.sum(axis=1)
+    present = np.bincount(targets, minlength=n_classes) > 0
+    scores = np.divide(2 * true, both, out=np.zeros_like(both), where=both > 0)
+    return float(scores[present].mean())
+
+
+def confusion(predicted: Ints, targets: Ints, n_classes: int, weights: Floats | None = None) -> Floats:
+    """Return sums of weights ``[C, C]``, true class by predicted class."""
+    labels = np.arange(n_classes)
+    return np.asarray(confusion_matrix(targets, predicted, labels=labels, sample_weight=weights), dtype=float)
+
+
+def calibration_error(confidence: Floats, correct: Bools, weights: Floats | None = None, bins: int = ECE_BINS) -> float:
+    """Return the expected calibration error (arXiv 1706.04599) over equal bins in [0, 1].
+
+    Parameters
+    ----------
+    confidence : ndarray
+        ``[N]`` probability that was given: of the signal class with two classes, of the predicted class with more.
+    correct : ndarray of bool
+        ``[N]`` whether that is what the event was.
+    weights : ndarray or None
+        ``[N]``.
+    bins : int
+        Number of bins.
+    """
+    if not _positive_sum(confidence, weights):
+        return math.nan
+    weights = np.ones(len(confidence)) if weights is None else weights
+    which = np.clip((confidence * bins).astype(np.int64), 0, bins - 1)
+    gaps = np.bincount(which, weights * (confidence - correct), minlength=bins)
+    return float(np.abs(gaps).sum() / weights.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """What passes each cut, from the hardest to none.
+
+    Attributes
+    ----------
+    cuts : ndarray
+        ``[T]`` falling distinct scores; an event passes from its score on.
+    signal, background : ndarray
+        ``[T]`` sums of weights above the cut.
+    background_events : ndarray of int
+        ``[T]`` number of background events above the cut.
+    """
+
+    cuts: Floats
+    signal: Floats
+    background: Floats
+    background_events: Ints
+
+
+def passing(scores: Floats, signal: Bools, background: Bools, weights: Floats | None = None) -> Passing:
+    """Return what passes each cut: one sort and cumulative sums; events of neither class are left out."""
+    chosen = signal | background
+    scores, is_signal = scores[chosen], signal[chosen]
+    own = np.ones(len(scores)) if weights is None else weights[chosen].astype(np.float64)
+    order = np.argsort(-scores, kind="stable")
+    scores, is_signal, own = scores[order], is_signal[order], own[order]
+    last = np.flatnonzero(np.diff(scores, append=np.nan) != 0)  # equal scores pass together
+    return Passing(
+        scores[last],
+        np.cumsum(own * is_signal)[last],
+        np.cumsum(own * ~is_signal)[last],
+        np.cumsum(~is_signal)[last],
+    )
+
+
+def one_vs_rest(
+    score: Callable[[Floats, Bools, Floats | None], float],
+    values: Floats,
+    targets: Ints,
+    classes: Iterable[int],
+    weights: Floats | None = None,
+) -> list[float]:
+    """Return ``score`` of each class against all others, by its column of ``values [N, C]``."""
+    return [score(values[:, c], targets == c, weights) for c in classes]
+
+
+def _both_present(positive: Bools, weights: Floats | None) -> bool:
+    return all(_positive_sum(positive[own], None if weights is None else weights[own]) for own in (positive, ~positive))
+
+
+def _positive_sum(rows: NDArray[np.generic], weights: Floats | None) -> bool:
+    return len(rows) > 0 and (weights is None or float(weights.sum()) > 0)
