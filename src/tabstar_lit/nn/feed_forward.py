@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tabstar_lit.nn.activations import GeGLU, is_gated, make_activation
 
@@ -40,10 +40,23 @@ class EnsembleLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[B, M, n_in]`` to ``[B, M, n_out]``."""
-        return torch.addcmul(self.bias, nn.functional.linear(x * self.scale_in, self.weight), self.scale_out)
+        return torch.addcmul(self.bias, functional.linear(x * self.scale_in, self.weight), self.scale_out)
 
 
-class MemberBatchNorm(nn.BatchNorm1d):
+class BatchNorm(nn.BatchNorm1d):
+    """BatchNorm of ``[B, D]`` that takes a batch of one event as it would in evaluation.
+
+    One event has no variance, and ``torch.nn.BatchNorm1d`` refuses it; the last batch of an epoch may be one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise over the batch, same shape."""
+        if self.training and x.shape[0] == 1:
+            return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
+class MemberBatchNorm(BatchNorm):
     """BatchNorm of ``[B, M, D]``, each member by itself."""
 
     def __init__(self, width: int, members: int) -> None:
@@ -92,7 +105,7 @@ class FeedForward(nn.Sequential):
             inner = width * 2 if is_gated(act) else width
             layers.append(linear(n_in, inner, members, first=index == 0))
             if batchnorm:
-                layers.append(nn.BatchNorm1d(inner) if members == 1 else MemberBatchNorm(inner, members))
+                layers.append(BatchNorm(inner) if members == 1 else MemberBatchNorm(inner, members))
             layers.append(make_activation(act, act_kwargs))
             if dropout > 0:
                 layers.append(nn.Dropout(dropout))
@@ -102,7 +115,7 @@ class FeedForward(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Pre-activation residual block ``x + [BatchNorm, act, Linear, Dropout, ...](x)`` of ResNet for tables.
+    """Residual block of ResNet for tables (arXiv 2106.11959): ``x + Linear(Dropout(act(Linear(BatchNorm(x)))))``.
 
     Parameters
     ----------
@@ -111,13 +124,13 @@ class ResidualBlock(nn.Module):
     hidden : int
         Width inside the block.
     size : int
-        Linear layers in the block.
+        Linear layers in the block; the paper has 2.
     act, act_kwargs
-        Activation; one that keeps the width.
+        Activation; see :class:`FeedForward`.
     batchnorm : bool
-        Whether to normalise before each activation.
+        Whether to normalise the input.
     dropout : float
-        Probability, after each linear layer but the last.
+        Probability, after each activation.
     """
 
     def __init__(
@@ -132,15 +145,9 @@ class ResidualBlock(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        widths = [width, *[hidden] * (size - 1), width]
-        layers: list[nn.Module] = []
-        for index, (n_in, n_out) in enumerate(pairwise(widths), start=1):
-            if batchnorm:
-                layers.append(nn.BatchNorm1d(n_in))
-            layers += [make_activation(act, act_kwargs), nn.Linear(n_in, n_out)]
-            if dropout > 0 and index < size:
-                layers.append(nn.Dropout(dropout))
-        self.layers = nn.Sequential(*layers)
+        inner = FeedForward(width, [hidden] * (size - 1), act=act, act_kwargs=act_kwargs, dropout=dropout)
+        norm = BatchNorm(width) if batchnorm else nn.Identity()
+        self.layers = nn.Sequential(norm, inner, nn.Linear(inner.n_out, width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[B, width]`` to ``[B, width]``."""

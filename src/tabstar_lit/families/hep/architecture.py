@@ -8,12 +8,21 @@ from pydantic import Field
 
 from tabstar_lit.families.hep.flat_architecture import (
     EventTransformerArchitecture,
-    FlatDeepSetsArchitecture,
     MLPArchitecture,
     ResNetArchitecture,
 )
+from tabstar_lit.families.hep.jagged_architecture import (
+    DeepSetsArchitecture,
+    ParticleTransformerArchitecture,
+    SetTransformerArchitecture,
+)
 
 SignalArchitecture = Annotated[
-    MLPArchitecture | ResNetArchitecture | FlatDeepSetsArchitecture | EventTransformerArchitecture,
+    MLPArchitecture
+    | ResNetArchitecture
+    | EventTransformerArchitecture
+    | DeepSetsArchitecture
+    | SetTransformerArchitecture
+    | ParticleTransformerArchitecture,
     Field(discriminator="model"),
 ]

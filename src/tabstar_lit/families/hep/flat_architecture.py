@@ -53,7 +53,7 @@ class MLPArchitecture(ActivatedArchitecture):
 
 
 class ResNetArchitecture(ActivatedArchitecture):
-    """Pre-activation residual blocks (arXiv 2106.11959)."""
+    """Residual blocks (arXiv 2106.11959)."""
 
     model: Literal["ResNet"]
     num_blocks: PositiveInt | None = Field(None, description="Residual blocks; null: n_layers.")
@@ -63,7 +63,7 @@ class ResNetArchitecture(ActivatedArchitecture):
     res_layers: Widths | None = Field(
         None, description="Width inside each block, instead of num_blocks blocks of n_hidden."
     )
-    batchnorm: bool = Field(True, description="BatchNorm before each activation.")
+    batchnorm: bool = Field(True, description="BatchNorm at the start of each block and before the output layer.")
     dropout: Dropout = Field(0.1, description="Dropout between the layers of a block.")
     disable_embeddings: bool = Field(
         False, description="Numbers go in as they are, categories as one-hot vectors; embeddings has no effect then."
@@ -76,9 +76,9 @@ class ResNetArchitecture(ActivatedArchitecture):
         return self.res_layers or (self.n_hidden,) * (self.num_blocks or self.n_layers)
 
     def problems(self) -> Iterable[Problem]:
-        """Refuse an activation that halves the width a residual block must keep."""
+        """Refuse an activation that halves the width the blocks must keep."""
         if self.act == "GeGLU":
-            yield Problem(("act",), "activation 'GeGLU' halves the width, which a residual block keeps; take GELU.")
+            yield Problem(("act",), "activation 'GeGLU' halves the width, which does not fit here; take GELU.")
 
 
 class TokenEmbeddings(Embeddings):

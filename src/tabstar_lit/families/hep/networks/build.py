@@ -9,9 +9,17 @@ from torch import nn
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.architecture_sections import EventsArchitecture
 from tabstar_lit.families.hep.batch import Inputs
+from tabstar_lit.families.hep.networks.deepsets_flat import FlatDeepSets
+from tabstar_lit.families.hep.networks.event_transformer import EventTransformer
 from tabstar_lit.families.hep.networks.mlp import MLP
+from tabstar_lit.families.hep.networks.resnet import ResNet
 
-FLAT_NETWORKS: dict[str, type[nn.Module]] = {"MLP": MLP}
+FLAT_NETWORKS: dict[str, type[nn.Module]] = {
+    "MLP": MLP,
+    "ResNet": ResNet,
+    "DeepSets": FlatDeepSets,
+    "EventTransformer": EventTransformer,
+}
 """Networks of event features by the name in ``architecture_config.model``."""
 JAGGED_NETWORKS: dict[str, type[nn.Module]] = {}
 """Networks of objects, which may read event features beside them."""

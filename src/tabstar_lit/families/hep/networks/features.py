@@ -42,8 +42,21 @@ class OneHotFeatures(nn.Module):
         return torch.cat([numerical, (codes == self.get_buffer("code")).to(numerical.dtype)], dim=-1)
 
 
-def build_embedding(embeddings: Embeddings, post: PostEmbeddings, columns: Columns, width: int) -> FeatureEmbedding:
+def build_embedding(
+    embeddings: Embeddings, post: PostEmbeddings, columns: Columns, width: int, *, reduction: str | None = None
+) -> FeatureEmbedding:
     """Build the embedding of one block of features, for event features as for objects.
+
+    Parameters
+    ----------
+    embeddings, post
+        How.
+    columns : Columns
+        The features.
+    width : int
+        Length ``E`` of a vector.
+    reduction : str or None
+        Instead of what `embeddings` says, for networks that can only do with one.
 
     Raises
     ------
@@ -65,7 +78,9 @@ def build_embedding(embeddings: Embeddings, post: PostEmbeddings, columns: Colum
     after = post_embedding(
         width, act=post.act, layernorm=post.layernorm, batchnorm=post.batchnorm, dropout=post.dropout
     )
-    return FeatureEmbedding(numerical, categorical, width=width, reduction=embeddings.reduction, post=after)
+    return FeatureEmbedding(
+        numerical, categorical, width=width, reduction=reduction or embeddings.reduction, post=after
+    )
 
 
 def _numerical(embeddings: Embeddings, columns: Columns, width: int) -> NumericalEmbedding:
