@@ -56,3 +56,20 @@ def test_skipped_steps_are_counted_over_a_resume(make_bench: Callable[[str], Ben
     assert bench.module.skipped_steps == 1
     bench.train(*settings, f"{TOY}.poison_step=30", resume=True)
     assert bench.module.skipped_steps == 2
+
+
+def test_a_run_that_ends_inside_an_epoch_leaves_the_rates_of_that_epoch_alone(make_bench: Callable[[str], Bench]) -> None:
+    settings = (
+        f"{TRAINING}.scheduler={{scheduler_name: ReduceLROnPlateau, interval: epoch, "
+        "scheduler_params: {patience: 0, factor: 0.5, threshold: 10}}",
+        f"{TRAINING}.reduce_lr_on_epoch=0.9",
+        f"{TRAINING}.max_epochs=3",
+    )
+    whole, short = make_bench("whole"), make_bench("short")
+    whole.train(*settings)
+    short.train(*settings, f"{TRAINING}.max_steps=31")
+    short.train(*settings, resume=True)
+    ends = [load_checkpoint(bench.folder / "models/toys/toy/toy_last.ckpt") for bench in (whole, short)]
+    rates = [[group["lr"] for group in end["optimizer_states"][0]["param_groups"]] for end in ends]
+    assert rates[0] == rates[1]
+    assert ends[0]["tabstar_lit"]["plateau"] == ends[1]["tabstar_lit"]["plateau"]

@@ -77,7 +77,9 @@ class DataModule(LightningDataModule, ABC):
             options.pop("prefetch_factor", None)
             options.pop("persistent_workers", None)
         # Its own generator: making an iterator must not draw from the stream that dropout uses.
-        return DataLoader(dataset, batch_size=None, sampler=sampler, generator=torch.Generator(), **options)
+        return DataLoader(
+            dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is, generator=torch.Generator(), **options
+        )
 
     def batches_per_epoch(self, world_size: int = 1) -> int:
         """Return the number of training batches an epoch has on one of ``world_size`` ranks."""
@@ -101,3 +103,8 @@ class DataModule(LightningDataModule, ABC):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Stand where ``state_dict`` says when the next training loader is made."""
         self._position = (int(state_dict["epoch"]), int(state_dict["batches"]))
+
+
+def _as_it_is(batch: Any) -> Any:
+    """Return a batch as the dataset made it; torch would search it for arrays to convert."""
+    return batch

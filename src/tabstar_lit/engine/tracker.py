@@ -32,11 +32,14 @@ class Collected:
         ``[N, ...]`` in the order of the validation plan, ranks one after the other.
     weights : Tensor or None
         ``[N]`` event weights, where the family has them.
+    extras : Tensor or None
+        ``[N, ...]`` further columns, where the family has them.
     """
 
     predictions: Tensor
     targets: Tensor
     weights: Tensor | None = None
+    extras: Tensor | None = None
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class _Parts:
     predictions: list[Tensor] = field(default_factory=list)
     targets: list[Tensor] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
+    extras: list[Tensor] = field(default_factory=list)
 
     def add(self, output: StepOutput, keep: bool) -> None:
         self.loss.add(float(output.loss), output.size)
@@ -52,12 +56,13 @@ class _Parts:
             (self.predictions, output.predictions),
             (self.targets, output.targets),
             (self.weights, output.weights),
+            (self.extras, output.extras),
         ):
             if keep and value is not None:
                 part.append(value.detach().float().cpu())
 
     def stacked(self) -> tuple[Mean, list[Tensor | None]]:
-        parts = (self.predictions, self.targets, self.weights)
+        parts = (self.predictions, self.targets, self.weights, self.extras)
         return self.loss, [torch.cat(part) if part else None for part in parts]
 
 
@@ -219,9 +224,9 @@ def _merge(
         parts = [rank[source] for rank in ranks if source in rank]
         losses[source] = Mean(sum(mean.total for mean, _ in parts), sum(mean.size for mean, _ in parts))
         losses[""] = Mean(losses[""].total + losses[source].total, losses[""].size + losses[source].size)
-        stacks = [_joined([stack[i] for _, stack in parts]) for i in range(3)]
-        if stacks[0] is not None and stacks[1] is not None:
-            collected[source] = Collected(stacks[0], stacks[1], stacks[2])
+        predictions, targets, *others = (_joined([stack[i] for _, stack in parts]) for i in range(4))
+        if predictions is not None and targets is not None:
+            collected[source] = Collected(predictions, targets, *others)
     return losses, collected
 
 

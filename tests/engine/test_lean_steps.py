@@ -1,0 +1,41 @@
+"""What the engine leaves out of a step to be fast, and that nothing that matters is left out with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from toy_bench import Bench
+
+from tabstar_lit.engine import stages
+from tabstar_lit.engine.module import gradient_norm
+from tabstar_lit.engine.trainer import BATCH_HOOKS, without_idle_hooks
+
+
+def test_the_gradient_norm_is_torchs() -> None:
+    gradients = [torch.randn(7, 5), torch.randn(3), torch.tensor(2.0)]
+    torch.testing.assert_close(gradient_norm(gradients), torch.nn.utils.get_total_norm(gradients), rtol=0, atol=0)
+    assert float(gradient_norm([])) == 0.0
+
+
+def test_hooks_that_do_something_are_called_and_idle_ones_are_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Watcher(Callback):
+        steps = 0
+
+        def on_before_optimizer_step(self, trainer: Trainer, module: LightningModule, optimizer: Any) -> None:
+            self.steps += 1
+
+    watcher, build = Watcher(), stages.build_callbacks
+    monkeypatch.setattr(stages, "build_callbacks", lambda *a, **k: [*build(*a, **k), watcher])
+    bench.train("model_config.training_config.max_steps=5")
+    assert watcher.steps == 5
+    assert [hook for hook in BATCH_HOOKS if getattr(watcher, hook) is not None] == ["on_before_optimizer_step"]
+
+
+def test_a_class_keeps_its_hooks_for_others() -> None:
+    without_idle_hooks(Callback())
+    assert callable(Callback().on_train_batch_end)
