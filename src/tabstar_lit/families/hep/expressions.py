@@ -1,0 +1,311 @@
+"""A small language for columns: arithmetic, comparisons, logic and a few functions; nothing else can be said in it.
+
+Python's own parser reads the text, and only the kinds of nodes listed here are evaluated, over NumPy arrays. A name is
+a column; ``jets.pt`` is one too, and one with other characters stands in backquotes. A jagged column (one value an
+object) mixes with a flat one (one value an event) by repeating the latter; ``count`` and ``sum`` make it flat.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from tabstar_lit.config.tree import suggestion
+from tabstar_lit.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
+BINARY = {
+    ast.Add: "add",
+    ast.Sub: "subtract",
+    ast.Mult: "multiply",
+    ast.Div: "true_divide",
+    ast.Pow: "float_power",
+    ast.Mod: "mod",
+}
+COMPARE = {
+    ast.Eq: "equal",
+    ast.NotEq: "not_equal",
+    ast.Lt: "less",
+    ast.LtE: "less_equal",
+    ast.Gt: "greater",
+    ast.GtE: "greater_equal",
+}
+UNARY = {ast.USub: "negative", ast.UAdd: "positive", ast.Not: "logical_not"}
+FUNCTIONS = {
+    "abs": ("abs", 1),
+    "sqrt": ("sqrt", 1),
+    "log": ("log", 1),
+    "log1p": ("log1p", 1),
+    "exp": ("exp", 1),
+    "sin": ("sin", 1),
+    "cos": ("cos", 1),
+    "tan": ("tan", 1),
+    "arctan2": ("arctan2", 2),
+    "arcsinh": ("arcsinh", 1),
+    "isnan": ("isnan", 1),
+    "min": ("minimum", 2),
+    "max": ("maximum", 2),
+    "where": ("where", 3),
+}
+"""Functions of the language: the NumPy function and the number of arguments; ``min`` and ``max`` take more."""
+AGGREGATES = ("count", "sum")
+"""Functions that turn a jagged column into one value an event: how many are true, and the sum."""
+MAX_LENGTH, MAX_DEPTH = 2000, 60
+BACKQUOTED = re.compile(r"`([^`]*)`")
+
+
+@dataclass(frozen=True)
+class Jagged:
+    """One value an object, event after event.
+
+    Attributes
+    ----------
+    values : ndarray [m]
+        Of all objects.
+    counts : ndarray of int [n]
+        Objects in each event; they sum to m.
+    """
+
+    values: Array
+    counts: Array
+
+
+class Name(NamedTuple):
+    """A column that an expression names, the place of its first letter, counted from 1, and whether it is text."""
+
+    name: str
+    position: int
+    is_text: bool
+
+
+class ExpressionError(DataError):
+    """What is wrong with an expression, and at which of its characters."""
+
+
+class Expression:
+    """A parsed expression.
+
+    Parameters
+    ----------
+    text : str
+        What the user wrote.
+
+    Raises
+    ------
+    ExpressionError
+        If it is no expression of this language; says where and what is allowed.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._quoted: dict[str, str] = {}
+        source = BACKQUOTED.sub(self._placeholder, text.strip("\n"))
+        if len(text) > MAX_LENGTH:
+            raise ExpressionError(f"the expression has {len(text)} characters; at most {MAX_LENGTH} are allowed")
+        try:
+            self._root = ast.parse(source, mode="eval").body
+            _check_depth(self._root)
+            self.names = tuple(dict.fromkeys(self._check(self._root)))
+            if _is_text(self._root):
+                raise self._error(self._root, "a text alone is no value")
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+            if isinstance(error, ExpressionError):
+                raise
+            where = f" at character {error.offset}" if isinstance(error, SyntaxError) and error.offset else ""
+            reason = error.msg if isinstance(error, SyntaxError) else error
+            hint = "; a column with such a name stands in backquotes: `my column`"
+            raise ExpressionError(f"'{text}' is no expression ({reason}{where}){hint}") from error
+
+    def __call__(self, columns: Mapping[str, Array | Jagged], n: int) -> Array | Jagged:
+        """Evaluate over ``n`` events.
+
+        Parameters
+        ----------
+        columns : mapping of str to ndarray [n] or Jagged
+            At least the columns of :attr:`names`.
+        n : int
+            Number of events.
+
+        Returns
+        -------
+        ndarray [n] or Jagged
+            The values. Division by zero and the like give NaN or infinities without a word: the caller checks.
+
+        Raises
+        ------
+        DataError
+            If text is used as a number or a number as text, or jagged columns of different objects are mixed.
+        """
+        import numpy as np
+
+        with np.errstate(all="ignore"):
+            value = self._value(self._root, columns, n)
+        if isinstance(value, Jagged):
+            return value
+        return np.broadcast_to(value, (n,))
+
+    def _placeholder(self, match: re.Match[str]) -> str:
+        """Stand in for a backquoted name, at the same length so that positions stay right."""
+        stand_in = f"Q{len(self._quoted)}_".ljust(len(match[0]), "_")
+        self._quoted[stand_in] = match[1]
+        return stand_in
+
+    def _column(self, node: ast.AST) -> str | None:
+        """Return the column that a node names: ``a``, ``a.b.c``, or what stood in backquotes."""
+        if isinstance(node, ast.Attribute):
+            front = self._column(node.value)
+            return None if front is None else f"{front}.{node.attr}"
+        return self._quoted.get(node.id, node.id) if isinstance(node, ast.Name) else None
+
+    def _check(self, node: ast.AST, is_text: bool = False) -> Iterator[Name]:
+        """Refuse what the language does not have and yield the columns."""
+        column = self._column(node)
+        if column is not None:
+            yield Name(column, getattr(node, "col_offset", 0) + 1, is_text)
+            return
+        if isinstance(node, ast.Call):
+            self._check_call(node)
+        allowed_operator = (
+            (isinstance(node, ast.BinOp) and type(node.op) in BINARY)
+            or (isinstance(node, ast.UnaryOp) and type(node.op) in UNARY)
+            or (isinstance(node, ast.Compare) and all(type(op) in COMPARE for op in node.ops))
+        )
+        constant = isinstance(node, ast.Constant) and type(node.value) in (int, float, bool, str)
+        if not (constant or allowed_operator or isinstance(node, ast.BoolOp | ast.Call)):
+            raise self._error(node, f"'{ast.unparse(node)}' is not allowed")
+        parts = node.args if isinstance(node, ast.Call) else list(ast.iter_child_nodes(node))
+        texts = isinstance(node, ast.Compare) and any(_is_text(part) for part in parts)
+        for part in parts:
+            if _is_text(part) and not texts:
+                raise self._error(part, f"the text {ast.unparse(part)} can only be compared with == or !=")
+            if isinstance(part, ast.expr):
+                yield from self._check(part, texts)
+
+    def _check_call(self, node: ast.Call) -> None:
+        name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
+        if name not in FUNCTIONS and name not in AGGREGATES:
+            raise self._error(node, f"no function '{name}'.{suggestion(name, [*FUNCTIONS, *AGGREGATES])}")
+        wanted = 1 if name in AGGREGATES else FUNCTIONS[name][1]
+        enough = len(node.args) >= wanted if name in {"min", "max"} else len(node.args) == wanted
+        if node.keywords or not enough:
+            raise self._error(node, f"'{name}' takes {wanted} argument{'s' * (wanted > 1)}")
+
+    def _error(self, node: ast.AST, problem: str) -> ExpressionError:
+        grammar = (
+            "Allowed: columns, numbers, + - * / ** %, comparisons, and or not, parentheses, "
+            f"and the functions {', '.join([*FUNCTIONS, *AGGREGATES])}"
+        )
+        text = problem
+        for stand_in, name in self._quoted.items():
+            text = text.replace(stand_in, f"`{name}`")
+        return ExpressionError(
+            f"'{self.text}', character {getattr(node, 'col_offset', 0) + 1}: {text.rstrip('.')}. {grammar}"
+        )
+
+    def _value(self, node: ast.AST, columns: Mapping[str, Array | Jagged], n: int) -> Any:
+        import numpy as np
+
+        column = self._column(node)
+        if column is not None:
+            return columns[column]
+        if isinstance(node, ast.Constant):
+            return node.value if isinstance(node.value, str) else np.float64(cast(float, node.value))
+        if isinstance(node, ast.Call):
+            arguments = [self._value(part, columns, n) for part in node.args]
+            return self._call(node, arguments)
+        if isinstance(node, ast.BinOp):
+            sides = [self._value(part, columns, n) for part in (node.left, node.right)]
+            return self._apply(BINARY[type(node.op)], *sides)
+        if isinstance(node, ast.UnaryOp):
+            return self._apply(UNARY[type(node.op)], self._value(node.operand, columns, n))
+        if isinstance(node, ast.BoolOp):
+            function = "logical_and" if isinstance(node.op, ast.And) else "logical_or"
+            parts = [self._value(part, columns, n) for part in node.values]
+            return reduce(lambda left, right: self._apply(function, left, right), parts)
+        compare = cast(ast.Compare, node)  # _check has let nothing else through
+        chain = [self._value(part, columns, n) for part in (compare.left, *compare.comparators)]
+        links = [self._compare(op, *pair) for op, pair in zip(compare.ops, pairwise(chain), strict=True)]
+        return reduce(lambda left, right: self._apply("logical_and", left, right), links)
+
+    def _call(self, node: ast.Call, arguments: list[Any]) -> Any:
+        import numpy as np
+
+        name = ast.unparse(node.func)
+        if name in AGGREGATES:
+            (argument,) = arguments
+            if not isinstance(argument, Jagged):
+                raise DataError(f"'{self.text}': '{name}' needs a jagged column, which has one value an object")
+            values = _numbers(argument.values, self.text)
+            events = np.repeat(np.arange(len(argument.counts)), argument.counts)
+            weights = (values != 0 if name == "count" else values).astype(np.float64)
+            return np.bincount(events, weights, minlength=len(argument.counts))
+        function = FUNCTIONS[name][0]
+        if name in {"min", "max"}:
+            return reduce(lambda left, right: self._apply(function, left, right), arguments)
+        return self._apply(function, *arguments)
+
+    def _compare(self, op: ast.cmpop, left: Any, right: Any) -> Any:
+        if not (isinstance(left, str) or isinstance(right, str)):
+            return self._apply(COMPARE[type(op)], left, right)
+        if not isinstance(op, ast.Eq | ast.NotEq):
+            raise DataError(f"'{self.text}': texts can only be compared with == or !=")
+        text, column = (left, right) if isinstance(left, str) else (right, left)
+        values = column.values if isinstance(column, Jagged) else column
+        if isinstance(values, str):
+            raise DataError(f"'{self.text}': compares two texts; one side has to be a column")
+        if values.dtype != object:
+            raise DataError(f"'{self.text}': the column compared with '{text}' holds numbers; leave out the quotes")
+        same = (values == text) == isinstance(op, ast.Eq)
+        return Jagged(same, column.counts) if isinstance(column, Jagged) else same
+
+    def _apply(self, function: str, *arguments: Any) -> Any:
+        """Apply a NumPy function, repeating flat values beside jagged ones."""
+        import numpy as np
+
+        jagged = [argument for argument in arguments if isinstance(argument, Jagged)]
+        if any(not np.array_equal(other.counts, jagged[0].counts) for other in jagged[1:]):
+            raise DataError(f"'{self.text}': mixes columns of objects that do not go together, event by event")
+        plain = [argument.values if isinstance(argument, Jagged) else argument for argument in arguments]
+        if jagged:
+            counts = jagged[0].counts
+            plain = [
+                np.repeat(value, counts) if not isinstance(argument, Jagged) and np.ndim(value) else value
+                for argument, value in zip(arguments, plain, strict=True)
+            ]
+        result = getattr(np, function)(*[_numbers(value, self.text) for value in plain])
+        return Jagged(result, jagged[0].counts) if jagged else result
+
+
+def _check_depth(root: ast.AST) -> None:
+    """Refuse what would exhaust the interpreter's stack."""
+    level: list[ast.AST] = [root]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return
+    raise ExpressionError(f"the expression is nested more than {MAX_DEPTH} levels deep")
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _numbers(values: Any, text: str) -> np.generic | Array:
+    """Return float64, so that nothing wraps around or loses digits on the way, but for truth values; refuse text."""
+    import numpy as np
+
+    array = np.asarray(values)
+    if array.dtype.kind in "OUS":
+        seen = next((cell for cell in array.ravel() if isinstance(cell, str)), None)
+        raise DataError(f"'{text}' needs numbers, but found the text {seen!r}")
+    return array.astype(np.float64, copy=False) if array.dtype.kind in "iuf" else array
