@@ -40,7 +40,8 @@ def test_masked_batch_norm_learns_nothing_from_nothing() -> None:
     norm = MaskedBatchNorm(3)
     output = norm(values, torch.zeros_like(mask))
     assert torch.isfinite(output).all()
-    assert norm.running_mean.eq(0).all() and norm.running_var.eq(1).all()
+    assert norm.running_mean.eq(0).all()
+    assert norm.running_var.eq(1).all()
 
 
 def test_set_norm_is_layer_norm_over_all_valid_features_of_an_event() -> None:

@@ -79,7 +79,7 @@ class SetNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
-        """Normalise ``values`` ``[B, P, E]`` over the objects that ``mask`` ``[B, P]`` marks; padding becomes the bias."""
+        """Normalise ``values`` ``[B, P, E]`` over the objects in ``mask`` ``[B, P]``; padding becomes the bias."""
         valid = mask[..., None]
         count = mask.sum(dim=1).clamp(min=1)[:, None, None] * values.shape[-1]
         mean = torch.where(valid, values, 0.0).sum(dim=(1, 2), keepdim=True) / count

@@ -7,14 +7,18 @@ is enough: a pair of massless particles 0.001 apart has its m² to six digits.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.batch import Objects
+from tabstar_lit.families.hep.jagged_architecture import ParticleAttention
 from tabstar_lit.families.hep.networks.masking import MaskedBatchNorm
+from tabstar_lit.families.hep.networks.objects import refuse_unknown
 
 QUANTITIES = ("delta_r", "kt", "z", "m2")
 """Names of the pairwise quantities, in the order of the paper."""
@@ -24,7 +28,7 @@ SMALLEST = 1e-8
 
 
 class Kinematics(NamedTuple):
-    """Four-momenta in the variables in which pairs are well conditioned, each ``[..., P]``, in the units of the file."""
+    """Four-momenta in variables in which pairs are well conditioned, each ``[..., P]``, in the file's units."""
 
     pt: Tensor
     rapidity: Tensor
@@ -159,4 +163,57 @@ class PairwiseEmbedding(nn.Module):
         for linear in self.linears:
             values = nn.functional.gelu(linear(values))
         bias = torch.where(pairs[..., None], self.head(values), 0.0).transpose(1, 2)
-        return bias[..., cells].unflatten(-1, (takes_part.shape[1], -1))
+        return bias[..., cells].view(*bias.shape[:2], *takes_part.shape[1:], -1)
+
+
+class PairwiseBias(nn.Module):
+    """The bias of a network of several types of object, of which some take part.
+
+    Parameters
+    ----------
+    config : ParticleAttention
+        Who takes part, which quantities, and the size of the network.
+    types : tuple of str
+        All types, in the order in which the network concatenates them.
+    heads : int
+        Attention heads ``H``.
+
+    Raises
+    ------
+    ConfigError
+        When the configuration names a type that there is not.
+    """
+
+    def __init__(self, config: ParticleAttention, types: tuple[str, ...], heads: int) -> None:
+        super().__init__()
+        rest_mass = (
+            config.rest_mass if isinstance(config.rest_mass, Mapping) else dict.fromkeys(types, config.rest_mass)
+        )
+        refuse_unknown("particle_attention.objects", config.objects or (), types, "type of object")
+        refuse_unknown("particle_attention.rest_mass", rest_mass, types, "type of object")
+        self.takes_part = {name: config.objects is None or name in config.objects for name in types}
+        self.rest_mass = {name: float(rest_mass.get(name, 0.0)) for name in types}
+        self.embed = PairwiseEmbedding(heads, config.quantities, config.embedding_layers, config.embedding_dim)
+
+    def forward(self, objects: Mapping[str, Objects], mask: Tensor) -> Tensor:
+        """Return the bias ``[B, H, P, P]`` of the objects in ``mask`` ``[B, P]``, 0 for pairs that take no part.
+
+        Raises
+        ------
+        ConfigError
+            When the momenta of a type that takes part have not been read.
+        """
+        momenta, rest_mass, takes_part = [], [], []
+        for name, part in self.takes_part.items():
+            slots = objects[name].mask
+            if part and not objects[name].momenta.shape[-1]:
+                raise ConfigError(
+                    f"particle_attention needs the momenta of {name}: name their columns in dataset_config.momenta, "
+                    "or list the types that take part in particle_attention.objects."
+                )
+            momenta.append(objects[name].momenta if part else slots.new_ones((*slots.shape, 4), dtype=torch.float32))
+            rest_mass.append(momenta[-1].new_full(slots.shape[1:], self.rest_mass[name]))
+            takes_part.append(torch.full_like(slots, part))
+        there = mask & torch.cat(takes_part, dim=1)
+        bias: Tensor = self.embed(kinematics(torch.cat(momenta, dim=1), there, torch.cat(rest_mass)), there)
+        return bias
