@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.architecture_sections import EventsArchitecture
-from tabstar_lit.families.hep.batch import Inputs
+from tabstar_lit.families.hep.batch import Features, Inputs
+from tabstar_lit.families.hep.flat_architecture import MLPArchitecture
+from tabstar_lit.families.hep.jagged_architecture import ObjectsArchitecture
 from tabstar_lit.families.hep.networks.deepsets_flat import FlatDeepSets
+from tabstar_lit.families.hep.networks.deepsets_jagged import DeepSets
 from tabstar_lit.families.hep.networks.event_transformer import EventTransformer
 from tabstar_lit.families.hep.networks.mlp import MLP
+from tabstar_lit.families.hep.networks.particle_transformer import ParticleTransformer
 from tabstar_lit.families.hep.networks.resnet import ResNet
+from tabstar_lit.families.hep.networks.set_transformer import SetTransformer
+from tabstar_lit.nn.fusion import OutputFusion
 
 FLAT_NETWORKS: dict[str, type[nn.Module]] = {
     "MLP": MLP,
@@ -21,8 +27,33 @@ FLAT_NETWORKS: dict[str, type[nn.Module]] = {
     "EventTransformer": EventTransformer,
 }
 """Networks of event features by the name in ``architecture_config.model``."""
-JAGGED_NETWORKS: dict[str, type[nn.Module]] = {}
+JAGGED_NETWORKS: dict[str, type[nn.Module]] = {
+    "DeepSets": DeepSets,
+    "SetTransformer": SetTransformer,
+    "ParticleTransformer": ParticleTransformer,
+}
 """Networks of objects, which may read event features beside them."""
+
+
+class WithFlatNetwork(nn.Module):
+    """A network of objects and one of event features, whose logits are fused.
+
+    Parameters
+    ----------
+    jagged, flat : nn.Module
+        The networks, each to logits ``[B, K]``.
+    fusion : OutputFusion
+        Makes one of the two.
+    """
+
+    def __init__(self, jagged: nn.Module, flat: nn.Module, fusion: OutputFusion) -> None:
+        super().__init__()
+        self.jagged, self.flat, self.fusion = jagged, flat, fusion
+
+    def forward(self, features: Features) -> Tensor:
+        """Return logits ``[B, K]``."""
+        logits: Tensor = self.fusion(self.flat(features), self.jagged(features))
+        return logits
 
 
 def build_network(architecture: EventsArchitecture, inputs: Inputs, output_dim: int) -> nn.Module:
@@ -35,7 +66,12 @@ def build_network(architecture: EventsArchitecture, inputs: Inputs, output_dim: 
     inputs : Inputs
         The features.
     output_dim : int
-        Number of logits the classes need.
+        Number of logits ``K`` the classes need.
+
+    Returns
+    -------
+    nn.Module
+        From ``Features`` to logits ``[B, K]``; an ensemble in training to ``[B, M, K]``.
 
     Raises
     ------
@@ -47,7 +83,9 @@ def build_network(architecture: EventsArchitecture, inputs: Inputs, output_dim: 
             f"architecture_config.output_dim is {architecture.output_dim}, but dataset_config.classes needs "
             f"{output_dim}; leave it out."
         )
-    network = network_type(str(cast(Any, architecture).model), inputs)(architecture, inputs, output_dim)
+    network = network_type(_model(architecture), inputs)(architecture, inputs, output_dim)
+    if isinstance(architecture, ObjectsArchitecture) and architecture.flat_model is not None:
+        network = _with_flat_network(network, architecture, inputs, output_dim)
     if architecture.compile:
         network.compile(**(architecture.compile_kwargs or {}))
     return network
@@ -64,12 +102,25 @@ def network_type(model: str, inputs: Inputs) -> type[nn.Module]:
     networks = JAGGED_NETWORKS if inputs.objects else FLAT_NETWORKS
     if model in networks:
         return networks[model]
-    chosen = (
-        f"dataset_config.features has objects ({', '.join(inputs.objects)})"
-        if inputs.objects
-        else ("dataset_config.features has event features only")
-    )
     kind = "reads event features only" if model in FLAT_NETWORKS else "needs objects, such as jets"
+    chosen = f"has objects ({', '.join(inputs.objects)})" if inputs.objects else "has event features only"
     raise ConfigError(
-        f"architecture_config.model {model} {kind}, but {chosen}. Networks for these features: {', '.join(networks)}."
+        f"architecture_config.model {model} {kind}, but dataset_config.features {chosen}. "
+        f"Networks for these features: {', '.join(networks)}."
     )
+
+
+def _with_flat_network(
+    jagged: nn.Module, architecture: ObjectsArchitecture, inputs: Inputs, output_dim: int
+) -> WithFlatNetwork:
+    flat = architecture.flat_model
+    if flat is None or not inputs.objects:
+        raise ConfigError("architecture_config.flat_model stands beside a network of objects, and there are none.")
+    if isinstance(flat, MLPArchitecture) and flat.ensemble.members > 1:
+        raise ConfigError("architecture_config.flat_model.ensemble: an ensemble cannot be fused; leave it out.")
+    network = build_network(flat, Inputs(inputs.events, {}), output_dim)
+    return WithFlatNetwork(jagged, network, OutputFusion(architecture.flat_model_fuse.mode, output_dim))
+
+
+def _model(architecture: EventsArchitecture) -> str:
+    return str(cast(Any, architecture).model)
