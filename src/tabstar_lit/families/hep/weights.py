@@ -68,18 +68,18 @@ def usable_weights(weights: Float64, policy: Policy) -> Float64:
 
 
 def require_weight(weights: Float64, targets: Int64, classes: tuple[str, ...], where: str) -> None:
-    """Refuse training events of which a whole class weighs nothing.
+    """Refuse events of which a whole class weighs nothing.
 
     Parameters
     ----------
     weights : ndarray of float64 [n]
-        Weights of the training events, at least 0.
+        Weights of the events of a split, at least 0.
     targets : ndarray of int64 [n]
         Their class numbers.
     classes : tuple of str
         Names of the classes.
     where : str
-        The file, for messages.
+        File and split, for messages.
 
     Raises
     ------
@@ -89,9 +89,9 @@ def require_weight(weights: Float64, targets: Int64, classes: tuple[str, ...], w
     sums = np.bincount(targets, weights=weights, minlength=len(classes))
     weightless = [name for name, total in zip(classes, sums, strict=True) if total == 0]
     if weightless:
-        whose = "all" if len(weightless) == len(classes) else f"all of class '{weightless[0]}'"
+        whose = "all" if len(weightless) == len(classes) else f"all '{weightless[0]}'"
         raise DataError(
-            f"{where}: the weights of the training events are zero: {whose}. Set dataset_config.use_mc_weights: false, "
+            f"{where}: the weights of {whose} events are zero. Set dataset_config.use_mc_weights: false, "
             "or convert the file with another weight."
         )
 

@@ -1,0 +1,121 @@
+"""Events ready for batching, as a few contiguous tensors: a batch is an index_select of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tabstar_lit.families.hep.batch import EventBatch, Features, Objects
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectBlock:
+    """The ``M`` objects of one type of ``N`` events, end to end, with a row of zeros after them for padding.
+
+    Attributes
+    ----------
+    numerical, categorical, momenta : Tensor
+        ``[M + 1, F]`` float32, ``[M + 1, C]`` int64, ``[M + 1, 4 or 0]`` float32.
+    starts, counts : Tensor
+        ``[N]`` int64 first object of each event, and how many it has.
+    slots : int
+        ``P``, at least any of ``counts``: every batch is padded to it, so that shapes never change.
+    """
+
+    numerical: Tensor
+    categorical: Tensor
+    momenta: Tensor
+    starts: Tensor
+    counts: Tensor
+    slots: int
+
+    def select(self, index: Tensor) -> Objects:
+        """Return the objects of the events ``index``, padded."""
+        slot = torch.arange(self.slots)
+        mask = slot < self.counts.index_select(0, index).unsqueeze(1)
+        rows = self.starts.index_select(0, index).unsqueeze(1) + slot
+        rows = torch.where(mask, rows, len(self.numerical) - 1).flatten()
+        shape = (len(index), self.slots, -1)
+        return Objects(
+            numerical=_wide(self.numerical, rows, shape),
+            categorical=_wide(self.categorical, rows, shape),
+            mask=mask,
+            momenta=_wide(self.momenta, rows, shape),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EventBlock:
+    """``N`` events, prepared.
+
+    Attributes
+    ----------
+    numerical, categorical, targets, loss_weights, event_weights, spectators, rows : Tensor
+        As in :class:`~tabstar_lit.families.hep.batch.EventBatch`, with ``N`` rows.
+    objects : dict of str to ObjectBlock
+        By type.
+    """
+
+    numerical: Tensor
+    categorical: Tensor
+    targets: Tensor
+    loss_weights: Tensor
+    event_weights: Tensor
+    spectators: Tensor
+    rows: Tensor
+    objects: dict[str, ObjectBlock]
+
+    def select(self, index: Tensor) -> EventBatch:
+        """Return the events at the positions ``index`` as a batch.
+
+        Parameters
+        ----------
+        index : Tensor
+            ``[B]`` int64.
+        """
+        features = Features(
+            numerical=self.numerical.index_select(0, index),
+            categorical=self.categorical.index_select(0, index),
+            objects={name: block.select(index) for name, block in self.objects.items()},
+        )
+        return EventBatch(
+            features,
+            targets=self.targets.index_select(0, index),
+            loss_weights=self.loss_weights.index_select(0, index),
+            event_weights=self.event_weights.index_select(0, index),
+            spectators=self.spectators.index_select(0, index),
+            rows=self.rows.index_select(0, index),
+        )
+
+
+def merge(parts: Sequence[EventBatch], order: Tensor) -> EventBatch:
+    """Join batches end to end and put their events in another order.
+
+    Parameters
+    ----------
+    parts : sequence of EventBatch
+        With ``B`` events together.
+    order : Tensor
+        ``[B]`` int64: which of them comes first, second, ….
+    """
+    merged: EventBatch = _merge(parts, order)
+    return merged
+
+
+def _merge(parts: Sequence[Any], order: Tensor) -> Any:
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat(list(parts)).index_select(0, order)
+    if isinstance(first, dict):
+        return {key: _merge([part[key] for part in parts], order) for key in first}
+    return type(first)(*(_merge(fields, order) for fields in zip(*parts, strict=True)))
+
+
+def _wide(table: Tensor, rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    if table.shape[1] == 0:
+        return table.new_empty((*shape[:2], 0))
+    return table.index_select(0, rows).view(shape)

@@ -1,0 +1,134 @@
+"""Learning a preprocessor: whatever is measured is measured on the training events alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tabstar_lit.config.tree import suggestion
+from tabstar_lit.errors import DataError
+from tabstar_lit.families.hep.config import EventsDataset
+from tabstar_lit.families.hep.events import EventFile
+from tabstar_lit.families.hep.preprocess import ObjectRecipe, Preprocessor
+from tabstar_lit.families.hep.recipes import BlockRecipe, Place, fit_category, fit_number
+from tabstar_lit.families.hep.selection import Selection, momentum
+
+Float64 = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+def fit_preprocessor(
+    config: EventsDataset,
+    file: EventFile,
+    selection: Selection,
+    training: Mask,
+    *,
+    weights: Float64 | None,
+    class_weights: tuple[float, ...],
+    momenta: bool,
+    bins: int | None,
+) -> Preprocessor:
+    """Measure scalers, categories, means and bin edges.
+
+    Columns are read one at a time, so that memory holds one of them.
+
+    Parameters
+    ----------
+    config : EventsDataset
+        Scaling and treatment of missing values.
+    file : EventFile
+        The events.
+    selection : Selection
+        What of them is used.
+    training : ndarray of bool [N]
+        True for training events.
+    weights : ndarray of float64 [N], optional
+        Usable weights of all events, for scalers that take weights.
+    class_weights : tuple of float
+        Kept for the loss.
+    momenta : bool
+        Look up the columns of momenta.
+    bins : int, optional
+        Measure the edges of this many bins between quantiles.
+
+    Raises
+    ------
+    DataError
+        A column cannot be used, or ``order_by``, ``momenta``, ``max_objects`` or ``per_feature`` name something else.
+    """
+    blocks = [block for block, columns in selection.features.items() if block and columns]
+    _require_blocks(config, file)
+    _require_scaled(config, selection)
+    return Preprocessor(
+        classes=selection.classes,
+        signal=selection.signal,
+        spectators=selection.spectators,
+        events=_fit_block(config, file, "", selection.features[""], training, weights, bins),
+        objects={
+            block: ObjectRecipe(
+                features=_fit_block(config, file, block, selection.features[block], training, weights, bins),
+                slots=_slots(config, file, block),
+                order_by=config.order_by.get(block),
+                momentum=dict(momentum(config, file, block).model_dump()) if momenta else {},
+            )
+            for block in blocks
+        },
+        class_weights=class_weights,
+        use_mc_weights=config.use_mc_weights,
+        negative_weights=config.negative_weights,
+    )
+
+
+def _fit_block(
+    config: EventsDataset,
+    file: EventFile,
+    block: str,
+    names: tuple[str, ...],
+    training: Mask,
+    weights: Float64 | None,
+    bins: int | None,
+) -> BlockRecipe:
+    infos = file.objects[block].columns if block else file.columns
+    counts = np.diff(file.offsets(block)) if block else 1
+    rows = np.repeat(training, counts)
+    own_weights = None if weights is None else np.repeat(weights, counts)[rows]
+    numbers, categories = [], []
+    for name in names:
+        label = f"{block}.{name}" if block else name
+        place = Place(f"{file.path}: column '{label}'")
+        values = file.object_column(block, name)[rows] if block else file.column(name)[rows]
+        if infos[name].kind == "categorical" and config.feature_scaling.categ_scaler_type:
+            categories.append(fit_category(values, infos[name], config))
+        else:
+            numbers.append(fit_number(label, values, infos[name], own_weights, config, bins, place))
+    return BlockRecipe(tuple(numbers), tuple(categories))
+
+
+def _slots(config: EventsDataset, file: EventFile, block: str) -> int:
+    longest = max(1, file.objects[block].max_length)
+    asked = config.max_objects.get(block) if isinstance(config.max_objects, dict) else config.max_objects
+    return longest if asked is None else min(asked, longest)
+
+
+def _require_blocks(config: EventsDataset, file: EventFile) -> None:
+    slots = config.max_objects if isinstance(config.max_objects, dict) else {}
+    for key, named in (("order_by", config.order_by), ("momenta", config.momenta), ("max_objects", slots)):
+        for block in named:
+            if block not in file.objects:
+                known = suggestion(block, list(file.objects))
+                raise DataError(f"dataset_config.{key}: {file.path} has no objects '{block}'.{known}")
+    for block, column in config.order_by.items():
+        columns = file.objects[block].columns
+        if column not in columns:
+            known = suggestion(column, list(columns))
+            raise DataError(f"dataset_config.order_by: {file.path}: '{block}' have no column '{column}'.{known}")
+
+
+def _require_scaled(config: EventsDataset, selection: Selection) -> None:
+    labels = [f"{block}.{name}" if block else name for block, names in selection.features.items() for name in names]
+    for name in config.feature_scaling.per_feature:
+        if name not in labels:
+            raise DataError(
+                f"dataset_config.feature_scaling.per_feature: '{name}' is none of the features."
+                f"{suggestion(name, labels)}"
+            )

@@ -1,0 +1,112 @@
+"""Datasets of events: the key of a batch in, the batch out; from memory or from chunks of a file."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from tabstar_lit.data.plans import RowBatch
+from tabstar_lit.families.hep.batch import EventBatch
+from tabstar_lit.families.hep.blocks import EventBlock, merge
+from tabstar_lit.families.hep.events import EventFile
+from tabstar_lit.families.hep.preprocess import EventReader, Preprocessor
+
+MIXED_CHUNKS = 8
+"""Chunks whose training events are shuffled among each other when streaming, and that are held in memory."""
+
+STORED_ROWS = 1 << 16
+"""Rows of a column that an event file compresses together: chunks that begin there are read without waste."""
+
+EVENT_BYTES = 32
+"""Target, two weights, row number and first object of an event."""
+
+
+class CachedEvents(Dataset[EventBatch]):
+    """Events held in memory.
+
+    Parameters
+    ----------
+    block : EventBlock
+        All events of the file.
+    """
+
+    def __init__(self, block: EventBlock) -> None:
+        self._block = block
+
+    def __getitem__(self, key: RowBatch) -> EventBatch:
+        """Return the batch of the rows that ``key`` names."""
+        return self._block.select(torch.from_numpy(key.rows))
+
+
+class StreamedEvents(Dataset[EventBatch]):
+    """Events read in chunks of the file, the latest of which are kept.
+
+    Each loader worker keeps its own; with several of them every chunk is read by each.
+
+    Parameters
+    ----------
+    reader : EventReader
+        The file and how it is prepared.
+    chunk_rows : int
+        Rows of the file in a chunk.
+    keep : int
+        Chunks held in memory.
+    """
+
+    def __init__(self, reader: EventReader, chunk_rows: int, *, keep: int) -> None:
+        self._reader = reader
+        self._chunk_rows = chunk_rows
+        self._keep = keep
+        self._chunks: dict[int, EventBlock] = {}
+
+    def __getitem__(self, key: RowBatch) -> EventBatch:
+        """Return the batch of the rows that ``key`` names, reading the chunks that are not at hand."""
+        chunks = key.rows // self._chunk_rows
+        # Those at hand first: reading the others drops them.
+        needed = sorted(np.unique(chunks).tolist(), key=lambda number: number not in self._chunks)
+        positions = [np.flatnonzero(chunks == number) for number in needed]
+        parts = [
+            self._chunk(number).select(torch.from_numpy(key.rows[own] - number * self._chunk_rows))
+            for number, own in zip(needed, positions, strict=True)
+        ]
+        return merge(parts, torch.from_numpy(np.argsort(np.concatenate(positions))))
+
+    def _chunk(self, number: int) -> EventBlock:
+        block = self._chunks.pop(number, None)
+        if block is None:
+            while len(self._chunks) >= self._keep:
+                del self._chunks[next(iter(self._chunks))]
+            start = number * self._chunk_rows
+            block = self._reader.block(start, min(start + self._chunk_rows, self._reader.file.n_events))
+        self._chunks[number] = block  # now the last to be dropped
+        return block
+
+
+def bytes_per_event(preprocessor: Preprocessor, file: EventFile) -> float:
+    """Return the memory that a prepared event of a file takes, in bytes, in the mean over its events."""
+    total = EVENT_BYTES + 4.0 * len(preprocessor.spectators)
+    blocks = [(preprocessor.inputs.events, 1.0, 0)]
+    for name, recipe in preprocessor.objects.items():
+        per_event = file.objects[name].n_objects / max(1, file.n_events)
+        blocks.append((preprocessor.inputs.objects[name], per_event, 16 if recipe.momentum else 0))
+    return total + sum(n * (4 * len(own.numerical) + 8 * len(own.categorical) + extra) for own, n, extra in blocks)
+
+
+def chunk_rows(event_bytes: float, budget: int, batch_size: int) -> int:
+    """Return the rows of a chunk such that those held while streaming need at most ``budget`` bytes.
+
+    Parameters
+    ----------
+    event_bytes : float
+        Memory of an event.
+    budget : int
+        Bytes for all chunks.
+    batch_size : int
+        Events in a batch; a chunk has at least as many.
+    """
+    # Twice as much is held while a chunk is being prepared; validation keeps one more.
+    rows = int(budget / event_bytes / (MIXED_CHUNKS + 3))
+    if rows > STORED_ROWS:
+        rows -= rows % STORED_ROWS
+    return max(rows, batch_size)
