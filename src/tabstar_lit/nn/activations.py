@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -121,9 +121,12 @@ def activation_problems(
         return
     if name not in known:
         reason = "halves the width, which does not fit here." if is_gated(name) else "is unknown."
-        yield Problem(path, f"activation '{name}' {reason}", tuple(known))
+        respelt = [other for other in known if other.lower() == name.lower()]
+        yield Problem(path, f"activation '{name}' {reason}", tuple(respelt or known))
         return
-    parameters = signature(ACTIVATIONS[name]).parameters
+    variadic = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+    signed = signature(ACTIVATIONS[name]).parameters
+    parameters = {key: parameter for key, parameter in signed.items() if parameter.kind not in variadic}
     for key in arguments or {}:
         if key not in parameters:
             yield Problem((*arguments_path, key), f"unknown parameter '{key}' of {name}.", tuple(parameters))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tabstar_lit.nn.activations import make_activation
+from tabstar_lit.nn.feed_forward import BatchNorm
 from tabstar_lit.nn.pooling import LinearReduction, make_reduction
 
 INITIAL_STD = 0.02
@@ -158,7 +159,7 @@ class CategoricalEmbedding(nn.Module):
         return embedded
 
 
-class TokenBatchNorm(nn.BatchNorm1d):
+class TokenBatchNorm(BatchNorm):
     """BatchNorm of the entries of vectors ``[..., E]`` over all other axes."""
 
     def forward(self, x: Tensor) -> Tensor:
