@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, roc_curve
+from sklearn.metrics import accuracy_score, roc_curve
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -111,8 +111,9 @@ def f1_macro(predicted: Ints, targets: Ints, n_classes: int, weights: Floats | N
 
 def confusion(predicted: Ints, targets: Ints, n_classes: int, weights: Floats | None = None) -> Floats:
     """Return sums of weights ``[C, C]``, true class by predicted class."""
-    labels = np.arange(n_classes)
-    return np.asarray(confusion_matrix(targets, predicted, labels=labels, sample_weight=weights), dtype=float)
+    # scikit-learn's refuses weights that are all zero
+    sums = np.bincount(targets * n_classes + predicted, weights, minlength=n_classes**2)
+    return sums.astype(np.float64).reshape(n_classes, n_classes)
 
 
 def calibration_error(confidence: Floats, correct: Bools, weights: Floats | None = None, bins: int = ECE_BINS) -> float:
@@ -169,7 +170,7 @@ def passing(scores: Floats, signal: Bools, background: Bools, weights: Floats | 
         scores[last],
         np.cumsum(own * is_signal)[last],
         np.cumsum(own * ~is_signal)[last],
-        np.cumsum(~is_signal)[last],
+        np.cumsum(~is_signal, dtype=np.int64)[last],
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from tabstar_lit.config.schema import Section
 from tabstar_lit.config.schema.base import AlsoSpelled, Name, NonNegativeNumber, PositiveCount, PositiveNumber
+from tabstar_lit.config.tree import Path_, Problem
 
 FigureName = Literal[
     "roc",
@@ -67,8 +69,44 @@ class SignalPlotting(Section):
         10_000_000, description="Figures are drawn from at most so many events, evenly spaced; metrics from all."
     )
     embedding: Literal["pca", "tsne"] | None = Field(
-        None, description="Draw the logits of up to 2000 events in a plane, by PCA or t-SNE; null does not."
+        None,
+        description="With more than two classes, draw the logits of up to 2000 events in a plane, by PCA or "
+        "t-SNE; null does not.",
     )
     sculpting: tuple[Name, ...] | None = Field(
         None, description="Variables whose background is drawn in slices of the score; null: those of DisCo."
     )
+
+
+def check_plotting(plotting: SignalPlotting, *, classes: Collection[str], spectators: Collection[str]) -> list[Problem]:
+    """Return the names in ``plotting`` that the data does not have; paths are relative to ``plotting_config``.
+
+    Parameters
+    ----------
+    plotting : SignalPlotting
+        The configuration.
+    classes : collection of str
+        Class names of the data set.
+    spectators : collection of str
+        Variables that are carried along.
+    """
+    problems = [
+        Problem((*place, index), f"no class is called '{name}'.", tuple(classes))
+        for place, names in _class_lists(plotting)
+        for index, name in enumerate(names)
+        if name not in classes
+    ]
+    problems += [
+        Problem(("sculpting", index), f"'{name}' is not among dataset_config.spectators.", tuple(spectators))
+        for index, name in enumerate(plotting.sculpting or ())
+        if name not in spectators
+    ]
+    return problems
+
+
+def _class_lists(plotting: SignalPlotting) -> Iterator[tuple[Path_, tuple[str, ...]]]:
+    for name, group in plotting.significance.items():
+        yield ("significance", name, "signal"), group.signal
+        yield ("significance", name, "background"), group.background
+    for name, classes in plotting.groups.items():
+        yield ("groups", name), classes

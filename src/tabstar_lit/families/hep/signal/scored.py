@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, logsumexp
 from torch import Tensor
 
 from tabstar_lit.metrics.weighted import Bools, Floats, Ints
@@ -70,7 +69,7 @@ class Scored:
             values = np.concatenate([values * 0, values] if signal[0] == 1 else [values, values * 0], axis=1)
         columns = np.zeros((len(values), 0)) if extras is None else extras.double().numpy()
         return cls(
-            log_softmax(values, axis=1),
+            _log_softmax(values),
             targets.long().numpy(),
             np.ones(len(values)) if weights is None else weights.double().numpy(),
             {name: columns[:, i] for i, name in enumerate(spectators) if i < columns.shape[1]},
@@ -96,7 +95,7 @@ class Scored:
     def discriminant(self, signal: Sequence[int], background: Sequence[int]) -> Floats:
         """Return ``log(sum p_signal / sum p_background)`` ``[N]``; the logit, where those are all classes."""
         own, other = self.log_p[:, list(signal)], self.log_p[:, list(background)]
-        return np.asarray(logsumexp(own, axis=1) - logsumexp(other, axis=1))
+        return _log_sum(own) - _log_sum(other)
 
     @property
     def background_classes(self) -> tuple[int, ...]:
@@ -132,13 +131,23 @@ class Scored:
         number = np.full(len(self.classes), -1)
         for group, classes in enumerate(members):
             number[classes] = group
-        merged = np.stack([logsumexp(self.log_p[:, classes], axis=1) for classes in members], axis=1)
+        merged = np.stack([_log_sum(self.log_p[:, classes]) for classes in members], axis=1)
         signal = tuple(g for g, classes in enumerate(members) if set(classes) <= set(self.signal))
         whole = replace(
             self,
-            log_p=np.asarray(log_softmax(merged, axis=1)),
+            log_p=_log_softmax(merged),
             targets=number[self.targets],
             classes=tuple(groups),
             signal=signal,
         )
         return whole.rows(whole.targets >= 0)
+
+
+def _log_sum(values: Floats) -> Floats:
+    """Return ``log(sum(exp))`` of each row."""
+    return np.asarray(np.logaddexp.reduce(values, axis=1))
+
+
+def _log_softmax(values: Floats) -> Floats:
+    with np.errstate(invalid="ignore"):  # a diverged network: what becomes NaN is looked for later
+        return values - _log_sum(values)[:, None]

@@ -50,6 +50,17 @@ def score(events: Scored, plotting: SignalPlotting, disco: Sequence[str], *, dis
     }
 
 
+def metric_names(
+    classes: Sequence[str], signal: Sequence[int], plotting: SignalPlotting, disco: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the names of all metrics that :func:`score` gives; they may be monitored as ``val_<name>``."""
+    columns = np.zeros((0, len(classes)))
+    nothing = np.zeros(0)
+    variables = dict.fromkeys(disco, nothing)
+    empty = Scored(columns, nothing.astype(np.int64), nothing, variables, tuple(classes), tuple(signal))
+    return tuple(score(empty, plotting, disco, disco_weighted=False))
+
+
 def classification_scores(events: Scored) -> dict[str, float]:
     """Return areas, accuracy, F1 and calibration error.
 

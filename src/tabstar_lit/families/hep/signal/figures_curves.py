@@ -1,0 +1,148 @@
+"""Curves of a signal classifier: ROC, rejection, precision and recall, calibration, significance, and epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tabstar_lit.metrics.significance import Scan
+from tabstar_lit.metrics.weighted import ECE_BINS, Bools, Floats, Roc, calibration_error
+from tabstar_lit.plots.style import PALETTE, new_figure
+
+POINTS = 2000
+"""A curve is drawn through at most so many of its points."""
+
+
+def roc_figure(curves: Mapping[str, Roc]) -> Figure:
+    """Draw signal against background efficiency of each curve, with its area."""
+    figure, (axes,) = new_figure(width=5.2, height=4.8)
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
+    for number, (name, curve) in enumerate(curves.items()):
+        kept = _thin(len(curve.fpr))
+        axes.plot(curve.fpr[kept], curve.tpr[kept], color=_color(number), label=f"{name} {curve.area:.4f}")
+    axes.set(xlabel="background efficiency", ylabel="signal efficiency", title="ROC", xlim=(-0.01, 1.01))
+    axes.legend(title="area (weighted)", loc="lower right", frameon=False)
+    return figure
+
+
+def rejection_figure(curves: Mapping[str, Roc], efficiencies: Sequence[float]) -> Figure:
+    """Draw 1 / background efficiency against signal efficiency, with the first curve's values as they are logged."""
+    figure, (axes,) = new_figure(width=5.6)
+    for number, (name, curve) in enumerate(curves.items()):
+        kept = _thin(len(curve.fpr))
+        tpr, fpr = curve.tpr[kept], curve.fpr[kept]
+        axes.plot(tpr[fpr > 0], 1 / fpr[fpr > 0], color=_color(number), label=name)
+    first = next(iter(curves.values()))
+    for share, value in ((share, first.rejection(share)) for share in efficiencies):
+        if np.isfinite(value):
+            axes.plot(share, value, "o", color=_color(0), markersize=4)
+            axes.annotate(f"{value:.3g}", (share, value), textcoords="offset points", xytext=(5, 5), fontsize=8)
+    axes.set(xlabel="signal efficiency", ylabel="1 / background efficiency", title="Background rejection")
+    axes.set(yscale="log", xlim=(-0.01, 1.01))
+    axes.legend(frameon=False)
+    return figure
+
+
+def precision_recall_figure(curves: Mapping[str, tuple[Floats, Floats, float]]) -> Figure:
+    """Draw precision against recall; each curve is precision, recall and the share of signal among all events."""
+    figure, (axes,) = new_figure(width=5.2, height=4.8)
+    for number, (name, (precision, recall, share)) in enumerate(curves.items()):
+        area = float(np.sum(np.diff(recall, prepend=0.0) * precision))
+        kept = _thin(len(recall))
+        axes.plot(recall[kept], precision[kept], color=_color(number), label=f"{name} {area:.4f}")
+        axes.axhline(share, color=_color(number), linewidth=1, linestyle=":")
+    axes.set(xlabel="recall (signal efficiency)", ylabel="precision (purity)", title="Precision and recall")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.02, 1.04))
+    axes.legend(title="area (dotted: no separation)", frameon=False, loc="best")
+    return figure
+
+
+def calibration_figure(confidence: Floats, correct: Bools, weights: Floats, label: str) -> Figure:
+    """Draw how often a probability comes true, with errors of weighted counts, above the events in each bin."""
+    figure, (axes, below) = new_figure(2, 1, width=5.2, height=5.6, sharex=True, height_ratios=[3, 1])
+    edges = np.linspace(0, 1, ECE_BINS + 1)
+    which = np.clip((confidence * ECE_BINS).astype(int), 0, ECE_BINS - 1)
+    total = np.bincount(which, weights, ECE_BINS)
+    filled = total > 0
+    mean = np.bincount(which, weights * confidence, ECE_BINS)[filled] / total[filled]
+    rate = np.bincount(which, weights * correct, ECE_BINS)[filled] / total[filled]
+    # Bayesian with a flat prior, for the number of events that the weights are worth: no bin is without an error.
+    worth = total[filled] ** 2 / np.bincount(which, weights**2, ECE_BINS)[filled]
+    expected = (np.clip(rate, 0, 1) * worth + 1) / (worth + 2)
+    error = np.sqrt(expected * (1 - expected) / (worth + 3))
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
+    axes.errorbar(mean, rate, yerr=error, marker="o", markersize=4, linewidth=1.2, capsize=2, color=PALETTE[0])
+    ece = calibration_error(confidence, correct, weights)
+    axes.set(ylabel=f"share of {label}", title=f"Calibration, expected error {ece:.4f}")
+    axes.set(ylim=(-0.03, 1.03), xlim=(-0.01, 1.01))
+    below.stairs(total, edges, fill=True, color=PALETTE[0], alpha=0.5)
+    below.set(xlabel="predicted probability", ylabel="weight")
+    return figure
+
+
+def significance_figure(scan: Scan, name: str) -> Figure:
+    """Draw significance and efficiencies against the cut on the signal probability."""
+    figure, (axes, below) = new_figure(2, 1, width=5.8, height=5.6, sharex=True, height_ratios=[3, 2])
+    kept = _thin(len(scan.cuts))
+    axes.plot(scan.cuts[kept], scan.significance[kept], color=PALETTE[0])
+    best = scan.best
+    axes.plot(scan.cuts[best], scan.maximum, "o", color=PALETTE[1])
+    axes.set(ylabel="Asimov significance (σ)", title=f"Significance {name}".rstrip())
+    axes.annotate(
+        f"max {scan.maximum:.3g} σ at {scan.cuts[best]:.3f}\ns = {scan.signal[best]:.4g}, "
+        f"b = {scan.background[best]:.4g}\nall bins {scan.integrated:.3g} σ",
+        (0.03, 0.05),
+        xycoords="axes fraction",
+    )
+    for color, label, yields in ((PALETTE[1], "signal", scan.signal), (PALETTE[0], "background", scan.background)):
+        if yields[-1] > 0:
+            below.plot(scan.cuts[kept], yields[kept] / yields[-1], color=color, label=label)
+            below.legend(frameon=False)
+    below.axvline(scan.cuts[best], color="0.6", linewidth=1, linestyle=":")
+    below.set(xlabel="cut on the signal probability", ylabel="efficiency")
+    return figure
+
+
+def epoch_figure(history: Sequence[Mapping[str, float]], names: Sequence[str], title: str) -> Figure | None:
+    """Draw values of the history by epoch, or None where it has none of them."""
+    curves = {name: [(entry["epoch"], entry[name]) for entry in history if name in entry] for name in names}
+    curves = {name: curve for name, curve in curves.items() if curve}
+    if not curves:
+        return None
+    figure, (axes,) = new_figure(width=6.4)
+    for number, (name, curve) in enumerate(curves.items()):
+        epochs, values = np.array(curve).T
+        marker = "o" if len(epochs) <= 30 else None
+        axes.plot(epochs, values, marker=marker, markersize=3.5, color=_color(number), label=name)
+    axes.set(xlabel="epoch", title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
+    return figure
+
+
+def draw_one_vs_rest(axes: Axes, curves: Mapping[str, Roc]) -> None:
+    """Draw the ROC curve of each class against all others into ``axes``."""
+    for number, (name, curve) in enumerate(curves.items()):
+        kept = _thin(len(curve.fpr))
+        axes.plot(curve.fpr[kept], curve.tpr[kept], color=_color(number), label=f"{name} {curve.area:.4f}")
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
+    axes.set(xlabel="efficiency of the other classes", ylabel="efficiency", title="One against the rest")
+    if curves:
+        axes.legend(title="area (weighted)", loc="lower right", frameon=False, fontsize=9)
+
+
+def _thin(points: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """Return indices of at most :data:`POINTS` points, both ends among them and the first ones dense."""
+    if points <= POINTS:
+        return np.arange(points)
+    dense = np.geomspace(1, points - 1, POINTS // 2).astype(np.intp)
+    even = np.linspace(0, points - 1, POINTS // 2).astype(np.intp)
+    return np.unique(np.concatenate([dense, even]))
+
+
+def _color(number: int) -> str:
+    return PALETTE[number % len(PALETTE)]

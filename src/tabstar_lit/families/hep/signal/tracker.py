@@ -1,0 +1,138 @@
+"""Metrics and figures of a signal classifier, on weighted events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tabstar_lit.config.tree import Problem, dotted, suggestion
+from tabstar_lit.engine.tracker import Collected, Tracker
+from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.signal.figures import draw_all
+from tabstar_lit.families.hep.signal.figures_curves import epoch_figure
+from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, check_plotting
+from tabstar_lit.families.hep.signal.scored import Scored
+from tabstar_lit.families.hep.signal.scores import score
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from tabstar_lit.families.hep.signal.training_config import DiscoConfig
+
+SUMMARY = ("auroc", "auroc_unweighted", "auprc", "accuracy", "f1", "ece")
+
+
+class SignalTracker(Tracker):
+    """Track areas, accuracy, F1, calibration, rejection, significance and sculpting of weighted events.
+
+    Validation steps return raw logits ``[B, K]``, class numbers ``[B]``, signed event weights ``[B]`` and spectators
+    ``[B, S]``. All sources are scored together.
+
+    Parameters
+    ----------
+    figures : Path
+        Folder for the figures.
+    classes : sequence of str
+        Class names by number.
+    signal : int or sequence of int
+        Number of the signal class, or of each.
+    spectators : sequence of str
+        Names of the columns that steps return as extras: spectators, and the variables of DisCo.
+    plotting : SignalPlotting
+        Figures and physics metrics.
+    disco : DiscoConfig or None
+        Its variables are measured as ``dcorr_<variable>``; None measures none.
+    check_every, plot_every : int or None
+        As in :class:`~tabstar_lit.engine.tracker.Tracker`.
+
+    Raises
+    ------
+    ConfigError
+        ``plotting`` or ``disco`` name a class or a variable that there is not.
+    """
+
+    def __init__(
+        self,
+        figures: Path,
+        *,
+        classes: Sequence[str],
+        signal: int | Sequence[int],
+        spectators: Sequence[str] = (),
+        plotting: SignalPlotting | None = None,
+        disco: DiscoConfig | None = None,
+        check_every: int | None,
+        plot_every: int | None,
+    ) -> None:
+        super().__init__(figures, check_every=check_every, plot_every=plot_every)
+        self.classes = tuple(classes)
+        self.signal = (signal,) if isinstance(signal, int) else tuple(signal)
+        self.spectators = tuple(spectators)
+        self.plotting = plotting or SignalPlotting()
+        self.disco = () if disco is None else disco.variables
+        self.disco_weighted = disco is not None and disco.weighted
+        self._check_names()
+
+    def metrics(self, collected: Mapping[str, Collected]) -> dict[str, float]:
+        """Return every score by name."""
+        events = self._events(collected)
+        if events is None:
+            return {}
+        return score(events, self.plotting, self.disco, disco_weighted=self.disco_weighted)
+
+    def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
+        """Yield the figures of this epoch."""
+        events = self._events(collected)
+        if events is not None:
+            chosen = self.disco if self.plotting.sculpting is None else self.plotting.sculpting
+            yield from draw_all(events, self.plotting, chosen)
+
+    def summary_figures(self) -> Iterable[tuple[str, Figure]]:
+        """Yield losses and scores by epoch."""
+        for name, values, title in (
+            ("losses", ["train_loss", "val_loss"], "Loss"),
+            ("metrics", [f"val_{metric}" for metric in SUMMARY], "Scores on validation events"),
+        ):
+            wanted = self.plotting.figures == "all" or name in self.plotting.figures
+            figure = epoch_figure(self.history, values, title) if wanted else None
+            if figure is not None:
+                yield name, figure
+
+    def _check_names(self) -> None:
+        """Refuse names that would only be missed in the first validation."""
+        problems = check_plotting(self.plotting, classes=self.classes, spectators=self.spectators)
+        messages = [f"plotting_config.{dotted(p.path)}: {p.message}{_nearest(p)}" for p in problems]
+        messages += [
+            f"training_config.disco.variables: '{name}' is neither a feature nor a spectator that is carried along."
+            for name in self.disco
+            if name not in self.spectators
+        ]
+        if messages:
+            raise ConfigError("\n".join(messages))
+
+    def _events(self, collected: Mapping[str, Collected]) -> Scored | None:
+        """Return the events of all sources together."""
+        parts = list(collected.values())
+        if not parts:
+            return None
+        return Scored.of(
+            torch.cat([part.predictions for part in parts]),
+            torch.cat([part.targets for part in parts]),
+            _joined([part.weights for part in parts]),
+            _joined([part.extras for part in parts]),
+            classes=self.classes,
+            signal=self.signal,
+            spectators=self.spectators,
+        )
+
+
+def _nearest(problem: Problem) -> str:
+    return suggestion(problem.message.split("'")[1], problem.allowed)
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    present = [part for part in parts if part is not None]
+    return torch.cat(present) if present else None

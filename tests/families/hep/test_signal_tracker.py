@@ -1,0 +1,193 @@
+"""The tracker of signal classifiers: what it logs and draws, also where events give little to draw."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from tabstar_lit.engine.tracker import Collected
+from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.signal.figures import draw_all
+from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, check_plotting
+from tabstar_lit.families.hep.signal.scored import Scored
+from tabstar_lit.families.hep.signal.tracker import SignalTracker
+from tabstar_lit.families.hep.signal.training_config import DiscoConfig
+
+CLASSES = ("background", "signal", "top")
+BINARY = {"roc", "rejection", "precision_recall", "confusion", "scores", "logits", "significance", "calibration"}
+MULTICLASS = {"scores/background", "scores/signal", "scores/top", "one_vs_rest", "discriminants"} | BINARY - {"scores"}
+
+
+def collected(classes: int, rows: int = 300, *, absent: int | None = None, equal: bool = False) -> Collected:
+    """Return what validation of ``rows`` events would have returned."""
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(rows) % classes
+    if absent is not None:
+        targets = torch.where(targets == absent, (absent + 1) % classes, targets)
+    logits = torch.randn(rows, 1 if classes == 2 else classes, generator=generator)
+    weights = torch.rand(rows, generator=generator) - 0.05
+    mass = torch.randn(rows, 1, generator=generator)
+    return Collected(torch.zeros_like(logits) if equal else logits, targets.float(), weights, mass)
+
+
+def tracker(folder: Path, classes: int = 2, **options: Any) -> SignalTracker:
+    disco = DiscoConfig.model_validate({"variables": ("mass",), "lambda": 1.0})
+    given = {"spectators": ("mass",), "disco": disco, **options}
+    return SignalTracker(folder, classes=CLASSES[:classes], signal=1, check_every=1, plot_every=1, **given)
+
+
+def drawn(own: SignalTracker, rows: Collected) -> dict[str, Figure]:
+    """Return figures by name, each of them laid out as it is for a file."""
+    figures = dict(own.figures({"events": rows}))
+    for figure in figures.values():
+        figure.draw_without_rendering()
+    return figures
+
+
+@pytest.mark.parametrize(("classes", "expected"), [(2, BINARY), (3, MULTICLASS)])
+def test_every_figure_is_drawn(tmp_path: Path, classes: int, expected: set[str]) -> None:
+    assert set(drawn(tracker(tmp_path, classes), collected(classes))) == expected | {"sculpting/mass"}
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"rows": 1},
+        {"rows": 2},
+        {"rows": 5},
+        {"equal": True},
+        {"absent": 0},
+        {"absent": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("error")
+def test_little_to_draw_is_drawn_without_a_word(tmp_path: Path, classes: int, rows: dict[str, Any]) -> None:
+    events, own = collected(classes, **rows), tracker(tmp_path, classes)
+    assert {"confusion", "calibration", "logits"} <= set(drawn(own, events))
+    values = own.metrics({"events": events})
+    assert math.isnan(values["auroc"]) or 0 <= values["auroc"] <= 1.2
+
+
+@pytest.mark.filterwarnings("error")
+def test_all_weights_zero_or_negative_is_survived(tmp_path: Path) -> None:
+    for factor in (0.0, -1.0):
+        rows = collected(2)
+        rows.weights = torch.full((300,), factor)
+        drawn(tracker(tmp_path), rows)
+        assert math.isnan(tracker(tmp_path).metrics({"events": rows})["auroc"])
+
+
+def test_without_weights_and_spectators(tmp_path: Path) -> None:
+    rows = collected(2)
+    rows.weights, rows.extras = None, None
+    own = tracker(tmp_path, spectators=(), disco=None)
+    assert set(drawn(own, rows)) == BINARY
+    values = own.metrics({"events": rows})
+    assert values["auroc"] == values["auroc_unweighted"]
+
+
+def test_sources_are_scored_together(tmp_path: Path) -> None:
+    rows = collected(2)
+    half = [
+        Collected(*(getattr(rows, name)[part] for name in Collected.__slots__))
+        for part in (slice(150), slice(150, None))
+    ]
+    own = tracker(tmp_path)
+    together = own.metrics({"events": rows})
+    assert own.metrics({"a": half[0], "b": half[1]}) == together
+
+
+def test_only_the_figures_asked_for(tmp_path: Path) -> None:
+    plotting = SignalPlotting(figures=("roc", "confusion"))
+    own = tracker(tmp_path, plotting=plotting)
+    assert set(drawn(own, collected(2))) == {"roc", "confusion"}
+    own.history = [{"epoch": 0, "val_loss": 1.0}]
+    assert list(own.summary_figures()) == []
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_embedding_and_groups(tmp_path: Path, method: str) -> None:
+    plotting = SignalPlotting.model_validate(
+        {"figures": (), "embedding": method, "groups": {"other": ("background", "top"), "signal": ("signal",)}}
+    )
+    seen = drawn(tracker(tmp_path, 3, plotting=plotting), collected(3, 60))
+    assert set(seen) == {f"embedding_{method}", "groups/confusion", "groups/one_vs_rest"}
+
+
+def test_named_significances_have_their_figure(tmp_path: Path) -> None:
+    plotting = SignalPlotting.model_validate(
+        {"figures": ("significance",), "significance": {"top": {"signal": ("signal",), "background": ("top",)}}}
+    )
+    assert set(drawn(tracker(tmp_path, 3, plotting=plotting), collected(3))) == {"significance", "significance/top"}
+
+
+def test_losses_and_scores_by_epoch(tmp_path: Path) -> None:
+    own = tracker(tmp_path)
+    own.history = [{"epoch": e, "train_loss": 1.0 / (e + 1), "val_loss": 0.9, "val_auroc": 0.8} for e in range(3)]
+    figures = dict(own.summary_figures())
+    assert set(figures) == {"losses", "metrics"}
+    assert [line.get_label() for line in figures["losses"].axes[0].get_lines()] == ["train_loss", "val_loss"]
+
+
+def test_a_diverged_network_draws_nothing(tmp_path: Path) -> None:
+    rows = collected(2)
+    rows.predictions[0] = torch.nan
+    own = tracker(tmp_path)
+    assert drawn(own, rows) == {}
+    assert all(math.isnan(value) for value in own.metrics({"events": rows}).values())
+
+
+def test_no_validation_no_metrics(tmp_path: Path) -> None:
+    own = tracker(tmp_path)
+    assert own.metrics({}) == {}
+    assert drawn_of_nothing(own) == []
+
+
+def drawn_of_nothing(own: SignalTracker) -> list[object]:
+    return list(own.figures({}))
+
+
+def test_figures_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr(
+        "tabstar_lit.families.hep.signal.figures.draw.confusion_figure", lambda events: kept.append(len(events.targets))
+    )
+    rows = collected(2)
+    events = Scored.of(
+        rows.predictions,
+        rows.targets,
+        rows.weights,
+        rows.extras,
+        classes=CLASSES[:2],
+        signal=(1,),
+        spectators=("mass",),
+    )
+    list(draw_all(events, SignalPlotting(figures=("confusion",), max_events=100), ()))
+    assert kept == [100]
+
+
+def test_names_the_data_lacks_are_refused_at_the_start(tmp_path: Path) -> None:
+    plotting = SignalPlotting.model_validate(
+        {
+            "significance": {"a": {"signal": ("signl",), "background": ("background",)}},
+            "groups": {"g": ("nothing",)},
+            "sculpting": ("mas",),
+        }
+    )
+    problems = check_plotting(plotting, classes=CLASSES[:2], spectators=("mass",))
+    assert [p.path for p in problems] == [("significance", "a", "signal", 0), ("groups", "g", 0), ("sculpting", 0)]
+    with pytest.raises(ConfigError, match=r"(?s)no class is called 'signl'.*'signal'.*'mas' is not among") as error:
+        tracker(tmp_path, plotting=plotting)
+    assert "plotting_config.significance.a.signal" in str(error.value)
+
+
+def test_a_disco_variable_must_be_carried_along(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'mass' is neither a feature nor a spectator"):
+        tracker(tmp_path, spectators=("pt",))
