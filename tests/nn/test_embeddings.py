@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -29,7 +31,7 @@ def encoded_by_loop(x: np.ndarray, edges: tuple[tuple[float, ...], ...], n_bins:
     for event in range(len(x)):
         for feature, feature_edges in enumerate(edges):
             distinct = sorted(set(feature_edges))
-            for k, (low, high) in enumerate(zip(distinct[:-1], distinct[1:], strict=True)):
+            for k, (low, high) in enumerate(pairwise(distinct)):
                 out[event, feature, k] = min(max((x[event, feature] - low) / (high - low), 0.0), 1.0)
     return out
 
