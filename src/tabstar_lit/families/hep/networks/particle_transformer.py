@@ -46,8 +46,8 @@ class ParticleBlock(nn.Module):
         self.attention = attention_of(config)
         self.layers = PointwiseLayers(config)
 
-    def forward(self, vectors: Tensor, mask: Tensor, bias: Tensor | None) -> Tensor:
-        """Map ``[B, P, E]`` to the same shape; ``bias`` is ``[B, H, P, P]``."""
+    def forward(self, vectors: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Map ``[B, P, E]`` to the same shape; ``mask`` ``[B, P]`` is None where ``bias`` ``[B, H, P, P]`` has it."""
         attended = self.norm_after(self.attention(self.norm_before(vectors), mask=mask, bias=bias))
         vectors = vectors + attended if self.residual else attended
         mapped: Tensor = vectors + self.layers(vectors)
@@ -108,7 +108,7 @@ class ParticleTransformer(nn.Module):
         vectors, mask = self.objects(features)
         bias = self._bias(features, mask)
         for block in self.particle_blocks:
-            vectors = block(vectors, mask, bias)
+            vectors = block(vectors, mask if bias is None else None, bias)
         token = self.class_token.expand(vectors.shape[0], -1, -1)
         readable = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
         for block in self.class_blocks:
@@ -117,9 +117,15 @@ class ParticleTransformer(nn.Module):
         return logits
 
     def _bias(self, features: Features, mask: Tensor) -> Tensor | None:
-        """Pairwise bias ``[B, H, P, P]``; 0 for the slot of the event, if it has one in front of the objects."""
+        """Pairwise bias ``[B, H, P, P]`` with the mask in it, so that blocks need not apply it one by one.
+
+        It is 0 for the slot of the event, if there is one in front of the objects. In an event without anything, slots
+        may attend to each other: nothing reads them.
+        """
         if self.bias is None:
             return None
         extra = self.objects.extra_slots
         bias: Tensor = self.bias(features.objects, mask[:, extra:])
-        return nn.functional.pad(bias, (extra, 0, extra, 0)) if extra else bias
+        bias = nn.functional.pad(bias, (extra, 0, extra, 0)) if extra else bias
+        allowed = mask | ~mask.any(dim=1, keepdim=True)
+        return bias.masked_fill(~allowed[:, None, None, :], float("-inf"))
