@@ -60,7 +60,6 @@ def test_every_figure_is_drawn(tmp_path: Path, classes: int, expected: set[str])
     [
         {"rows": 1},
         {"rows": 2},
-        {"rows": 5},
         {"equal": True},
         {"absent": 0},
         {"absent": 1},
