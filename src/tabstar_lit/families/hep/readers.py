@@ -280,7 +280,7 @@ def _from_awkward(column: Any, name: str, as_text: bool) -> Value:
     if kind == "string":
         return np.array(ak.to_list(column), dtype=object)
     if column.ndim == 1:
-        values = ak.to_numpy(column)
+        values: Array = ak.to_numpy(column)
         return values.astype(str).astype(object) if as_text else values
     if column.ndim == 2:
         return Jagged(ak.to_numpy(ak.flatten(column)), ak.to_numpy(ak.num(column)))

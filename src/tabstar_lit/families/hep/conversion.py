@@ -1,0 +1,252 @@
+"""Sources to event file: check all names first, then convert chunk by chunk; unchanged inputs are not read again."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tabstar_lit.config.tree import Problem, raise_problems
+from tabstar_lit.errors import DataError
+from tabstar_lit.families.hep.conversion_config import (
+    ColumnSpec,
+    Conversion,
+    ConversionConfig,
+    SourceSpec,
+    is_pattern,
+)
+from tabstar_lit.families.hep.event_columns import ChunkMaker
+from tabstar_lit.families.hep.event_schema import ColumnInfo, EventSchema
+from tabstar_lit.families.hep.event_writer import EventWriter
+from tabstar_lit.families.hep.events import EventFile
+from tabstar_lit.families.hep.expressions import Expression
+from tabstar_lit.families.hep.readers import Reader, file_sha256, open_reader
+
+CONVERTER_VERSION = 1
+"""Raise when the same input gives other output: files made before are converted again."""
+
+Progress = Callable[[int | None], AbstractContextManager[Callable[[int], object]]]
+"""Given the number of events, or None where unknown, a context manager around a function that is told of each chunk."""
+
+
+@dataclass
+class Report:
+    """Outcome of a conversion.
+
+    Attributes
+    ----------
+    file : EventFile
+        The event file, opened.
+    written : bool
+        False when it was up to date and not touched.
+    n_read : int
+        Events in the sources, before cuts; 0 when nothing was read.
+    """
+
+    file: EventFile
+    written: bool
+    n_read: int = 0
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One file of a source."""
+
+    index: int
+    source: SourceSpec
+    path: Path
+    reader: Reader
+
+
+def _no_progress(_: int | None) -> AbstractContextManager[Callable[[int], object]]:
+    return nullcontext(lambda n: n)
+
+
+def convert_events(conversion: Conversion, output: Path, *, progress: Progress = _no_progress) -> Report:
+    """Make an event file, unless it exists and was made from the same files by the same configuration.
+
+    Parameters
+    ----------
+    conversion : Conversion
+        From :func:`tabstar_lit.families.hep.conversion_config.read_conversion`.
+    output : Path
+        The event file.
+    progress : callable
+        For a progress bar.
+
+    Returns
+    -------
+    Report
+        The file and whether it was written.
+
+    Raises
+    ------
+    ConfigError
+        If names of columns are not in the files; all of them, located.
+    DataError
+        If files or their contents cannot be used, or ``output`` exists and is no event file. Nothing is written then.
+    """
+    paths = [_files(source, conversion.folder) for source in conversion.config.sources]
+    if output.resolve() in {path.resolve() for found in paths for path in found}:
+        raise DataError(f"{output}: is one of the sources; choose another output")
+    sources = [{"file": path.name, "sha256": file_sha256(path)} for found in paths for path in found]
+    fingerprint = _fingerprint(conversion.config, sources)
+    old = _existing(output)
+    if old is not None and old.conversion == fingerprint:
+        return Report(old, written=False)
+    pairs = zip(conversion.config.sources, paths, strict=True)
+    parts = [
+        _Part(index, source, path, open_reader(path, source.format, source.tree))
+        for index, (source, found) in enumerate(pairs)
+        for path in found
+    ]
+    config = _expanded(conversion, parts)
+    raise_problems(conversion.tree, [problem for part in parts for problem in _unknown_names(config, part)])
+    n_read = _write(config, parts, output, sources, fingerprint, progress)
+    return Report(EventFile.open(output), written=True, n_read=n_read)
+
+
+def _files(source: SourceSpec, folder: Path) -> list[Path]:
+    """Return the files of a source; those of a pattern sorted by name, so that the order is the same everywhere."""
+    found: list[Path] = []
+    for name in source.file:
+        if not is_pattern(name):
+            found.append(folder / name)
+            continue
+        pattern = Path(name)
+        matches = sorted(Path(pattern.anchor or folder).glob(str(pattern.relative_to(pattern.anchor))))
+        if not matches:
+            raise DataError(f"no file matches '{name}' (looked for below {folder})")
+        found += matches
+    for path in found:
+        if not path.is_file():
+            near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise DataError(f"{path}: no such file.{hint}")
+    return found
+
+
+def _fingerprint(config: ConversionConfig, sources: list[dict[str, str]]) -> str:
+    settings = config.model_dump(mode="json", exclude={"chunk_rows": True, "sources": {"__all__": {"file"}}})
+    parts = {"converter": CONVERTER_VERSION, "config": settings, "columns": list(config.columns), "sources": sources}
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _existing(output: Path) -> EventFile | None:
+    if not output.exists():
+        return None
+    try:
+        return EventFile.open(output)
+    except DataError as error:
+        raise DataError(f"{error}\nThe file is not overwritten: remove it or choose another output.") from error
+
+
+def _expanded(conversion: Conversion, parts: list[_Part]) -> ConversionConfig:
+    """Replace patterns of columns by the columns of the first file that match and are not given by themselves."""
+    config, names = conversion.config, parts[0].reader.names
+    columns: dict[str, ColumnSpec] = {}
+    problems = []
+    for key, spec in config.columns.items():
+        matches = [name for name in names if fnmatchcase(name, key)] if is_pattern(key) else [key]
+        if not matches:
+            problems.append(Problem(("columns", key), f"'{key}' matches no column of {parts[0].path.name}", names))
+        for name in matches:
+            if name == key or (name not in config.columns and name not in columns):
+                columns[name] = spec
+    raise_problems(conversion.tree, problems)
+    return config.model_copy(update={"columns": columns})
+
+
+def _unknown_names(config: ConversionConfig, part: _Part) -> Iterator[Problem]:
+    """Find names in expressions that are no columns of a file."""
+    for path, text in config.expressions(part.index):
+        for name, position, _ in Expression(text).names:
+            if name not in part.reader.names:
+                where = f' (character {position} of "{text}")' if text != name else ""
+                yield Problem(path, f"no column '{name}'{where} in {part.path.name}.", part.reader.names)
+
+
+def _write(
+    config: ConversionConfig,
+    parts: list[_Part],
+    output: Path,
+    sources: list[dict[str, str]],
+    fingerprint: str,
+    progress: Progress,
+) -> int:
+    maker, schema = ChunkMaker(config), _schema(config)
+    totals = [part.reader.n_events for part in parts]
+    of_class = np.zeros(len(schema.classes), dtype=np.int64)
+    n_read = 0
+    options: dict[str, Any] = {"sources": sources, "conversion": fingerprint, "renumber": not config.event_id}
+    with EventWriter(output, schema, **options) as writer:
+        known = [total for total in totals if total is not None]
+        with progress(sum(known) if len(known) == len(totals) else None) as advance:
+            for part in parts:
+                names = list(dict.fromkeys(name for name, _ in _names(config, part)))
+                texts = [name for name, is_text in _names(config, part) if is_text]
+                for chunk in part.reader.chunks(names, texts, config.chunk_rows):
+                    try:
+                        events = maker(part.source, chunk)
+                        writer.append(events)
+                    except DataError as error:
+                        raise DataError(f"{part.path}: {error}") from error
+                    of_class += np.bincount(events.labels[events.labels >= 0], minlength=len(of_class))
+                    n_read += chunk.n
+                    advance(chunk.n)
+        _check_counts(schema, writer.n_events, n_read, of_class.tolist())
+        for path, known_categories in maker.categories.items():
+            names = sorted(known_categories, key=_category_order)
+            if schema.stored()[path].categories:
+                names = list(known_categories)  # in the order the configuration gives
+            place = {text: code for code, text in enumerate(names)}
+            writer.set_categories(path, names, np.array([place[text] for text in known_categories], dtype=np.int32))
+    return n_read
+
+
+def _names(config: ConversionConfig, part: _Part) -> Iterable[tuple[str, bool]]:
+    """Yield the columns a file is asked for, and whether they are compared with texts."""
+    for _, text in config.expressions(part.index):
+        for name, _, is_text in Expression(text).names:
+            yield name, is_text
+
+
+def _schema(config: ConversionConfig) -> EventSchema:
+    return EventSchema(
+        classes=config.class_names(),
+        columns=_infos(config.columns),
+        objects={name: _infos(spec.columns) for name, spec in config.objects.items()},
+        has_weights=bool(config.weight) or any(source.weight for source in config.sources),
+    )
+
+
+def _infos(columns: dict[str, ColumnSpec]) -> dict[str, ColumnInfo]:
+    return {
+        name: ColumnInfo(name, spec.kind, spec.unit, spec.nullable or bool(spec.missing_code), spec.categories or ())
+        for name, spec in columns.items()
+    }
+
+
+def _check_counts(schema: EventSchema, n_events: int, n_read: int, of_class: list[int]) -> None:
+    if n_events == 0:
+        raise DataError(f"none of the {n_read} events is left after the cuts; check 'cuts' and the sources")
+    empty = [name for name, count in zip(schema.classes, of_class, strict=True) if count == 0]
+    if empty:
+        counts = ", ".join(f"{name} {count}" for name, count in zip(schema.classes, of_class, strict=True))
+        raise DataError(f"no event has the label {', '.join(map(repr, empty))} ({counts}); check 'label' and 'cuts'")
+
+
+def _category_order(text: str) -> tuple[int, float, str]:
+    """Sort numbers by value, then texts."""
+    try:
+        return 0, float(text), text
+    except ValueError:
+        return 1, 0.0, text

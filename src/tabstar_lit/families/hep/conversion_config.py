@@ -1,0 +1,238 @@
+"""What ``tabstar_lit convert events`` reads: where events come from and what becomes of them. Light to import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from tabstar_lit.config.nodes import to_tree
+from tabstar_lit.config.schema.base import Name, PositiveCount, Section
+from tabstar_lit.config.tree import ConfigTree, Path_, Problem
+from tabstar_lit.config.validate import validate
+from tabstar_lit.config.yaml_reader import parse_yaml, shown_path
+from tabstar_lit.errors import ConfigError, DataError
+from tabstar_lit.families.hep.expressions import Expression, ExpressionError
+
+WILDCARDS = "*?["
+
+
+def _listed(value: Any) -> Any:
+    """Let a single value stand for a list of one."""
+    return value if value is None else tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _spelled_out(value: Any) -> Any:
+    """Let ``pt: lepton_pT * 100`` stand for ``pt: {from: lepton_pT * 100}``, and ``pt:`` for the column itself."""
+    if isinstance(value, dict):
+        return {name: _column(entry) for name, entry in value.items()}
+    return value
+
+
+def _column(entry: Any) -> Any:
+    if entry is None:
+        return {}
+    return {"from": entry} if isinstance(entry, str) else entry
+
+
+Texts = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
+Codes = Annotated[tuple[float | str, ...], BeforeValidator(_listed)]
+
+
+class ColumnSpec(Section):
+    """One column of the event file."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: Name | None = Field(
+        default=None, alias="from", description="Expression on the source's columns; null: the column of this name."
+    )
+    kind: Literal["numerical", "categorical"] = Field(default="numerical", description="Numbers or categories.")
+    unit: str | None = Field(default=None, description="Unit after scaling, such as GeV.")
+    scale: float = Field(default=1.0, allow_inf_nan=False, description="Factor the values are multiplied with.")
+    type: Literal["float", "int", "bool"] = Field(
+        default="float",
+        description="What the values must be before scaling: int refuses fractions, bool all but 0 and 1.",
+    )
+    missing_code: Codes = Field(
+        default=(), description="Value or values of the source's columns that mean missing, such as -999."
+    )
+    nullable: bool = Field(default=False, description="Empty cells and NaN are missing values, not mistakes.")
+    categories: Texts | None = Field(
+        default=None, description="All categories in the order of their codes; null: those found, sorted."
+    )
+
+
+class ObjectSpec(Section):
+    """One type of objects: several columns with one value an object."""
+
+    columns: Annotated[dict[Name, ColumnSpec], BeforeValidator(_spelled_out)] = Field(description="By name.")
+    select: Name | None = Field(default=None, description="Condition an object must meet.")
+    order_by: Name | None = Field(default=None, description="Expression; objects are sorted by falling value.")
+    max_length: PositiveCount | None = Field(default=None, description="Keep the first so many objects of an event.")
+
+
+class SourceSpec(Section):
+    """Files with events of one kind."""
+
+    file: Texts = Field(description="File, or pattern such as 'run*.root', relative to this configuration; or a list.")
+    format: Literal["csv", "parquet", "root", "hdf5"] | None = Field(
+        default=None, description="Format; null: by the end of the name."
+    )
+    tree: Name | None = Field(default=None, description="Tree of a ROOT file; null: the only one.")
+    label: Name | dict[Name, Name] | None = Field(
+        default=None, description="Class of all its events, or a condition for each class; null: no labels at all."
+    )
+    weight: Name | None = Field(default=None, description="Event weight, instead of the common one.")
+    cuts: Texts = Field(default=(), description="Conditions its events must meet, beside the common ones.")
+
+
+class ConversionConfig(Section):
+    """The whole configuration of a conversion."""
+
+    sources: tuple[SourceSpec, ...] = Field(min_length=1, description="Where events come from.")
+    columns: Annotated[dict[Name, ColumnSpec], BeforeValidator(_spelled_out)] = Field(
+        default={}, description="Columns with one value an event; names may be patterns such as 'DER_*'."
+    )
+    objects: dict[Name, ObjectSpec] = Field(default={}, description="Types of objects by name.")
+    weight: Name | None = Field(default=None, description="Event weight: an expression; null: none.")
+    event_id: Texts = Field(
+        default=(),
+        description="Column that tells events apart, or several that do together; none: contents are hashed.",
+    )
+    group_id: Texts = Field(default=(), description="Column, or several, whose equal values no split may separate.")
+    cuts: Texts = Field(default=(), description="Conditions all events must meet.")
+    classes: tuple[Name, ...] | None = Field(
+        default=None, description="Order of the classes; null: as the labels are first named."
+    )
+    chunk_rows: PositiveCount = Field(default=65_536, description="Events held in memory at a time.")
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return all classes in order."""
+        named = dict.fromkeys(
+            name
+            for source in self.sources
+            for name in ([source.label] if isinstance(source.label, str) else source.label or ())
+        )
+        return self.classes or tuple(named)
+
+    def expressions(self, index: int) -> Iterator[tuple[Path_, str]]:
+        """Yield all that is computed from the columns of source ``index``, each with its place; patterns left out."""
+        source, place = self.sources[index], ("sources", index)
+        if isinstance(source.label, dict):
+            yield from (((*place, "label", name), text) for name, text in source.label.items())
+        yield from (((*place, "cuts", i), text) for i, text in enumerate(source.cuts))
+        if source.weight or self.weight:
+            yield (*place, "weight") if source.weight else ("weight",), source.weight or self.weight or ""
+        for key in ("cuts", "event_id", "group_id"):
+            yield from (((key, i), text) for i, text in enumerate(getattr(self, key)))
+        yield from _of_columns(("columns",), self.columns)
+        for name, spec in self.objects.items():
+            yield from _of_columns(("objects", name, "columns"), spec.columns)
+            for key in ("select", "order_by"):
+                if text := getattr(spec, key):
+                    yield ("objects", name, key), text
+
+    def problems(self) -> Iterable[Problem]:
+        """Find expressions that cannot be read and keys that do not fit together."""
+        checked = {entry for index in range(len(self.sources)) for entry in self.expressions(index)}
+        for path, text in checked:
+            try:
+                Expression(text)
+            except ExpressionError as error:
+                yield Problem(path, str(error))
+        if not self.columns and not self.objects:
+            yield Problem((), "neither columns nor objects are given: there is nothing to convert")
+        for path, spec in self._specs():
+            yield from _of_spec(path, spec)
+        unlabelled = [index for index, source in enumerate(self.sources) if source.label is None]
+        if unlabelled and len(unlabelled) < len(self.sources):
+            yield Problem(("sources", unlabelled[0]), "this source has no label but others have: label all or none")
+        yield from self._class_problems()
+
+    def _specs(self) -> Iterator[tuple[Path_, ColumnSpec]]:
+        yield from ((("columns", name), spec) for name, spec in self.columns.items())
+        for objects, entry in self.objects.items():
+            for name, spec in entry.columns.items():
+                yield ("objects", objects, "columns", name), spec
+
+    def _class_problems(self) -> Iterator[Problem]:
+        names = self.classes or ()
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                yield Problem(("classes", i), f"the class '{name}' stands above already")
+        for index, source in enumerate(self.sources if names else ()):
+            for name in [source.label] if isinstance(source.label, str) else source.label or ():
+                if name not in names:
+                    yield Problem(("sources", index, "label"), f"the class '{name}' is not among classes.", names)
+
+
+class Conversion(NamedTuple):
+    """A configuration, the places of its keys, and the folder its files are relative to."""
+
+    config: ConversionConfig
+    tree: ConfigTree
+    folder: Path
+
+
+def read_conversion(path: Path) -> Conversion:
+    """Read the configuration of a conversion.
+
+    Parameters
+    ----------
+    path : Path
+        YAML file.
+
+    Returns
+    -------
+    Conversion
+        The configuration and where its keys stand.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake at once, each at its line and column.
+    DataError
+        If the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{shown_path(path)}: not UTF-8 text; save the file as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{shown_path(path)}: cannot be read: {error.strerror}") from error
+    node = parse_yaml(text, shown_path(path))
+    if not isinstance(node.value, dict):
+        raise ConfigError(f"{node.position}: expected a mapping with the keys sources, columns, objects ...")
+    tree = to_tree(node)
+    return Conversion(validate(ConversionConfig, tree), tree, path.parent)
+
+
+def is_pattern(name: str) -> bool:
+    """Tell whether the name of a column stands for several."""
+    return any(sign in name for sign in WILDCARDS)
+
+
+def source_of(name: str, spec: ColumnSpec) -> str:
+    """Return the expression a column is computed from: its own name, quoted, unless it says another."""
+    return spec.from_ or f"`{name}`"
+
+
+def _of_columns(path: Path_, columns: dict[str, ColumnSpec]) -> Iterator[tuple[Path_, str]]:
+    for name, spec in columns.items():
+        if not is_pattern(name):
+            yield (*path, name, *(("from",) if spec.from_ else ())), source_of(name, spec)
+
+
+def _of_spec(path: Path_, spec: ColumnSpec) -> Iterator[Problem]:
+    name = str(path[-1])
+    if is_pattern(name) and (spec.from_ or path[0] == "objects"):
+        yield Problem(path, f"'{name}' stands for several columns of events; it cannot have 'from' or be of objects")
+    if name == "offsets" and path[0] == "objects":
+        yield Problem(path, "a column of objects cannot be called 'offsets'")
+    if spec.categories is not None and spec.kind != "categorical":
+        yield Problem((*path, "categories"), "only a categorical column has categories; add 'kind: categorical'")
+    if spec.kind == "categorical" and (spec.scale != 1 or spec.type != "float"):
+        yield Problem(path, "a categorical column has neither scale nor type")

@@ -1,0 +1,318 @@
+"""Turn a chunk of a source into a chunk of the event file: cuts, labels, weights, ids, columns and objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tabstar_lit.config.tree import suggestion
+from tabstar_lit.errors import DataError
+from tabstar_lit.families.hep.conversion_config import ColumnSpec, ConversionConfig, ObjectSpec, SourceSpec, source_of
+from tabstar_lit.families.hep.event_schema import column_path, object_path
+from tabstar_lit.families.hep.event_writer import EventChunk, ObjectChunk
+from tabstar_lit.families.hep.expressions import Expression, Jagged
+from tabstar_lit.families.hep.readers import Chunk, Value
+
+Array = npt.NDArray[Any]
+UInt64 = npt.NDArray[np.uint64]
+MAX_SHOWN = 5
+WHOLE_IN_FLOAT32 = 1 << 24
+"""Whole numbers up to here are exact in float32."""
+
+
+class Events(NamedTuple):
+    """Columns of some events of a source, and the rows of the file they stand in, counted from 0."""
+
+    columns: dict[str, Value]
+    rows: Array
+
+    def value(self, text: str) -> Value:
+        """Evaluate an expression."""
+        return Expression(text)(self.columns, len(self.rows))
+
+    def flat(self, text: str, what: str) -> Array:
+        """Evaluate an expression that must have one value an event."""
+        value = self.value(text)
+        if isinstance(value, Jagged):
+            raise DataError(f"{what} '{text}' has one value an object, not one an event; use count(...) or sum(...)")
+        return value
+
+    def selected(self, keep: Array) -> Events:
+        """Return the events at positions ``keep``."""
+        return Events({name: _selected(value, keep) for name, value in self.columns.items()}, self.rows[keep])
+
+    def require(self, good: Array, what: str, problem: str, counts: Array | None = None) -> None:
+        """Refuse values that are not all good; ``counts`` for values of objects."""
+        if not np.all(good):
+            rows = self.rows if counts is None else np.repeat(self.rows, counts)
+            bad = rows[~good]
+            shown = ", ".join(map(str, dict.fromkeys(bad[:MAX_SHOWN].tolist())))
+            raise DataError(f"{what}: {len(bad)} values are {problem} (first in rows {shown}, counted from 0)")
+
+
+@dataclass
+class ChunkMaker:
+    """Makes chunks of the event file; remembers the categories it has met.
+
+    Attributes
+    ----------
+    config : ConversionConfig
+        The conversion, its patterns of columns replaced by columns.
+    categories : dict of str to dict of str to int
+        For each categorical dataset the code of each category, in the order they were met.
+    """
+
+    config: ConversionConfig
+    categories: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def __call__(self, source: SourceSpec, chunk: Chunk) -> EventChunk:
+        """Convert a chunk.
+
+        Parameters
+        ----------
+        source : SourceSpec
+            Where it comes from.
+        chunk : Chunk
+            Its columns.
+
+        Returns
+        -------
+        EventChunk
+            The events that passed all cuts, perhaps none.
+
+        Raises
+        ------
+        DataError
+            If values do not have the form they must have; names the column and its first rows.
+        """
+        events = Events(chunk.columns, np.arange(chunk.start, chunk.start + chunk.n))
+        passing = np.ones(chunk.n, dtype=bool)
+        for cut in (*self.config.cuts, *source.cuts):
+            passing &= events.flat(cut, "the cut").astype(bool)
+        events = events.selected(np.flatnonzero(passing))
+        weights = np.ones(len(events.rows))
+        if text := source.weight or self.config.weight:
+            weights = _numbers(events.flat(text, "the weight"), "weight")
+            events.require(np.isfinite(weights), f"weight '{text}'", "not finite")
+        hashes: list[UInt64] = []
+        flat: dict[str, Array] = {}
+        for name, spec in self.config.columns.items():
+            value = self._column(events, column_path(name), name, spec, hashes)
+            if isinstance(value, Jagged):
+                raise DataError(f"column '{name}' has one value an object: give it under 'objects', or use sum(...)")
+            flat[name] = value
+        objects = {name: self._objects(events, name, spec, hashes) for name, spec in self.config.objects.items()}
+        ids = _ids(events, self.config.event_id) if self.config.event_id else _combined(hashes, len(events.rows))
+        groups = _ids(events, self.config.group_id) if self.config.group_id else None
+        return EventChunk(flat, self._labels(source, events), weights, ids, objects, groups)
+
+    def _labels(self, source: SourceSpec, events: Events) -> Array:
+        names = self.config.class_names()
+        if not isinstance(source.label, dict):
+            return np.full(len(events.rows), -1 if source.label is None else names.index(source.label))
+        met = [events.flat(rule, f"the rule of class '{name}'").astype(bool) for name, rule in source.label.items()]
+        matches, rules = np.sum(met, axis=0), ", ".join(f"{name}: {rule}" for name, rule in source.label.items())
+        events.require(matches > 0, "label", f"missing, as no rule holds; add one, or a cut. Rules: {rules}")
+        events.require(matches < 2, "label", f"ambiguous, as more than one rule holds. Rules: {rules}")
+        return np.asarray(np.select(met, [names.index(name) for name in source.label], -1))
+
+    def _column(self, events: Events, path: str, name: str, spec: ColumnSpec, hashes: list[UInt64]) -> Value:
+        """Compute one column, and add a hash for each event."""
+        value, absent = _evaluated(events, spec, name)
+        flat, counts = (value.values, value.counts) if isinstance(value, Jagged) else (value, None)
+        if spec.kind == "numerical":
+            result: Array = _checked(events, _numbers(flat, name), absent, counts, name, spec)
+            hashed = _hash(np.where(np.isnan(result), np.float32(np.nan), result + np.float32(0)))  # -0.0 is 0.0
+        else:
+            result, hashed = self._codes(events, path, name, spec, flat, counts)
+        hashes.append(hashed if counts is None else _per_event(hashed, counts))
+        return result if counts is None else Jagged(result, counts)
+
+    def _codes(
+        self, events: Events, path: str, name: str, spec: ColumnSpec, values: Array, counts: Array | None
+    ) -> tuple[Array, UInt64]:
+        """Give every category its code, and every value the hash of its text."""
+        positions, uniques = pd.factorize(values)
+        texts = [_as_text(unique) for unique in uniques]
+        fixed = spec.categories
+        known = self.categories.setdefault(path, {text: code for code, text in enumerate(fixed or ())})
+        for position, text in enumerate(texts if fixed is not None else ()):
+            if text not in known:
+                problem = f"'{text}', which is none of its categories.{suggestion(text, fixed or ())}"
+                events.require(positions != position, f"column '{name}'", problem, counts)
+        events.require((positions >= 0) | _may_miss(spec), f"column '{name}'", _missing_problem(), counts)
+        table = np.array([*(known.setdefault(text, len(known)) for text in texts), -1], dtype=np.int32)
+        hashed = np.append(_hash(np.array(texts, dtype=object)), np.uint64(0)).astype(np.uint64)
+        return table[positions], hashed[positions]
+
+    def _objects(self, events: Events, objects: str, spec: ObjectSpec, hashes: list[UInt64]) -> ObjectChunk:
+        """Select, order and truncate the objects of one type, and compute their columns."""
+        values = {name: _evaluated(events, column, name)[0] for name, column in spec.columns.items()}
+        for name, value in values.items():
+            if not isinstance(value, Jagged):
+                raise DataError(f"column '{objects}.{name}' has one value an event, but objects need one an object")
+        lengths = {name: value.counts for name, value in values.items() if isinstance(value, Jagged)}
+        first, counts = next(iter(lengths.items()))
+        for name, other in lengths.items():
+            if not np.array_equal(other, counts):
+                raise DataError(f"columns '{first}' and '{name}' of '{objects}' differ in length within an event")
+        keep, kept = _kept(events, spec, counts)
+        columns = {
+            name: Jagged(value.values[keep], kept)
+            if isinstance(value, Jagged) and np.array_equal(value.counts, counts)
+            else value
+            for name, value in events.columns.items()
+        }
+        chosen = Events(columns, events.rows)
+        computed = {
+            name: self._column(
+                chosen, object_path(objects, name), f"{objects}.{name}", self._named(name, column), hashes
+            )
+            for name, column in spec.columns.items()
+        }
+        return ObjectChunk(kept, {name: v.values for name, v in computed.items() if isinstance(v, Jagged)})
+
+    @staticmethod
+    def _named(name: str, spec: ColumnSpec) -> ColumnSpec:
+        return spec if spec.from_ else spec.model_copy(update={"from_": source_of(name, spec)})
+
+
+def _evaluated(events: Events, spec: ColumnSpec, name: str) -> tuple[Value, Value | None]:
+    """Return the values of a column, codes for missing taken into account, and where one of its inputs is missing."""
+    expression = Expression(source_of(name, spec))
+    inputs = {column.name: _without_codes(events.columns[column.name], spec) for column in expression.names}
+    n = len(events.rows)
+    numbers = [column for column, value in inputs.items() if _values(value).dtype != object]
+    absent = Expression(" or ".join(f"isnan(`{column}`)" for column in numbers))(inputs, n) if numbers else None
+    return expression(inputs, n), absent
+
+
+def _without_codes(value: Value, spec: ColumnSpec) -> Value:
+    """Replace the codes that mean missing by NaN, or None among texts."""
+    if not spec.missing_code:
+        return value
+    values = _values(value)
+    is_text = values.dtype == object
+    codes = [code if is_text else _as_number(code) for code in spec.missing_code]
+    bad = np.isin(values.astype(str) if is_text else values, [str(code) if is_text else code for code in codes])
+    clean = values.astype(object if is_text else np.float64)  # a copy: the source's values stay as they are
+    clean[bad] = None if is_text else np.nan
+    return Jagged(clean, value.counts) if isinstance(value, Jagged) else clean
+
+
+def _checked(
+    events: Events, values: Array, absent: Value | None, counts: Array | None, name: str, spec: ColumnSpec
+) -> npt.NDArray[np.float32]:
+    """Enforce the type, scale, and refuse what is not finite and not declared as missing."""
+    what, missing = f"column '{name}'", np.isnan(values)
+    if spec.type == "int":
+        events.require(missing | (values == np.round(values)), what, "not whole, but its type is int", counts)
+        exact = missing | (np.abs(values * spec.scale) <= WHOLE_IN_FLOAT32)
+        events.require(exact, what, f"too large to be exact in float32 (over {WHOLE_IN_FLOAT32})", counts)
+    if spec.type == "bool":
+        events.require(missing | (values == 0) | (values == 1), what, "neither 0 nor 1, but its type is bool", counts)
+    with np.errstate(over="ignore"):
+        result = (values * spec.scale).astype(np.float32)
+    events.require(~np.isinf(result), what, "infinite, or beyond what float32 holds", counts)
+    events.require(~missing | _may_miss(spec), what, _missing_problem(), counts)
+    if missing.any() and absent is not None:
+        known_inputs = np.broadcast_to(~_values(absent).astype(bool), missing.shape)
+        events.require(~(missing & known_inputs), what, f"NaN although '{spec.from_}' has all its inputs", counts)
+    return np.asarray(result, dtype=np.float32)
+
+
+def _kept(events: Events, spec: ObjectSpec, counts: Array) -> tuple[Array, Array]:
+    """Return which objects stay, in their new order, and how many of each event."""
+    event = np.repeat(np.arange(len(counts)), counts)
+    order = np.arange(len(event))
+    if spec.select:
+        order = order[_of_objects(events, spec.select, counts, "select").astype(bool)]
+    if spec.order_by:
+        key = -_numbers(_of_objects(events, spec.order_by, counts, "order_by"), "order_by")[order]
+        order = order[np.lexsort((key, event[order]))]  # stable; NaN comes last
+    kept = np.bincount(event[order], minlength=len(counts))
+    if spec.max_length is not None:
+        place = np.arange(len(order)) - np.repeat(np.cumsum(kept) - kept, kept)
+        order, kept = order[place < spec.max_length], np.minimum(kept, spec.max_length)
+    return order, kept
+
+
+def _of_objects(events: Events, text: str, counts: Array, key: str) -> Array:
+    value = events.value(text)
+    if not isinstance(value, Jagged) or not np.array_equal(value.counts, counts):
+        raise DataError(f"{key} '{text}' must have one value for each of these objects")
+    return value.values
+
+
+def _ids(events: Events, texts: tuple[str, ...]) -> UInt64:
+    """Return ids: whole numbers as they are, anything else hashed."""
+    values = [events.flat(text, "the id") for text in texts]
+    if len(values) > 1 or values[0].dtype == object:
+        return _combined([_hash(value) for value in values], len(events.rows))
+    (ids,) = values
+    events.require((ids >= 0) & (ids == np.round(ids)), f"id '{texts[0]}'", "negative, missing or not whole")
+    return ids.astype(np.uint64)
+
+
+def _combined(hashes: list[UInt64], n: int) -> UInt64:
+    frame = pd.DataFrame(dict(enumerate(hashes)), index=range(n))
+    return np.asarray(pd.util.hash_pandas_object(frame, index=False), dtype=np.uint64)
+
+
+def _per_event(hashes: UInt64, counts: Array) -> UInt64:
+    """Combine the hashes of the objects of each event; their order and number matter."""
+    place = np.arange(len(hashes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    mixed = _combined([hashes, place.astype(np.uint64)], len(hashes))
+    sums = np.append(np.uint64(0), np.cumsum(mixed, dtype=np.uint64))  # wraps around, and so does the difference
+    ends = np.cumsum(counts)
+    return np.asarray(sums[ends] - sums[ends - counts], dtype=np.uint64)
+
+
+def _hash(values: Array) -> UInt64:
+    filled = np.where(pd.isna(values), "\0", values) if values.dtype == object else np.ascontiguousarray(values)
+    return np.asarray(pd.util.hash_array(filled, categorize=False), dtype=np.uint64)
+
+
+def _selected(value: Value, keep: Array) -> Value:
+    if not isinstance(value, Jagged):
+        return value[keep]
+    mask = np.zeros(len(value.counts), dtype=bool)
+    mask[keep] = True
+    return Jagged(value.values[np.repeat(mask, value.counts)], value.counts[keep])
+
+
+def _numbers(values: Array, name: str) -> npt.NDArray[np.float64]:
+    if values.dtype != object:
+        return values.astype(np.float64)
+    seen = next((cell for cell in values if isinstance(cell, str)), None)
+    raise DataError(f"column '{name}' holds the text {seen!r}; make it 'kind: categorical', or declare missing_code")
+
+
+def _as_text(value: Any) -> str:
+    """Write a category: whole numbers without a point, so that 1 and 1.0 are the same."""
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def _as_number(code: float | str) -> float:
+    try:
+        return float(code)
+    except ValueError as error:
+        raise DataError(f"missing_code '{code}' is text, but the column holds numbers") from error
+
+
+def _values(value: Value) -> Array:
+    return value.values if isinstance(value, Jagged) else value
+
+
+def _may_miss(spec: ColumnSpec) -> bool:
+    return spec.nullable or bool(spec.missing_code)
+
+
+def _missing_problem() -> str:
+    return "missing (empty or NaN); say 'nullable: true' if that may be, or which missing_code means it"
