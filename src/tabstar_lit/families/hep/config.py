@@ -128,9 +128,9 @@ class Momentum(Section):
 class EventsDataset(DatasetConfig):
     """The ``dataset_config`` of an experiment on collision events."""
 
-    files: str | tuple[str, ...] | None = Field(
+    files: str | None = Field(
         None,
-        description="Event file of `tabstar_lit convert events`, or several that are joined; looked for as given, then "
+        description="Event file of `tabstar_lit convert events`, which joins several sources; looked for as given, then "
         "below the data root; null: generated toy events.",
     )
     features: tuple[Name, ...] = Field(

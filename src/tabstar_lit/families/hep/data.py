@@ -24,7 +24,14 @@ from tabstar_lit.families.hep.plans import ChunkShuffledPlan, ShuffledPlan
 from tabstar_lit.families.hep.preprocess import EventReader
 from tabstar_lit.families.hep.resampling import Resampler, epoch_counts
 from tabstar_lit.families.hep.selection import Selection, class_table, select
-from tabstar_lit.families.hep.serving import MIXED_CHUNKS, CachedEvents, StreamedEvents, bytes_per_event, chunk_rows
+from tabstar_lit.families.hep.serving import (
+    MIXED_CHUNKS,
+    CachedEvents,
+    StreamedEvents,
+    as_is,
+    bytes_per_event,
+    chunk_rows,
+)
 from tabstar_lit.families.hep.weights import check_weights, class_weights, require_weight, usable_weights
 
 TOY_EVENTS = "signal_toy.h5"
@@ -106,7 +113,7 @@ class EventData(DataModule):
         budget = int(config.max_memory_gb * 1e9)
         self.streamed = config.cache == "stream" or (config.cache == "auto" and event_bytes * file.n_events > budget)
         self._chunk_rows = chunk_rows(event_bytes, budget, config.dataloader_kwargs.batch_size)
-        self._memory = None if self.streamed else CachedEvents(self._reader.block(0, file.n_events))
+        self._memory = None if self.streamed else self._load(file, budget)
         self._train_plan = self._plan()
         self._fingerprint = self._hash(file, selection)
 
@@ -218,6 +225,11 @@ class EventData(DataModule):
         )
         return tuple(factors.tolist())
 
+    def _load(self, file: EventFile, budget: int) -> CachedEvents:
+        block = self._reader.block(0, file.n_events)
+        fits = bytes_per_event(self.preprocessor, file, padded=True) * file.n_events <= budget
+        return CachedEvents(block.padded() if fits else block)
+
     def _plan(self) -> ShuffledPlan:
         options = self.config.dataset_kwargs
         rows = self._rows["train"]
@@ -250,7 +262,7 @@ def events_path(config: EventsDataset) -> Path:
     """Return the file ``config.files`` means: as given, else below the data root; null is the toy."""
     if config.files is None:
         return roots().data / TOY_EVENTS
-    path = Path(config.files if isinstance(config.files, str) else config.files[0]).expanduser()
+    path = Path(config.files).expanduser()
     below_root = roots().data / path
     return below_root if not path.exists() and below_root.exists() else path
 

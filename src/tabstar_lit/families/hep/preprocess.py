@@ -191,13 +191,13 @@ class EventReader:
         numerical, categorical = own.events.encode(arrays, self.file.columns, places, stop - start)
         spectators = [as_numbers(arrays[name], self.file.columns[name], places[name]) for name in own.spectators]
         return EventBlock(
+            first=start,
             numerical=numerical,
             categorical=categorical,
             targets=torch.from_numpy(self.targets[start:stop]),
             loss_weights=_float32(self.loss_weights(start, stop)),
             event_weights=_float32(self.weights[start:stop]),
             spectators=_float32(np.stack(spectators, axis=1) if spectators else np.empty((stop - start, 0))),
-            rows=torch.arange(start, stop),
             objects={name: self._objects(name, recipe, start, stop) for name, recipe in own.objects.items()},
         )
 

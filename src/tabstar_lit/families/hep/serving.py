@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from tabstar_lit.data.plans import RowBatch
-from tabstar_lit.families.hep.batch import EventBatch
+from tabstar_lit.families.hep.batch import Columns, EventBatch
 from tabstar_lit.families.hep.blocks import EventBlock, merge
 from tabstar_lit.families.hep.events import EventFile
 from tabstar_lit.families.hep.preprocess import EventReader, Preprocessor
@@ -83,14 +83,28 @@ class StreamedEvents(Dataset[EventBatch]):
         return block
 
 
-def bytes_per_event(preprocessor: Preprocessor, file: EventFile) -> float:
-    """Return the memory that a prepared event of a file takes, in bytes, in the mean over its events."""
-    total = EVENT_BYTES + 4.0 * len(preprocessor.spectators)
-    blocks = [(preprocessor.inputs.events, 1.0, 0)]
+def bytes_per_event(preprocessor: Preprocessor, file: EventFile, *, padded: bool = False) -> float:
+    """Return the memory that a prepared event of a file takes, in bytes, in the mean over its events.
+
+    Parameters
+    ----------
+    preprocessor : Preprocessor
+        How it is prepared.
+    file : EventFile
+        The events.
+    padded : bool, default False
+        With its objects padded.
+    """
+    total = EVENT_BYTES + 4.0 * len(preprocessor.spectators) + _feature_bytes(preprocessor.events.columns())
     for name, recipe in preprocessor.objects.items():
-        per_event = file.objects[name].n_objects / max(1, file.n_events)
-        blocks.append((preprocessor.inputs.objects[name], per_event, 16 if recipe.momentum else 0))
-    return total + sum(n * (4 * len(own.numerical) + 8 * len(own.categorical) + extra) for own, n, extra in blocks)
+        per_event = recipe.slots if padded else file.objects[name].n_objects / max(1, file.n_events)
+        momentum = 16 if recipe.momentum else 0
+        total += per_event * (_feature_bytes(recipe.features.columns()) + momentum + (1 if padded else 0))
+    return total
+
+
+def _feature_bytes(columns: Columns) -> int:
+    return 4 * len(columns.numerical) + 8 * len(columns.categorical)
 
 
 def chunk_rows(event_bytes: float, budget: int, batch_size: int) -> int:
