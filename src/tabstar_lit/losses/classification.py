@@ -86,7 +86,7 @@ class BCEWithLogitsLoss(EventLoss):
     def per_event(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return ``-log p`` of the true class of each event."""
         smooth = smoothed(targets.to(logits.dtype), self.label_smoothing)
-        factor = logits.new_tensor(self.pos_weight)
+        factor = None if self.pos_weight == 1 else logits.new_tensor(self.pos_weight)
         return F.binary_cross_entropy_with_logits(logits.squeeze(1), smooth, pos_weight=factor, reduction="none")
 
 
@@ -136,7 +136,7 @@ def logits_by_class(logits: Tensor) -> Tensor:
 
 def smoothed(targets: Tensor, smoothing: float) -> Tensor:
     """Return binary targets ``t (1 - s) + s / 2``."""
-    return targets * (1 - smoothing) + smoothing / 2
+    return targets * (1 - smoothing) + smoothing / 2 if smoothing else targets
 
 
 def valid_smoothing(smoothing: float) -> float:
