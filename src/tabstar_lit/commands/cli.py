@@ -13,6 +13,7 @@ VERBS = {
         "convert",
         "Turn tables into the HDF5 file a family trains on.",
     ),
+    "data": ("tabstar_lit.commands.data", "data", "Look into the HDF5 files that training reads."),
     "runs": ("tabstar_lit.commands.runs", "runs", "List, show and compare runs."),
 }
 """Module, attribute and one-line help of every verb."""
@@ -41,7 +42,7 @@ class LazyGroup(click.Group):
 
 @click.command(
     cls=LazyGroup,
-    help="Work with configurations, data and runs. Training has commands of its own: train_tabstar.",
+    help="Work with configurations, data and runs. Training has commands of its own: train_tabstar, train_signal.",
 )
 @click.version_option(package_name="tabstar_lit")
 def main() -> None:

@@ -188,3 +188,4 @@ def print_list(family: AnyFamily, listed: str) -> None:
 
 
 train_tabstar = train_command("tabstar")
+train_signal = train_command("signal")

@@ -36,8 +36,9 @@ class StepOutput:
         Scalar mean over the batch, differentiable while training.
     source : str
         Which named source (table, process, domain) the batch came from.
-    size : int
-        Number of rows ``B`` the loss is a mean over.
+    size : float
+        Number of rows ``B`` the loss is a mean over, or the sum of their weights where it is a weighted mean; losses of
+        batches are averaged by it.
     predictions, targets, weights : Tensor or None
         ``[B, ...]`` for the tracker; event weights where the family has them.
     extras : Tensor or None
@@ -46,7 +47,7 @@ class StepOutput:
 
     loss: Tensor
     source: str
-    size: int
+    size: float
     predictions: Tensor | None = None
     targets: Tensor | None = None
     weights: Tensor | None = None
@@ -108,10 +109,6 @@ class TrainingModule(LightningModule, ABC):
     @abstractmethod
     def compute(self, batch: Any) -> StepOutput:
         """Run the network on one batch and return its loss and predictions."""
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch to ``device``; loaders make it on the CPU, where there is nothing to do."""
-        return batch if device.type == "cpu" else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     # -- steps --------------------------------------------------------------------------------------------------------
 

@@ -25,13 +25,13 @@ def rates_by_group(trainer: Trainer) -> dict[str, float]:
 
 
 class Mean:
-    """Running mean of a loss, weighted by rows, that can be saved and restored without rounding."""
+    """Running mean of a loss, weighted by rows or their weights, that can be saved and restored without rounding."""
 
-    def __init__(self, total: float = 0.0, size: int = 0) -> None:
+    def __init__(self, total: float = 0.0, size: float = 0) -> None:
         self.total = total
         self.size = size
 
-    def add(self, loss: float, size: int) -> None:
+    def add(self, loss: float, size: float) -> None:
         """Add a batch whose mean loss over ``size`` rows is ``loss``."""
         self.total += loss * size
         self.size += size

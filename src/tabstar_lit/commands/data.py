@@ -1,0 +1,61 @@
+"""``tabstar_lit data``: look into the HDF5 files that training reads.
+
+A family that can show files has them by kind in ``VIEWERS`` of its module ``commands``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from tabstar_lit.commands.errors import reported_errors
+from tabstar_lit.errors import DataError
+from tabstar_lit.families import FAMILIES
+
+
+@click.group()
+def data() -> None:
+    """Look into the HDF5 files that training reads."""
+
+
+@data.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for histograms of all columns."
+)
+def show(file: Path, output: Path | None) -> None:
+    """Print counts, weights, ranges and missing values of FILE."""
+    with reported_errors():
+        _viewer(file)(file, output)
+
+
+def _viewer(file: Path) -> Callable[[Path, Path | None], None]:
+    """Find who can show this kind of file."""
+    packages = [module.rpartition(".")[0] for module in FAMILIES.values()]
+    modules = [f"{package}.commands" for package in packages]
+    found = [getattr(import_module(name), "VIEWERS", {}) for name in modules if find_spec(name) is not None]
+    viewers = {kind: viewer for of_family in found for kind, viewer in of_family.items()}
+    kind = _kind(file)
+    if kind not in viewers:
+        shown = ", ".join(viewers) or "none"
+        raise DataError(f"{file}: files of kind '{kind or 'unknown'}' cannot be shown. Kinds that can be: {shown}")
+    return viewers[kind]
+
+
+def _kind(file: Path) -> str:
+    """Return the kind that an HDF5 file says it is; empty for one of somebody else."""
+    import h5py
+
+    from tabstar_lit.data.hdf5 import read_text
+
+    if not file.is_file():
+        raise DataError(f"{file}: no such file")
+    try:
+        with h5py.File(file, "r", locking="best-effort") as opened:
+            return read_text(opened, "kind")
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{file}: not an HDF5 file, or a damaged one ({error})") from error

@@ -1,0 +1,77 @@
+"""What event families add to ``tabstar_lit convert`` and ``tabstar_lit data show``. Light: work is imported when done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The event file; kept as it is when nothing changed.",
+)
+def events(config: Path, output: Path) -> None:
+    """Make an event file of the CSV, Parquet, ROOT or HDF5 files that CONFIG names."""
+    from tabstar_lit.families.hep.conversion_config import read_conversion
+
+    conversion = read_conversion(config)
+    from tabstar_lit.families.hep.conversion import convert_events
+
+    report = convert_events(conversion, output, progress=_bar)
+    if report.written:
+        file = report.file
+        click.echo(f"wrote {output}: {file.n_events} of {report.n_read} events, classes {', '.join(file.classes)}")
+        click.echo(f"look into it with: tabstar_lit data show {output}")
+    else:
+        click.echo(f"{output} is up to date: nothing was written")
+
+
+CONVERTERS: tuple[click.Command, ...] = (events,)
+"""Subcommands of ``tabstar_lit convert``."""
+
+
+def show_events(path: Path, figures: Path | None) -> None:
+    """Print what is in an event file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    figures : Path, optional
+        Folder for histograms of all columns.
+
+    Raises
+    ------
+    DataError
+        If it is no event file, or damaged.
+    """
+    from tabstar_lit.families.hep.events import EventFile
+    from tabstar_lit.families.hep.show import describe, draw
+
+    file = EventFile.open(path)
+    click.echo(describe(file))
+    if figures is not None:
+        click.echo(f"wrote {len(draw(file, figures))} figures to {figures}")
+
+
+VIEWERS: Mapping[str, Callable[[Path, Path | None], None]] = {"tabstar_lit.events": show_events}
+"""Kinds of HDF5 files and what ``tabstar_lit data show`` does with them."""
+
+
+@contextmanager
+def _bar(n_events: int | None) -> Iterator[Callable[[int], object]]:
+    """Show progress: at once in a terminal; in a pipe or job log after two seconds and rarely."""
+    from tqdm import tqdm
+
+    delay, interval = (0.0, 0.1) if sys.stderr.isatty() else (2.0, 10.0)
+    with tqdm(total=n_events, desc="converting", unit=" events", delay=delay, mininterval=interval) as bar:
+        yield bar.update

@@ -1,0 +1,41 @@
+"""What ``train_signal`` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from tabstar_lit.config.schema import Experiment, ModelConfig
+from tabstar_lit.config.tree import Problem
+from tabstar_lit.families.hep.architecture import SignalArchitecture
+from tabstar_lit.families.hep.config import EventsDataset
+from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting
+from tabstar_lit.families.hep.signal.training_config import SignalTraining
+
+
+class SignalModel(ModelConfig):
+    """The ``model_config`` of a signal classifier."""
+
+    architecture_config: SignalArchitecture = Field(description="The network; `model` names it.")
+    training_config: SignalTraining = Field(default_factory=SignalTraining, description="How it is trained.")
+
+
+class SignalExperiment(Experiment):
+    """A signal-versus-background experiment."""
+
+    dataset_config: EventsDataset
+    model: SignalModel = Field(alias="model_config")
+    plotting_config: SignalPlotting = Field(
+        default_factory=SignalPlotting, description="Figures and physics metrics of the tracker."
+    )
+
+    def problems(self) -> Iterable[Problem]:
+        """Ask for the bin edges that piecewise-linear embeddings need."""
+        yield from super().problems()
+        piecewise = self.model.architecture_config.embeddings.piecewise
+        if piecewise is not None and self.dataset_config.ple_bins is None:
+            yield Problem(
+                ("dataset_config", "ple_bins"),
+                "architecture_config.embeddings.ple needs the number of its bins: set ple_bins, such as 32",
+            )

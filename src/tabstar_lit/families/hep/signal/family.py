@@ -1,0 +1,137 @@
+"""The signal family, as the engine sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tabstar_lit.engine.family import Family
+
+if TYPE_CHECKING:
+    from tabstar_lit.config import Problem
+    from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.engine.tracker import Tracker
+    from tabstar_lit.families.hep.data import EventData
+    from tabstar_lit.families.hep.signal.config import SignalExperiment
+
+TRAINING = ("model_config", "training_config")
+
+
+class SignalFamily(Family["SignalExperiment", "EventData"]):
+    """Classifiers of collision events, by their own features and by the objects in them."""
+
+    name = "signal"
+    command = "train_signal"
+    summary = (
+        "Train a classifier that tells signal from background in weighted collision events. Without arguments it "
+        "generates toy collisions, a resonance over falling dijets, and trains a small set transformer on them, in a "
+        "few minutes on a laptop."
+    )
+
+    def schema(self) -> type[SignalExperiment]:
+        """Return the schema of the family's configurations."""
+        from tabstar_lit.families.hep.signal.config import SignalExperiment
+
+        return SignalExperiment
+
+    def check(self, experiment: SignalExperiment) -> Sequence[Problem]:
+        """Look up the loss and its parameters."""
+        from tabstar_lit.config import Problem
+        from tabstar_lit.families.hep.signal.losses import check_loss
+
+        problems = check_loss(experiment.model.training_config, weighted=_weighted(experiment))
+        return [Problem((*TRAINING, *problem.path), problem.message, problem.allowed) for problem in problems]
+
+    def data(self, experiment: SignalExperiment, seed: int, scratch: Path | None = None) -> EventData:
+        """Open the events; toy events are generated when none are named and they are missing."""
+        from tabstar_lit.families.hep.data import EventData, events_path
+        from tabstar_lit.families.hep.toys import ensure_toy
+
+        config, architecture = experiment.dataset_config, experiment.model.architecture_config
+        if config.files is None:
+            path = events_path(config)
+            if scratch is not None and not path.exists():
+                path = scratch / path.name
+            config = config.model_copy(update={"files": str(ensure_toy(path))})
+        disco = experiment.model.training_config.disco
+        if disco is not None:
+            config = config.model_copy(
+                update={"spectators": tuple(dict.fromkeys([*config.spectators, *disco.variables]))}
+            )
+        return EventData(
+            config,
+            seed=seed,
+            momenta=architecture.model == "ParticleTransformer",
+            bin_edges=architecture.embeddings.piecewise is not None,
+        )
+
+    def module(self, experiment: SignalExperiment, data: EventData) -> TrainingModule:
+        """Build the network for the features in use, and the loss for the classes."""
+        from tabstar_lit.families.hep.networks.build import build_network
+        from tabstar_lit.families.hep.signal.losses import SignalLoss, build_loss, loss_of
+        from tabstar_lit.families.hep.signal.module import SignalModule
+
+        architecture, training = experiment.model.architecture_config, experiment.model.training_config
+        network = build_network(architecture, data.inputs, data.output_dim)
+        name, params = loss_of(training, len(data.classes))
+        loss = build_loss(name, params, n_classes=len(data.classes), weighted=_weighted(experiment))
+        signal = _numbers(data.signal_index)
+        disco = training.disco
+        payload = {
+            "family": self.name,
+            "architecture_config": architecture.model_dump(mode="json"),
+            "output_dim": data.output_dim,
+            "preprocessing": data.payload(),
+        }
+        return SignalModule(
+            network,
+            SignalLoss(loss, disco, signal),
+            experiment.model,
+            payload,
+            signal=signal[0],
+            weighted=_weighted(experiment),
+            disco_columns=() if disco is None else [data.spectators.index(name) for name in disco.variables],
+        )
+
+    def tracker(self, experiment: SignalExperiment, data: EventData, figures: Path) -> Tracker:
+        """Return the tracker of weighted scores and figures."""
+        from tabstar_lit.families.hep.signal.tracker import SignalTracker
+
+        config = experiment.experiment_config
+        return SignalTracker(
+            figures,
+            classes=data.classes,
+            signal=data.signal_index,
+            spectators=data.spectators,
+            plotting=experiment.plotting_config,
+            disco=experiment.model.training_config.disco,
+            check_every=config.check_metrics_n_epoch,
+            plot_every=config.plot_metrics_n_epoch,
+        )
+
+    def models(self) -> Mapping[str, str]:
+        """Return the networks by name."""
+        from tabstar_lit.families.hep.networks.build import FLAT_NETWORKS, JAGGED_NETWORKS
+
+        networks = {**FLAT_NETWORKS, **JAGGED_NETWORKS}
+        return {name: (network.__doc__ or "").splitlines()[0] for name, network in networks.items()}
+
+    def losses(self) -> Mapping[str, str]:
+        """Return the losses by name."""
+        from tabstar_lit.families.hep.signal.losses import list_losses
+
+        return list_losses()
+
+
+def _weighted(experiment: SignalExperiment) -> bool:
+    """Return whether events have weights in the loss."""
+    config = experiment.dataset_config
+    return config.use_mc_weights or config.use_class_weights
+
+
+def _numbers(signal: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (signal,) if isinstance(signal, int) else signal
+
+
+family = SignalFamily()

@@ -1,0 +1,78 @@
+"""Training of a signal classifier: weighted events in, logits out, a classification loss and perhaps DisCo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tabstar_lit.engine.module import StepOutput, TrainingModule
+from tabstar_lit.families.hep.batch import EventBatch
+from tabstar_lit.families.hep.signal.config import SignalModel
+from tabstar_lit.families.hep.signal.losses import SignalLoss
+
+
+class SignalModule(TrainingModule):
+    """Train a network of events to tell classes apart.
+
+    Parameters
+    ----------
+    network : nn.Module
+        From :class:`~tabstar_lit.families.hep.batch.Features` to logits ``[B, K]``, or ``[B, M, K]`` of the ``M``
+        members of an ensemble while it is trained.
+    loss : SignalLoss
+        Loss of the classes, with the correlation terms.
+    config : SignalModel
+        The ``model_config``.
+    payload : Mapping
+        What prediction needs beside the weights.
+    signal : int
+        With two classes, the number of the one whose log-odds the single logit is.
+    weighted : bool
+        Whether events have weights in the loss.
+    disco_columns : sequence of int
+        Columns of the spectators the score shall not depend on.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: SignalLoss,
+        config: SignalModel,
+        payload: Mapping[str, Any],
+        *,
+        signal: int,
+        weighted: bool,
+        disco_columns: Sequence[int] = (),
+    ) -> None:
+        super().__init__(network, config, payload)
+        self.loss = loss
+        self.signal = signal
+        self.weighted = weighted
+        self.disco_columns = list(disco_columns)
+
+    def compute(self, batch: EventBatch) -> StepOutput:
+        """Return the loss of a batch with raw logits ``[B, K]`` as predictions and the spectators as extras."""
+        logits: Tensor = self.network(batch.features)
+        weights = batch.loss_weights if self.weighted else None
+        variables = batch.spectators[:, self.disco_columns] if self.disco_columns else None
+        loss = self._loss(logits, batch.targets, weights, variables)
+        predictions = logits.detach()
+        return StepOutput(
+            loss,
+            source="events",
+            size=len(batch.targets) if weights is None else float(weights.sum()),
+            predictions=predictions.mean(1) if predictions.ndim == 3 else predictions,
+            targets=batch.targets,
+            weights=batch.event_weights,
+            extras=batch.spectators if batch.spectators.shape[1] else None,
+        )
+
+    def _loss(self, logits: Tensor, targets: Tensor, weights: Tensor | None, variables: Tensor | None) -> Tensor:
+        """Return the loss; that of an ensemble is the mean over its members, each judged for itself."""
+        expected = (targets == self.signal).to(logits.dtype) if logits.shape[-1] == 1 else targets
+        members = logits.unbind(1) if logits.ndim == 3 else (logits,)
+        losses = [self.loss(member, expected, weights, variables).total for member in members]
+        return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
