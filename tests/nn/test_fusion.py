@@ -59,6 +59,17 @@ def test_mixing_modes_stay_between_the_two() -> None:
         assert ((mixed > -1) & (mixed < 3)).all()
 
 
+@pytest.mark.parametrize("mode", sorted({*EMBEDDING_MODES, *OUTPUT_MODES}))
+def test_all_modes_work_in_mixed_precision(mode: str) -> None:
+    wide, narrow = torch.randn(2, 3, 8), torch.randn(2, 8).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        if mode in EMBEDDING_MODES:
+            fused, _ = EmbeddingFusion(mode, 8)(narrow, wide, torch.ones(2, 3, dtype=torch.bool))
+            assert torch.isfinite(fused).all()
+        if mode in OUTPUT_MODES:
+            assert torch.isfinite(OutputFusion(mode, 8)(narrow, wide[:, 0])).all()
+
+
 def test_options_of_another_mode_are_named() -> None:
     assert fusion_problems("attn", {"heads": 2, "dropout": 0.1}, ()) == []
     (problem,) = fusion_problems("gate", {"heads": 2}, ("fuse", "fuse_kwargs"))

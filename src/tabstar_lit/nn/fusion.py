@@ -80,12 +80,12 @@ class EmbeddingFusion(nn.Module):
         if self.mode in ("sum", "add", "mean"):
             return (event + objects) * (0.5 if self.mode == "mean" else 1.0)
         if self.mode == "learn":
-            return torch.lerp(objects, event, self.share.sigmoid())
+            return _mix(objects, event, self.share.sigmoid())
         both = torch.cat([event, objects], dim=-1)
         if self.mode == "cat_proj":
             projected: Tensor = self.project(both)
             return projected
-        return torch.lerp(objects, event, self.gate(both).sigmoid())
+        return _mix(objects, event, self.gate(both).sigmoid())
 
 
 class OutputFusion(nn.Module):
@@ -117,13 +117,13 @@ class OutputFusion(nn.Module):
         if self.mode == "add":
             return flat + jagged
         if self.mode == "learn":
-            return torch.lerp(jagged, flat, self.share.sigmoid())
+            return _mix(jagged, flat, self.share.sigmoid())
         if self.mode == "attn":
             both = torch.stack([flat, jagged], dim=1)
             shares: Tensor = self.score(both).softmax(dim=1)
             return (both * shares).sum(1)
         combined: Tensor = self.combine(torch.cat([flat, jagged], dim=-1))
-        return combined if self.mode == "cat" else torch.lerp(jagged, flat, combined.sigmoid())
+        return combined if self.mode == "cat" else _mix(jagged, flat, combined.sigmoid())
 
 
 def fusion_problems(mode: str, options: Mapping[str, Any], path: Path_) -> list[Problem]:
@@ -134,3 +134,8 @@ def fusion_problems(mode: str, options: Mapping[str, Any], path: Path_) -> list[
         for key in options
         if key not in allowed
     ]
+
+
+def _mix(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
+    """Go from `a` to `b` by a share; ``torch.lerp`` would want one dtype, which autocast does not give."""
+    return a + share * (b - a)

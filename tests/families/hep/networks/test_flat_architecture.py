@@ -125,6 +125,7 @@ def test_right_names_are_no_problem() -> None:
         ({"model": "SetTransformer"}, FLAT, "needs objects, such as jets"),
         ({"model": "MLP", "output_dim": 3}, FLAT, "output_dim is 3, but dataset_config.classes needs 1"),
         ({"model": "MLP", "embeddings": {"ple": True}}, FLAT, "dataset_config.ple_bins is null"),
+        ({"model": "MLP", "disable_embeddings": True}, Inputs(Columns(), {}), "no feature"),
         ({"model": "MLP"}, Inputs(Columns(), {}), "no feature for this part of the network"),
         ({"model": "DeepSets", "flat_model": {"model": "MLP"}}, FLAT, "beside a network of objects"),
         (

@@ -67,6 +67,15 @@ def test_events_do_not_see_each_other_in_evaluation(options: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("options", NETWORKS, ids=str)
+def test_networks_train_in_mixed_precision(options: dict[str, Any]) -> None:
+    network = build(options)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = network(events(4)).float().square().mean()
+    loss.backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("options", NETWORKS, ids=str)
 def test_networks_can_be_traced_by_compile(options: dict[str, Any]) -> None:
     torch.compiler.reset()
     compiled = build({**options, "compile": True, "compile_kwargs": {"backend": "eager"}}).eval()

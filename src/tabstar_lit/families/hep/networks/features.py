@@ -63,18 +63,13 @@ def build_embedding(
     ConfigError
         When there are no features, or piecewise-linear encoding is asked for without bins.
     """
+    _refuse_nothing(columns)
     numerical = None
     if columns.numerical:
         numerical = _numerical(embeddings, columns, width)
     categorical = None
     if columns.cardinalities:
-        uniform = embeddings.numer_feature_wise_linear
-        categorical = CategoricalEmbedding(columns.cardinalities, width, start="uniform" if uniform else "normal")
-    if numerical is None and categorical is None:
-        raise ConfigError(
-            "dataset_config.features has no feature for this part of the network to embed; "
-            "add one, or choose a network that does without."
-        )
+        categorical = CategoricalEmbedding(columns.cardinalities, width, start=_start(embeddings))
     after = post_embedding(
         width, act=post.act, layernorm=post.layernorm, batchnorm=post.batchnorm, dropout=post.dropout
     )
@@ -83,12 +78,19 @@ def build_embedding(
     )
 
 
+def _refuse_nothing(columns: Columns) -> None:
+    if not columns.numerical and not columns.cardinalities:
+        raise ConfigError(
+            "dataset_config.features has no feature for this part of the network to read; "
+            "add one, or choose a network that does without."
+        )
+
+
 def _numerical(embeddings: Embeddings, columns: Columns, width: int) -> NumericalEmbedding:
     options = embeddings.piecewise
     if options is None:
-        start: LinearStart = "uniform" if embeddings.numer_feature_wise_linear else "normal"
         shared = embeddings.conv1d_embedding
-        return NumericalEmbedding(len(columns.numerical), width, start=start, shared=shared)
+        return NumericalEmbedding(len(columns.numerical), width, start=_start(embeddings), shared=shared)
     if not columns.bin_edges:
         raise ConfigError(
             "architecture_config.embeddings.ple needs bins, and dataset_config.ple_bins is null; "
@@ -98,9 +100,14 @@ def _numerical(embeddings: Embeddings, columns: Columns, width: int) -> Numerica
         len(columns.numerical),
         width,
         encoding=PiecewiseLinearEncoding(columns.bin_edges, uniform=options.uniform_bins, learned=options.learn_bins),
-        start="uniform",
+        start=_start(embeddings),
         activation=_after_bins(options, width),
     )
+
+
+def _start(embeddings: Embeddings) -> LinearStart:
+    """Binned numbers start large: most of their bins are empty or full, so that few of their weights act."""
+    return "uniform" if embeddings.numer_feature_wise_linear or embeddings.ple else "normal"
 
 
 def _after_bins(options: PiecewiseLinear, width: int) -> nn.Module | None:
@@ -129,6 +136,7 @@ class FlatInput(nn.Module):
         super().__init__()
         self.embed: OneHotFeatures | FeatureEmbedding
         if config.disable_embeddings:
+            _refuse_nothing(columns)
             self.embed = OneHotFeatures(len(columns.numerical), columns.cardinalities)
             self.n_out = self.embed.n_out
         else:
