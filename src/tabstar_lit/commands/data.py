@@ -38,7 +38,9 @@ def _viewer(file: Path) -> Callable[[Path, Path | None], None]:
     packages = [module.rpartition(".")[0] for module in FAMILIES.values()]
     modules = [f"{package}.commands" for package in packages]
     found = [getattr(import_module(name), "VIEWERS", {}) for name in modules if find_spec(name) is not None]
-    viewers = {kind: viewer for of_family in found for kind, viewer in of_family.items()}
+    viewers: dict[str, Callable[[Path, Path | None], None]] = {
+        kind: viewer for of_family in found for kind, viewer in of_family.items()
+    }
     kind = _kind(file)
     if kind not in viewers:
         shown = ", ".join(viewers) or "none"

@@ -1,4 +1,4 @@
-"""What event families add to ``tabstar_lit convert`` and ``tabstar_lit data show``. Light: work is imported when done."""
+"""What event families add to ``tabstar_lit convert`` and ``data show``. Light: the work is imported when it is done."""
 
 from __future__ import annotations
 
