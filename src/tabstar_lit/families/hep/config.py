@@ -130,7 +130,7 @@ class EventsDataset(DatasetConfig):
 
     files: str | None = Field(
         None,
-        description="Event file of `tabstar_lit convert events`, which joins several sources; looked for as given, then "
+        description="Event file of `tabstar_lit convert events`, looked for as given, then "
         "below the data root; null: generated toy events.",
     )
     features: tuple[Name, ...] = Field(

@@ -28,7 +28,6 @@ from tabstar_lit.families.hep.serving import (
     MIXED_CHUNKS,
     CachedEvents,
     StreamedEvents,
-    as_is,
     bytes_per_event,
     chunk_rows,
 )

@@ -1,0 +1,74 @@
+"""Scalers equal scikit-learn's own, also after a journey through a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import logit
+from sklearn import preprocessing
+
+from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.scalers import CHAINS, STEPS, ColumnScaler
+
+VALUES = np.random.default_rng(5).exponential(30.0, 700)
+FRESH = np.random.default_rng(6).exponential(45.0, 300)
+OTHERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "minmax": (preprocessing.MinMaxScaler((-1, 1), clip=True), {"feature_range": [-1, 1], "clip": True}),
+    "maxabs": (preprocessing.MaxAbsScaler(), {}),
+    "standard": (preprocessing.StandardScaler(with_mean=False), {"with_mean": False}),
+    "robust": (preprocessing.RobustScaler(quantile_range=(5, 95)), {"quantile_range": [5, 95]}),
+    "quantile": (
+        preprocessing.QuantileTransformer(n_quantiles=50, output_distribution="normal"),
+        {"n_quantiles": 50, "output_distribution": "normal"},
+    ),
+    "power": (preprocessing.PowerTransformer(), {}),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_equals_scikit_learn(kind: str) -> None:
+    other, params = OTHERS[kind]
+    expected = other.fit(VALUES.reshape(-1, 1)).transform(FRESH.reshape(-1, 1)).ravel()
+    np.testing.assert_allclose(ColumnScaler(kind, params).fit(VALUES).transform(FRESH), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", sorted({*STEPS, *CHAINS}))
+def test_state_of_plain_values_restores_the_scaler(kind: str) -> None:
+    fitted = ColumnScaler(kind).fit(np.append(VALUES, np.nan))
+    restored = ColumnScaler.from_plain(json.loads(json.dumps(fitted.to_plain())))
+    expected = fitted.transform(np.append(FRESH, np.nan))
+    assert np.isnan(expected[-1])
+    assert np.isfinite(expected[:-1]).all()
+    np.testing.assert_array_equal(restored.transform(np.append(FRESH, np.nan)), expected)
+
+
+def test_logit_is_of_the_clipped_share_of_the_range() -> None:
+    share = np.clip((FRESH - VALUES.min()) / (VALUES.max() - VALUES.min()), 1e-3, 1 - 1e-3)
+    scaler = ColumnScaler("logit", {"eps": 1e-3}).fit(VALUES)
+    np.testing.assert_allclose(scaler.transform(FRESH), logit(share), atol=1e-6)
+    standard = ColumnScaler("standard_logit", {"eps": 1e-3}).fit(VALUES).transform(VALUES)
+    assert standard.mean() == pytest.approx(0, abs=1e-9)
+    assert standard.std() == pytest.approx(1)
+
+
+def test_weights_count_like_repetitions() -> None:
+    weights = np.random.default_rng(1).integers(0, 4, len(VALUES))
+    weighted = ColumnScaler("standard").fit(VALUES, weights.astype(float))
+    repeated = ColumnScaler("standard").fit(np.repeat(VALUES, weights))
+    np.testing.assert_allclose(weighted.transform(FRESH), repeated.transform(FRESH), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", sorted({*STEPS, *CHAINS}))
+def test_a_constant_column_stays_finite(kind: str) -> None:
+    scaler = ColumnScaler(kind).fit(np.full(9, 3.0))
+    assert np.isfinite(scaler.transform(np.array([3.0, 4.0, -1e6]))).all()
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"no argument 'n_quantile'\. Did you mean 'n_quantiles'"):
+        ColumnScaler("quantile", {"n_quantile": 10})
+    with pytest.raises(ConfigError, match="scaler 'robust' refuses"):
+        ColumnScaler("robust", {"quantile_range": [90, 10]}).fit(VALUES)
