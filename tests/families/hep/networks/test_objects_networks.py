@@ -28,7 +28,7 @@ DEEP = {"n_hidden": 8}
 VARIANTS: dict[str, ObjectsArchitecture] = {
     "deepsets": DeepSetsArchitecture(model="DeepSets", **DEEP),
     "deepsets_cat": DeepSetsArchitecture(
-        model="DeepSets", mean_pooling=False, act="GELU", flat_embeddings_fuse={"mode": "cat"}, **DEEP
+        model="DeepSets", mean_pooling=False, act="GeGLU", flat_embeddings_fuse={"mode": "cat"}, **DEEP
     ),
     "deepsets_norms": DeepSetsArchitecture(
         model="DeepSets", post_embeddings={"batchnorm": True, "act": "GELU"}, embeddings={"reduction": "attn"}, **DEEP
