@@ -70,9 +70,8 @@ class NumberRecipe:
         numbers = as_numbers(values, info, place)
         refuse_missing(numbers, place, allowed=info.nullable and not np.isnan(self.fill))
         scaled = numbers if self.scaler is None else self.scaler.transform(numbers)
-        place.refuse(
-            np.isinf(scaled.astype(np.float32)), "cannot be scaled: they lie too far from the training events'"
-        )
+        too_far = np.abs(scaled) > np.finfo(np.float32).max
+        place.refuse(too_far, "cannot be scaled: they lie too far from the training events'")
         missing = np.isnan(numbers)
         filled = np.where(missing, self.fill, scaled).astype(np.float32)
         return [filled, missing.astype(np.float32)] if self.indicator else [filled]
