@@ -169,9 +169,9 @@ def test_objects_and_event_features_are_read(network: nn.Module) -> None:
     before = network(features)
     jets = features.objects["jets"]
     changed = features._replace(objects={**features.objects, "jets": jets._replace(numerical=jets.numerical * 2)})
-    assert (network(changed)[[0, 2, 3]] - before[[0, 2, 3]]).abs().sum(dim=1).min() > 1e-4
+    assert (network(changed)[[0, 2, 3]] - before[[0, 2, 3]]).abs().sum(dim=1).min() > 1e-5
     other_event = network(features._replace(numerical=features.numerical + 1))
-    assert (other_event[[0, 2, 3]] - before[[0, 2, 3]]).abs().sum(dim=1).min() > 1e-4
+    assert (other_event[[0, 2, 3]] - before[[0, 2, 3]]).abs().sum(dim=1).min() > 1e-5
 
 
 def test_double_precision(network: nn.Module) -> None:
