@@ -1,0 +1,246 @@
+"""Runs of a signal classifier: exact after a stop, repeatable, and scored by weight as someone else scores them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from signal_bench import FEATURES, FLAT, JAGGED, REPOSITORY, RUN, SignalBench, logged, metrics
+from sklearn.metrics import roc_auc_score
+
+from tabstar_lit.engine.run_directory import RunDirectory
+from tabstar_lit.errors import RunInterrupted
+from tabstar_lit.families.hep.config import EventsDataset
+from tabstar_lit.families.hep.data import EventData
+from tabstar_lit.families.hep.events import EventFile
+from tabstar_lit.families.hep.networks.build import build_network
+from tabstar_lit.families.hep.preprocess import Preprocessor
+from tabstar_lit.families.hep.signal.config import SignalModel
+
+MakeBench = Callable[[str], SignalBench]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def assert_equal(left: Any, right: Any, where: str = "") -> None:
+    """Compare two trees of plain values and tensors at zero tolerance."""
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), where
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left:
+            assert_equal(left[key], right[key], f"{where}/{key}")
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right), where
+        for number, pair in enumerate(zip(left, right, strict=True)):
+            assert_equal(*pair, f"{where}/{number}")
+    else:
+        assert left == right, where
+
+
+def assert_same_end(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step", "EventData", "tabstar_lit"):
+        assert_equal(ours[key], theirs[key], key)
+
+
+# -- stopped and resumed -----------------------------------------------------------------------------------------------
+
+OVERSAMPLED = (
+    "dataset_config.use_class_weights=false",
+    "dataset_config.norm_class_weights=false",
+    "dataset_config.dataset_kwargs={imbalanced_sampler: RandomResampleToTarget, "
+    "imbalanced_sampler_kwargs: {sampling_strategy: {signal: 230, background: 100}}}",
+)
+STREAMED = ("dataset_config.cache=stream", "dataset_config.max_memory_gb=0.00001")
+"""Chunks of the smallest size, a batch."""
+KINDS = {
+    "dropout": FLAT,
+    "workers": (*FLAT, "dataset_config.dataloader_kwargs.num_workers=2"),
+    "objects": JAGGED,
+    "resampler": (*FLAT, *OVERSAMPLED),
+    "stream": (*FLAT, *STREAMED),
+    "stream, workers, resampler": (
+        *FLAT,
+        *STREAMED,
+        *OVERSAMPLED,
+        "dataset_config.dataloader_kwargs.num_workers=2",
+    ),
+    "disco": (*FLAT, "model_config.training_config.disco={variables: [mass], lambda: 5.0, weighted: true}"),
+    "ensemble": (*FLAT, "model_config.architecture_config.ensemble={members: 3}"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stopped_inside_an_epoch_and_resumed_equals_unbroken(make_bench: MakeBench, kind: str) -> None:
+    unbroken, broken = make_bench("unbroken"), make_bench("broken")
+    whole = unbroken.train(*KINDS[kind])
+    with pytest.raises(RunInterrupted, match="SIGTERM"):
+        broken.train(*KINDS[kind], stop_at=8)
+    assert len(broken.seen) == 9
+    resumed = broken.train(*KINDS[kind], resume=True)
+    assert_same_end(broken.last(), unbroken.last())
+    assert metrics(resumed) == metrics(whole)
+    assert broken.seen == unbroken.seen
+
+
+# -- repeated ----------------------------------------------------------------------------------------------------------
+
+
+def test_equal_seeds_give_equal_runs_and_other_seeds_do_not(make_bench: MakeBench) -> None:
+    first, second, other = (make_bench(name) for name in ("first", "second", "other"))
+    runs = first.train(*FLAT), second.train(*FLAT)
+    other.train(*FLAT, "experiment_config.seed=8")
+    assert_same_end(first.last(), second.last())
+    assert metrics(runs[0]) == metrics(runs[1])
+    assert other.seen != first.seen
+    weights = [bench.last()["state_dict"] for bench in (first, other)]
+    assert not all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+# -- scored ------------------------------------------------------------------------------------------------------------
+
+
+def score_rows(content: dict[str, Any], events: EventFile, rows: Any) -> tuple[Floats, Floats, Floats]:
+    """Return logits, targets and weights of events from nothing but what a checkpoint holds."""
+    payload = content["tabstar_lit"]["payload"]
+    preprocessor = Preprocessor.from_payload(payload["preprocessing"])
+    config = SignalModel.model_validate_json(
+        json.dumps({
+            "name": "restored",
+            "architecture_config": payload["architecture_config"],
+            "training_config": {"optimizer": {"optimizer_name": "AdamW", "optimizer_params": {"lr": 1}}, "max_epochs": 1},
+        })
+    )  # fmt: skip
+    network = build_network(config.architecture_config, preprocessor.inputs, payload["output_dim"])
+    weights = {name.removeprefix("network."): value for name, value in content["state_dict"].items()}
+    network.load_state_dict(weights)
+    batch = preprocessor.batch(events, rows)
+    with torch.no_grad():
+        logits = network.eval()(batch.features)
+    return logits[:, 0].double().numpy(), batch.targets.numpy(), batch.event_weights.double().numpy()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, toy_file: Path) -> tuple[SignalBench, RunDirectory]:
+    """Return a run that ended well, and the folder it was trained in."""
+    from unittest.mock import MagicMock
+
+    from tabstar_lit.engine import loggers
+    from tabstar_lit.engine.mlflow_logger import MlflowLogger
+
+    bench = SignalBench(tmp_path_factory.mktemp("trained"), toy_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
+        return bench, bench.train(*JAGGED)
+
+
+@pytest.mark.usefixtures("tmp_path")
+def test_scores_are_weighted(trained: tuple[SignalBench, RunDirectory]) -> None:
+    bench, directory = trained
+    data = EventData(bench.load(*JAGGED).experiment.dataset_config, seed=7)
+    logits, targets, weights = score_rows(bench.last(), EventFile.open(bench.events), data.rows("val"))
+    area = roc_auc_score(targets, logits, sample_weight=weights)
+    plain = roc_auc_score(targets, logits)
+    assert logged(directory, "val_auroc")[-1] == pytest.approx(area, abs=1e-6)
+    assert logged(directory, "val_auroc_unweighted")[-1] == pytest.approx(plain, abs=1e-6)
+    assert abs(area - plain) > 0.01
+    correct = (logits > 0) == targets
+    assert logged(directory, "val_accuracy")[-1] == pytest.approx(np.average(correct, weights=weights), abs=1e-6)
+
+
+def test_the_validation_loss_is_a_weighted_mean(trained: tuple[SignalBench, RunDirectory]) -> None:
+    bench, directory = trained
+    data = EventData(bench.load(*JAGGED).experiment.dataset_config, seed=7)
+    logits, targets, weights = score_rows(bench.last(), EventFile.open(bench.events), data.rows("val"))
+    per_event = np.logaddexp(0.0, np.where(targets == 1, -logits, logits))
+    factors = weights * np.array(data.class_weights)[targets]
+    assert logged(directory, "val_loss")[-1] == pytest.approx(np.average(per_event, weights=factors), rel=1e-5)
+
+
+def test_a_checkpoint_is_evaluated_on_the_test_split(trained: tuple[SignalBench, RunDirectory]) -> None:
+    bench, _ = trained
+    checkpoint = bench.folder / "models/toys/run/run_last.ckpt"
+    tested = bench.evaluate(checkpoint, *JAGGED).record()["stages"]["train"]["test"]
+    data = EventData(bench.load(*JAGGED).experiment.dataset_config, seed=7)
+    logits, targets, weights = score_rows(bench.last(), EventFile.open(bench.events), data.rows("test"))
+    assert tested["test_auroc"] == pytest.approx(roc_auc_score(targets, logits, sample_weight=weights), abs=1e-6)
+    assert set(data.rows("test")).isdisjoint({*data.rows("train"), *data.rows("val"), *data.rows("calib")})
+
+
+def test_folds_test_every_event_once(toy_file: Path) -> None:
+    tested = []
+    for fold in range(4):
+        config = EventsDataset.model_validate_json(
+            json.dumps({
+                "name": "toy", "files": str(toy_file), "folds": {"n": 4, "fold": fold}, "features": ["met", "ht"],
+                "split": {"val": 0.1}, "dataloader_kwargs": {"batch_size": 64},
+            })
+        )  # fmt: skip
+        data = EventData(config, seed=0)
+        served = [int(row) for batch in data.test_dataloader() for row in batch.rows]
+        others = [*data.rows("train"), *data.rows("val")]
+        assert sorted([*served, *others]) == list(range(600))
+        tested += served
+    assert sorted(tested) == list(range(600))
+
+
+# -- the real command --------------------------------------------------------------------------------------------------
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start ``train_signal`` in a folder."""
+    script = "from tabstar_lit.commands.train import train_signal; train_signal(prog_name='train_signal')"
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == code, output
+    return output
+
+
+def test_the_command_is_stopped_by_a_signal_and_resumed(make_bench: MakeBench, toy_file: Path, tmp_path: Path) -> None:
+    unbroken = make_bench("unbroken")
+    settings = (*FLAT, "model_config.training_config.max_epochs=30")
+    whole = unbroken.train(*settings)
+    process = start(tmp_path, *RUN, f"dataset_config.files={toy_file}", *settings)
+    lines = tmp_path / "runs/logs/toys/run/metrics.jsonl"
+    while process.poll() is None and not (lines.exists() and '"epoch": 2' in lines.read_text()):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert "--resume goes on" in finish(process, 128 + signal.SIGTERM)
+    finish(start(tmp_path, "--resume", *RUN, f"dataset_config.files={toy_file}", *settings))
+    last = torch.load(tmp_path / "runs/models/checkpoints/toys/run/run_last.ckpt", weights_only=True)
+    assert_same_end(last, unbroken.last())
+    resumed = RunDirectory(lines.parent, tmp_path, tmp_path, tmp_path)
+    assert metrics(resumed) == metrics(whole)
+
+
+def test_help_is_quick_and_print_config_can_be_read_again(tmp_path: Path) -> None:
+    """The best of three, since other work may share the machine."""
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        printed = finish(start(tmp_path, "--help"))
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.8
+    assert "toy collisions" in printed
+    composed = finish(start(tmp_path, "--print-config", *FLAT, "experiment_config.seed=11"))
+    (tmp_path / "training_config.yaml").write_text(composed)
+    assert finish(start(tmp_path, "--print-config")) == composed
