@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import startup, tabstar
+from benchmarks import signal, startup, tabstar
 
-FIGURES = {"startup": startup.figures, "tabstar": tabstar.figures}
+FIGURES = {"startup": startup.figures, "tabstar": tabstar.figures, "signal": signal.figures}
 
 
 def main(names: list[str]) -> None:
