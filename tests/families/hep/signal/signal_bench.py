@@ -16,7 +16,7 @@ import torch
 from tabstar_lit.config import load_experiment
 from tabstar_lit.engine.module import StepOutput
 from tabstar_lit.engine.run import evaluate, run
-from tabstar_lit.engine.run_directory import RunDirectory
+from tabstar_lit.engine.run_directory import RunDirectory, run_directory
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.signal.family import family
 from tabstar_lit.families.hep.signal.module import SignalModule
@@ -81,6 +81,11 @@ class SignalBench:
 
     def evaluate(self, checkpoint: Path, *overrides: str) -> RunDirectory:
         return evaluate(family, self.load("experiment_config.run_name=test", *overrides), checkpoint)
+
+    def load_run(self) -> RunDirectory:
+        """Return the directory of the run that :meth:`train` makes."""
+        experiment = self.load().experiment
+        return run_directory(experiment.experiment_config, experiment.model, "run")
 
     def last(self) -> dict[str, Any]:
         """Return the content of the last checkpoint."""

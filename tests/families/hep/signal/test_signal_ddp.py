@@ -1,0 +1,53 @@
+"""Two processes train what one does that accumulates two batches: every event once, the same weights, the same scores."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from signal_bench import FLAT, JAGGED, SignalBench, logged, metrics
+
+from tabstar_lit.families.hep.data import EventData
+
+SCRIPT = Path(__file__).with_name("signal_ddp_run.py")
+EXACT = ("model_config.architecture_config.dropout=0",)
+SCORES = {"val_loss", "val_auroc", "val_auprc", "val_accuracy", "val_significance_max", "train_loss"}
+
+
+@pytest.mark.parametrize("kind", [(*FLAT, *EXACT), JAGGED], ids=["flat", "objects"])
+def test_two_ranks_equal_one(make_bench: Callable[[str], SignalBench], kind: tuple[str, ...]) -> None:
+    one, two = make_bench("one"), make_bench("two")
+    alone = one.train(*kind, "model_config.training_config.accumulate_grad_batches=2")
+    done = subprocess.run(
+        [
+            sys.executable, str(SCRIPT), str(two.folder), str(two.events), *kind,
+            "experiment_config.devices=2", "experiment_config.strategy=ddp",
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+    seen = [json.loads((two.folder / f"seen-{rank}.json").read_text()) for rank in (0, 1)]
+    assert seen == [one.seen[0::2], one.seen[1::2]]
+    half = len(seen[0]) // 2
+    first_epoch = [row for rank in seen for batch in rank[:half] for row in batch]
+    data = EventData(one.load(*kind).experiment.dataset_config, seed=7)
+    assert sorted(first_epoch) == data.rows("train").tolist()
+
+    ours, theirs = two.last()["state_dict"], one.last()["state_dict"]
+    for name in theirs:
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=0)
+    together = two.load_run()
+    for name in SCORES:
+        pairs = [torch.tensor(logged(directory, name)) for directory in (together, alone)]
+        torch.testing.assert_close(*pairs, atol=1e-5, rtol=0)
+    assert [set(line) for line in metrics(together)] == [set(line) for line in metrics(alone)]
