@@ -14,6 +14,7 @@ VERBS = {
         "Turn tables into the HDF5 file a family trains on.",
     ),
     "data": ("tabstar_lit.commands.data", "data", "Look into the HDF5 files that training reads."),
+    "predict": ("tabstar_lit.commands.predict", "predict", "Score new data with a checkpoint."),
     "runs": ("tabstar_lit.commands.runs", "runs", "List, show and compare runs."),
 }
 """Module, attribute and one-line help of every verb."""

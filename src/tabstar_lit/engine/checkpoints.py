@@ -27,6 +27,7 @@ __all__ = [
     "latest_checkpoint",
     "load_strict",
     "load_weights",
+    "network_weights",
 ]
 
 NETWORK = "network."
@@ -66,7 +67,18 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         The file cannot be read, see :func:`tabstar_lit.engine.checkpoint_io.read_checkpoint`, or has no
         network.
     """
-    state = read_checkpoint(path).get("state_dict")
+    return network_weights(read_checkpoint(path), path)
+
+
+def network_weights(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """Return the state dict of the network out of the ``content`` of the checkpoint ``path``.
+
+    Raises
+    ------
+    CheckpointError
+        It has no network.
+    """
+    state = content.get("state_dict")
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} has no 'state_dict'; it was not written by a training run of this package.")
     weights = {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}

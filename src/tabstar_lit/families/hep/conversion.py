@@ -5,8 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -28,13 +27,11 @@ from tabstar_lit.families.hep.event_schema import ColumnInfo, EventSchema
 from tabstar_lit.families.hep.event_writer import EventWriter
 from tabstar_lit.families.hep.events import EventFile
 from tabstar_lit.families.hep.expressions import Expression
+from tabstar_lit.families.hep.progress import Progress, no_progress
 from tabstar_lit.families.hep.readers import Reader, file_sha256, open_reader
 
 CONVERTER_VERSION = 1
 """Raise when the same input gives other output: files made before are converted again."""
-
-Progress = Callable[[int | None], AbstractContextManager[Callable[[int], object]]]
-"""Given the number of events, or None where unknown, a context manager around a function that is told of each chunk."""
 
 
 @dataclass
@@ -66,11 +63,7 @@ class _Part:
     reader: Reader
 
 
-def _no_progress(_: int | None) -> AbstractContextManager[Callable[[int], object]]:
-    return nullcontext(lambda n: n)
-
-
-def convert_events(conversion: Conversion, output: Path, *, progress: Progress = _no_progress) -> Report:
+def convert_events(conversion: Conversion, output: Path, *, progress: Progress = no_progress) -> Report:
     """Make an event file, unless it exists and was made from the same files by the same configuration.
 
     Parameters

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
+
+from tabstar_lit.families.hep.progress import progress_bar
+from tabstar_lit.families.hep.signal.verbs import predict
 
 
 @click.command()
@@ -26,7 +27,7 @@ def events(config: Path, output: Path) -> None:
     conversion = read_conversion(config)
     from tabstar_lit.families.hep.conversion import convert_events
 
-    report = convert_events(conversion, output, progress=_bar)
+    report = convert_events(conversion, output, progress=progress_bar("converting"))
     if report.written:
         file = report.file
         click.echo(f"wrote {output}: {file.n_events} of {report.n_read} events, classes {', '.join(file.classes)}")
@@ -66,12 +67,5 @@ def show_events(path: Path, figures: Path | None) -> None:
 VIEWERS: Mapping[str, Callable[[Path, Path | None], None]] = {"tabstar_lit.events": show_events}
 """Kinds of HDF5 files and what ``tabstar_lit data show`` does with them."""
 
-
-@contextmanager
-def _bar(n_events: int | None) -> Iterator[Callable[[int], object]]:
-    """Show progress: at once in a terminal; in a pipe or job log after two seconds and rarely."""
-    from tqdm import tqdm
-
-    delay, interval = (0.0, 0.1) if sys.stderr.isatty() else (2.0, 10.0)
-    with tqdm(total=n_events, desc="converting", unit=" events", delay=delay, mininterval=interval) as bar:
-        yield bar.update
+VERBS: Mapping[str, Callable[..., None]] = {"predict": predict}
+"""What ``tabstar_lit`` does with a checkpoint of the family."""

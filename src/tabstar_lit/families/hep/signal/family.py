@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tabstar_lit.families.hep.signal.config import SignalExperiment
 
 TRAINING = ("model_config", "training_config")
+ARCHITECTURE = ("model_config", "architecture_config")
 
 
 class SignalFamily(Family["SignalExperiment", "EventData"]):
@@ -36,12 +37,21 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
         return SignalExperiment
 
     def check(self, experiment: SignalExperiment) -> Sequence[Problem]:
-        """Look up the loss and its parameters."""
+        """Look up the loss, activations, and the arguments of both."""
         from tabstar_lit.config import Problem
+        from tabstar_lit.families.hep.networks.check import network_problems
         from tabstar_lit.families.hep.signal.losses import check_loss
 
-        problems = check_loss(experiment.model.training_config, weighted=_weighted(experiment))
-        return [Problem((*TRAINING, *problem.path), problem.message, problem.allowed) for problem in problems]
+        classes = experiment.dataset_config.classes
+        problems = check_loss(
+            experiment.model.training_config,
+            n_classes=None if classes is None else len(classes),
+            weighted=_weighted(experiment),
+        )
+        return [
+            *(Problem((*TRAINING, *problem.path), problem.message, problem.allowed) for problem in problems),
+            *network_problems(experiment.model.architecture_config, ARCHITECTURE),
+        ]
 
     def data(self, experiment: SignalExperiment, seed: int, scratch: Path | None = None) -> EventData:
         """Open the events; toy events are generated when none are named and they are missing."""
@@ -75,7 +85,13 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
         architecture, training = experiment.model.architecture_config, experiment.model.training_config
         network = build_network(architecture, data.inputs, data.output_dim)
         name, params = loss_of(training, len(data.classes))
-        loss = build_loss(name, params, n_classes=len(data.classes), weighted=_weighted(experiment))
+        loss = build_loss(
+            name,
+            params,
+            n_classes=len(data.classes),
+            weighted=_weighted(experiment),
+            class_counts=data.class_counts,
+        )
         signal = _numbers(data.signal_index)
         disco = training.disco
         payload = {
@@ -83,6 +99,7 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
             "architecture_config": architecture.model_dump(mode="json"),
             "output_dim": data.output_dim,
             "preprocessing": data.payload(),
+            "dataset_config": data.config.model_dump(mode="json", include={"name", "files", "split", "folds"}),
         }
         return SignalModule(
             network,

@@ -1,0 +1,33 @@
+"""Files that commands write: there once they are complete, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tabstar_lit.errors import DataError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to; what stands there at the end becomes ``path`` in one step.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written to, or the disk is full. A file of that name from before stays as it was.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written ({error.strerror or error}). Check free space and permissions of "
+            f"{path.parent}, or give another output with -o."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,155 @@
+"""A trained classifier out of a checkpoint alone: network, calibration and preprocessing, without any YAML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor, nn
+
+from tabstar_lit.config.tree import suggestion
+from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, read_checkpoint
+from tabstar_lit.engine.checkpoints import load_strict, network_weights
+from tabstar_lit.errors import CheckpointError, DataError
+from tabstar_lit.families.hep.architecture import SignalArchitecture
+from tabstar_lit.families.hep.config import EventsDataset
+from tabstar_lit.families.hep.event_split import SPLITS, split_events
+from tabstar_lit.families.hep.events import EventFile
+from tabstar_lit.families.hep.networks.build import build_network
+from tabstar_lit.families.hep.networks.calibrated import calibrated
+from tabstar_lit.families.hep.preprocess import Preprocessor
+
+NEEDED = ("architecture_config", "output_dim", "preprocessing", "dataset_config")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained network and all that new events need to pass it.
+
+    Attributes
+    ----------
+    path : Path
+        The checkpoint.
+    network : nn.Module
+        In evaluation mode on the CPU, from features to logits ``[B, K]``; calibrated if the checkpoint is.
+    preprocessor : Preprocessor
+        From an event file to features.
+    payload : dict
+        What the checkpoint keeps beside the weights.
+    """
+
+    path: Path
+    network: nn.Module
+    preprocessor: Preprocessor
+    payload: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the ``C`` classes in the order of their numbers."""
+        return tuple(self.preprocessor.classes)
+
+    @property
+    def signal(self) -> int:
+        """Number of the class whose log-odds a single logit is."""
+        return self.classes.index(self.preprocessor.signal[0])
+
+    @property
+    def dataset(self) -> EventsDataset:
+        """Name, file, split and folds of the events it was trained on; all else has its default."""
+        return EventsDataset.model_validate_json(json.dumps(self.payload["dataset_config"]))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the probability of each class ``[B, C]`` from logits ``[B, K]``."""
+        if logits.shape[1] > 1:
+            return logits.softmax(dim=1)
+        both = torch.cat([-logits, logits] if self.signal == 1 else [logits, -logits], dim=1)
+        return both.sigmoid()
+
+    def rows(self, file: EventFile, split: str | None) -> npt.NDArray[np.int64]:
+        """Return the rows of a split, by the rule of the training; all rows for None.
+
+        Raises
+        ------
+        DataError
+            There is no such split, or it has no events.
+        """
+        if not file.n_events:
+            raise DataError(f"{file.path} has no events.")
+        if split is None:
+            return np.arange(file.n_events)
+        if split not in SPLITS:
+            raise DataError(f"there is no split '{split}'.{suggestion(split, SPLITS)}")
+        config = self.dataset
+        ids = file.group_ids() if config.split.by == "group" else file.event_ids()
+        rows = np.flatnonzero(split_events(ids, config.split, config.folds) == SPLITS.index(split))
+        if not len(rows):
+            raise DataError(
+                f"{file.path}: the {split} split has no events. {self.path} was trained with "
+                f"dataset_config.split.{split}: {getattr(config.split, split, 'the rest')}."
+            )
+        return rows
+
+
+def restore(path: Path, *, as_trained: bool = False) -> Classifier:
+    """Rebuild a classifier.
+
+    Parameters
+    ----------
+    path : Path
+        A checkpoint of a run, or a calibrated one.
+    as_trained : bool, default False
+        Leave its calibration out.
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be read, is of another family or release, or its weights do not fit.
+    """
+    content = read_checkpoint(path)
+    payload = payload_of(content, path)
+    preprocessor = Preprocessor.from_payload(payload["preprocessing"])
+    network = _network(payload, preprocessor, path)
+    load_strict(network, network_weights(content, path), strict=True, source=str(path))
+    network = network if as_trained else calibrated(network, payload)
+    return Classifier(path, network.eval(), preprocessor, payload)
+
+
+def payload_of(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return what a checkpoint of an event classifier keeps beside the weights.
+
+    Raises
+    ------
+    CheckpointError
+        It is none, or of an older release.
+    """
+    own = content.get(CHECKPOINT_KEY)
+    payload = own.get("payload") if isinstance(own, dict) else None
+    missing = [key for key in NEEDED if not isinstance(payload, dict) or key not in payload]
+    if missing:
+        raise CheckpointError(
+            f"{path} keeps no {missing[0]}: it is not of an event classifier, or of an older release. Give a "
+            "checkpoint of train_signal, trained with this release."
+        )
+    return dict(payload or {})
+
+
+def _network(payload: Mapping[str, Any], preprocessor: Preprocessor, path: Path) -> nn.Module:
+    """Build the network, uncompiled: few batches do not pay for compiling, and an exporter wants it plain."""
+    plain = {**payload["architecture_config"], "compile": False}
+    if plain.get("flat_model"):
+        plain["flat_model"] = {**plain["flat_model"], "compile": False}
+    try:
+        architecture = TypeAdapter[Any](SignalArchitecture).validate_json(json.dumps(plain))
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{path} holds an architecture that this release does not know: {error.errors()[0]['msg']} at "
+            f"{'.'.join(map(str, error.errors()[0]['loc']))}. Use the release that wrote it."
+        ) from error
+    return build_network(architecture, preprocessor.inputs, payload["output_dim"])

@@ -1,0 +1,29 @@
+"""What ``tabstar_lit predict | calibrate | export`` do with a signal classifier. Light: imports wait until they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tabstar_lit.families.hep.progress import progress_bar
+
+
+def predict(
+    checkpoint: Path, data: Path, output: Path, *, split: str | None, spectators: bool, batch_size: int, device: str
+) -> None:
+    """Write the scores of the events in ``data`` as Parquet."""
+    from tabstar_lit.families.hep.prediction import predict_events
+    from tabstar_lit.families.hep.restore import restore
+
+    n_events = predict_events(
+        restore(checkpoint),
+        data,
+        output,
+        split=split,
+        spectators=spectators,
+        batch_size=batch_size,
+        device=device,
+        progress=progress_bar("predicting"),
+    )
+    click.echo(f"wrote {output}: scores of {n_events} events")
