@@ -68,6 +68,16 @@ def test_biases_and_norms_are_not_decayed_but_embeddings_are() -> None:
     assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
 
 
+def test_factors_around_one_are_not_decayed() -> None:
+    class Scaled(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(4, 2)
+            self.scale_in = nn.Parameter(torch.ones(4))
+
+    network = Scaled()
+    assert names_by_group(network, parameter_groups(network, config()))["default"] == ["weight"]
+
+
 def test_everything_is_decayed_when_asked_for() -> None:
     training = TrainingConfig.model_validate({"parameter_groups": {"exclude_from_decay": "none"}})
     (group,) = parameter_groups(Network(), training)

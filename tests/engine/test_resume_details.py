@@ -58,7 +58,7 @@ def test_skipped_steps_are_counted_over_a_resume(make_bench: Callable[[str], Ben
     assert bench.module.skipped_steps == 2
 
 
-def test_a_run_that_ends_inside_an_epoch_leaves_the_rates_of_that_epoch_alone(make_bench: Callable[[str], Bench]) -> None:
+def test_a_run_that_ends_inside_an_epoch_leaves_its_rates_alone(make_bench: Callable[[str], Bench]) -> None:
     settings = (
         f"{TRAINING}.scheduler={{scheduler_name: ReduceLROnPlateau, interval: epoch, "
         "scheduler_params: {patience: 0, factor: 0.5, threshold: 10}}",

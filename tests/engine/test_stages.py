@@ -128,3 +128,25 @@ def test_run_json_records_how_the_run_can_be_made_again(bench: Bench) -> None:
     again = bench.load(primary=run.root / "config.yaml")
     assert isinstance(again.tree, ConfigTree)
     assert again.experiment == bench.load("model_config.training_config.max_epochs=1").experiment
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("model_config.training_config.monitor=val_eror",), r"no metric is called 'val_eror'.*'val_error'"),
+        (
+            ("model_config.training_config.monitor=val_error", "experiment_config.check_metrics_n_epoch=null"),
+            "Metrics are switched off",
+        ),
+        (
+            ("model_config.training_config.scheduler={scheduler_name: ReduceLROnPlateau, monitor: v}",),
+            "no metric is called 'v'",
+        ),
+    ],
+)
+def test_a_metric_nobody_computes_is_refused_before_training(
+    bench: Bench, settings: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        bench.train(*settings)
+    assert not list((bench.folder / "models").rglob("*.ckpt"))

@@ -158,6 +158,9 @@ class ToyTracker(Tracker):
         errors = {name: (rows.predictions - rows.targets).abs().mean() for name, rows in collected.items()}
         return {"error": float(torch.stack(list(errors.values())).mean())}
 
+    def metric_names(self) -> tuple[str, ...]:
+        return ("error",)
+
     def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Any]]:
         if self.broken:
             raise RuntimeError("a broken plot")

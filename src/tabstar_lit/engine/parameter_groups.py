@@ -90,8 +90,13 @@ def _without_decay(network: nn.Module) -> Iterator[nn.Parameter]:
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
             # Attention layers call theirs in_proj_bias, bias_k, bias_v; home-made norms are known by their
-            # class name.
-            if "bias" in name or isinstance(module, NORMS) or type(module).__name__.endswith("Norm"):
+            # class name; scales are factors around 1, as the weights of norms are.
+            if (
+                "bias" in name
+                or name.startswith("scale")
+                or isinstance(module, NORMS)
+                or type(module).__name__.endswith("Norm")
+            ):
                 yield parameter
 
 

@@ -13,8 +13,9 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 
-from tabstar_lit.config import Stage
-from tabstar_lit.config.schema import Experiment
+from tabstar_lit.config import Problem, Stage, raise_problems
+from tabstar_lit.config.schema import Experiment, TrainingConfig
+from tabstar_lit.config.tree import Path_
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.callbacks.noise import StepNoise, seed_generators
 from tabstar_lit.engine.checkpoint_io import read_checkpoint
@@ -59,7 +60,27 @@ def build_parts(
     )
     for line in (*transferred, str(module.freeze_report)):
         log.info(line)
-    return Parts(data, module, family.tracker(experiment, data, run.stage_folder(run.figures, stage.name)))
+    tracker = family.tracker(experiment, data, run.stage_folder(run.figures, stage.name))
+    raise_problems(stage.tree, list(_unknown_monitors(experiment.model.training_config, tracker)))
+    return Parts(data, module, tracker)
+
+
+def _unknown_monitors(training: TrainingConfig, tracker: Tracker) -> Iterator[Problem]:
+    """Give the monitored metrics that will never be computed, where the tracker knows its own."""
+    names = tracker.metric_names()
+    if names is None:
+        return
+    own = names if tracker.check_every is not None else ()
+    known = ("val_loss", "train_loss", *(f"val_{name}" for name in own))
+    place = ("model_config", "training_config")
+    scheduler = training.scheduler
+    monitors: list[tuple[Path_, str]] = [((*place, "monitor"), training.monitor)]
+    if scheduler is not None and scheduler.monitor is not None:
+        monitors.append(((*place, "scheduler", "monitor"), scheduler.monitor))
+    for path, monitor in monitors:
+        if monitor not in known and not monitor.startswith(("val_loss/", "train_loss/")):
+            hint = "" if own else " Metrics are switched off: set experiment_config.check_metrics_n_epoch."
+            yield Problem(path, f"no metric is called {monitor!r}.{hint}", known)
 
 
 def resolve_weights(source: str, run: RunDirectory) -> Path:

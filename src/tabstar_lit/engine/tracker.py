@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +105,10 @@ class Tracker(Callback, ABC):
     @abstractmethod
     def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
         """Yield ``(name, figure)`` of this epoch; a name with slashes goes into sub-folders."""
+
+    def metric_names(self) -> Collection[str] | None:
+        """Return the names that :meth:`metrics` can give, so that a wrong ``monitor`` is found early; None: unknown."""
+        return None
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield figures over all epochs so far, drawn from :attr:`history` and replaced each time."""

@@ -15,7 +15,7 @@ class Objects(NamedTuple):
     Attributes
     ----------
     numerical : Tensor
-        ``[B, P, F]`` float32, scaled; 0 where padded or missing.
+        ``[B, P, F]`` float32, scaled; the training mean where missing, 0 where padded.
     categorical : Tensor
         ``[B, P, C]`` int64 codes; 0 is the unknown bucket and the padding.
     mask : Tensor
@@ -36,7 +36,7 @@ class Features(NamedTuple):
     Attributes
     ----------
     numerical : Tensor
-        ``[B, F]`` float32, scaled; 0 where missing.
+        ``[B, F]`` float32, scaled; the training mean where missing.
     categorical : Tensor
         ``[B, C]`` int64 codes; 0 is the unknown bucket.
     objects : dict of str to Objects

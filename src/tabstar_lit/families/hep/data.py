@@ -135,6 +135,11 @@ class EventData(DataModule):
         return numbers[0] if len(numbers) == 1 else numbers
 
     @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Training events of each class."""
+        return tuple(np.bincount(self._targets[self._rows["train"]], minlength=len(self.classes)).tolist())
+
+    @property
     def fingerprint(self) -> str:
         """Hash of the events and of what of them is used."""
         return self._fingerprint

@@ -86,7 +86,7 @@ def score_events(
         block = reader.block(first, int(part[-1]) + 1)
         chosen = torch.from_numpy(part - first)
         with torch.inference_mode():
-            batches = [block.select(index).features for index in chosen.split(batch_size)]
+            batches = [block.select(index).features for index in torch.split(chosen, batch_size)]
             logits = [network(move_data_to_device(features, place)).float().cpu() for features in batches]
         yield Chunk(
             part,

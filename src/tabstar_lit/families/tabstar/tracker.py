@@ -44,6 +44,10 @@ class TabstarTracker(Tracker):
         mean = sum(scores.values()) / len(scores) if scores else math.nan
         return {**{f"score/{table}": score for table, score in scores.items()}, "score": mean}
 
+    def metric_names(self) -> tuple[str, ...]:
+        """Return ``score`` and the score of every table."""
+        return ("score", *(f"score/{table}" for table in self.tasks))
+
     def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
         """Yield calibration curves of the classification tables and predicted-versus-true of the others."""
         for task, name, panel in (

@@ -16,7 +16,7 @@ from tabstar_lit.families.hep.signal.figures import draw_all
 from tabstar_lit.families.hep.signal.figures_curves import epoch_figure
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, check_plotting
 from tabstar_lit.families.hep.signal.scored import Scored
-from tabstar_lit.families.hep.signal.scores import score
+from tabstar_lit.families.hep.signal.scores import metric_names, score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,6 +82,10 @@ class SignalTracker(Tracker):
         if events is None:
             return {}
         return score(events, self.plotting, self.disco, disco_weighted=self.disco_weighted)
+
+    def metric_names(self) -> tuple[str, ...]:
+        """Return the name of every score."""
+        return metric_names(self.classes, self.signal, self.plotting, self.disco)
 
     def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
         """Yield the figures of this epoch."""
