@@ -1,4 +1,4 @@
-"""Train a small signal classifier the way the command does: from the shipped YAML, through the engine, on few events."""
+"""Train a small signal classifier as the command does: from the shipped YAML, through the engine, on few events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two processes train what one does that accumulates two batches: every event once, the same weights, the same scores."""
+"""Two processes train what one does that accumulates two batches: every event once, equal weights, equal scores."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 from signal_bench import FLAT, JAGGED, SignalBench, logged, metrics
 
+from tabstar_lit.data.plans import PlanSampler
 from tabstar_lit.families.hep.data import EventData
 
 SCRIPT = Path(__file__).with_name("signal_ddp_run.py")
@@ -51,3 +52,13 @@ def test_two_ranks_equal_one(make_bench: Callable[[str], SignalBench], kind: tup
         pairs = [torch.tensor(logged(directory, name)) for directory in (together, alone)]
         torch.testing.assert_close(*pairs, atol=1e-5, rtol=0)
     assert [set(line) for line in metrics(together)] == [set(line) for line in metrics(alone)]
+
+
+def test_an_odd_number_of_batches_is_shared_without_loss(bench: SignalBench) -> None:
+    odd = ("dataset_config.dataloader_kwargs.batch_size=80", *FLAT)
+    plan = EventData(bench.load(*odd).experiment.dataset_config, seed=7).train_plan()
+    assert len(plan) % 2 == 1
+    dealt = [list(PlanSampler(plan, rank, world_size=2)) for rank in (0, 1)]
+    assert len(dealt[0]) == len(dealt[1])
+    rows = [int(row) for own in dealt for key in own for row in key.rows]
+    assert sorted(rows) == sorted(int(row) for key in plan.batches(0) for row in key.rows)

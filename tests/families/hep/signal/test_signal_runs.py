@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from signal_bench import FEATURES, FLAT, JAGGED, REPOSITORY, RUN, SignalBench, logged, metrics
+from pydantic import TypeAdapter
+from signal_bench import FLAT, JAGGED, RUN, SignalBench, logged, metrics
 from sklearn.metrics import roc_auc_score
 
 from tabstar_lit.engine.run_directory import RunDirectory
 from tabstar_lit.errors import RunInterrupted
+from tabstar_lit.families.hep.architecture import SignalArchitecture
 from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.data import EventData
 from tabstar_lit.families.hep.events import EventFile
 from tabstar_lit.families.hep.networks.build import build_network
 from tabstar_lit.families.hep.preprocess import Preprocessor
-from tabstar_lit.families.hep.signal.config import SignalModel
 
 MakeBench = Callable[[str], SignalBench]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -113,14 +114,8 @@ def score_rows(content: dict[str, Any], events: EventFile, rows: Any) -> tuple[F
     """Return logits, targets and weights of events from nothing but what a checkpoint holds."""
     payload = content["tabstar_lit"]["payload"]
     preprocessor = Preprocessor.from_payload(payload["preprocessing"])
-    config = SignalModel.model_validate_json(
-        json.dumps({
-            "name": "restored",
-            "architecture_config": payload["architecture_config"],
-            "training_config": {"optimizer": {"optimizer_name": "AdamW", "optimizer_params": {"lr": 1}}, "max_epochs": 1},
-        })
-    )  # fmt: skip
-    network = build_network(config.architecture_config, preprocessor.inputs, payload["output_dim"])
+    architecture = TypeAdapter(SignalArchitecture).validate_json(json.dumps(payload["architecture_config"]))
+    network = build_network(architecture, preprocessor.inputs, payload["output_dim"])
     weights = {name.removeprefix("network."): value for name, value in content["state_dict"].items()}
     network.load_state_dict(weights)
     batch = preprocessor.batch(events, rows)
@@ -143,7 +138,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory, toy_file: Path) -> tuple[S
         return bench, bench.train(*JAGGED)
 
 
-@pytest.mark.usefixtures("tmp_path")
 def test_scores_are_weighted(trained: tuple[SignalBench, RunDirectory]) -> None:
     bench, directory = trained
     data = EventData(bench.load(*JAGGED).experiment.dataset_config, seed=7)
