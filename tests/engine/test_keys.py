@@ -335,8 +335,8 @@ def test_snapshots_inside_an_epoch(bench: Bench) -> None:
 
 
 def test_an_unknown_monitor_names_what_there_is(bench: Bench) -> None:
-    with pytest.raises(CheckpointError, match=r"'val_scor' was not computed.*val_error"):
-        bench.train(f"{TRAINING}.monitor=val_scor")
+    with pytest.raises(CheckpointError, match=r"'val_loss/nosuch' was not computed.*val_error"):
+        bench.train(f"{TRAINING}.monitor=val_loss/nosuch")
 
 
 def test_best_and_last_are_one_file_when_the_last_is_best(bench: Bench) -> None:

@@ -139,7 +139,7 @@ def test_run_json_records_how_the_run_can_be_made_again(bench: Bench) -> None:
             "Metrics are switched off",
         ),
         (
-            ("model_config.training_config.scheduler={scheduler_name: ReduceLROnPlateau, monitor: v}",),
+            ("model_config.training_config.scheduler={scheduler_name: StepLR, monitor: v}",),
             "no metric is called 'v'",
         ),
     ],

@@ -15,6 +15,11 @@ VERBS = {
     ),
     "data": ("tabstar_lit.commands.data", "data", "Look into the HDF5 files that training reads."),
     "predict": ("tabstar_lit.commands.predict", "predict", "Score new data with a checkpoint."),
+    "calibrate": (
+        "tabstar_lit.commands.calibrate",
+        "calibrate",
+        "Make a checkpoint's probabilities frequencies.",
+    ),
     "runs": ("tabstar_lit.commands.runs", "runs", "List, show and compare runs."),
 }
 """Module, attribute and one-line help of every verb."""

@@ -1,28 +1,25 @@
-"""Calibration after training (arXiv 1706.04599): an affine map of the logits, fitted on events kept for it."""
+"""Calibration after training: fit an affine map of the logits on events kept for it, and write it with the network."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, AtomicCheckpointIO, read_checkpoint
 from tabstar_lit.errors import CheckpointError, DataError
+from tabstar_lit.families.hep.calibration_fit import Affine, Method, Sample, cross_entropy, fit
 from tabstar_lit.families.hep.data import events_path
 from tabstar_lit.families.hep.events import EventFile
 from tabstar_lit.families.hep.prediction import score_events
 from tabstar_lit.families.hep.preprocess import EventReader
 from tabstar_lit.families.hep.progress import Progress, no_progress
 from tabstar_lit.families.hep.restore import Classifier, restore
-from tabstar_lit.losses.classification import CrossEntropyLoss
 from tabstar_lit.metrics.weighted import calibration_error
-
-Method = Literal["temperature", "vector", "matrix"]
 
 ALL = "all"
 """Instead of a split: every event of a file."""
@@ -30,108 +27,66 @@ ALL = "all"
 KEPT = ("epoch", "global_step", "pytorch-lightning_version", "state_dict", CHECKPOINT_KEY)
 """What a calibrated checkpoint has of the original; training cannot go on from it."""
 
-STEPS = 500
-SMALLEST_LOSS = 1e-6
-SMALLEST_SLOPE = 1e-4
-
 
 @dataclass(frozen=True)
-class Sample:
-    """Events with their logits.
+class Quality:
+    """How well probabilities fit the events of a split, before and after calibration.
 
     Attributes
     ----------
-    logits : Tensor
-        ``[N, K]`` float64.
-    targets : Tensor
-        ``[N]`` int64 class numbers; with one logit 1 for signal and 0 for background.
-    weights : Tensor
-        ``[N]`` float64 weights of the training loss: event weights under the policy for negative ones, times class
-        weights; ones where the loss had none.
+    split : str
+        Which events.
+    n_events : int
+        How many.
+    loss, error : tuple of float
+        Cross-entropy, and expected calibration error over 15 bins, both with the weights of the training loss.
     """
 
-    logits: Tensor
-    targets: Tensor
-    weights: Tensor
+    split: str
+    n_events: int
+    loss: tuple[float, float]
+    error: tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Affine:
-    """The map ``z W^T + b`` of logits: ``weight`` ``[K, K]`` and ``bias`` ``[K]``, float64."""
+class Report:
+    """What a calibration found.
 
-    weight: Tensor
-    bias: Tensor
-
-    def __call__(self, logits: Tensor) -> Tensor:
-        """Return the calibrated logits ``[N, K]``."""
-        return logits @ self.weight.T + self.bias
-
-
-def fit(method: Method, sample: Sample) -> Affine:
-    """Minimize the weighted cross-entropy of a sample by L-BFGS over all its events at once.
-
-    Temperature scaling has one parameter, ``log T``, so that ``T`` stays positive. With one logit, vector scaling has
-    slope and intercept (Platt's), and matrix scaling is the same.
-
-    Parameters
+    Attributes
     ----------
     method : str
-        ``temperature``, ``vector`` or ``matrix``.
-    sample : Sample
-        The events.
-
-    Raises
-    ------
-    DataError
-        The sample does not determine the map: a class is absent, the scores separate the classes without error, or
-        say nothing about them.
+        The method.
+    affine : Affine
+        The map of the logits.
+    qualities : tuple of Quality
+        On the events it was fitted on, and on the test split if there is one.
     """
-    # Fitted on logits of unit size: the same minimum, reached in a few steps whatever their scale.
-    size = sample.logits.abs().mean().clamp_min(1e-12)
-    scaled = replace(sample, logits=sample.logits / size)
-    parameters, affine = _start(method, sample.logits.shape[1])
-    optimizer = torch.optim.LBFGS(
-        parameters, max_iter=STEPS, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
-    )
 
-    def closure() -> float:
-        optimizer.zero_grad()
-        loss = _loss(affine(), scaled)
-        torch.autograd.backward(loss)
-        return float(loss)
+    method: Method
+    affine: Affine
+    qualities: tuple[Quality, ...]
 
-    optimizer.step(closure)
-    with torch.no_grad():
-        fitted = affine()
-        loss = float(_loss(fitted, scaled))
-        if loss < SMALLEST_LOSS:
-            raise DataError(
-                "the scores tell the calibration events apart without a single error, so that no finite calibration is "
-                "the best: keep more events for it (dataset_config.split.calib)."
+    def __str__(self) -> str:
+        """Return it as lines for a terminal."""
+        k = len(self.affine.bias)
+        slopes = (
+            self.affine.weight.tolist() if self.method == "matrix" and k > 1 else self.affine.weight.diag().tolist()
+        )
+        if self.method == "temperature":
+            said = f"temperature T = {1 / slopes[0]:.5g}: logits become z / T"
+        elif k == 1:
+            said = f"slope {slopes[0]:.5g}, intercept {self.affine.bias.item():.5g}: the logit becomes w z + b"
+            said += " (with two classes, matrix and vector scaling are the same)" if self.method == "matrix" else ""
+        else:
+            shown = " ".join(str(np.round(slopes, 4).tolist()).split())
+            said = f"{self.method} {shown}, bias {np.round(self.affine.bias.numpy(), 4).tolist()}"
+        lines = [said, f"{'split':<7}{'events':>9}{'NLL before':>12}{'after':>10}{'ECE before':>12}{'after':>10}"]
+        for quality in self.qualities:
+            values = (
+                f"{quality.loss[0]:>12.5f}{quality.loss[1]:>10.5f}{quality.error[0]:>12.5f}{quality.error[1]:>10.5f}"
             )
-        if not math.isfinite(loss) or (method == "temperature" and float(fitted.weight[0, 0]) < SMALLEST_SLOPE):
-            raise DataError(
-                f"the best {method} is without bound: on the calibration events the scores say nothing about the "
-                "classes. Train longer, or calibrate with another method."
-            )
-        return Affine(fitted.weight / size, fitted.bias.clone())
-
-
-def _start(method: Method, k: int) -> tuple[list[Tensor], Callable[[], Affine]]:
-    """Return the parameters of a method, where they change nothing, and the map they make."""
-    bias = torch.zeros(k, dtype=torch.float64, requires_grad=method != "temperature")
-    if method == "temperature":
-        log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
-        return [log_t], lambda: Affine((-log_t).exp() * torch.eye(k, dtype=torch.float64), bias)
-    if method == "vector":
-        slopes = torch.ones(k, dtype=torch.float64, requires_grad=True)
-        return [slopes, bias], lambda: Affine(torch.diag(slopes), bias)
-    matrix = torch.eye(k, dtype=torch.float64, requires_grad=True)
-    return [matrix, bias], lambda: Affine(matrix, bias)
-
-
-def _loss(affine: Affine, sample: Sample) -> Tensor:
-    return CrossEntropyLoss()(affine(sample.logits), sample.targets, sample.weights)
+            lines.append(f"{quality.split:<7}{quality.n_events:>9}{values}")
+        return "\n".join(lines)
 
 
 def calibrate_checkpoint(
@@ -141,8 +96,9 @@ def calibrate_checkpoint(
     method: Method = "temperature",
     data: Path | None = None,
     split: str = "calib",
+    device: str = "auto",
     progress: Progress = no_progress,
-) -> str:
+) -> Report:
     """Fit a calibration and write a checkpoint with it; its weights are those of the original.
 
     Parameters
@@ -157,23 +113,101 @@ def calibrate_checkpoint(
         Event file; by default the one of the training.
     split : str
         Which events to fit on, by the rule of the training; ``all`` takes every event of ``data``.
+    device : str
+        Where the network runs.
     progress : callable
         For a progress bar.
-
-    Returns
-    -------
-    str
-        What was fitted, with cross-entropy and calibration error before and after.
 
     Raises
     ------
     DataError
-        There are no events kept for calibration, or :func:`fit` cannot use them.
+        There are no events kept for calibration, or :func:`~tabstar_lit.families.hep.calibration_fit.fit` cannot use
+        them.
     CheckpointError
         ``output`` is the original.
     """
-    if output.absolute() == checkpoint.absolute():
-        raise CheckpointError(f"{output} is the checkpoint itself: give another output with -o.")
+    if output.resolve() == checkpoint.resolve():
+        raise CheckpointError(f"{output} is the checkpoint itself, which stays as it is: give another output with -o.")
     classifier = restore(checkpoint, as_trained=True)
-    file = EventFile.open(_data_path(classifier, data))
-    rows = {split: classifier.rows(file, None)} if split == ALL else {split: classifier.rows(file, split)}
+    if split == "calib" and not classifier.dataset.split.calib:
+        raise DataError(
+            f"{checkpoint} was trained without events kept for calibration. Train with dataset_config.split.calib=0.1, "
+            "or give events that the training has not seen: --data FILE --split all."
+        )
+    if split == ALL and data is None:
+        raise DataError("--split all takes all events of a file that the training has not seen: name it with --data.")
+    reader = EventReader(classifier.preprocessor, _open(classifier, data))
+    samples = {name: _sample(classifier, reader, name, device, progress) for name in _splits(classifier, split)}
+    affine = fit(method, samples[split])
+    _write(checkpoint, output, {"method": method, "weight": affine.weight, "bias": affine.bias})
+    return Report(method, affine, tuple(_quality(name, sample, affine) for name, sample in samples.items()))
+
+
+def _open(classifier: Classifier, data: Path | None) -> EventFile:
+    path = data or events_path(classifier.dataset)
+    if data is None and not path.exists():
+        raise DataError(f"{path}, with the events of the training, is not there: say where it is with --data FILE.")
+    return EventFile.open(path)
+
+
+def _splits(classifier: Classifier, split: str) -> list[str]:
+    """Return the split to fit on, and the test split to judge it by, where there is another one."""
+    config = classifier.dataset
+    tested = split != ALL and (config.folds is not None or config.split.test > 0)
+    return list(dict.fromkeys([split, "test"])) if tested else [split]
+
+
+def _sample(classifier: Classifier, reader: EventReader, split: str, device: str, progress: Progress) -> Sample:
+    """Score the events of a split that have a class."""
+    rows = classifier.rows(reader.file, None if split == ALL else split)
+    rows = rows[reader.targets[rows] >= 0]
+    weights = reader.loss_weights()[rows]
+    _require_classes(classifier, reader.targets[rows], weights, f"{reader.file.path}: {split}")
+    logits = []
+    with progress(len(rows)) as advance:
+        for chunk in score_events(classifier, reader, rows, device=device):
+            logits.append(chunk.logits.double())
+            advance(len(chunk.rows))
+    targets = torch.from_numpy(reader.targets[rows])
+    if logits[0].shape[1] == 1:
+        targets = (targets == classifier.signal).long()
+    return Sample(torch.cat(logits), targets, torch.from_numpy(weights))
+
+
+def _require_classes(
+    classifier: Classifier, targets: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], where: str
+) -> None:
+    sums = np.bincount(targets, weights, minlength=len(classifier.classes))
+    for name, total in zip(classifier.classes, sums, strict=True):
+        if not total > 0:
+            raise DataError(f"{where}: class '{name}' has no events with a positive weight to calibrate on.")
+
+
+def _quality(split: str, sample: Sample, affine: Affine) -> Quality:
+    k = sample.logits.shape[1]
+    same = Affine(torch.eye(k, dtype=torch.float64), torch.zeros(k, dtype=torch.float64))
+    maps = (same, affine)
+    loss, error = ([measure(map_, sample) for map_ in maps] for measure in (_cross_entropy, _calibration_error))
+    return Quality(split, len(sample.targets), (loss[0], loss[1]), (error[0], error[1]))
+
+
+def _cross_entropy(affine: Affine, sample: Sample) -> float:
+    return float(cross_entropy(affine, sample))
+
+
+def _calibration_error(affine: Affine, sample: Sample) -> float:
+    logits, targets = affine(sample.logits), sample.targets
+    if logits.shape[1] == 1:
+        confidence, correct = logits.squeeze(1).sigmoid(), targets == 1
+    else:
+        confidence, predicted = logits.softmax(dim=1).max(dim=1)
+        correct = predicted == targets
+    return calibration_error(confidence.numpy(), correct.numpy(), sample.weights.numpy())
+
+
+def _write(checkpoint: Path, output: Path, calibration: dict[str, Any]) -> None:
+    content = read_checkpoint(checkpoint)
+    own = content[CHECKPOINT_KEY]
+    kept = {key: content[key] for key in KEPT if key in content}
+    kept[CHECKPOINT_KEY] = {**own, "payload": {**own["payload"], "calibration": calibration}}
+    AtomicCheckpointIO().save_checkpoint(kept, output)

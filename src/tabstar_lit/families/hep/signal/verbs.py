@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -27,3 +28,23 @@ def predict(
         progress=progress_bar("predicting"),
     )
     click.echo(f"wrote {output}: scores of {n_events} events")
+
+
+def calibrate(
+    checkpoint: Path,
+    output: Path | None,
+    *,
+    method: Literal["temperature", "vector", "matrix"],
+    data: Path | None,
+    split: str,
+    device: str,
+) -> None:
+    """Fit a calibration, print what it changes, and write the calibrated checkpoint."""
+    from tabstar_lit.families.hep.calibration import calibrate_checkpoint
+
+    output = output or checkpoint.with_name(f"{checkpoint.stem}_calibrated.ckpt")
+    progress = progress_bar("calibrating")
+    report = calibrate_checkpoint(
+        checkpoint, output, method=method, data=data, split=split, device=device, progress=progress
+    )
+    click.echo(f"{report}\nwrote {output}")
