@@ -110,6 +110,9 @@ class TrainingModule(LightningModule, ABC):
     def compute(self, batch: Any) -> StepOutput:
         """Run the network on one batch and return its loss and predictions."""
 
+    def adopt(self, payload: Mapping[str, Any]) -> None:
+        """Take over, before evaluation, what the payload of a checkpoint does to its network, as a calibration."""
+
     # -- steps --------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from tabstar_lit.config.schema import Experiment, TrainingConfig
 from tabstar_lit.config.tree import Path_
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.callbacks.noise import StepNoise, seed_generators
-from tabstar_lit.engine.checkpoint_io import read_checkpoint
-from tabstar_lit.engine.checkpoints import find_checkpoint, load_strict, load_weights
+from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, read_checkpoint
+from tabstar_lit.engine.checkpoints import find_checkpoint, load_strict, network_weights
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.family import AnyFamily
@@ -120,7 +120,10 @@ def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, chec
     """Run the test stage on the weights of ``checkpoint``."""
     parts = build_parts(family, stage, run, seed)
     strict = stage.experiment.model.strict
-    loaded = load_strict(parts.module.network, load_weights(checkpoint), strict=strict, source=str(checkpoint))
+    content = read_checkpoint(checkpoint)
+    weights = network_weights(content, checkpoint)
+    loaded = load_strict(parts.module.network, weights, strict=strict, source=str(checkpoint))
+    parts.module.adopt(content.get(CHECKPOINT_KEY, {}).get("payload", {}))
     log.info("Loaded %d tensors of %s. %s", loaded.loaded, checkpoint, loaded.differences or "")
     with stage_loggers(stage, run, None) as loggers:
         trainer = build_trainer(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tabstar_lit.engine.module import StepOutput, TrainingModule
 from tabstar_lit.families.hep.batch import EventBatch
+from tabstar_lit.families.hep.networks.calibrated import calibrated
 from tabstar_lit.families.hep.signal.config import SignalModel
 from tabstar_lit.families.hep.signal.losses import SignalLoss
 
@@ -52,6 +53,10 @@ class SignalModule(TrainingModule):
         self.signal = signal
         self.weighted = weighted
         self.disco_columns = list(disco_columns)
+
+    def adopt(self, payload: Mapping[str, Any]) -> None:
+        """Put the calibration of the evaluated checkpoint behind the network."""
+        self.network = calibrated(self.network, payload)
 
     def compute(self, batch: EventBatch) -> StepOutput:
         """Return the loss of a batch with raw logits ``[B, K]`` as predictions and the spectators as extras."""
