@@ -126,7 +126,10 @@ class EventFile:
 
     def labels(self) -> npt.NDArray[np.int64]:
         """Return the class number of each event, ``[N]``."""
-        return cast(npt.NDArray[np.int64], self._read("label").astype(np.int64))
+        labels = self._read("label").astype(np.int64)
+        if np.any((labels < -1) | (labels >= len(self.classes))):
+            raise DataError(f"{self.path}: labels are none of the {len(self.classes)} classes. {REMEDY}")
+        return cast(npt.NDArray[np.int64], labels)
 
     def weights(self) -> npt.NDArray[np.float64]:
         """Return the signed weight of each event, ``[N]``."""

@@ -10,7 +10,15 @@ from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.events import EventFile
 from tabstar_lit.families.hep.preprocess import ObjectRecipe, Preprocessor
-from tabstar_lit.families.hep.recipes import BlockRecipe, Place, fit_category, fit_number
+from tabstar_lit.families.hep.recipes import (
+    BlockRecipe,
+    Place,
+    as_numbers,
+    fit_category,
+    fit_number,
+    refuse_codes,
+    refuse_missing,
+)
 from tabstar_lit.families.hep.selection import Selection, momentum
 
 Float64 = npt.NDArray[np.float64]
@@ -96,11 +104,15 @@ def _fit_block(
     for name in names:
         label = f"{block}.{name}" if block else name
         place = Place(f"{file.path}: column '{label}'")
-        values = file.object_column(block, name)[rows] if block else file.column(name)[rows]
+        values = file.object_column(block, name) if block else file.column(name)
+        refuse_codes(values, infos[name], place)
         if infos[name].kind == "categorical" and config.feature_scaling.categ_scaler_type:
-            categories.append(fit_category(values, infos[name], config))
+            categories.append(fit_category(values[rows], infos[name], config))
         else:
-            numbers.append(fit_number(label, values, infos[name], own_weights, config, bins, place))
+            # The whole column, so that the rows in a message are those of the file.
+            allowed = infos[name].nullable and config.missing != "error"
+            refuse_missing(as_numbers(values, infos[name], place), place, allowed=allowed)
+            numbers.append(fit_number(label, values[rows], infos[name], own_weights, config, bins, place))
     return BlockRecipe(tuple(numbers), tuple(categories))
 
 

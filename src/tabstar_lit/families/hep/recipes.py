@@ -114,6 +114,7 @@ class CategoryRecipe:
         """
         if info.kind != "categorical":
             raise DataError(f"{place} holds numbers, but it was categorical when the model was trained.")
+        refuse_codes(codes, info, place)
         place.refuse((codes < 0) & (not self.nullable), "missing")
         known = {category: code for code, category in enumerate(self.categories, start=1)}
         # The last entry answers to code -1, a missing value.
@@ -288,6 +289,12 @@ def refuse_missing(numbers: Float64, place: Place, *, allowed: bool) -> None:
     """Raise a :class:`DataError` that names the first rows of missing values where these are not allowed."""
     if not allowed:
         place.refuse(np.isnan(numbers), "missing (NaN), which neither the file nor dataset_config.missing allows")
+
+
+def refuse_codes(codes: Array, info: ColumnInfo, place: Place) -> None:
+    """Raise a :class:`DataError` that names the first rows of a categorical column with codes of no category."""
+    if info.kind == "categorical":
+        place.refuse(codes >= len(info.categories), f"no code of its {len(info.categories)} categories")
 
 
 def _edges(scaled: Float64, bins: int) -> tuple[float, ...]:

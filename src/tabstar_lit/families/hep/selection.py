@@ -54,7 +54,8 @@ def select(config: EventsDataset, file: EventFile) -> Selection:
         A name is not in the file; the message gives the nearest one.
     """
     for name in config.spectators:
-        _require(name, file.columns, "spectators", f"{file.path}: no column of the events")
+        problem = f"{file.path} (variables of disco are spectators too): no column of the events"
+        _require(name, file.columns, "spectators", problem)
     features = {"": tuple(name for name in _flat_features(config, file))}
     for name in config.features:
         block, _, column = name.partition(".")
@@ -131,6 +132,8 @@ def _flat_features(config: EventsDataset, file: EventFile) -> Iterable[str]:
 
 
 def _classes(config: EventsDataset, file: EventFile) -> dict[str, tuple[str, ...]]:
+    if not file.classes:
+        raise DataError(f"{file.path}: the events have no labels. Convert them with a 'label' for each source.")
     if config.classes is None:
         classes: dict[str, tuple[str, ...]] = {label: (label,) for label in file.classes}
     else:
