@@ -21,7 +21,7 @@ from tabstar_lit.families.hep.events import ColumnInfo, EventChunk, EventSchema,
 from tabstar_lit.families.hep.signal.family import family
 from tabstar_lit.families.hep.toys import ensure_toy
 
-N_EVENTS, N_FEATURES, BATCH_SIZE = 60_000, 20, 1024
+N_EVENTS, N_FEATURES, BATCH_SIZE = 200_000, 20, 1024
 ONLY_TRAINING = (
     "model_config.training_config.scheduler=null",
     "model_config.training_config.gradient_clip_val=null",
