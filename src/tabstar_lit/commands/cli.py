@@ -20,6 +20,7 @@ VERBS = {
         "calibrate",
         "Make a checkpoint's probabilities frequencies.",
     ),
+    "export": ("tabstar_lit.commands.export", "export", "Write a checkpoint as ONNX or safetensors."),
     "runs": ("tabstar_lit.commands.runs", "runs", "List, show and compare runs."),
 }
 """Module, attribute and one-line help of every verb."""

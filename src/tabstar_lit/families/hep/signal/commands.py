@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tabstar_lit.families.hep.progress import progress_bar
-from tabstar_lit.families.hep.signal.verbs import calibrate, predict
+from tabstar_lit.families.hep.signal.verbs import calibrate, export, predict
 
 
 @click.command()
@@ -67,5 +67,5 @@ def show_events(path: Path, figures: Path | None) -> None:
 VIEWERS: Mapping[str, Callable[[Path, Path | None], None]] = {"tabstar_lit.events": show_events}
 """Kinds of HDF5 files and what ``tabstar_lit data show`` does with them."""
 
-VERBS: Mapping[str, Callable[..., None]] = {"predict": predict, "calibrate": calibrate}
+VERBS: Mapping[str, Callable[..., None]] = {"predict": predict, "calibrate": calibrate, "export": export}
 """What ``tabstar_lit`` does with a checkpoint of the family."""

@@ -48,3 +48,16 @@ def calibrate(
         checkpoint, output, method=method, data=data, split=split, device=device, progress=progress
     )
     click.echo(f"{report}\nwrote {output}")
+
+
+def export(checkpoint: Path, output: Path, *, form: str, raw: bool) -> None:
+    """Write the network as a file that needs no Python of ours."""
+    from tabstar_lit.families.hep.export import export_onnx, export_safetensors
+    from tabstar_lit.families.hep.restore import restore
+
+    classifier = restore(checkpoint)
+    if form == "onnx":
+        difference = export_onnx(classifier, output, raw=raw)
+        click.echo(f"wrote {output}: onnxruntime and torch agree to {difference:.1e} in the probabilities")
+    else:
+        click.echo(f"wrote {output}: {export_safetensors(classifier, output)} tensors")

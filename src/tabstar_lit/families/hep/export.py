@@ -1,0 +1,167 @@
+"""A classifier for programs that know nothing of ours: as ONNX graph, or as weights in safetensors."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from tabstar_lit.errors import CheckpointError, ConfigError
+from tabstar_lit.families.hep.export_check import made_up, require_equal
+from tabstar_lit.families.hep.export_graph import ExportedClassifier
+from tabstar_lit.families.hep.networks.calibrated import Calibrated
+from tabstar_lit.families.hep.outputs import whole_file
+from tabstar_lit.families.hep.recipes import BlockRecipe
+from tabstar_lit.families.hep.restore import Classifier
+
+METADATA_KEY = "tabstar_lit"
+FORMAT_VERSION = 1
+OUTPUTS = ("logits", "probabilities")
+EXTRA = ("onnx", "onnxscript", "onnxruntime")
+
+
+def export_onnx(classifier: Classifier, output: Path, *, raw: bool = False) -> float:
+    """Write a graph for any number of events, once onnxruntime has computed the same with it as torch.
+
+    Inputs are those of :class:`~tabstar_lit.families.hep.export_graph.ExportedClassifier`, outputs ``logits``
+    ``[B, K]`` and ``probabilities`` ``[B, C]``. What a program needs to fill the inputs stands as JSON in the
+    model's metadata under ``tabstar_lit``.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        From :func:`~tabstar_lit.families.hep.restore.restore`.
+    output : Path
+        The ONNX file.
+    raw : bool, default False
+        Numbers are given in the units of the event file and scaled in the graph.
+
+    Returns
+    -------
+    float
+        The largest difference of a probability that the comparison met.
+
+    Raises
+    ------
+    ConfigError
+        The packages for ONNX are not installed, or ``raw`` and a scaler has no graph.
+    CheckpointError
+        The network has no graph, or the graph does not compute what the network does.
+    """
+    missing = [name for name in EXTRA if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"exporting to ONNX needs {', '.join(missing)}: pip install 'tabstar_lit[onnx]'")
+    program = _program(ExportedClassifier(classifier, raw=raw).eval(), classifier, raw=raw)
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # traces of the stack, with paths of this machine
+    program.model.metadata_props[METADATA_KEY] = json.dumps(describe(classifier, raw=raw))
+    with whole_file(output) as part:
+        program.save(part)
+        return require_equal(_Session(part), classifier, raw=raw)
+
+
+def export_safetensors(classifier: Classifier, output: Path) -> int:
+    """Write the weights, named as in the network, with everything else as JSON in the file's metadata.
+
+    A calibration is written as ``calibration.weight`` and ``calibration.bias``.
+
+    Returns
+    -------
+    int
+        Number of tensors.
+    """
+    network = classifier.network
+    tensors = dict(network.state_dict())
+    if isinstance(network, Calibrated):
+        tensors = dict(network.network.state_dict())
+        tensors |= {"calibration.weight": network.weight, "calibration.bias": network.bias}
+    metadata = describe(classifier, raw=False) | {
+        "architecture_config": classifier.payload["architecture_config"],
+        "output_dim": classifier.payload["output_dim"],
+    }
+    with whole_file(output) as part:
+        own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        part.write_bytes(save(own, metadata={METADATA_KEY: json.dumps(metadata)}))
+    return len(tensors)
+
+
+def describe(classifier: Classifier, *, raw: bool) -> dict[str, Any]:
+    """Return what a program needs to fill the inputs and to read the outputs, as plain values.
+
+    ``inputs`` lists the columns of each input in their order; the codes of a category are 1, 2, … in the order of
+    ``categories``, and 0 for any other. ``preprocessing`` holds the scalers with all they learned.
+    """
+    own, columns = classifier.preprocessor, classifier.preprocessor.inputs
+    inputs = _columns("", own.events, columns.events.numerical, raw=raw)
+    objects = {}
+    for name, recipe in own.objects.items():
+        inputs |= _columns(f"{name}_", recipe.features, columns.objects[name].numerical, raw=raw)
+        inputs[f"{name}_mask"] = [f"true where there is one of the {name}"]
+        if recipe.momentum:
+            inputs[f"{name}_momenta"] = ["pt", "eta", "phi", "energy"]
+        objects[name] = {"slots": recipe.slots, "order_by": recipe.order_by, "momentum": recipe.momentum}
+    calibration = classifier.payload.get("calibration")
+    return {
+        "format_version": FORMAT_VERSION,
+        "checkpoint": classifier.path.name,
+        "scaled_in_graph": raw,
+        "inputs": inputs,
+        "objects": objects,
+        "classes": list(classifier.classes),
+        "signal": list(own.signal),
+        "calibration": None if calibration is None else calibration["method"],
+        "preprocessing": classifier.payload["preprocessing"],
+    }
+
+
+def _columns(prefix: str, recipe: BlockRecipe, scaled: tuple[str, ...], *, raw: bool) -> dict[str, list[Any]]:
+    numbers = [number.name for number in recipe.numbers] if raw else list(scaled)
+    codes = [{"name": own.name, "categories": list(own.categories)} for own in recipe.categories]
+    named: dict[str, list[Any]] = {f"{prefix}numerical": numbers, f"{prefix}categorical": codes}
+    return {name: listed for name, listed in named.items() if listed}
+
+
+def _program(module: ExportedClassifier, classifier: Classifier, *, raw: bool) -> Any:
+    """Trace the graph; its axis of events is free, the slots of objects are fixed."""
+    _, inputs = made_up(classifier, 3, np.random.default_rng(1), raw=raw)
+    events = torch.export.Dim("events", min=1)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it notes the absence of packages nobody needs here
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about torch's own code, and names of axes that ONNX does not keep
+            return torch.onnx.export(
+                module,
+                tuple(inputs[name] for name in module.input_names),
+                input_names=module.input_names,
+                output_names=OUTPUTS,
+                dynamic_shapes=(tuple({0: events} for _ in module.input_names),),
+                dynamo=True,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{classifier.path}: the network cannot be exported as a graph: {reason}") from error
+
+
+class _Session:
+    """A graph that onnxruntime runs."""
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, npt.NDArray[np.float32]]:
+        wanted = [node.name for node in self._session.get_inputs()]
+        outputs = self._session.run(OUTPUTS, {name: inputs[name].numpy() for name in wanted})
+        return dict(zip(OUTPUTS, outputs, strict=True))
