@@ -22,12 +22,13 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written ({error.strerror or error}). Check free space and permissions of "
             f"{path.parent}, or give another output with -o."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)

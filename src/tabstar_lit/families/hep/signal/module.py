@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,10 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from tabstar_lit.engine.module import StepOutput, TrainingModule
+from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.networks.calibrated import calibrated
 from tabstar_lit.families.hep.signal.config import SignalModel
 from tabstar_lit.families.hep.signal.losses import SignalLoss
+
+ADOPTED = {
+    "classes": "classes",
+    "signal": "signal classes",
+    "inputs": "features, or the same in another order,",
+    "events": "training events, to which the features are scaled,",
+    "objects": "training events, to which the features of objects are scaled,",
+}
+"""What of the preprocessing an evaluated checkpoint must share with the data, and how a message calls it."""
 
 
 class SignalModule(TrainingModule):
@@ -55,7 +66,21 @@ class SignalModule(TrainingModule):
         self.disco_columns = list(disco_columns)
 
     def adopt(self, payload: Mapping[str, Any]) -> None:
-        """Put the calibration of the evaluated checkpoint behind the network."""
+        """Put the calibration of the evaluated checkpoint behind the network.
+
+        Raises
+        ------
+        CheckpointError
+            It was trained on features in another order or scaling, or on other classes: its weights would fit, and its
+            scores would be wrong.
+        """
+        theirs, ours = payload.get("preprocessing"), self.payload["preprocessing"]
+        for key, what in ADOPTED.items():
+            if theirs is not None and json.dumps(theirs.get(key)) != json.dumps(ours[key]):
+                raise CheckpointError(
+                    f"The checkpoint was trained on other {what} than dataset_config gives now. Evaluate it with the "
+                    "dataset_config and the events it was trained with; score other events with `tabstar_lit predict`."
+                )
         self.network = calibrated(self.network, payload)
 
     def compute(self, batch: EventBatch) -> StepOutput:
