@@ -3,7 +3,7 @@
 Every ``bash``, ``python`` and ``yaml`` block of README.md and docs/ is run or checked, page by page, from top
 to bottom in one empty folder. ``text`` and ``console`` blocks show something and are not run.
 
-- bash: a line that trains is run for one epoch on a few rows. ``make NAME`` is checked to be a target
+- bash: a line that trains is run for an epoch or two, on a few rows or in a few steps. ``make NAME`` is checked to be a target
   of the Makefile, and ``track``, a server, is left out. Everything else runs as it stands.
 - python: executed; the blocks of a page share their names.
 - yaml: a piece of a configuration. Its keys say where it belongs (``max_epochs`` into ``training_config`` and
@@ -13,6 +13,7 @@ A comment directly above a block changes that:
 
     <!-- test: elsewhere: REASON -->    not run here; the reason names the test that covers it
     <!-- test: file PATH -->            yaml: written to PATH in the page's folder, for the commands after it
+    <!-- test: of COMMAND ... -->       yaml: merged over what COMMAND runs with these overrides instead
     <!-- test: with KEY=VALUE ... -->   bash: appended to every training command of the block
     <!-- test: first COMMANDS -->       run before the block, like a bash block; separated by semicolons
     <!-- test: shows -->                console: what follows ``$ command`` is what the command prints
@@ -33,7 +34,8 @@ import pytest
 import yaml
 
 from tabstar_lit.config import load_experiment
-from tabstar_lit.families import get_family
+from tabstar_lit.config.schema_walk import models_in
+from tabstar_lit.families import FAMILIES, get_family
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -44,11 +46,18 @@ BLOCK = re.compile(
 )
 SHOWN = {"console", "json", "text"}
 LOOKING_ONLY = {"--check", "--help", "--list", "--print-config", "--version"}
-SMALL = [
-    "model_config.training_config.max_epochs=1",
-    "dataset_config.rows_per_dataset=16",
-    "dataset_config.val_rows_per_dataset=16",
-]
+SMALL = {
+    "train_tabstar": [
+        "model_config.training_config.max_epochs=1",
+        "dataset_config.rows_per_dataset=16",
+        "dataset_config.val_rows_per_dataset=16",
+    ],
+    "train_signal": [
+        "model_config.training_config.max_epochs=2",
+        "dataset_config.dataloader_kwargs.batch_size=8192",
+        "experiment_config.plot_metrics_n_epoch=null",
+    ],
+}
 
 
 class Block(NamedTuple):
@@ -88,7 +97,7 @@ def shortened(line: str, extra: list[str]) -> str:
         return ":"
     if words and words[0].startswith("train_") and LOOKING_ONLY.isdisjoint(words):
         given = {word.partition("=")[0] for word in words}
-        small = [setting for setting in SMALL if setting.partition("=")[0] not in given]
+        small = [setting for setting in SMALL[words[0]] if setting.partition("=")[0] not in given]
         return shlex.join([*words, *small, *extra])
     return line
 
@@ -119,8 +128,10 @@ def compare_console(block: Block, folder: Path) -> None:
 # -- yaml ------------------------------------------------------------------------------------------
 
 
-def fields(model: Any) -> set[str]:
-    return {field.alias or name for name, field in model.model_fields.items()} | {"defaults"}
+def fields(section: Any) -> set[str]:
+    """The keys of a section, or of any of those it may be."""
+    models = models_in(section)
+    return {field.alias or name for model in models for name, field in model.model_fields.items()} | {"defaults"}
 
 
 def place(keys: set[str], schema: Any) -> list[str]:
@@ -151,7 +162,8 @@ def check_yaml(block: Block, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(block.body, encoding="utf-8")
         return
-    family = get_family("tabstar")
+    command, *overrides = shlex.split(block.rest) if block.verb == "of" else ["train_tabstar"]
+    family = next(family for family in map(get_family, FAMILIES) if family.command == command)
     schema = family.schema()
     piece = yaml.safe_load(block.body)
     for name in reversed(place(set(piece), schema)):
@@ -162,7 +174,7 @@ def check_yaml(block: Block, folder: Path) -> None:
     written = folder / "yaml"
     written.mkdir(exist_ok=True)
     (written / "training_config.yaml").write_text(yaml.safe_dump(primary | {"commands": overlay}), encoding="utf-8")
-    load_experiment(schema, command=family.command, config_dir=written)
+    load_experiment(schema, command=command, overrides=overrides, config_dir=written)
 
 
 # -- pages -----------------------------------------------------------------------------------------
