@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -56,6 +57,19 @@ def test_the_report_says_what_was_trained_and_how_it_went(run: RunDirectory) -> 
     assert ["`model_config.training_config.optimizer.optimizer_name`", "AdamW"] in section(text, "Configuration")
     assert "pretrain: f00d" in text
     assert "train_tabstar --resume RUN_DIRECTORY" in text
+
+
+def test_the_best_checkpoint_is_evaluated_as_it_was_trained_and_in_a_run_of_its_own(run: RunDirectory) -> None:
+    record = json.loads((run.root / "run.json").read_text())
+    record["argv"] += ["dataset_config=my data", "experiment_config.run_name=first"]
+    (run.root / "run.json").write_text(json.dumps(record))
+    line = next(line for line in write_report(run).read_text().splitlines() if "load_checkpoint=" in line)
+    assert shlex.split(line) == [
+        "train_tabstar",
+        "dataset_config=my data",
+        "model_config.load_checkpoint=a|b.ckpt",
+        "experiment_config.run_name=first_test",
+    ]
 
 
 def test_links_are_relative_and_lead_to_files(run: RunDirectory) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -189,14 +190,20 @@ def _versions(files: RunFiles) -> list[str]:
     return ["## Versions", "", *table(("package", "version"), rows)]
 
 
+def _evaluation(files: RunFiles, checkpoint: str) -> str:
+    """Return the command that evaluates a checkpoint under the configuration of the run, as a run of its own."""
+    unwanted = ("--resume", "experiment_config.run_name=", "experiment_config.comet_api_key=")
+    given = [word for word in files.record.get("argv", [])[1:] if not word.startswith(unwanted)]
+    name = f"experiment_config.run_name={files.record['run_name']}_test"
+    return shlex.join(
+        [files.record.get("command", "train"), *given, f"model_config.load_checkpoint={checkpoint}", name]
+    )
+
+
 def _how_to_go_on(files: RunFiles) -> list[str]:
     command = files.record.get("command", "train")
     best = [stage["best_checkpoint"] for stage in files.stages.values() if stage.get("best_checkpoint")]
-    evaluate = (
-        ["# evaluate the best checkpoint", f"{command} model_config.load_checkpoint={Path(best[-1]).name}"]
-        if best
-        else []
-    )
+    evaluate = ["# evaluate the best checkpoint", _evaluation(files, Path(best[-1]).name)] if best else []
     return [
         "## Going on",
         "",
