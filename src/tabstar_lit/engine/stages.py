@@ -133,6 +133,7 @@ def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, chec
     if trainer.is_global_zero:
         scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
         run.update_stage(stage.name, status="finished", evaluated=str(checkpoint), test=scores)
+        log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
 
 
 def outcome(trainer: Trainer, checkpoints: Checkpoints, run: RunDirectory) -> dict[str, Any]:
