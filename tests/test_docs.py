@@ -3,8 +3,8 @@
 Every ``bash``, ``python`` and ``yaml`` block of README.md and docs/ is run or checked, page by page, from top
 to bottom in one empty folder. ``text`` and ``console`` blocks show something and are not run.
 
-- bash: a line that trains is run for an epoch or two, on a few rows or in a few steps. ``make NAME`` is checked to be a target
-  of the Makefile, and ``track``, a server, is left out. Everything else runs as it stands.
+- bash: a line that trains is run for an epoch or two, on a few rows or in a few steps. ``make NAME`` is checked
+  to be a target of the Makefile, and ``track``, a server, is left out. Everything else runs as it stands.
 - python: executed; the blocks of a page share their names.
 - yaml: a piece of a configuration. Its keys say where it belongs (``max_epochs`` into ``training_config`` and
   so on); it is merged over what ``train_tabstar`` runs by default and validated.
