@@ -13,6 +13,7 @@ import click
 import h5py
 import numpy as np
 import pytest
+import torch
 import uproot
 from click.testing import CliRunner, Result
 
@@ -418,6 +419,16 @@ def test_a_conversion_that_cannot_be_done_says_why(case: str, workplace: Path) -
 # -- after training ----------------------------------------------------------------------------------------------------
 
 
+TRAINED_ON = (
+    *MLP,
+    ALL_CLASSES,
+    f"{DATA}.files=three.h5",
+    f"{DATA}.split.calib=0",
+    f"{DATA}.feature_scaling.per_feature={{ht: quantile}}",
+    f"{TRAINING}.loss=ce",
+)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a checkpoint of an MLP of two features and three classes, trained without a calibration split."""
@@ -425,8 +436,7 @@ def checkpoint(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
-        events = (f"{DATA}.files={prepared / 'three.h5'}", ALL_CLASSES, f"{DATA}.split.calib=0")
-        done = invoke(train_signal, *SHORT, *MLP, *events, f"{TRAINING}.loss=ce")
+        done = invoke(train_signal, *SHORT, *TRAINED_ON, f"{DATA}.files={prepared / 'three.h5'}")
     assert done.exit_code == 0, done.output
     return next(folder.rglob("run_last.ckpt"))
 
@@ -451,7 +461,23 @@ VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("class 'other' has no events",),
     ),
     "calibrate: unknown method": (("calibrate", "CKPT", "-o", "out", "-m", "platt"), ("'temperature'", "'matrix'")),
+    "calibrate: no file": (("calibrate", "CKPT", "-o", "out", "--split", "all"), ("name it with --data",)),
+    "calibrate: itself": (
+        ("calibrate", "CKPT", "-o", "CKPT", "--data", "data/three.h5", "--split", "all"),
+        ("is the checkpoint itself", "another output"),
+    ),
     "calibrate: text": (("calibrate", "text", "-o", "out"), ("text is not a usable checkpoint",)),
+    "export: a scaler no graph has": (
+        ("export", "CKPT", "--onnx", "--raw", "-o", "out"),
+        ("feature 'ht' is scaled by 'quantile'", "Export without --raw", "standard"),
+    ),
+    "export: weights take no scaling": (("export", "CKPT", "--safetensors", "--raw", "-o", "out"), ("--onnx",)),
+    "export: no folder": (("export", "CKPT", "-o", "text/out"), ("text/out", "give another output")),
+    "export: another family": (
+        ("export", "another.ckpt", "-o", "out"),
+        ("another.ckpt", "family tabstar", "Families with it: signal"),
+    ),
+    "export: text": (("export", "text", "-o", "out"), ("text is not a usable checkpoint",)),
 }
 
 
@@ -459,6 +485,7 @@ VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 def test_a_checkpoint_is_not_used_where_it_cannot_be(case: str, checkpoint: Path, workplace: Path) -> None:
     arguments, words = VERBS[case]
     (workplace / "text").write_text("not a checkpoint")
+    torch.save({"tabstar_lit": {"payload": {"family": "tabstar"}}}, workplace / "another.ckpt")
     schema, chunk = read_all(workplace / "data/toy.h5")
     renamed = {"mett" if name == "met" else name: replace(info, name="mett" if name == "met" else name)
                for name, info in schema.columns.items()}  # fmt: skip
@@ -472,7 +499,6 @@ def test_a_checkpoint_is_not_used_where_it_cannot_be(case: str, checkpoint: Path
     assert files(workplace) == before
 
 
-TRAINED_ON = (*MLP, ALL_CLASSES, f"{DATA}.files=three.h5", f"{DATA}.split.calib=0", f"{TRAINING}.loss=ce")
 EVALUATED: dict[str, tuple[tuple[str, ...], str]] = {
     "more features": ((f"{DATA}.features=[met, ht, n_jets]",), "do not fit the network"),
     "another order": ((f"{DATA}.features=[ht, met]",), "in another order"),
