@@ -74,7 +74,8 @@ class SignalPlotting(Section):
         "t-SNE; null does not.",
     )
     sculpting: tuple[Name, ...] | None = Field(
-        None, description="Variables whose background is drawn in slices of the score; null: those of DisCo."
+        None,
+        description="Variables whose background is drawn in slices of the score; null: those of DisCo, or else all spectators.",
     )
 
 

@@ -91,7 +91,7 @@ class SignalTracker(Tracker):
         """Yield the figures of this epoch."""
         events = self._events(collected)
         if events is not None:
-            chosen = self.disco if self.plotting.sculpting is None else self.plotting.sculpting
+            chosen = self.disco or self.spectators if self.plotting.sculpting is None else self.plotting.sculpting
             yield from draw_all(events, self.plotting, chosen)
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
