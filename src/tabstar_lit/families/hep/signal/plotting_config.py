@@ -75,7 +75,8 @@ class SignalPlotting(Section):
     )
     sculpting: tuple[Name, ...] | None = Field(
         None,
-        description="Variables whose background is drawn in slices of the score; null: those of DisCo, or else all spectators.",
+        description="Variables whose background is drawn in slices of the score; null: those of DisCo, or else "
+        "all spectators.",
     )
 
 
