@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import tabstar_results
+from benchmarks import signal_results, tabstar_results
 from benchmarks.page import Section, write_section
 from tabstar_lit.commands.errors import reported_errors
 
@@ -20,10 +20,16 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "builtin": tabstar_results.builtin,
     "real_tables": tabstar_results.real_tables,
+    "higgsml": signal_results.higgsml,
+    "higgs_uci": signal_results.higgs_uci,
+    "jets": signal_results.jets,
 }
 """In the order of the page."""
 
-NEEDS: dict[str, Callable[[], object]] = {"real_tables": tabstar_results.find_manifest}
+NEEDS: dict[str, Callable[[], object]] = {
+    "real_tables": tabstar_results.find_manifest,
+    **dict.fromkeys(("higgsml", "higgs_uci", "jets"), signal_results.find_events),
+}
 """What an experiment must find before anything is trained."""
 
 

@@ -1,0 +1,211 @@
+"""Quality of the signal family: areas under ROC curves of events held out of training, on real and simulated ones."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.experiment import EXPERIMENT, Trained, train
+from benchmarks.page import Section, embedded, how_it_was_made, results_table
+from benchmarks.tabstar_results import DATA_VARIABLE, REPOSITORY
+from tabstar_lit.commands.train import load
+from tabstar_lit.config.paths import roots
+from tabstar_lit.engine.report import table
+from tabstar_lit.engine.run import evaluate
+from tabstar_lit.engine.run_files import RunFiles
+from tabstar_lit.errors import DataError
+from tabstar_lit.families.hep.conversion import convert_events
+from tabstar_lit.families.hep.conversion_config import read_conversion
+from tabstar_lit.families.hep.signal.family import family
+
+N_FOLDS = 5
+ONLY_THE_END = "experiment_config.plot_metrics_n_epoch=null"
+"""No figures of validation events while training; those of the test events are drawn afterwards."""
+
+NO_CLUTTER = "plotting_config.figures=[roc, logits]"
+
+HIGGSML_TEXT = """\
+The data of the Higgs boson machine learning challenge (ATLAS, 2014), {events} events of them, in five folds by hash of
+the event id: five trainings, each tested once on the fold it has not seen. `higgsml.auc` counts events alike, which is
+also what the loss does; `higgsml.weighted_auc` counts them by their physical weights. Both are means over the folds,
+of the network as it is after the last epoch.
+"""
+
+UCI_TEXT = """\
+{events} events of UCI HIGGS, without weights, with the network and the settings of the section above, but another file.
+Again the mean over five folds, tested once each.
+"""
+
+JETS_TEXT = """\
+{events} simulated jets of top quarks and of light ones, 20 % of them held out by hash and looked at once, after the
+last epoch. Networks see the hardest constituents, and of the jet its momentum, mass and the sums over constituents that
+`examples/events/jets.yaml` makes. The mass is an input here, so the score follows it.
+"""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A training and the scores of its last weights on the test split.
+
+    Attributes
+    ----------
+    trained : Trained
+        The training; its durations include the test.
+    files : RunFiles
+        What the test wrote.
+    """
+
+    trained: Trained
+    files: RunFiles
+
+    def score(self, metric: str) -> float:
+        """Return a metric of the test split."""
+        return float(list(self.files.stages.values())[-1]["test"][f"test_{metric}"])
+
+    def figure(self, name: str) -> Path:
+        """Return a figure of the test split."""
+        return Path(self.files.record["figures_dir"]) / name / "test.png"
+
+
+def higgsml() -> Section:
+    """Cross-validate the MLP on the Higgs challenge, with and without physical weights."""
+    return cross_validation(
+        "Higgs boson challenge, five folds",
+        HIGGSML_TEXT,
+        "higgsml",
+        {"higgsml.auc": "auroc_unweighted", "higgsml.weighted_auc": "auroc"},
+    )
+
+
+def higgs_uci() -> Section:
+    """Cross-validate the same MLP on UCI HIGGS."""
+    return cross_validation(
+        "UCI HIGGS, five folds",
+        UCI_TEXT,
+        "higgs_uci",
+        {"higgs_uci.auc": "auroc_unweighted"},
+        "dataset_config.name=higgs_uci",
+        "dataset_config.files=higgs_uci.h5",
+    )
+
+
+def jets() -> Section:
+    """Train both transformers over objects on jets."""
+    events = converted("jets")
+    tested = {
+        name: train_and_test(f"model_config=signal/{name}", "dataset_config=signal/jets")
+        for name in ("particle_transformer", "set_transformer")
+    }
+    results = {f"jets.{name}_auc": run.score("auroc_unweighted") for name, run in tested.items()}
+    metrics = ("auroc_unweighted", "accuracy", "rejection_50", "rejection_30")
+    return Section(
+        "Jets of top quarks",
+        [
+            JETS_TEXT.format(events=events),
+            *results_table(results),
+            *table(
+                ("network", "AUC", "accuracy", "1 / background at 50 % signal", "at 30 %"),
+                [(name, *(f"{run.score(metric):.3f}" for metric in metrics)) for name, run in tested.items()],
+            ),
+            *embedded("jets_roc", "ROC curve of the Particle Transformer on the test jets"),
+            *how_it_was_made([run.trained for run in tested.values()], [conversion_command("jets")]),
+        ],
+        results,
+        {"jets_roc": tested["particle_transformer"].figure("roc")},
+    )
+
+
+def cross_validation(title: str, text: str, name: str, metrics: dict[str, str], *overrides: str) -> Section:
+    """Train and test on every fold, and tell the means.
+
+    Parameters
+    ----------
+    title, text : str
+        Heading and introduction.
+    name : str
+        Of the example in ``examples/events``, and of the event file.
+    metrics : dict of str to str
+        Name of a result -> metric it is the mean of.
+    *overrides : str
+        Beside the shipped MLP and its data set.
+    """
+    events = converted(name)
+    folds = [
+        train_and_test(
+            "model_config=signal/mlp",
+            "dataset_config=signal/higgsml",
+            *overrides,
+            f"dataset_config.folds={{n: {N_FOLDS}, fold: {fold}}}",
+        )
+        for fold in range(N_FOLDS)
+    ]
+    scores = {result: [fold.score(metric) for fold in folds] for result, metric in metrics.items()}
+    results = {result: statistics.fmean(values) for result, values in scores.items()}
+    rows = [
+        (result, *(f"{value:.4f}" for value in values), f"{statistics.stdev(values):.4f}")
+        for result, values in scores.items()
+    ]
+    return Section(
+        title,
+        [
+            text.format(events=events),
+            *results_table(results),
+            *table(("", *(f"fold {fold}" for fold in range(N_FOLDS)), "standard deviation"), rows),
+            *embedded(f"{name}_roc", "ROC curve on the events of the last fold"),
+            *how_it_was_made([fold.trained for fold in folds], [conversion_command(name)]),
+        ],
+        results,
+        {f"{name}_roc": folds[-1].figure("roc")},
+    )
+
+
+def train_and_test(*overrides: str) -> Tested:
+    """Train as the command does, then score the test split with the last weights, as the command does, too."""
+    trained = train(family, (*overrides, EXPERIMENT, ONLY_THE_END))
+    wall, cpu = time.perf_counter(), time.process_time()
+    record = trained.files.record
+    last = Path(record["checkpoints_dir"]) / f"{trained.files.root.name}_last.ckpt"
+    chosen = (*overrides, EXPERIMENT, NO_CLUTTER, f"model_config.load_checkpoint={last}")
+    loaded = load(family, chosen, None)
+    command = shlex.join([family.command, *chosen])
+    files = RunFiles(evaluate(family, loaded, last, argv=shlex.split(command)).root)
+    duration = trained.wall_s + time.perf_counter() - wall, trained.cpu_s + time.process_time() - cpu
+    return Tested(Trained(trained.command, trained.files, *duration), files)
+
+
+# -- the data ----------------------------------------------------------------------------------------------------------
+
+
+def find_events() -> Path:
+    """Return the folder of the events of all experiments.
+
+    Raises
+    ------
+    DataError
+        It is not there.
+    """
+    named = os.environ.get(DATA_VARIABLE)
+    folder = (Path(named) if named else REPOSITORY.parent / "shared" / "data") / "hep"
+    if not folder.is_dir():
+        raise DataError(
+            f"The collision events are not on this machine: no folder {folder}. Let {DATA_VARIABLE} name the folder "
+            "that holds hep, or run the other experiments alone: make results ARGS=builtin"
+        )
+    return folder
+
+
+def converted(name: str) -> int:
+    """Bring an event file below the data root up to date, and return its number of events."""
+    conversion = read_conversion(REPOSITORY / "examples" / "events" / f"{name}.yaml")._replace(folder=find_events())
+    output = roots().data / f"{name}.h5"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return convert_events(conversion, output).file.n_events
+
+
+def conversion_command(name: str) -> str:
+    """Return what a user types to make the event file."""
+    return f"tabstar_lit convert events examples/events/{name}.yaml -o data/{name}.h5"
