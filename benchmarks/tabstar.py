@@ -18,13 +18,13 @@ from tabstar_lit.data.plans import PlanSampler, SequentialPlan
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.builtin import ensure_builtin
-from tabstar_lit.families.tabstar.config import TextEncoderConfig
 from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.data import TableBatches, serve
-from tabstar_lit.families.tabstar.encoders import load_tokenizer
 from tabstar_lit.families.tabstar.family import family
 from tabstar_lit.families.tabstar.module import TabstarModule
 from tabstar_lit.families.tabstar.tokens import StringTokens, tokenize
+from tabstar_lit.nn.tabstar_config import TextEncoderConfig
+from tabstar_lit.nn.text_sources import load_tokenizer
 
 N_ROWS, N_FEATURES, BATCH_SIZE, REPEATS = 50_000, 30, 16, 5
 BINS = 12

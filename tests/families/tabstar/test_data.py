@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader
 from tabstar_lit.data.plans import PlanSampler, RowBatch
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
-from tabstar_lit.families.tabstar.config import LoaderOptions, TabstarDataset, TextEncoderConfig
+from tabstar_lit.families.tabstar.config import LoaderOptions, TabstarDataset
 from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.data import TableBatches, TabstarData, corpus_path, serve
-from tabstar_lit.families.tabstar.encoders import load_tokenizer
 from tabstar_lit.families.tabstar.table_plan import TablePlan, row_quotas
 from tabstar_lit.families.tabstar.tokens import StringTokens, tokenize
+from tabstar_lit.nn.tabstar_config import TextEncoderConfig
+from tabstar_lit.nn.text_sources import load_tokenizer
 
 TABLES = {
     "small": make_table("small", 23, n_classes=2),

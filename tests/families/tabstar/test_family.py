@@ -17,9 +17,9 @@ from tabstar_lit.engine.mlflow_logger import MlflowLogger
 from tabstar_lit.engine.run import run
 from tabstar_lit.families.tabstar.builtin import ensure_builtin
 from tabstar_lit.families.tabstar.config import TabstarArchitecture
-from tabstar_lit.families.tabstar.encoders import from_payload
 from tabstar_lit.families.tabstar.family import family
 from tabstar_lit.families.tabstar.network import TabStarNetwork
+from tabstar_lit.nn.text_sources import from_payload
 
 TWO_STAGES = (
     "stages=[pretrain, finetune]",

@@ -15,16 +15,17 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.tabstar.batch import TableBatch
-from tabstar_lit.families.tabstar.config import RandomEncoder, TabstarArchitecture, TextEncoderConfig
-from tabstar_lit.families.tabstar.encoders import (
+from tabstar_lit.families.tabstar.config import TabstarArchitecture
+from tabstar_lit.families.tabstar.network import TabStarNetwork
+from tabstar_lit.families.tabstar.text_cache import TextCache
+from tabstar_lit.families.tabstar.tokens import StringTokens, tokenize
+from tabstar_lit.nn.tabstar_config import RandomEncoder, TextEncoderConfig
+from tabstar_lit.nn.text_sources import (
     encoder_payload,
     from_payload,
     load_text_encoder,
     load_tokenizer,
 )
-from tabstar_lit.families.tabstar.network import TabStarNetwork
-from tabstar_lit.families.tabstar.text_cache import TextCache
-from tabstar_lit.families.tabstar.tokens import StringTokens, tokenize
 
 TEMPLATES = (
     "Predictive Feature: age\nFeature Value: {0} to {1} (Quantile 10 - 20%)",

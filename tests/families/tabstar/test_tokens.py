@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from tabstar_lit.families.tabstar import encoders, tokens
-from tabstar_lit.families.tabstar.config import TextEncoderConfig
-from tabstar_lit.families.tabstar.encoders import load_tokenizer
+from tabstar_lit.families.tabstar import tokens
 from tabstar_lit.families.tabstar.tokens import StringTokens, cache_path, corpus_tokens, tokenize
+from tabstar_lit.nn import text_sources
+from tabstar_lit.nn.tabstar_config import TextEncoderConfig
+from tabstar_lit.nn.text_sources import load_tokenizer
 
 VOCABULARIES = {
     "a": ("Target Feature: y\nFeature Value: no", "x", "Predictive Feature: long\nFeature Value: " + "word " * 90),
@@ -28,7 +29,7 @@ def tokenizer() -> str:
 @pytest.mark.parametrize("max_tokens", [16, 512])
 def test_tokens_equal_those_of_transformers(max_tokens: int) -> None:
     # The file of this tokenizer asks for padding to 128 tokens and truncation there: both must be overruled.
-    own = AutoTokenizer.from_pretrained(encoders._installed_folder())
+    own = AutoTokenizer.from_pretrained(text_sources._installed_folder())
     strings = [string for vocabulary in VOCABULARIES.values() for string in vocabulary]
     expected = own(strings, truncation=True, max_length=max_tokens)["input_ids"]
     table = tokenize(strings, load_tokenizer(TextEncoderConfig(name="offline-minilm")), max_tokens)

@@ -16,8 +16,8 @@ from tabstar.preprocessing.texts import normalize_col_name
 from tabstar.preprocessing.verbalize import prepend_target_tokens, verbalize_feature
 from tabstar.tabstar_verbalizer import TabSTARVerbalizer
 
+from tabstar_lit.data import verbalize
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar import verbalize
 from tabstar_lit.families.tabstar.preprocessing import Encoded, Preprocessor
 
 RNG = np.random.default_rng(0)

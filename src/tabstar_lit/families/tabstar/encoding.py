@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tabstar_lit.data import verbalize
 from tabstar_lit.data.scaling import LARGEST, ZScore
 from tabstar_lit.data.splits import hash_split
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar import verbalize
 from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.manifest import TableEntry
 from tabstar_lit.families.tabstar.preprocessing import Z_CLIP, Preprocessor

@@ -50,7 +50,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         """Open the corpus; the built-in one is made when it is missing."""
         from tabstar_lit.families.tabstar.builtin import ensure_builtin
         from tabstar_lit.families.tabstar.data import TabstarData, corpus_path
-        from tabstar_lit.families.tabstar.encoders import load_tokenizer
+        from tabstar_lit.nn.text_sources import load_tokenizer
 
         config, encoder = experiment.dataset_config, experiment.model.architecture_config.text_encoder
         if config.corpus is None:
@@ -68,11 +68,11 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
     def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
         """Build the network with its encoder; a fixed encoder gets a memory for the vectors of strings."""
-        from tabstar_lit.families.tabstar.encoders import encoder_payload, load_text_encoder
         from tabstar_lit.families.tabstar.losses import build_loss
         from tabstar_lit.families.tabstar.module import TabstarModule
         from tabstar_lit.families.tabstar.network import TabStarNetwork
         from tabstar_lit.families.tabstar.text_cache import TextCache
+        from tabstar_lit.nn.text_sources import encoder_payload, load_text_encoder
 
         architecture = experiment.model.architecture_config
         encoder = load_text_encoder(architecture.text_encoder)

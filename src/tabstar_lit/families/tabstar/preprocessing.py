@@ -17,9 +17,10 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.preprocessing import QuantileTransformer
 
+from tabstar_lit.data import verbalize
 from tabstar_lit.data.scaling import LARGEST, ZScore
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar import dates, verbalize
+from tabstar_lit.families.tabstar import dates
 
 MAX_CATEGORIES_OF_DIGITS = 50
 """A text column made of digits counts as numeric only above this many different values."""
@@ -104,7 +105,7 @@ class Preprocessor:
         features : DataFrame
             Training rows, without the target; column names are unique strings.
         bin_labels : str
-            See :func:`~tabstar_lit.families.tabstar.verbalize.bin_labels`.
+            See :func:`~tabstar_lit.data.verbalize.bin_labels`.
 
         Returns
         -------

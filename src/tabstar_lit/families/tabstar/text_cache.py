@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tabstar_lit.families.tabstar.text_encoder import TextEncoder
 from tabstar_lit.families.tabstar.tokens import StringTokens
+from tabstar_lit.nn.text_encoder import TextEncoder
 
 GROUP_SIZE = 64
 """Strings encoded together on first use of any of them."""

@@ -22,13 +22,13 @@ from tokenizers import (  # type: ignore[import-untyped]  # ships no types
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from tabstar_lit.errors import EncoderError
-from tabstar_lit.families.tabstar.config import (
+from tabstar_lit.nn.tabstar_config import (
     OFFLINE_ENCODER,
     RANDOM_ENCODER,
     RandomEncoder,
     TextEncoderConfig,
 )
-from tabstar_lit.families.tabstar.text_encoder import TextEncoder
+from tabstar_lit.nn.text_encoder import TextEncoder
 
 # Half of transformers' factories are typed.
 AutoModel: Any = transformers.AutoModel

