@@ -48,7 +48,7 @@ last epoch. Networks see the hardest constituents, and of the jet its momentum, 
 
 
 @dataclass(frozen=True)
-class Tested:
+class HeldOut:
     """A training and the scores of its last weights on the test split.
 
     Attributes
@@ -163,7 +163,7 @@ def cross_validation(title: str, text: str, name: str, metrics: dict[str, str], 
     )
 
 
-def train_and_test(*overrides: str) -> Tested:
+def train_and_test(*overrides: str) -> HeldOut:
     """Train as the command does, then score the test split with the last weights, as the command does, too."""
     trained = train(family, (*overrides, EXPERIMENT, ONLY_THE_END))
     wall, cpu = time.perf_counter(), time.process_time()
@@ -174,7 +174,7 @@ def train_and_test(*overrides: str) -> Tested:
     command = shlex.join([family.command, *chosen])
     files = RunFiles(evaluate(family, loaded, last, argv=shlex.split(command)).root)
     duration = trained.wall_s + time.perf_counter() - wall, trained.cpu_s + time.process_time() - cpu
-    return Tested(Trained(trained.command, trained.files, *duration), files)
+    return HeldOut(Trained(trained.command, trained.files, *duration), files)
 
 
 # -- the data ----------------------------------------------------------------------------------------------------------
