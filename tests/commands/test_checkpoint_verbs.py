@@ -1,45 +1,52 @@
-"""``tabstar_lit predict``, ``calibrate`` and ``export`` as typed, on a classifier trained for a moment by its command."""
+"""``tabstar_lit predict``, ``calibrate``, ``export`` and evaluation as typed, on a classifier trained for a moment."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.cli import main
+from tabstar_lit.commands.train import train_signal
 
 TRAIN = (
     "model_config=signal/mlp",
     "model_config.architecture_config.n_hidden=8",
     "model_config.architecture_config.n_layers=1",
-    "model_config.training_config.max_epochs=2",
+    "model_config.training_config.max_epochs=3",
+    "dataset_config.dataloader_kwargs.batch_size=32",
     "dataset_config.features=[met,n_jets,ht]",
     "dataset_config.files=toy.h5",
     "experiment_config.run_name=run",
     "experiment_config.experiment_name=toys",
-    "experiment_config.plot_metrics_n_epoch=null",
 )
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a working directory with events and a run of ``train_signal``."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give a working directory with events and a run of ``train_signal``, without the tracking service."""
+    from tabstar_lit.engine import loggers
+    from tabstar_lit.engine.mlflow_logger import MlflowLogger
     from tabstar_lit.families.hep.toys import toy_events
 
-    folder = tmp_path_factory.mktemp("signal")
-    toy_events(folder / "toy.h5", 1500)
-    script = "from tabstar_lit.commands.train import train_signal; train_signal()"
-    subprocess.run([sys.executable, "-c", script, *TRAIN], cwd=folder, check=True, capture_output=True)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
+        patch.chdir(tmp_path_factory.mktemp("signal"))
+        toy_events(Path("toy.h5"), 1500)
+        done = CliRunner().invoke(train_signal, [*TRAIN, "experiment_config.plot_metrics_n_epoch=null"])
+        assert done.exit_code == 0, done.output
+        yield Path.cwd()
 
 
 @pytest.fixture
-def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(folder)
+def here(folder: Path) -> Path:
     return folder
 
 
@@ -63,6 +70,21 @@ def test_calibrate_then_use_what_it_wrote(here: Path) -> None:
     assert typed("predict", "run_last_calibrated", "toy.h5", "-o", "calibrated.parquet").exit_code == 0
     exported = typed("export", "run_last_calibrated", "--safetensors", "-o", "model.safetensors")
     assert exported.exit_code == 0, exported.output
+
+
+def test_evaluation_of_a_calibrated_checkpoint(here: Path) -> None:
+    """The test stage gives metrics, figures and a report, and the loss that calibration printed for these events."""
+    printed = typed("calibrate", "run_last", "-o", "scaled.ckpt").stdout
+    after = float(next(line for line in printed.splitlines() if line.startswith("test")).split()[3])
+    overrides = ["experiment_config.run_name=evaluated", "model_config.load_checkpoint=scaled.ckpt"]
+    done = CliRunner().invoke(train_signal, [*TRAIN, *overrides])
+    assert done.exit_code == 0, done.output
+    root = here / "runs/logs/toys/evaluated"
+    (stage,) = json.loads((root / "run.json").read_text())["stages"].values()
+    assert stage["test"]["test_loss"] == pytest.approx(after, abs=1e-5)
+    assert 0 < stage["test"]["test_auroc"] <= 1
+    assert list((here / "runs/results/toys/evaluated").rglob("*.png"))
+    assert "test_auroc" in (root / "report.md").read_text()
 
 
 def test_export(here: Path) -> None:
