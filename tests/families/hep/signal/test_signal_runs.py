@@ -20,7 +20,7 @@ from signal_bench import FLAT, JAGGED, RUN, SignalBench, logged, metrics
 from sklearn.metrics import roc_auc_score
 
 from tabstar_lit.engine.run_directory import RunDirectory
-from tabstar_lit.errors import RunInterrupted
+from tabstar_lit.errors import CheckpointError, RunInterrupted
 from tabstar_lit.families.hep.architecture import SignalArchitecture
 from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.data import EventData
@@ -91,6 +91,20 @@ def test_stopped_inside_an_epoch_and_resumed_equals_unbroken(make_bench: MakeBen
     assert_same_end(broken.last(), unbroken.last())
     assert metrics(resumed) == metrics(whole)
     assert broken.seen == unbroken.seen
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("dataset_config.features=[n_jets, met, ht, m_jj, pt_jj, deta_jj, dphi_jj]", "in another order"),
+        ("dataset_config.signal=background", "other signal classes"),
+        ("dataset_config.split.seed=1", "other training events"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_data(bench: SignalBench, change: str, words: str) -> None:
+    bench.train(*FLAT, "model_config.training_config.max_epochs=1")
+    with pytest.raises(CheckpointError, match=words):
+        bench.train(*FLAT, change, resume=True)
 
 
 # -- repeated ----------------------------------------------------------------------------------------------------------

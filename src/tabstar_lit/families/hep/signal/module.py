@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY
 from tabstar_lit.engine.module import StepOutput, TrainingModule
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch
@@ -23,7 +24,7 @@ ADOPTED = {
     "events": "training events, to which the features are scaled,",
     "objects": "training events, to which the features of objects are scaled,",
 }
-"""What of the preprocessing an evaluated checkpoint must share with the data, and how a message calls it."""
+"""What of the preprocessing a checkpoint must share with the data, and how a message calls it."""
 
 
 class SignalModule(TrainingModule):
@@ -74,14 +75,26 @@ class SignalModule(TrainingModule):
             It was trained on features in another order or scaling, or on other classes: its weights would fit, and its
             scores would be wrong.
         """
+        self._require_same_data(
+            payload,
+            "Evaluate it with the dataset_config and the events it was trained with; score other events with "
+            "`tabstar_lit predict`.",
+        )
+        self.network = calibrated(self.network, payload)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with other data, which the weights would fit but not mean."""
+        super().on_load_checkpoint(checkpoint)
+        remedy = "Go on with the data it was begun with, or begin another run, which may load its weights."
+        self._require_same_data(checkpoint[CHECKPOINT_KEY]["payload"], f"{remedy} See load_modules.")
+
+    def _require_same_data(self, payload: Mapping[str, Any], remedy: str) -> None:
         theirs, ours = payload.get("preprocessing"), self.payload["preprocessing"]
         for key, what in ADOPTED.items():
             if theirs is not None and json.dumps(theirs.get(key)) != json.dumps(ours[key]):
                 raise CheckpointError(
-                    f"The checkpoint was trained on other {what} than dataset_config gives now. Evaluate it with the "
-                    "dataset_config and the events it was trained with; score other events with `tabstar_lit predict`."
+                    f"The checkpoint was trained on other {what} than dataset_config gives now. {remedy}"
                 )
-        self.network = calibrated(self.network, payload)
 
     def compute(self, batch: EventBatch) -> StepOutput:
         """Return the loss of a batch with raw logits ``[B, K]`` as predictions and the spectators as extras."""
