@@ -32,6 +32,7 @@ TRAINING = "model_config.training_config"
 SHORT = (
     f"{DATA}.files=toy.h5",
     f"{DATA}.dataloader_kwargs.batch_size=128",
+    f"{DATA}.ple_bins=4",
     f"{TRAINING}.max_epochs=1",
     "experiment_config.accelerator=cpu",
     "experiment_config.run_name=run",
@@ -268,7 +269,10 @@ SETTINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "unknown network": ((f"{ARCHITECTURE}.model=SetTransfomer",), ("Did you mean 'SetTransformer'",)),
     "unknown activation": ((*MLP, f"{ARCHITECTURE}.act=ReLUU"), ("act", "ReLUU", "Did you mean 'ReLU'")),
     "too many outputs": ((*MLP, f"{ARCHITECTURE}.output_dim=3"), ("output_dim is 3", "needs 1", "leave it out")),
-    "bins not given": ((f"{ARCHITECTURE}.embeddings={{ple: true}}",), ("ple_bins", "such as 32")),
+    "bins not given": (
+        (f"{ARCHITECTURE}.embeddings={{ple: true}}", f"{DATA}.ple_bins=null"),
+        ("ple_bins", "such as 32"),
+    ),
     "flat network, jagged features": ((f"{MODEL}=signal/mlp",), ("reads event features only", "SetTransformer")),
     "jagged network, flat features": (
         (PARTICLES, f"{DATA}.features=[met]"),
@@ -344,16 +348,16 @@ def test_negative_weights_train_under_a_policy(policy: str) -> None:
 MLP_FILE, TOY_FILE = "model_config/signal/mlp.yaml", "dataset_config/signal/toy.yaml"
 EDITED = {
     # what was typed wrong: the file, its text, what stands there instead, the answer
-    "misspelt in architecture": (MLP_FILE, "n_hidden: 256", "n_hiden: 256", "Did you mean 'n_hidden'"),
-    "misspelt in embeddings": (MLP_FILE, "reduction: none", "reductoin: none", "Did you mean 'reduction'"),
-    "unknown reduction": (MLP_FILE, "reduction: none", "reduction: meen", "Did you mean 'mean'"),
-    "key of another network": (MLP_FILE, "n_layers: 4", "encoder_depth: 4", "unknown key 'encoder_depth'"),
-    "misspelt in disco": (MLP_FILE, "disco: null", "disco: {variables: [mass], lamda: 1}", "Did you mean 'lambda'"),
-    "unknown loss": (MLP_FILE, "loss: bce", "loss: {loss_name: bces}", "Did you mean 'bce'"),
-    "misspelt in dataset": (TOY_FILE, "spectators: [", "spectator: [", "Did you mean 'spectators'"),
-    "misspelt in split": (TOY_FILE, "calib: 0.1", "calibration: 0.1", "Did you mean 'calib'"),
-    "unknown missing": (TOY_FILE, "missing: indicator", "missing: median", "mean"),
-    "text for a share": (TOY_FILE, "val: 0.15", "val: some", "expected a number"),
+    "misspelt in architecture": (MLP_FILE, "  n_hidden:", "  n_hiden:", "Did you mean 'n_hidden'"),
+    "misspelt in embeddings": (MLP_FILE, "    reduction:", "    reductoin:", "Did you mean 'reduction'"),
+    "unknown reduction": (MLP_FILE, "    reduction: ", "    reduction: meen # ", "Did you mean 'mean'"),
+    "key of another network": (MLP_FILE, "  dropout:", "  encoder_depth: 2\n  dropout:", "unknown key 'encoder_depth'"),
+    "misspelt in disco": (MLP_FILE, "  disco: ", "  disco: {variables: [mass], lamda: 1} # ", "Did you mean 'lambda'"),
+    "unknown loss": (MLP_FILE, "  loss: ", "  loss: {loss_name: bces} # ", "Did you mean 'bce'"),
+    "misspelt in dataset": (TOY_FILE, "spectators:", "spectator:", "Did you mean 'spectators'"),
+    "misspelt in split": (TOY_FILE, "  calib:", "  calibration:", "Did you mean 'calib'"),
+    "unknown missing": (TOY_FILE, "missing: ", "missing: median # ", "mean"),
+    "text for a share": (TOY_FILE, "  val: ", "  val: some # ", "expected a number"),
 }
 
 
@@ -364,9 +368,9 @@ def test_a_mistake_in_an_edited_file_is_located(case: str, repository: Path, wor
         (workplace / file).parent.mkdir(parents=True)
         shutil.copyfile(repository / file, workplace / file)
     text = (workplace / name).read_text()
-    assert old in text, f"{old!r} is no longer in the shipped file"
-    (workplace / name).write_text(text.replace(old, new, 1))
-    line = text[: text.index(old)].count("\n") + 1
+    assert f"\n{old}" in text, f"{old!r} is no longer in the shipped file"
+    (workplace / name).write_text(text.replace(f"\n{old}", f"\n{new}", 1))
+    line = text[: text.index(f"\n{old}") + 1].count("\n") + 1
     before = files(workplace)
     assert_refused(invoke(train_signal, *SHORT, f"{MODEL}=signal/mlp"), f"{name}:{line}:", words)
     assert files(workplace) == before
