@@ -1,0 +1,1 @@
+"""Fake factors by density ratios: numerator, denominator and ratio."""
