@@ -26,7 +26,7 @@ MODELS, DATASETS = (
     [f"signal/{path.stem}" for path in sorted((REPOSITORY / group / "signal").glob("*.yaml"))]
     for group in ("model_config", "dataset_config")
 )
-READS_EVENTS = {"signal/mlp", "signal/resnet", "signal/event_transformer"}
+READS_EVENTS = {"signal/mlp", "signal/resnet", "signal/event_transformer", "signal/tabstar"}
 READS_OBJECTS = {"signal/builtin", "signal/set_transformer", "signal/particle_transformer"}
 WITHOUT_OBJECTS = {"signal/higgsml"}
 N_EVENTS = 500

@@ -32,6 +32,8 @@ from tabstar_lit.families.hep import jagged_architecture as jagged
 from tabstar_lit.families.hep.signal import plotting_config as plotting
 from tabstar_lit.families.hep.signal.config import SignalExperiment
 from tabstar_lit.families.hep.signal.training_config import DiscoConfig, SignalTraining
+from tabstar_lit.families.hep.tabstar_architecture import TabSTARArchitecture
+from tabstar_lit.nn.tabstar_config import FixedTextEncoder, RandomEncoder
 
 
 class Table(NamedTuple):
@@ -68,10 +70,14 @@ SIGNAL = {
     "disco": Table(DiscoConfig),
     "plotting_config": Table(plotting.SignalPlotting),
     "significance, each": Table(plotting.SignificanceConfig),
-    "Every network": Table(shared.EventsArchitecture),
+    "Every network": Table(shared.NetworkArchitecture),
+    "Every network but TabSTAR": Table(shared.EventsArchitecture, shared.NetworkArchitecture),
     "MLP": Table(flat.MLPArchitecture, shared.EventsArchitecture),
     "ResNet": Table(flat.ResNetArchitecture, shared.EventsArchitecture),
     "EventTransformer": Table(flat.EventTransformerArchitecture, shared.EventsArchitecture),
+    "TabSTAR": Table(TabSTARArchitecture, shared.NetworkArchitecture),
+    "text_encoder": Table(FixedTextEncoder),
+    "text_encoder.random": Table(RandomEncoder),
     "Every network of objects": Table(jagged.ObjectsArchitecture, shared.EventsArchitecture),
     "DeepSets": Table(jagged.DeepSetsArchitecture, jagged.ObjectsArchitecture),
     "SetTransformer": Table(jagged.SetTransformerArchitecture, jagged.ObjectsArchitecture),

@@ -77,7 +77,23 @@ def feature_text(column: str, value: str) -> str:
     str
         What the text encoder reads.
     """
-    return f"Predictive Feature: {plain(column)}\nFeature Value: {plain(value)}"
+    return f"{name_text(column)}\nFeature Value: {plain(value)}"
+
+
+def name_text(column: str) -> str:
+    """Return the text of a cell whose value is given as a number only.
+
+    Parameters
+    ----------
+    column : str
+        From :func:`column_text`.
+
+    Returns
+    -------
+    str
+        The first line of :func:`feature_text`.
+    """
+    return f"Predictive Feature: {plain(column)}"
 
 
 def target_texts(column: str, classes: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from tokenizers import Tokenizer  # type: ignore[import-untyped]  # ships no types
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -190,6 +191,28 @@ class TextEncoder(nn.Module):
             if part.training:
                 part.eval()
         return first
+
+
+def encode_strings(encoder: TextEncoder, strings: Sequence[str], max_tokens: int) -> Tensor:
+    """Return the vectors of a few strings, ``[U, D]``, as constants.
+
+    Parameters
+    ----------
+    encoder : TextEncoder
+        Frozen as a whole.
+    strings : sequence of str
+        ``[U]`` strings.
+    max_tokens : int
+        Longer ones are cut.
+    """
+    tokenizer = Tokenizer.from_str(encoder.tokenizer)
+    tokenizer.enable_truncation(max_tokens)
+    tokenizer.enable_padding()
+    encoded = tokenizer.encode_batch(list(strings))
+    with torch.no_grad():
+        return encoder(  # type: ignore[no-any-return]  # nn.Module calls are untyped
+            torch.tensor([encoding.ids for encoding in encoded]), [sum(encoding.attention_mask) for encoding in encoded]
+        )
 
 
 def length_blocks(lengths: Sequence[int], packing: Packing) -> list[Block]:

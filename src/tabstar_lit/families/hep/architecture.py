@@ -16,11 +16,13 @@ from tabstar_lit.families.hep.jagged_architecture import (
     ParticleTransformerArchitecture,
     SetTransformerArchitecture,
 )
+from tabstar_lit.families.hep.tabstar_architecture import TabSTARArchitecture
 
 SignalArchitecture = Annotated[
     MLPArchitecture
     | ResNetArchitecture
     | EventTransformerArchitecture
+    | TabSTARArchitecture
     | DeepSetsArchitecture
     | SetTransformerArchitecture
     | ParticleTransformerArchitecture,

@@ -104,15 +104,30 @@ class OutputFuse(Fuse):
     mode: OutputFusion = Field("add", description="See the page of networks.")
 
 
-class EventsArchitecture(ArchitectureConfig):
+class NetworkArchitecture(ArchitectureConfig):
     """What every network of collision events has."""
 
-    embeddings: Embeddings = Field(default_factory=Embeddings, description="How features become vectors.")
-    post_embeddings: PostEmbeddings = Field(
-        default_factory=PostEmbeddings, description="What is done to a feature's vector."
-    )
     output_dim: PositiveInt | None = Field(
         None, description="Number of logits; null: 1 for two classes, else one for each. Anything else is refused."
     )
     compile: bool = Field(False, description="Run the network through torch.compile.")
     compile_kwargs: dict[str, Any] | None = Field(None, description="Arguments of torch.compile.")
+
+    @property
+    def reads_bins(self) -> bool:
+        """Whether it embeds numbers between the bins of ``dataset_config.ple_bins``."""
+        return False
+
+
+class EventsArchitecture(NetworkArchitecture):
+    """What networks have that learn how to embed features."""
+
+    embeddings: Embeddings = Field(default_factory=Embeddings, description="How features become vectors.")
+    post_embeddings: PostEmbeddings = Field(
+        default_factory=PostEmbeddings, description="What is done to a feature's vector."
+    )
+
+    @property
+    def reads_bins(self) -> bool:
+        """Whether it embeds numbers between the bins of ``dataset_config.ple_bins``."""
+        return self.embeddings.piecewise is not None

@@ -93,6 +93,8 @@ class Columns:
         training rows. Empty where not asked for.
     max_objects : int
         Slots ``P`` of an object type; 0 for the event's own features.
+    categories : tuple of tuple of str
+        What the codes 1, 2, … of each categorical feature stand for.
     """
 
     numerical: tuple[str, ...] = ()
@@ -100,6 +102,7 @@ class Columns:
     cardinalities: tuple[int, ...] = ()
     bin_edges: tuple[tuple[float, ...], ...] = ()
     max_objects: int = 0
+    categories: tuple[tuple[str, ...], ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
@@ -109,6 +112,7 @@ class Columns:
             "cardinalities": list(self.cardinalities),
             "bin_edges": [list(edges) for edges in self.bin_edges],
             "max_objects": self.max_objects,
+            "categories": [list(names) for names in self.categories],
         }
 
     @classmethod
@@ -120,6 +124,7 @@ class Columns:
             cardinalities=tuple(plain["cardinalities"]),
             bin_edges=tuple(tuple(edges) for edges in plain["bin_edges"]),
             max_objects=plain["max_objects"],
+            categories=tuple(tuple(names) for names in plain.get("categories", ())),
         )
 
 
@@ -133,18 +138,30 @@ class Inputs:
         The event's own features.
     objects : dict of str to Columns
         Features by object type, in the order networks concatenate them.
+    classes : tuple of str
+        Names of the classes in the order of their numbers.
+    signal : tuple of str
+        Those that are signal; of two classes the one whose log-odds the single logit is.
     """
 
     events: Columns
     objects: dict[str, Columns]
+    classes: tuple[str, ...] = ()
+    signal: tuple[str, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
         objects = {name: columns.to_plain() for name, columns in self.objects.items()}
-        return {"events": self.events.to_plain(), "objects": objects}
+        return {
+            "events": self.events.to_plain(),
+            "objects": objects,
+            "classes": list(self.classes),
+            "signal": list(self.signal),
+        }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Inputs:
         """Return the inputs a checkpoint kept."""
         objects = {name: Columns.from_plain(columns) for name, columns in plain["objects"].items()}
-        return cls(Columns.from_plain(plain["events"]), objects)
+        classes, signal = (tuple(plain.get(key, ())) for key in ("classes", "signal"))
+        return cls(Columns.from_plain(plain["events"]), objects, classes, signal)

@@ -99,7 +99,7 @@ class Preprocessor:
     def inputs(self) -> Inputs:
         """What a network is built for."""
         objects = {name: recipe.features.columns(recipe.slots) for name, recipe in self.objects.items()}
-        return Inputs(self.events.columns(), objects)
+        return Inputs(self.events.columns(), objects, tuple(self.classes), self.signal)
 
     def to_payload(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: plain values only."""

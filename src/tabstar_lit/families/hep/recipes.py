@@ -170,6 +170,7 @@ class BlockRecipe:
             cardinalities=tuple(len(recipe.categories) + 1 for recipe in self.categories),
             bin_edges=tuple(edges) if any(recipe.edges for recipe in self.numbers) else (),
             max_objects=slots,
+            categories=tuple(recipe.categories for recipe in self.categories),
         )
 
     def encode(

@@ -115,8 +115,9 @@ def restore(path: Path, *, as_trained: bool = False) -> Classifier:
     content = read_checkpoint(path)
     payload = payload_of(content, path)
     preprocessor = Preprocessor.from_payload(payload["preprocessing"])
-    network = _network(payload, preprocessor, path)
-    load_strict(network, network_weights(content, path), strict=True, source=str(path))
+    weights = network_weights(content, path)
+    network = _network(payload, preprocessor, weights, path)
+    load_strict(network, weights, strict=True, source=str(path))
     network = network if as_trained else calibrated(network, payload)
     return Classifier(path, network.eval(), preprocessor, payload)
 
@@ -140,7 +141,9 @@ def payload_of(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return dict(payload or {})
 
 
-def _network(payload: Mapping[str, Any], preprocessor: Preprocessor, path: Path) -> nn.Module:
+def _network(
+    payload: Mapping[str, Any], preprocessor: Preprocessor, weights: Mapping[str, Tensor], path: Path
+) -> nn.Module:
     """Build the network, uncompiled: few batches do not pay for compiling, and an exporter wants it plain."""
     plain = {**payload["architecture_config"], "compile": False}
     if plain.get("flat_model"):
@@ -152,4 +155,4 @@ def _network(payload: Mapping[str, Any], preprocessor: Preprocessor, path: Path)
             f"{path} holds an architecture that this release does not know: {error.errors()[0]['msg']} at "
             f"{'.'.join(map(str, error.errors()[0]['loc']))}. Use the release that wrote it."
         ) from error
-    return build_network(architecture, preprocessor.inputs, payload["output_dim"])
+    return build_network(architecture, preprocessor.inputs, payload["output_dim"], state=weights)

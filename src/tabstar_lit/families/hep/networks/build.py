@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.architecture_sections import EventsArchitecture
+from tabstar_lit.families.hep.architecture_sections import NetworkArchitecture
 from tabstar_lit.families.hep.batch import Features, Inputs
 from tabstar_lit.families.hep.flat_architecture import MLPArchitecture
 from tabstar_lit.families.hep.jagged_architecture import ObjectsArchitecture
@@ -18,6 +20,7 @@ from tabstar_lit.families.hep.networks.mlp import MLP
 from tabstar_lit.families.hep.networks.particle_transformer import ParticleTransformer
 from tabstar_lit.families.hep.networks.resnet import ResNet
 from tabstar_lit.families.hep.networks.set_transformer import SetTransformer
+from tabstar_lit.families.hep.networks.tabstar import TabSTAR
 from tabstar_lit.nn.fusion import OutputFusion
 
 FLAT_NETWORKS: dict[str, type[nn.Module]] = {
@@ -25,6 +28,7 @@ FLAT_NETWORKS: dict[str, type[nn.Module]] = {
     "ResNet": ResNet,
     "DeepSets": FlatDeepSets,
     "EventTransformer": EventTransformer,
+    "TabSTAR": TabSTAR,
 }
 """Networks of event features by the name in ``architecture_config.model``."""
 JAGGED_NETWORKS: dict[str, type[nn.Module]] = {
@@ -56,17 +60,22 @@ class WithFlatNetwork(nn.Module):
         return logits
 
 
-def build_network(architecture: EventsArchitecture, inputs: Inputs, output_dim: int) -> nn.Module:
+def build_network(
+    architecture: NetworkArchitecture, inputs: Inputs, output_dim: int, *, state: Mapping[str, Tensor] | None = None
+) -> nn.Module:
     """Build the network of a configuration.
 
     Parameters
     ----------
-    architecture : EventsArchitecture
+    architecture : NetworkArchitecture
         One of those in ``SignalArchitecture``.
     inputs : Inputs
         The features.
     output_dim : int
         Number of logits ``K`` the classes need.
+    state : mapping of str to Tensor, optional
+        Weights of a checkpoint that will be loaded. What a network would otherwise take from elsewhere, such as texts
+        from their encoder, it takes from here.
 
     Returns
     -------
@@ -83,7 +92,7 @@ def build_network(architecture: EventsArchitecture, inputs: Inputs, output_dim: 
             f"architecture_config.output_dim is {architecture.output_dim}, but dataset_config.classes needs "
             f"{output_dim}; leave it out."
         )
-    network = network_type(_model(architecture), inputs)(architecture, inputs, output_dim)
+    network = _network(architecture, inputs, output_dim, state or {})
     if isinstance(architecture, ObjectsArchitecture) and architecture.flat_model is not None:
         network = _with_flat_network(network, architecture, inputs, output_dim)
     if architecture.compile:
@@ -110,6 +119,14 @@ def network_type(model: str, inputs: Inputs) -> type[nn.Module]:
     )
 
 
+def _network(
+    architecture: NetworkArchitecture, inputs: Inputs, output_dim: int, state: Mapping[str, Tensor]
+) -> nn.Module:
+    network = network_type(_model(architecture), inputs)
+    known = {"texts": state["texts"]} if network is TabSTAR and "texts" in state else {}
+    return network(architecture, inputs, output_dim, **known)
+
+
 def _with_flat_network(
     jagged: nn.Module, architecture: ObjectsArchitecture, inputs: Inputs, output_dim: int
 ) -> WithFlatNetwork:
@@ -118,9 +135,9 @@ def _with_flat_network(
         raise ConfigError("architecture_config.flat_model stands beside a network of objects, and there are none.")
     if isinstance(flat, MLPArchitecture) and flat.ensemble.members > 1:
         raise ConfigError("architecture_config.flat_model.ensemble: an ensemble cannot be fused; leave it out.")
-    network = build_network(flat, Inputs(inputs.events, {}), output_dim)
+    network = build_network(flat, replace(inputs, objects={}), output_dim)
     return WithFlatNetwork(jagged, network, OutputFusion(architecture.flat_model_fuse.mode, output_dim))
 
 
-def _model(architecture: EventsArchitecture) -> str:
+def _model(architecture: NetworkArchitecture) -> str:
     return str(cast(Any, architecture).model)

@@ -9,7 +9,7 @@ import torch
 from tabstar_lit.config.schema import Section
 from tabstar_lit.config.tree import Path_, Problem
 from tabstar_lit.engine.arguments import check_arguments, parameters_of
-from tabstar_lit.families.hep.architecture_sections import EventsArchitecture, Fuse
+from tabstar_lit.families.hep.architecture_sections import Fuse, NetworkArchitecture
 from tabstar_lit.families.hep.flat_architecture import DeepSetsKeys, MLPArchitecture
 from tabstar_lit.nn.activations import activation_problems
 from tabstar_lit.nn.fusion import fusion_problems
@@ -40,7 +40,7 @@ def network_problems(section: Section, path: Path_ = ()) -> Iterator[Problem]:
             yield from network_problems(value, place)
     if isinstance(section, Fuse):
         yield from fusion_problems(str(getattr(section, "mode", "")), section.fuse_kwargs, (*path, "fuse_kwargs"))
-    if isinstance(section, EventsArchitecture) and section.compile_kwargs:
+    if isinstance(section, NetworkArchitecture) and section.compile_kwargs:
         known = parameters_of(torch.compile, without=("model", "disable"))
         place = (*path, "compile_kwargs")
         yield from check_arguments(known, section.compile_kwargs, owner="torch.compile", path=place)[1]

@@ -33,8 +33,7 @@ class SignalExperiment(Experiment):
     def problems(self) -> Iterable[Problem]:
         """Ask for the bin edges that piecewise-linear embeddings need."""
         yield from super().problems()
-        piecewise = self.model.architecture_config.embeddings.piecewise
-        if piecewise is not None and self.dataset_config.ple_bins is None:
+        if self.model.architecture_config.reads_bins and self.dataset_config.ple_bins is None:
             yield Problem(
                 ("dataset_config", "ple_bins"),
                 "architecture_config.embeddings.ple needs the number of its bins: set ple_bins, such as 32",

@@ -73,7 +73,7 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
             config,
             seed=seed,
             momenta=architecture.model == "ParticleTransformer",
-            bin_edges=architecture.embeddings.piecewise is not None,
+            bin_edges=architecture.reads_bins,
         )
 
     def module(self, experiment: SignalExperiment, data: EventData) -> TrainingModule:
