@@ -121,14 +121,14 @@ def sculpting_figure(events: Scored, variable: str, bins: int) -> Figure:
     chosen = ~events.is_signal & np.isfinite(events.variables[variable])
     background = events.rows(chosen)
     values, scores, weights = background.variables[variable], background.logit, background.weights
-    edges = range_edges(values, min(bins, 30), None)
+    edges = range_edges(values, min(bins, 30), _central(values, weights))
     figure, (axes, below) = new_figure(2, 1, width=6.0, height=5.6, sharex=True, height_ratios=[3, 2])
     whole = _binned(values, weights, edges, normalize=True)[0]
     for number, removed in enumerate(SLICES):
         passed = scores >= _quantile(scores, weights, removed) if removed else np.ones(len(scores), dtype=bool)
         if not passed.any():
             continue
-        label = "all background" if not removed else f"hardest {100 * (1 - removed):.0f} %"
+        label = "all background" if not removed else f"most signal-like {100 * (1 - removed):.0f} %"
         color = PALETTE[number]
         histogram(axes, values[passed], weights[passed], edges, label=label, color=color, normalize=True)
         if removed:
@@ -199,3 +199,10 @@ def _quantile(values: Floats, weights: Floats, share: float) -> float:
     order = np.argsort(values)
     rising = np.cumsum(np.maximum(weights[order], 0.0))
     return float(values[order][min(len(values) - 1, np.searchsorted(rising, share * rising[-1]))])
+
+
+def _central(values: Floats, weights: Floats) -> tuple[float, float] | None:
+    """Return where all but 1 in 100 of the weight lies, so that few events of little weight do not set the scale."""
+    if not weights.clip(0).sum() > 0:
+        return None
+    return _quantile(values, weights, 0.005), _quantile(values, weights, 0.995)
