@@ -101,7 +101,7 @@ def jets() -> Section:
         for name in ("particle_transformer", "set_transformer")
     }
     results = {f"jets.{name}_auc": run.score("auroc_unweighted") for name, run in tested.items()}
-    metrics = ("auroc_unweighted", "accuracy", "rejection_50", "rejection_30")
+    metrics = {"auroc_unweighted": ".4f", "accuracy": ".3f", "rejection_50": ".0f", "rejection_30": ".0f"}
     return Section(
         "Jets of top quarks",
         [
@@ -109,7 +109,10 @@ def jets() -> Section:
             *results_table(results),
             *table(
                 ("network", "AUC", "accuracy", "1 / background at 50 % signal", "at 30 %"),
-                [(name, *(f"{run.score(metric):.3f}" for metric in metrics)) for name, run in tested.items()],
+                [
+                    (name, *(format(run.score(metric), digits) for metric, digits in metrics.items()))
+                    for name, run in tested.items()
+                ],
             ),
             *embedded("jets_roc", "ROC curve of the Particle Transformer on the test jets"),
             *how_it_was_made([run.trained for run in tested.values()], [conversion_command("jets")]),
