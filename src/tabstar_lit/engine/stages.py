@@ -104,6 +104,9 @@ def run_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, *, seed: 
         stage.experiment.model.training_config,
         record=lambda entry: run.append("checkpoints.jsonl", {"stage": stage.name, **entry}),
     )
+    begun_with = run.stage(stage.name).get("data_fingerprint")
+    if begun_with not in (None, parts.data.fingerprint):
+        log.warning("The data is not what this run was begun with: it will not end as an unbroken run would.")
     with stage_loggers(stage, run, resume) as loggers:
         callbacks = build_callbacks(stage.experiment, parts.tracker, checkpoints, seed)
         trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=callbacks)
