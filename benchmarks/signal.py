@@ -17,9 +17,9 @@ from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.config import EventLoaderOptions, EventsDataset
 from tabstar_lit.families.hep.data import EventData
-from tabstar_lit.families.hep.events import ColumnInfo, EventChunk, EventSchema, EventWriter
+from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventSchema, EventWriter
+from tabstar_lit.families.hep.events.toys import ensure_toy
 from tabstar_lit.families.hep.signal.family import family
-from tabstar_lit.families.hep.toys import ensure_toy
 
 N_EVENTS, N_FEATURES, BATCH_SIZE = 200_000, 20, 1024
 ONLY_TRAINING = (

@@ -18,8 +18,8 @@ from tabstar_lit.engine.report import table
 from tabstar_lit.engine.run import evaluate
 from tabstar_lit.engine.run_files import RunFiles
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep.conversion import convert_events
-from tabstar_lit.families.hep.conversion_config import read_conversion
+from tabstar_lit.families.hep.events.conversion import convert_events
+from tabstar_lit.families.hep.events.conversion_config import read_conversion
 from tabstar_lit.families.hep.signal.family import family
 
 N_FOLDS = 5

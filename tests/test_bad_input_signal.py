@@ -22,8 +22,8 @@ from tabstar_lit.commands.train import train_signal
 from tabstar_lit.data import hdf5
 from tabstar_lit.engine import loggers
 from tabstar_lit.engine.mlflow_logger import MlflowLogger
-from tabstar_lit.families.hep.events import EventChunk, EventFile, EventSchema, EventWriter, ObjectChunk
-from tabstar_lit.families.hep.toys import toy_events
+from tabstar_lit.families.hep.events.file import EventChunk, EventFile, EventSchema, EventWriter, ObjectChunk
+from tabstar_lit.families.hep.events.toys import toy_events
 
 N_EVENTS = 600
 ROWS = np.arange(N_EVENTS)

@@ -17,8 +17,8 @@ from tabstar_lit.engine import loggers
 from tabstar_lit.engine.mlflow_logger import MlflowLogger
 from tabstar_lit.engine.run_files import RunFiles
 from tabstar_lit.families.hep.config import FoldsConfig, SplitConfig
-from tabstar_lit.families.hep.event_split import SPLITS, split_events
-from tabstar_lit.families.hep.events import EventFile
+from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.preparation.split import SPLITS, split_events
 
 N_EVENTS = 300
 SHORT = (

@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Give a working directory with events and a run of ``train_signal``, without the tracking service."""
     from tabstar_lit.engine import loggers
     from tabstar_lit.engine.mlflow_logger import MlflowLogger
-    from tabstar_lit.families.hep.toys import toy_events
+    from tabstar_lit.families.hep.events.toys import toy_events
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))

@@ -7,7 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from tabstar_lit.commands.cli import main
-from tabstar_lit.families.hep.toys import toy_events
+from tabstar_lit.families.hep.events.toys import toy_events
 
 
 def test_show_prints_tables_and_writes_figures(tmp_path: Path) -> None:

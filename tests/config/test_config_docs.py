@@ -24,15 +24,15 @@ from tabstar_lit.config.schema import (
     TrainingConfig,
 )
 from tabstar_lit.config.schema_walk import models_in, yaml_fields
-from tabstar_lit.families.hep import architecture_sections as shared
 from tabstar_lit.families.hep import config as dataset
-from tabstar_lit.families.hep import conversion_config as conversion
-from tabstar_lit.families.hep import flat_architecture as flat
-from tabstar_lit.families.hep import jagged_architecture as jagged
+from tabstar_lit.families.hep.architecture import flat as flat
+from tabstar_lit.families.hep.architecture import jagged as jagged
+from tabstar_lit.families.hep.architecture import sections as shared
+from tabstar_lit.families.hep.architecture.tabstar import TabSTARArchitecture
+from tabstar_lit.families.hep.events import conversion_config as conversion
 from tabstar_lit.families.hep.signal import plotting_config as plotting
 from tabstar_lit.families.hep.signal.config import SignalExperiment
 from tabstar_lit.families.hep.signal.training_config import DiscoConfig, SignalTraining
-from tabstar_lit.families.hep.tabstar_architecture import TabSTARArchitecture
 from tabstar_lit.nn.tabstar_config import FixedTextEncoder, RandomEncoder
 
 

@@ -29,6 +29,7 @@ from tabstar_lit.nn.text_encoder import (
     GPU_PACKING,
     Packing,
     TextEncoder,
+    encode_strings,
     length_blocks,
     token_passes,
 )
@@ -120,6 +121,14 @@ def test_passes_do_not_change_the_vectors(folder: Path, monkeypatch: pytest.Monk
         packing = Packing(tokens=64, slack=0.6)
         monkeypatch.setattr("tabstar_lit.nn.text_encoder.CPU_PACKING", packing)
         torch.testing.assert_close(encode(encoder, STRINGS), whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("max_tokens", [9, 500])
+def test_constants_are_the_vectors_of_the_cut_strings(folder: Path, max_tokens: int) -> None:
+    encoder = load_text_encoder(TextEncoderConfig(name=str(folder), unfreeze_layers=0, max_tokens=500))
+    seen = encode_strings(encoder, STRINGS, max_tokens)
+    assert not seen.requires_grad
+    torch.testing.assert_close(seen, encode(encoder, STRINGS, max_tokens), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("k", [0, 1, 3, "all"])

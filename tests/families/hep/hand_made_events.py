@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tabstar_lit.families.hep.config import EventsDataset
-from tabstar_lit.families.hep.events import ColumnInfo, EventChunk, EventSchema, EventWriter, ObjectChunk
+from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventSchema, EventWriter, ObjectChunk
 
 CLASSES = ("ttbar", "wjets", "signal")
 COLUMNS = {

@@ -19,11 +19,11 @@ from sklearn.linear_model import LogisticRegression
 from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, read_checkpoint
 from tabstar_lit.engine.checkpoints import latest_checkpoint, load_weights
 from tabstar_lit.errors import CheckpointError, DataError
-from tabstar_lit.families.hep import calibration_fit
-from tabstar_lit.families.hep.calibration import calibrate_checkpoint
-from tabstar_lit.families.hep.calibration_fit import Method, Sample
-from tabstar_lit.families.hep.prediction import predict_events
-from tabstar_lit.families.hep.restore import restore
+from tabstar_lit.families.hep.deployment import calibration_fit
+from tabstar_lit.families.hep.deployment.calibration import calibrate_checkpoint
+from tabstar_lit.families.hep.deployment.calibration_fit import Method, Sample
+from tabstar_lit.families.hep.deployment.prediction import predict_events
+from tabstar_lit.families.hep.deployment.restore import restore
 
 N = 1200
 

@@ -13,9 +13,9 @@ import pytest
 import uproot
 
 from tabstar_lit.errors import ConfigError, DataError, TabstarLitError
-from tabstar_lit.families.hep.conversion import Report, convert_events
-from tabstar_lit.families.hep.conversion_config import read_conversion
-from tabstar_lit.families.hep.events import EventFile
+from tabstar_lit.families.hep.events.conversion import Report, convert_events
+from tabstar_lit.families.hep.events.conversion_config import read_conversion
+from tabstar_lit.families.hep.events.file import EventFile
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "events"
 TABLE = "x,kind,w,id\n" + "".join(f"{i / 4},{'ab'[i % 2]},{1 + i % 3},{i + 10}\n" for i in range(12))

@@ -15,10 +15,10 @@ from hand_made_events import dataset, make_chunk, write_events
 
 from tabstar_lit.errors import ConfigError, TabstarLitError
 from tabstar_lit.families.hep.batch import EventBatch, Inputs
-from tabstar_lit.families.hep.blocks import merge
 from tabstar_lit.families.hep.data import EventData
-from tabstar_lit.families.hep.events import EventChunk, EventFile
-from tabstar_lit.families.hep.preprocess import Preprocessor, arrange
+from tabstar_lit.families.hep.events.file import EventChunk, EventFile
+from tabstar_lit.families.hep.preparation.blocks import merge
+from tabstar_lit.families.hep.preparation.preprocess import Preprocessor, arrange
 
 N = 1500
 CHUNK = make_chunk(N)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tabstar_lit.data.plans import PlanSampler
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep.plans import ChunkShuffledPlan, ShuffledPlan
-from tabstar_lit.families.hep.resampling import Resampler, epoch_counts
+from tabstar_lit.families.hep.preparation.plans import ChunkShuffledPlan, ShuffledPlan
+from tabstar_lit.families.hep.preparation.resampling import Resampler, epoch_counts
 
 
 def make_plan(n: int, batch_size: int, seed: int, chunk_rows: int | None, drop_last: bool = False) -> ShuffledPlan:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.config import FoldsConfig, SplitConfig
-from tabstar_lit.families.hep.event_split import SPLITS, require_classes, split_events
+from tabstar_lit.families.hep.preparation.split import SPLITS, require_classes, split_events
 
 SPLIT = SplitConfig(val=0.1, test=0.2, calib=0.15)
 IDS = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=200).map(lambda ids: np.array(ids, dtype=np.uint64))

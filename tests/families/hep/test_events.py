@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep.events import ColumnInfo, EventChunk, EventFile, EventSchema, EventWriter, ObjectChunk
+from tabstar_lit.families.hep.events.file import (
+    ColumnInfo,
+    EventChunk,
+    EventFile,
+    EventSchema,
+    EventWriter,
+    ObjectChunk,
+)
 
 COLUMNS = {"x": ColumnInfo("x"), "c": ColumnInfo("c", "categorical", nullable=True)}
 SCHEMA = EventSchema(("b", "s"), COLUMNS, {"jets": {"pt": ColumnInfo("pt", unit="GeV")}}, has_weights=True)

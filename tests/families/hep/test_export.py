@@ -20,14 +20,14 @@ from torch import Tensor
 
 from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, read_checkpoint
 from tabstar_lit.errors import CheckpointError, ConfigError
-from tabstar_lit.families.hep import export
-from tabstar_lit.families.hep.events import EventFile
-from tabstar_lit.families.hep.export import export_onnx, export_safetensors
-from tabstar_lit.families.hep.export_check import made_up
-from tabstar_lit.families.hep.export_graph import ExportedClassifier
-from tabstar_lit.families.hep.prediction import predict_events
-from tabstar_lit.families.hep.preprocess import EventReader
-from tabstar_lit.families.hep.restore import restore
+from tabstar_lit.families.hep.deployment import export
+from tabstar_lit.families.hep.deployment.export import export_onnx, export_safetensors
+from tabstar_lit.families.hep.deployment.export_check import made_up
+from tabstar_lit.families.hep.deployment.export_graph import ExportedClassifier
+from tabstar_lit.families.hep.deployment.prediction import predict_events
+from tabstar_lit.families.hep.deployment.restore import restore
+from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.preparation.preprocess import EventReader
 
 N = 300
 CHUNK = make_chunk(N)

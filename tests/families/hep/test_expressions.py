@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tabstar_lit.families.hep.expressions import Expression, ExpressionError, Jagged
+from tabstar_lit.families.hep.events.expressions import Expression, ExpressionError, Jagged
 
 A, B = np.array([0.5, 1.5, -2.0, 3.0]), np.array([1, 2, 3, 4])
 TEXT = np.array(["x", "y", "x", None], dtype=object)

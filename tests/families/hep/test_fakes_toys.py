@@ -12,13 +12,13 @@ from click.testing import CliRunner
 from scipy import integrate
 
 from tabstar_lit.errors import ConfigError, DataError
-from tabstar_lit.families.hep.events import EventFile
+from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.events.toys import toy_events
 from tabstar_lit.families.hep.fakes.closed_form import closed_form, fakes_of
 from tabstar_lit.families.hep.fakes.commands import fakes_toy
 from tabstar_lit.families.hep.fakes.densities import FORMULAS, MixedDensity, ShapeDensity
 from tabstar_lit.families.hep.fakes.toy_config import PARAMETERS, TOYS, WEIGHT_KINDS, FakesToy, Shape
 from tabstar_lit.families.hep.fakes.toys import draw_weights, ensure_toy_fakes, toy_fakes
-from tabstar_lit.families.hep.toys import toy_events
 
 BINS = {"pt": [np.linspace(20, 1000, 41)], "pt_eta": [np.linspace(20, 120, 17), np.linspace(0, 2.5, 11)]}
 

@@ -14,11 +14,11 @@ from hand_made_events import CLASSES, COLUMNS, JETS, make_chunk, write_events
 from saved_classifier import FLAT, MLP, PARTICLES, TINY, Saved, logits_of, save
 
 from tabstar_lit.errors import CheckpointError, ConfigError, DataError
-from tabstar_lit.families.hep import prediction
-from tabstar_lit.families.hep.events import ColumnInfo, EventChunk, EventSchema, EventWriter
-from tabstar_lit.families.hep.outputs import whole_file
-from tabstar_lit.families.hep.prediction import predict_events
-from tabstar_lit.families.hep.restore import restore
+from tabstar_lit.families.hep.deployment import prediction
+from tabstar_lit.families.hep.deployment.outputs import whole_file
+from tabstar_lit.families.hep.deployment.prediction import predict_events
+from tabstar_lit.families.hep.deployment.restore import restore
+from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventSchema, EventWriter
 
 N = 400
 CHUNK = make_chunk(N)

@@ -11,11 +11,11 @@ import torch
 from hand_made_events import make_chunk, write_events
 from saved_classifier import FLAT, Saved, build, write
 
-from tabstar_lit.families.hep.events import EventFile
-from tabstar_lit.families.hep.export import export_onnx
+from tabstar_lit.families.hep.deployment.export import export_onnx
+from tabstar_lit.families.hep.deployment.restore import restore
+from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.networks import tabstar
-from tabstar_lit.families.hep.preprocess import EventReader
-from tabstar_lit.families.hep.restore import restore
+from tabstar_lit.families.hep.preparation.preprocess import EventReader
 
 TINY = {
     "model": "TabSTAR",

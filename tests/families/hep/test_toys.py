@@ -12,8 +12,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep import toys
-from tabstar_lit.families.hep.events import EventFile
+from tabstar_lit.families.hep.events import toys
+from tabstar_lit.families.hep.events.file import EventFile
 
 N = 20_000
 

@@ -17,21 +17,21 @@ from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import ConfigError, DataError
 from tabstar_lit.families.hep.batch import EventBatch, Inputs
 from tabstar_lit.families.hep.config import EventsDataset
-from tabstar_lit.families.hep.event_split import SPLITS, require_classes, split_events
-from tabstar_lit.families.hep.events import EventFile
-from tabstar_lit.families.hep.fitting import fit_preprocessor
-from tabstar_lit.families.hep.plans import ChunkShuffledPlan, ShuffledPlan
-from tabstar_lit.families.hep.preprocess import EventReader
-from tabstar_lit.families.hep.resampling import Resampler, epoch_counts
-from tabstar_lit.families.hep.selection import Selection, class_table, select
-from tabstar_lit.families.hep.serving import (
+from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.preparation.fitting import fit_preprocessor
+from tabstar_lit.families.hep.preparation.plans import ChunkShuffledPlan, ShuffledPlan
+from tabstar_lit.families.hep.preparation.preprocess import EventReader
+from tabstar_lit.families.hep.preparation.resampling import Resampler, epoch_counts
+from tabstar_lit.families.hep.preparation.selection import Selection, class_table, select
+from tabstar_lit.families.hep.preparation.serving import (
     MIXED_CHUNKS,
     CachedEvents,
     StreamedEvents,
     bytes_per_event,
     chunk_rows,
 )
-from tabstar_lit.families.hep.weights import check_weights, class_weights, require_weight, usable_weights
+from tabstar_lit.families.hep.preparation.split import SPLITS, require_classes, split_events
+from tabstar_lit.families.hep.preparation.weights import check_weights, class_weights, require_weight, usable_weights
 
 TOY_EVENTS = "signal_toy.h5"
 """Name of the generated events below the data root."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from tabstar_lit.config.tree import dotted
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.architecture import SignalArchitecture
+from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.batch import Columns, Features, Inputs, Objects
 from tabstar_lit.families.hep.networks.build import build_network
 from tabstar_lit.families.hep.networks.check import network_problems

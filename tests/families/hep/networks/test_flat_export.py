@@ -12,7 +12,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from tabstar_lit.families.hep.architecture import SignalArchitecture
+from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.batch import Columns, Features, Inputs
 from tabstar_lit.families.hep.networks.build import build_network
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tabstar_lit.families.hep.architecture import SignalArchitecture
+from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.batch import Columns, Features, Inputs
 from tabstar_lit.families.hep.networks.build import build_network
 

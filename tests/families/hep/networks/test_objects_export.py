@@ -11,12 +11,12 @@ import torch
 from hand_made_objects import events, inputs
 from torch import Tensor, nn
 
-from tabstar_lit.families.hep.batch import Features, Objects
-from tabstar_lit.families.hep.jagged_architecture import (
+from tabstar_lit.families.hep.architecture.jagged import (
     DeepSetsArchitecture,
     ParticleTransformerArchitecture,
     SetTransformerArchitecture,
 )
+from tabstar_lit.families.hep.batch import Features, Objects
 from tabstar_lit.families.hep.networks.deepsets_jagged import DeepSets
 from tabstar_lit.families.hep.networks.particle_transformer import ParticleTransformer
 from tabstar_lit.families.hep.networks.set_transformer import SetTransformer

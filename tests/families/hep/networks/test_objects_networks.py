@@ -8,13 +8,13 @@ from hand_made_objects import events, inputs, padded, permuted, ragged_events
 from torch import nn
 
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.batch import Features, Inputs
-from tabstar_lit.families.hep.jagged_architecture import (
+from tabstar_lit.families.hep.architecture.jagged import (
     DeepSetsArchitecture,
     ObjectsArchitecture,
     ParticleTransformerArchitecture,
     SetTransformerArchitecture,
 )
+from tabstar_lit.families.hep.batch import Features, Inputs
 from tabstar_lit.families.hep.networks.deepsets_jagged import DeepSets
 from tabstar_lit.families.hep.networks.particle_transformer import ParticleTransformer
 from tabstar_lit.families.hep.networks.set_transformer import SetTransformer

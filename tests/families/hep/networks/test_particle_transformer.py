@@ -8,8 +8,8 @@ from hand_made_objects import events, inputs, ragged_events
 from torch import Tensor
 
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.architecture.jagged import ParticleAttention, ParticleTransformerArchitecture
 from tabstar_lit.families.hep.batch import Features
-from tabstar_lit.families.hep.jagged_architecture import ParticleAttention, ParticleTransformerArchitecture
 from tabstar_lit.families.hep.networks.pairwise import PairwiseBias
 from tabstar_lit.families.hep.networks.particle_transformer import ParticleTransformer
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hand_made_objects import events, inputs, ragged_events
 
+from tabstar_lit.families.hep.architecture.jagged import DeepSetsArchitecture, SetTransformerArchitecture
 from tabstar_lit.families.hep.batch import Features
-from tabstar_lit.families.hep.jagged_architecture import DeepSetsArchitecture, SetTransformerArchitecture
 from tabstar_lit.families.hep.networks.deepsets_jagged import DeepSets
 from tabstar_lit.families.hep.networks.set_transformer import SetTransformer
 

@@ -13,15 +13,18 @@ import torch
 from pydantic import TypeAdapter
 from tabstar.preprocessing.verbalize import prepend_target_tokens, verbalize_feature
 
+from tabstar_lit.engine.checkpoint_io import AtomicCheckpointIO
 from tabstar_lit.engine.modules_transfer import transfer_modules
 from tabstar_lit.errors import CheckpointError, ConfigError
-from tabstar_lit.families.hep.architecture import SignalArchitecture
+from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.batch import Columns, Features, Inputs
 from tabstar_lit.families.hep.networks import tabstar as events_tabstar
 from tabstar_lit.families.hep.networks.build import build_network
 from tabstar_lit.families.hep.networks.tabstar import TabSTAR, event_texts
 from tabstar_lit.families.tabstar.batch import TableBatch
-from tabstar_lit.families.tabstar.config import TabstarArchitecture
+from tabstar_lit.families.tabstar.config import TabstarArchitecture, TabstarModel
+from tabstar_lit.families.tabstar.losses import build_loss
+from tabstar_lit.families.tabstar.module import TabstarModule
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 from tabstar_lit.families.tabstar.tokens import StringTokens, tokenize
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
@@ -167,11 +170,19 @@ def test_it_trains_in_mixed_precision_and_compiles() -> None:
     torch.testing.assert_close(compiled(features), network.eval()(features))
 
 
+def pretrained(network: TabStarNetwork, folder: Path) -> Path:
+    """Write a checkpoint of `train_tabstar`."""
+    module = TabstarModule(network, build_loss(None, {}), TabstarModel(name="TabSTAR"), {"family": "tabstar"})
+    content: dict[str, Any] = {"state_dict": module.state_dict(), "epoch": 0, "global_step": 1, "optimizer_states": []}
+    module.on_save_checkpoint(content)
+    AtomicCheckpointIO().save_checkpoint(content, folder / "pretrained.ckpt")
+    return folder / "pretrained.ckpt"
+
+
 @pytest.mark.parametrize("columns", [EVENTS, NUMBERS], ids=["categories", "numbers"])
 def test_modules_of_a_pretrained_network_of_tables_can_be_loaded(columns: Columns, tmp_path: Path) -> None:
     theirs = table_network(d_model=16)
-    path = tmp_path / "pretrained.ckpt"
-    torch.save({"state_dict": {f"network.{name}": value for name, value in theirs.state_dict().items()}}, path)
+    path = pretrained(theirs, tmp_path)
     own = build(Inputs(columns, {}, TWO.classes, TWO.signal), d_model=16)
     texts = own.texts.clone()
     transfer_modules(own, dict.fromkeys(PRETRAINED, str(path)), Path, strict=True)
@@ -182,9 +193,7 @@ def test_modules_of_a_pretrained_network_of_tables_can_be_loaded(columns: Column
 
 
 def test_modules_of_other_sizes_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "pretrained.ckpt"
-    state = table_network(d_model=16).state_dict()
-    torch.save({"state_dict": {f"network.{name}": value for name, value in state.items()}}, path)
+    path = pretrained(table_network(d_model=16), tmp_path)
     with pytest.raises(CheckpointError, match=r"in_proj_weight +\[72, 24\] +\[48, 16\]"):
         transfer_modules(build(), {"tabular_encoder": str(path)}, Path, strict=True)
 

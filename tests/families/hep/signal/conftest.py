@@ -11,7 +11,7 @@ from signal_bench import SignalBench
 
 from tabstar_lit.engine import loggers
 from tabstar_lit.engine.mlflow_logger import MlflowLogger
-from tabstar_lit.families.hep.toys import toy_events
+from tabstar_lit.families.hep.events.toys import toy_events
 
 
 @pytest.fixture(autouse=True)

@@ -21,12 +21,12 @@ from sklearn.metrics import roc_auc_score
 
 from tabstar_lit.engine.run_directory import RunDirectory
 from tabstar_lit.errors import CheckpointError, RunInterrupted
-from tabstar_lit.families.hep.architecture import SignalArchitecture
+from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.data import EventData
-from tabstar_lit.families.hep.events import EventFile
+from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.networks.build import build_network
-from tabstar_lit.families.hep.preprocess import Preprocessor
+from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
 
 MakeBench = Callable[[str], SignalBench]
 Floats = np.ndarray[Any, np.dtype[np.float64]]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep.events import EventFile
+from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.densities import (
     CorrelatedDensity,
     Density,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tabstar_lit.families.hep.events import ColumnInfo, EventChunk, EventFile, EventSchema, EventWriter
+from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventFile, EventSchema, EventWriter
 from tabstar_lit.families.hep.fakes.closed_form import CLASSES, counts_of, form_of
 from tabstar_lit.families.hep.fakes.densities import Floats
 from tabstar_lit.families.hep.fakes.toy_config import FakesToy

@@ -9,10 +9,10 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.architecture_sections import NetworkArchitecture
+from tabstar_lit.families.hep.architecture.flat import MLPArchitecture
+from tabstar_lit.families.hep.architecture.jagged import ObjectsArchitecture
+from tabstar_lit.families.hep.architecture.sections import NetworkArchitecture
 from tabstar_lit.families.hep.batch import Features, Inputs
-from tabstar_lit.families.hep.flat_architecture import MLPArchitecture
-from tabstar_lit.families.hep.jagged_architecture import ObjectsArchitecture
 from tabstar_lit.families.hep.networks.deepsets_flat import FlatDeepSets
 from tabstar_lit.families.hep.networks.deepsets_jagged import DeepSets
 from tabstar_lit.families.hep.networks.event_transformer import EventTransformer

@@ -9,8 +9,8 @@ import torch
 from tabstar_lit.config.schema import Section
 from tabstar_lit.config.tree import Path_, Problem
 from tabstar_lit.engine.arguments import check_arguments, parameters_of
-from tabstar_lit.families.hep.architecture_sections import Fuse, NetworkArchitecture
-from tabstar_lit.families.hep.flat_architecture import DeepSetsKeys, MLPArchitecture
+from tabstar_lit.families.hep.architecture.flat import DeepSetsKeys, MLPArchitecture
+from tabstar_lit.families.hep.architecture.sections import Fuse, NetworkArchitecture
 from tabstar_lit.nn.activations import activation_problems
 from tabstar_lit.nn.fusion import fusion_problems
 

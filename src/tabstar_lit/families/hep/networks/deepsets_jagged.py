@@ -7,8 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from tabstar_lit.families.hep.architecture.jagged import DeepSetsArchitecture
 from tabstar_lit.families.hep.batch import Features, Inputs
-from tabstar_lit.families.hep.jagged_architecture import DeepSetsArchitecture
 from tabstar_lit.families.hep.networks.masking import MaskedBatchNorm
 from tabstar_lit.families.hep.networks.objects import ObjectEmbedding
 from tabstar_lit.nn.activations import is_gated, make_activation

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tabstar_lit.families.hep.architecture.flat import EventTransformerArchitecture
 from tabstar_lit.families.hep.batch import Features, Inputs
-from tabstar_lit.families.hep.flat_architecture import EventTransformerArchitecture
 from tabstar_lit.families.hep.networks.features import build_embedding
 from tabstar_lit.nn.activations import make_activation
 from tabstar_lit.nn.attention import AttentionBlock, MultiHeadAttention

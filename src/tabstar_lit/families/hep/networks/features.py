@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.architecture_sections import Embeddings, PiecewiseLinear, PostEmbeddings
+from tabstar_lit.families.hep.architecture.flat import MLPArchitecture, ResNetArchitecture
+from tabstar_lit.families.hep.architecture.sections import Embeddings, PiecewiseLinear, PostEmbeddings
 from tabstar_lit.families.hep.batch import Columns, Features
-from tabstar_lit.families.hep.flat_architecture import MLPArchitecture, ResNetArchitecture
 from tabstar_lit.nn.embeddings import (
     CategoricalEmbedding,
     FeatureEmbedding,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from tabstar_lit.families.hep.architecture.flat import MLPArchitecture
 from tabstar_lit.families.hep.batch import Features, Inputs
-from tabstar_lit.families.hep.flat_architecture import MLPArchitecture
 from tabstar_lit.families.hep.networks.features import FlatInput
 from tabstar_lit.nn.activations import make_activation
 from tabstar_lit.nn.feed_forward import FeedForward, linear

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.architecture_sections import Embeddings, PostEmbeddings
+from tabstar_lit.families.hep.architecture.jagged import ObjectsArchitecture, ObjectTransformerKeys
+from tabstar_lit.families.hep.architecture.sections import Embeddings, PostEmbeddings
 from tabstar_lit.families.hep.batch import Columns, Features, Inputs, Objects
-from tabstar_lit.families.hep.jagged_architecture import ObjectsArchitecture, ObjectTransformerKeys
 from tabstar_lit.families.hep.networks.features import build_embedding
 from tabstar_lit.families.hep.networks.masking import MaskedBatchNorm
 from tabstar_lit.nn.attention import MultiHeadAttention

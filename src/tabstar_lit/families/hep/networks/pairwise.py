@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.architecture.jagged import ParticleAttention
 from tabstar_lit.families.hep.batch import Objects
-from tabstar_lit.families.hep.jagged_architecture import ParticleAttention
 from tabstar_lit.families.hep.networks.masking import MaskedBatchNorm
 from tabstar_lit.families.hep.networks.objects import refuse_unknown
 

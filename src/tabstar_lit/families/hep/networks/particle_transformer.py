@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tabstar_lit.families.hep.architecture.jagged import ParticleTransformerArchitecture
 from tabstar_lit.families.hep.batch import Features, Inputs
-from tabstar_lit.families.hep.jagged_architecture import ParticleTransformerArchitecture
 from tabstar_lit.families.hep.networks.objects import ObjectEmbedding, attention_of
 from tabstar_lit.families.hep.networks.pairwise import PairwiseBias
 from tabstar_lit.nn.activations import make_activation

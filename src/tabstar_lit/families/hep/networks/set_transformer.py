@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tabstar_lit.families.hep.architecture.jagged import SetPredictor, SetTransformerArchitecture
 from tabstar_lit.families.hep.batch import Features, Inputs
-from tabstar_lit.families.hep.jagged_architecture import SetPredictor, SetTransformerArchitecture
 from tabstar_lit.families.hep.networks.masking import PointNorm, SetNorm
 from tabstar_lit.families.hep.networks.objects import ObjectEmbedding, attention_of
 from tabstar_lit.nn.activations import make_activation

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tabstar_lit.data.verbalize import MISSING, column_text, feature_text, name_text, target_texts
+from tabstar_lit.families.hep.architecture.tabstar import TabSTARArchitecture
 from tabstar_lit.families.hep.batch import Features, Inputs
-from tabstar_lit.families.hep.tabstar_architecture import TabSTARArchitecture
 from tabstar_lit.nn.tabstar import InteractionEncoder, NumericalFusion, PredictionHead, require_heads
 from tabstar_lit.nn.tabstar_config import FixedTextEncoder, TextEncoderConfig
 from tabstar_lit.nn.text_encoder import encode_strings

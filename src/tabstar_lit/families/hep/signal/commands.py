@@ -22,10 +22,10 @@ from tabstar_lit.families.hep.signal.verbs import calibrate, export, predict
 )
 def events(config: Path, output: Path) -> None:
     """Make an event file of the CSV, Parquet, ROOT or HDF5 files that CONFIG names."""
-    from tabstar_lit.families.hep.conversion_config import read_conversion
+    from tabstar_lit.families.hep.events.conversion_config import read_conversion
 
     conversion = read_conversion(config)
-    from tabstar_lit.families.hep.conversion import convert_events
+    from tabstar_lit.families.hep.events.conversion import convert_events
 
     report = convert_events(conversion, output, progress=progress_bar("converting"))
     if report.written:
@@ -55,8 +55,8 @@ def show_events(path: Path, figures: Path | None) -> None:
     DataError
         If it is no event file, or damaged.
     """
-    from tabstar_lit.families.hep.events import EventFile
-    from tabstar_lit.families.hep.show import describe, draw
+    from tabstar_lit.families.hep.events.file import EventFile
+    from tabstar_lit.families.hep.events.show import describe, draw
 
     file = EventFile.open(path)
     click.echo(describe(file))

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tabstar_lit.config.schema import Experiment, ModelConfig
 from tabstar_lit.config.tree import Problem
-from tabstar_lit.families.hep.architecture import SignalArchitecture
+from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting
 from tabstar_lit.families.hep.signal.training_config import SignalTraining

@@ -56,7 +56,7 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
     def data(self, experiment: SignalExperiment, seed: int, scratch: Path | None = None) -> EventData:
         """Open the events; toy events are generated when none are named and they are missing."""
         from tabstar_lit.families.hep.data import EventData, events_path
-        from tabstar_lit.families.hep.toys import ensure_toy
+        from tabstar_lit.families.hep.events.toys import ensure_toy
 
         config, architecture = experiment.dataset_config, experiment.model.architecture_config
         if config.files is None:

@@ -14,8 +14,8 @@ def predict(
     checkpoint: Path, data: Path, output: Path, *, split: str | None, spectators: bool, batch_size: int, device: str
 ) -> None:
     """Write the scores of the events in ``data`` as Parquet."""
-    from tabstar_lit.families.hep.prediction import predict_events
-    from tabstar_lit.families.hep.restore import restore
+    from tabstar_lit.families.hep.deployment.prediction import predict_events
+    from tabstar_lit.families.hep.deployment.restore import restore
 
     n_events = predict_events(
         restore(checkpoint),
@@ -40,7 +40,7 @@ def calibrate(
     device: str,
 ) -> None:
     """Fit a calibration, print what it changes, and write the calibrated checkpoint."""
-    from tabstar_lit.families.hep.calibration import calibrate_checkpoint
+    from tabstar_lit.families.hep.deployment.calibration import calibrate_checkpoint
 
     output = output or checkpoint.with_name(f"{checkpoint.stem}_calibrated.ckpt")
     progress = progress_bar("calibrating")
@@ -52,8 +52,8 @@ def calibrate(
 
 def export(checkpoint: Path, output: Path, *, form: str, raw: bool) -> None:
     """Write the network as a file that needs no Python of ours."""
-    from tabstar_lit.families.hep.export import export_onnx, export_safetensors
-    from tabstar_lit.families.hep.restore import restore
+    from tabstar_lit.families.hep.deployment.export import export_onnx, export_safetensors
+    from tabstar_lit.families.hep.deployment.restore import restore
 
     classifier = restore(checkpoint)
     if form == "onnx":

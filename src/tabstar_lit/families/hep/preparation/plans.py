@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from tabstar_lit.data.plans import RowBatch, RowPlan, cut
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep.resampling import Resampler
+from tabstar_lit.families.hep.preparation.resampling import Resampler
 
 Int64 = npt.NDArray[np.int64]
 

@@ -17,12 +17,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tabstar_lit.errors import CheckpointError, ConfigError
-from tabstar_lit.families.hep.export_check import made_up, require_equal
-from tabstar_lit.families.hep.export_graph import ExportedClassifier
+from tabstar_lit.families.hep.deployment.export_check import made_up, require_equal
+from tabstar_lit.families.hep.deployment.export_graph import ExportedClassifier
+from tabstar_lit.families.hep.deployment.outputs import whole_file
+from tabstar_lit.families.hep.deployment.restore import Classifier
 from tabstar_lit.families.hep.networks.calibrated import Calibrated
-from tabstar_lit.families.hep.outputs import whole_file
-from tabstar_lit.families.hep.recipes import BlockRecipe
-from tabstar_lit.families.hep.restore import Classifier
+from tabstar_lit.families.hep.preparation.recipes import BlockRecipe
 
 METADATA_KEY = "tabstar_lit"
 FORMAT_VERSION = 1
@@ -33,14 +33,14 @@ EXTRA = ("onnx", "onnxscript", "onnxruntime")
 def export_onnx(classifier: Classifier, output: Path, *, raw: bool = False) -> float:
     """Write a graph for any number of events, once onnxruntime has computed the same with it as torch.
 
-    Inputs are those of :class:`~tabstar_lit.families.hep.export_graph.ExportedClassifier`, outputs ``logits``
-    ``[B, K]`` and ``probabilities`` ``[B, C]``. What a program needs to fill the inputs stands as JSON in the
-    model's metadata under ``tabstar_lit``.
+    Inputs are those of :class:`~tabstar_lit.families.hep.deployment.export_graph.ExportedClassifier`, outputs
+    ``logits`` ``[B, K]`` and ``probabilities`` ``[B, C]``. What a program needs to fill the inputs stands as JSON in
+    the model's metadata under ``tabstar_lit``.
 
     Parameters
     ----------
     classifier : Classifier
-        From :func:`~tabstar_lit.families.hep.restore.restore`.
+        From :func:`~tabstar_lit.families.hep.deployment.restore.restore`.
     output : Path
         The ONNX file.
     raw : bool, default False

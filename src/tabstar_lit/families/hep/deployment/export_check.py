@@ -11,11 +11,11 @@ from torch import Tensor
 
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import Columns, Features, Objects
-from tabstar_lit.families.hep.event_schema import ColumnInfo
-from tabstar_lit.families.hep.export_graph import chain_of
-from tabstar_lit.families.hep.preprocess import ObjectRecipe
-from tabstar_lit.families.hep.recipes import BlockRecipe, Place
-from tabstar_lit.families.hep.restore import Classifier
+from tabstar_lit.families.hep.deployment.export_graph import chain_of
+from tabstar_lit.families.hep.deployment.restore import Classifier
+from tabstar_lit.families.hep.events.schema import ColumnInfo
+from tabstar_lit.families.hep.preparation.preprocess import ObjectRecipe
+from tabstar_lit.families.hep.preparation.recipes import BlockRecipe, Place
 
 BATCHES = (1, 2, 7)
 TOLERANCE = 1e-5

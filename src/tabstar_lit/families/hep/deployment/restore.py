@@ -18,13 +18,13 @@ from tabstar_lit.config.tree import suggestion
 from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, read_checkpoint
 from tabstar_lit.engine.checkpoints import load_strict, network_weights
 from tabstar_lit.errors import CheckpointError, DataError
-from tabstar_lit.families.hep.architecture import SignalArchitecture
+from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.config import EventsDataset
-from tabstar_lit.families.hep.event_split import SPLITS, split_events
-from tabstar_lit.families.hep.events import EventFile
+from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.networks.build import build_network
 from tabstar_lit.families.hep.networks.calibrated import calibrated
-from tabstar_lit.families.hep.preprocess import Preprocessor
+from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
+from tabstar_lit.families.hep.preparation.split import SPLITS, split_events
 
 NEEDED = ("architecture_config", "output_dim", "preprocessing", "dataset_config")
 

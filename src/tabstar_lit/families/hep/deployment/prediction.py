@@ -17,12 +17,12 @@ from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor
 
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.events import EventFile
-from tabstar_lit.families.hep.outputs import whole_file
-from tabstar_lit.families.hep.preprocess import EventReader
+from tabstar_lit.families.hep.deployment.outputs import whole_file
+from tabstar_lit.families.hep.deployment.restore import Classifier
+from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.preparation.preprocess import EventReader
+from tabstar_lit.families.hep.preparation.serving import STORED_ROWS
 from tabstar_lit.families.hep.progress import Progress, no_progress
-from tabstar_lit.families.hep.restore import Classifier
-from tabstar_lit.families.hep.serving import STORED_ROWS
 
 BATCH_SIZE = 1024
 
@@ -116,7 +116,7 @@ def predict_events(
     Parameters
     ----------
     classifier : Classifier
-        From :func:`~tabstar_lit.families.hep.restore.restore`.
+        From :func:`~tabstar_lit.families.hep.deployment.restore.restore`.
     data : Path
         An event file with the features of the training; labels and weights need not be those of the training.
     output : Path

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tabstar_lit.families.hep.events import ColumnInfo, EventFile
+from tabstar_lit.families.hep.events.file import ColumnInfo, EventFile
 from tabstar_lit.plots.style import new_figure, save_figure
 
 Array = npt.NDArray[Any]

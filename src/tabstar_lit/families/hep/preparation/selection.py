@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.config import EventsDataset, Momentum
-from tabstar_lit.families.hep.events import EventFile
+from tabstar_lit.families.hep.events.file import EventFile
 
 MOMENTUM_NAMES = {
     "pt": ("pt", "pT", "PT", "Pt"),

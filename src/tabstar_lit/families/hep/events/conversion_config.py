@@ -14,7 +14,7 @@ from tabstar_lit.config.tree import ConfigTree, Path_, Problem
 from tabstar_lit.config.validate import validate
 from tabstar_lit.config.yaml_reader import parse_yaml, shown_path
 from tabstar_lit.errors import ConfigError, DataError
-from tabstar_lit.families.hep.expressions import Expression, ExpressionError
+from tabstar_lit.families.hep.events.expressions import Expression, ExpressionError
 
 WILDCARDS = "*?["
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tabstar_lit.families.hep.architecture_sections import NetworkArchitecture
+from tabstar_lit.families.hep.architecture.sections import NetworkArchitecture
 from tabstar_lit.nn.tabstar_config import TabstarSizes
 
 

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.batch import EventBatch, Inputs
-from tabstar_lit.families.hep.blocks import EventBlock, ObjectBlock
-from tabstar_lit.families.hep.events import ColumnInfo, EventFile
-from tabstar_lit.families.hep.recipes import BlockRecipe, Place, as_numbers, refuse_missing
-from tabstar_lit.families.hep.selection import class_table
-from tabstar_lit.families.hep.weights import Policy, usable_weights
+from tabstar_lit.families.hep.events.file import ColumnInfo, EventFile
+from tabstar_lit.families.hep.preparation.blocks import EventBlock, ObjectBlock
+from tabstar_lit.families.hep.preparation.recipes import BlockRecipe, Place, as_numbers, refuse_missing
+from tabstar_lit.families.hep.preparation.selection import class_table
+from tabstar_lit.families.hep.preparation.weights import Policy, usable_weights
 
 PAYLOAD_VERSION = 1
 

@@ -12,13 +12,13 @@ import torch
 
 from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, AtomicCheckpointIO, read_checkpoint
 from tabstar_lit.errors import CheckpointError, DataError
-from tabstar_lit.families.hep.calibration_fit import Affine, Method, Sample, cross_entropy, fit
 from tabstar_lit.families.hep.data import events_path
-from tabstar_lit.families.hep.events import EventFile
-from tabstar_lit.families.hep.prediction import score_events
-from tabstar_lit.families.hep.preprocess import EventReader
+from tabstar_lit.families.hep.deployment.calibration_fit import Affine, Method, Sample, cross_entropy, fit
+from tabstar_lit.families.hep.deployment.prediction import score_events
+from tabstar_lit.families.hep.deployment.restore import Classifier, restore
+from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.families.hep.progress import Progress, no_progress
-from tabstar_lit.families.hep.restore import Classifier, restore
 from tabstar_lit.metrics.weighted import calibration_error
 
 ALL = "all"
@@ -121,8 +121,8 @@ def calibrate_checkpoint(
     Raises
     ------
     DataError
-        There are no events kept for calibration, or :func:`~tabstar_lit.families.hep.calibration_fit.fit` cannot use
-        them.
+        There are no events kept for calibration, or
+        :func:`~tabstar_lit.families.hep.deployment.calibration_fit.fit` cannot use them.
     CheckpointError
         ``output`` is the original.
     """

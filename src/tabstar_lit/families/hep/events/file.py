@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from tabstar_lit.data import hdf5
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep.event_schema import (
+from tabstar_lit.families.hep.events.schema import (
     KIND,
     REMEDY,
     SCHEMA_VERSION,
@@ -37,7 +37,7 @@ from tabstar_lit.families.hep.event_schema import (
     column_path,
     object_path,
 )
-from tabstar_lit.families.hep.event_writer import EVENT_ARRAYS, EventChunk, EventWriter, ObjectChunk, fingerprint
+from tabstar_lit.families.hep.events.writer import EVENT_ARRAYS, EventChunk, EventWriter, ObjectChunk, fingerprint
 
 __all__ = ["ColumnInfo", "EventChunk", "EventFile", "EventSchema", "EventWriter", "ObjectChunk", "ObjectInfo"]
 

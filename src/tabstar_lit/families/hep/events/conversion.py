@@ -15,20 +15,20 @@ import numpy as np
 
 from tabstar_lit.config.tree import Problem, raise_problems
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep.conversion_config import (
+from tabstar_lit.families.hep.events.columns import ChunkMaker
+from tabstar_lit.families.hep.events.conversion_config import (
     ColumnSpec,
     Conversion,
     ConversionConfig,
     SourceSpec,
     is_pattern,
 )
-from tabstar_lit.families.hep.event_columns import ChunkMaker
-from tabstar_lit.families.hep.event_schema import ColumnInfo, EventSchema
-from tabstar_lit.families.hep.event_writer import EventWriter
-from tabstar_lit.families.hep.events import EventFile
-from tabstar_lit.families.hep.expressions import Expression
+from tabstar_lit.families.hep.events.expressions import Expression
+from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.events.readers import Reader, file_sha256, open_reader
+from tabstar_lit.families.hep.events.schema import ColumnInfo, EventSchema
+from tabstar_lit.families.hep.events.writer import EventWriter
 from tabstar_lit.families.hep.progress import Progress, no_progress
-from tabstar_lit.families.hep.readers import Reader, file_sha256, open_reader
 
 CONVERTER_VERSION = 1
 """Raise when the same input gives other output: files made before are converted again."""
@@ -69,7 +69,7 @@ def convert_events(conversion: Conversion, output: Path, *, progress: Progress =
     Parameters
     ----------
     conversion : Conversion
-        From :func:`tabstar_lit.families.hep.conversion_config.read_conversion`.
+        From :func:`tabstar_lit.families.hep.events.conversion_config.read_conversion`.
     output : Path
         The event file.
     progress : callable

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep.expressions import Jagged
+from tabstar_lit.families.hep.events.expressions import Jagged
 
 Array = npt.NDArray[Any]
 Value = Array | Jagged

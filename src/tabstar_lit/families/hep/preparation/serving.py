@@ -8,9 +8,9 @@ from torch.utils.data import Dataset
 
 from tabstar_lit.data.plans import RowBatch
 from tabstar_lit.families.hep.batch import Columns, EventBatch
-from tabstar_lit.families.hep.blocks import EventBlock, merge
-from tabstar_lit.families.hep.events import EventFile
-from tabstar_lit.families.hep.preprocess import EventReader, Preprocessor
+from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.preparation.blocks import EventBlock, merge
+from tabstar_lit.families.hep.preparation.preprocess import EventReader, Preprocessor
 
 MIXED_CHUNKS = 8
 """Chunks whose training events are shuffled among each other when streaming, and that are held in memory."""

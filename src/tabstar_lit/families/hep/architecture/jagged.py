@@ -10,7 +10,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from tabstar_lit.config.schema import Section
 from tabstar_lit.config.schema.base import AlsoSpelled, NonNegativeNumber
 from tabstar_lit.config.tree import Problem
-from tabstar_lit.families.hep.architecture_sections import (
+from tabstar_lit.families.hep.architecture.flat import DeepSetsKeys, Dropout, FlatArchitecture
+from tabstar_lit.families.hep.architecture.sections import (
     EmbeddingFuse,
     Embeddings,
     EventsArchitecture,
@@ -18,7 +19,6 @@ from tabstar_lit.families.hep.architecture_sections import (
     PostEmbeddings,
     SdpBackend,
 )
-from tabstar_lit.families.hep.flat_architecture import DeepSetsKeys, Dropout, FlatArchitecture
 
 Quantity = Literal["delta_r", "kt", "z", "m2"]
 

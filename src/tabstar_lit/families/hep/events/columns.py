@@ -11,11 +11,17 @@ import pandas as pd
 
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep.conversion_config import ColumnSpec, ConversionConfig, ObjectSpec, SourceSpec, source_of
-from tabstar_lit.families.hep.event_schema import column_path, object_path
-from tabstar_lit.families.hep.event_writer import EventChunk, ObjectChunk
-from tabstar_lit.families.hep.expressions import Expression, Jagged
-from tabstar_lit.families.hep.readers import Chunk, Value
+from tabstar_lit.families.hep.events.conversion_config import (
+    ColumnSpec,
+    ConversionConfig,
+    ObjectSpec,
+    SourceSpec,
+    source_of,
+)
+from tabstar_lit.families.hep.events.expressions import Expression, Jagged
+from tabstar_lit.families.hep.events.readers import Chunk, Value
+from tabstar_lit.families.hep.events.schema import column_path, object_path
+from tabstar_lit.families.hep.events.writer import EventChunk, ObjectChunk
 
 Array = npt.NDArray[Any]
 UInt64 = npt.NDArray[np.uint64]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tabstar_lit.data import hdf5
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep.event_schema import (
+from tabstar_lit.families.hep.events.schema import (
     KIND,
     SCHEMA_VERSION,
     ColumnInfo,

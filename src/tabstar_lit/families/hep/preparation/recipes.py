@@ -14,9 +14,9 @@ from torch import Tensor
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.batch import Columns
 from tabstar_lit.families.hep.config import EventsDataset
-from tabstar_lit.families.hep.events import ColumnInfo
-from tabstar_lit.families.hep.scalers import ColumnScaler
-from tabstar_lit.families.hep.weights import SHOWN_ROWS
+from tabstar_lit.families.hep.events.file import ColumnInfo
+from tabstar_lit.families.hep.preparation.scalers import ColumnScaler
+from tabstar_lit.families.hep.preparation.weights import SHOWN_ROWS
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]

@@ -8,9 +8,9 @@ import numpy.typing as npt
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.config import EventsDataset
-from tabstar_lit.families.hep.events import EventFile
-from tabstar_lit.families.hep.preprocess import ObjectRecipe, Preprocessor
-from tabstar_lit.families.hep.recipes import (
+from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.preparation.preprocess import ObjectRecipe, Preprocessor
+from tabstar_lit.families.hep.preparation.recipes import (
     BlockRecipe,
     Place,
     as_numbers,
@@ -19,7 +19,7 @@ from tabstar_lit.families.hep.recipes import (
     refuse_codes,
     refuse_missing,
 )
-from tabstar_lit.families.hep.selection import Selection, momentum
+from tabstar_lit.families.hep.preparation.selection import Selection, momentum
 
 Float64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

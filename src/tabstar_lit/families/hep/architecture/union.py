@@ -6,17 +6,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tabstar_lit.families.hep.flat_architecture import (
+from tabstar_lit.families.hep.architecture.flat import (
     EventTransformerArchitecture,
     MLPArchitecture,
     ResNetArchitecture,
 )
-from tabstar_lit.families.hep.jagged_architecture import (
+from tabstar_lit.families.hep.architecture.jagged import (
     DeepSetsArchitecture,
     ParticleTransformerArchitecture,
     SetTransformerArchitecture,
 )
-from tabstar_lit.families.hep.tabstar_architecture import TabSTARArchitecture
+from tabstar_lit.families.hep.architecture.tabstar import TabSTARArchitecture
 
 SignalArchitecture = Annotated[
     MLPArchitecture

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep.events import (
+from tabstar_lit.families.hep.events.file import (
     ColumnInfo,
     EventChunk,
     EventFile,

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 
 from tabstar_lit.config.schema import Section
 from tabstar_lit.config.tree import Problem
-from tabstar_lit.families.hep.architecture_sections import Embeddings, EventsArchitecture, SdpBackend
+from tabstar_lit.families.hep.architecture.sections import Embeddings, EventsArchitecture, SdpBackend
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]

@@ -1,0 +1,1 @@
+"""What ``architecture_config`` may say, network by network. Light to import."""

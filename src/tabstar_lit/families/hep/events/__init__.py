@@ -1,0 +1,1 @@
+"""Event files: how they are made, what is in them, and how they are read."""

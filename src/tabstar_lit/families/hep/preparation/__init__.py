@@ -1,0 +1,1 @@
+"""From the columns of an event file to scaled, weighted, shuffled batches."""
