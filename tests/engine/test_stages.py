@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -117,6 +118,21 @@ def test_trial_takes_modules_from_where_the_run_would_and_from_nowhere_else(
     shutil.rmtree(bench.folder / "models")
     with pytest.raises(CheckpointError, match=r"toy_last\.ckpt"):
         trial(bench.family, bench.load("model_config.load_modules={body: toy_last.ckpt}"), said.append)
+
+
+def test_trial_loads_the_checkpoint_that_would_be_evaluated(bench: Bench) -> None:
+    bench.train("model_config.training_config.max_epochs=1")
+    said: list[str] = []
+    trial(bench.family, bench.load("model_config.load_checkpoint=toy_last.ckpt"), said.append)
+    assert any(re.search(r"Loaded \d+ tensors of .*toy_last\.ckpt", line) for line in said)
+    with pytest.raises(CheckpointError, match="nowhere"):
+        trial(bench.family, bench.load("model_config.load_checkpoint=nowhere"), said.append)
+    with pytest.raises(CheckpointError, match="do not fit"):
+        trial(
+            bench.family,
+            bench.load("model_config.load_checkpoint=toy_last", "model_config.architecture_config.hidden=5"),
+            said.append,
+        )
 
 
 def test_run_json_records_how_the_run_can_be_made_again(bench: Bench) -> None:

@@ -13,9 +13,10 @@ from tabstar_lit.config import Loaded, Problem, Stage, raise_problems
 from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.opening import locate
 from tabstar_lit.engine.optimizers import check_optimizer
+from tabstar_lit.engine.resume import configured_checkpoint
 from tabstar_lit.engine.run_directory import RunDirectory
 from tabstar_lit.engine.schedulers import check_scheduler
-from tabstar_lit.engine.stages import Parts, build_parts
+from tabstar_lit.engine.stages import Parts, build_parts, load_weights_of
 
 TRAINING = ("model_config", "training_config")
 
@@ -63,6 +64,7 @@ def trial(family: AnyFamily, loaded: Loaded[Any], say: Callable[[str], None]) ->
         Called with a line per check that passed.
     """
     check_names(family, loaded)
+    checkpoint = configured_checkpoint(loaded.experiment)
     say(f"configuration   {len(loaded.stages)} stage(s): {', '.join(stage.name for stage in loaded.stages)}")
     with tempfile.TemporaryDirectory(prefix="tabstar_lit-check-") as name:
         folder = Path(name)
@@ -70,6 +72,8 @@ def trial(family: AnyFamily, loaded: Loaded[Any], say: Callable[[str], None]) ->
         run = RunDirectory(folder, folder / "figures", locate(loaded).checkpoints, folder / "mlruns")
         for stage in loaded.stages:
             parts = build_parts(family, without_earlier_stages(stage, loaded), run, seed=0, scratch=folder)
+            if checkpoint is not None:
+                say(f"{stage.name}: weights   {load_weights_of(parts.module, checkpoint)}")
             _try_batch(stage.name, parts, say)
 
 

@@ -122,12 +122,7 @@ def run_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, *, seed: 
 def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, checkpoint: Path, *, seed: int) -> None:
     """Run the test stage on the weights of ``checkpoint``."""
     parts = build_parts(family, stage, run, seed)
-    strict = stage.experiment.model.strict
-    content = read_checkpoint(checkpoint)
-    weights = network_weights(content, checkpoint)
-    loaded = load_strict(parts.module.network, weights, strict=strict, source=str(checkpoint))
-    parts.module.adopt(content.get(CHECKPOINT_KEY, {}).get("payload", {}))
-    log.info("Loaded %d tensors of %s. %s", loaded.loaded, checkpoint, loaded.differences or "")
+    log.info("%s", load_weights_of(parts.module, checkpoint))
     with stage_loggers(stage, run, None) as loggers:
         trainer = build_trainer(
             stage.experiment, run, parts.module, loggers=loggers, callbacks=[StepNoise(seed), parts.tracker]
@@ -137,6 +132,15 @@ def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, chec
         scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
         run.update_stage(stage.name, status="finished", evaluated=str(checkpoint), test=scores)
         log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+
+
+def load_weights_of(module: TrainingModule, checkpoint: Path) -> str:
+    """Load the weights of ``checkpoint``, and what else it says about prediction; returns a line about it."""
+    content = read_checkpoint(checkpoint)
+    weights = network_weights(content, checkpoint)
+    loaded = load_strict(module.network, weights, strict=module.config.strict, source=str(checkpoint))
+    module.adopt(content.get(CHECKPOINT_KEY, {}).get("payload", {}))
+    return f"Loaded {loaded.loaded} tensors of {checkpoint}. {loaded.differences or ''}".strip()
 
 
 def outcome(trainer: Trainer, checkpoints: Checkpoints, run: RunDirectory) -> dict[str, Any]:
