@@ -190,24 +190,39 @@ class ChunkMaker:
 def _evaluated(events: Events, spec: ColumnSpec, name: str) -> tuple[Value, Value | None]:
     """Return the values of a column, codes for missing taken into account, and where one of its inputs is missing."""
     expression = Expression(source_of(name, spec))
-    inputs = {column.name: _without_codes(events.columns[column.name], spec) for column in expression.names}
+    inputs = {
+        column.name: _without_codes(events.columns[column.name], spec, spec.kind == "numerical" and not column.is_text)
+        for column in expression.names
+    }
     n = len(events.rows)
     numbers = [column for column, value in inputs.items() if _values(value).dtype != object]
     absent = Expression(" or ".join(f"isnan(`{column}`)" for column in numbers))(inputs, n) if numbers else None
     return expression(inputs, n), absent
 
 
-def _without_codes(value: Value, spec: ColumnSpec) -> Value:
-    """Replace the codes that mean missing by NaN, or None among texts."""
+def _without_codes(value: Value, spec: ColumnSpec, as_numbers: bool) -> Value:
+    """Replace the codes that mean missing by NaN, or None among texts.
+
+    A file of text gives numbers where all of a chunk are, and texts where one is not: both must end the same.
+    """
     if not spec.missing_code:
         return value
-    values = _values(value)
-    is_text = values.dtype == object
-    codes = [code if is_text else _as_number(code) for code in spec.missing_code]
-    bad = np.isin(values.astype(str) if is_text else values, [str(code) if is_text else code for code in codes])
-    clean = values.astype(object if is_text else np.float64)  # a copy: the source's values stay as they are
-    clean[bad] = None if is_text else np.nan
+    clean = _values(value)
+    if clean.dtype == object:
+        codes = [text for code in spec.missing_code for text in (str(code), _as_text(code))]
+        clean = clean.copy()  # the source's values stay as they are
+        clean[np.isin(clean.astype(str), codes)] = None
+        clean = _parsed(clean) if as_numbers else clean
+    if clean.dtype != object:
+        clean = clean.astype(np.float64)  # a copy too
+        clean[np.isin(clean, pd.to_numeric(pd.Series(spec.missing_code, dtype=object), errors="coerce"))] = np.nan
     return Jagged(clean, value.counts) if isinstance(value, Jagged) else clean
+
+
+def _parsed(texts: Array) -> Array:
+    """Read texts as numbers if all that are there can be."""
+    numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(np.float64)
+    return numbers if np.array_equal(np.isnan(numbers), pd.isna(texts)) else texts
 
 
 def _checked(
@@ -303,13 +318,6 @@ def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return str(int(value)) if float(value).is_integer() else repr(float(value))
-
-
-def _as_number(code: float | str) -> float:
-    try:
-        return float(code)
-    except ValueError as error:
-        raise DataError(f"missing_code '{code}' is text, but the column holds numbers") from error
 
 
 def _values(value: Value) -> Array:

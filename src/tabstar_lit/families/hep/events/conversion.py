@@ -30,7 +30,7 @@ from tabstar_lit.families.hep.events.schema import ColumnInfo, EventSchema
 from tabstar_lit.families.hep.events.writer import EventWriter
 from tabstar_lit.families.hep.progress import Progress, no_progress
 
-CONVERTER_VERSION = 1
+CONVERTER_VERSION = 2
 """Raise when the same input gives other output: files made before are converted again."""
 
 
@@ -124,7 +124,7 @@ def _files(source: SourceSpec, folder: Path) -> list[Path]:
             near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
             raise DataError(f"{path}: no such file.{hint}")
-    return found
+    return list(dict.fromkeys(found))  # a file that two patterns match is read once
 
 
 def _fingerprint(config: ConversionConfig, sources: list[dict[str, str]]) -> str:

@@ -239,8 +239,12 @@ def _reported(path: Path) -> Iterator[None]:
     """Turn whatever a damaged file makes a library raise into a message that names the file."""
     try:
         yield
-    except (DataError, MemoryError):
+    except MemoryError:
         raise
+    except DataError as error:
+        if str(path) in str(error):
+            raise
+        raise DataError(f"{path}: {error}") from error
     except Exception as error:  # uproot passes on what struct, zlib, lzma and its own parsers raise: no common base
         raise DataError(
             f"{path}: cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
@@ -292,9 +296,9 @@ def _from_hdf5(file: h5py.File, path: str, offsets_path: str | None, start: int,
     if offsets_path:
         offsets = file[offsets_path][start : stop + 1].astype(np.int64)
         counts, rows = np.diff(offsets), slice(int(offsets[0]), int(offsets[-1]))
-        if np.any(counts < 0):
-            raise DataError(f"{file.filename}: '{offsets_path}' does not rise")
     dataset = file[path]
+    if counts is not None and (np.any(counts < 0) or rows.start < 0 or rows.stop > len(dataset)):
+        raise DataError(f"{file.filename}: '{offsets_path}' does not rise within the {len(dataset)} values of '{path}'")
     text = h5py.check_string_dtype(dataset.dtype) is not None
     values: Array = dataset.asstr()[rows] if text else dataset[rows]
     if as_text and not text:

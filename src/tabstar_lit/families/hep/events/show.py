@@ -165,7 +165,7 @@ def _edges(info: ColumnInfo, values: Array) -> Array:
     low, high = np.quantile(values.astype(np.float64), CENTRAL)
     whole = np.array_equal(values, np.round(values))
     if whole and high - low < N_BINS:
-        return np.arange(low, high + 2) - 0.5
+        return np.arange(np.floor(low), np.ceil(high) + 2) - 0.5  # quantiles may lie between whole numbers
     margin = 0.5 * (high == low)  # a constant still gets a bin of some width
     return np.linspace(low - margin, high + margin, N_BINS + 1)
 

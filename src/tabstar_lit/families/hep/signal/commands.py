@@ -30,7 +30,8 @@ def events(config: Path, output: Path) -> None:
     report = convert_events(conversion, output, progress=progress_bar("converting"))
     if report.written:
         file = report.file
-        click.echo(f"wrote {output}: {file.n_events} of {report.n_read} events, classes {', '.join(file.classes)}")
+        classes = f"classes {', '.join(file.classes)}" if file.classes else "no classes"
+        click.echo(f"wrote {output}: {file.n_events} of {report.n_read} events, {classes}")
         click.echo(f"look into it with: tabstar_lit data show {output}")
     else:
         click.echo(f"{output} is up to date: nothing was written")
