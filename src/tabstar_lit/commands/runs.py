@@ -151,7 +151,8 @@ def portrait(run: RunFiles, metrics: Sequence[str]) -> str:
         epochs = run.epochs(stage)
         columns = [n for n in run.names(stage) if "/" not in n and any(n in values for values in epochs.values())]
         rows = [[number, *(values.get(name) for name in columns)] for number, values in epochs.items()]
-        best = f": best {result['monitor']} {format_value(result['best_score'])}" if result.get("monitor") else ""
+        score = result.get("best_score")  # known when the stage has ended
+        best = "" if score is None else f": best {result.get('monitor')} {format_value(score)}"
         parts += [f"stage {stage} {result.get('status', '')}{best}", text_table(["epoch", *columns], rows)]
         drawn = [name for name in metrics or default_metrics(run, stage) if run.series(name, stage)]
         parts += [f"{name} over steps\n{curve(run.series(name, stage))}" for name in drawn]

@@ -27,11 +27,11 @@ def versions() -> dict[str, str]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return commit and cleanness of the repository ``folder`` lies in; None outside one or without git."""
+    """Return commit and cleanness of the repository ``folder`` lies in; None outside one or when git is of no use."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return {"commit": commit, "clean": not _git(folder, "status", "--porcelain")}
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return None
 
 

@@ -153,7 +153,9 @@ class Checkpoints(Checkpoint):
             if trainer.should_stop or trainer.current_epoch + 1 >= (trainer.max_epochs or 0):
                 raise
             rank_zero_warn(f"A checkpoint could not be written; training goes on. {error}")
-            self.best = [best for best in self.best if (self.directory / best.name).exists()]
+            # What was to make room for the new file is still there and still among the best.
+            self.best = [best for best in [*self.best, *self._dropped] if (self.directory / best.name).exists()]
+            self._dropped = []
             return
         if trainer.is_global_zero:
             for kind, path in paths.items():
