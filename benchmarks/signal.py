@@ -52,6 +52,7 @@ def mlp(data: Path, layers: int, width: int, *, embeddings: bool) -> list[str]:
     """Return the overrides that train an MLP of these sizes, with default embeddings or none."""
     network = (
         f"{{n_layers: {layers}, n_hidden: {width}, embedding_dim: null, dropout: 0.0, post_embeddings: {{act: null}}, "
+        "ensemble: {members: 1}, "
         f"embeddings: {{reduction: mean}}, disable_embeddings: {str(not embeddings).lower()}}}"
     )
     return [

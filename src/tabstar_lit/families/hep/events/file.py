@@ -129,7 +129,7 @@ class EventFile:
         labels = self._read("label").astype(np.int64)
         if np.any((labels < -1) | (labels >= len(self.classes))):
             raise DataError(f"{self.path}: labels are none of the {len(self.classes)} classes. {REMEDY}")
-        return cast(npt.NDArray[np.int64], labels)
+        return labels
 
     def weights(self) -> npt.NDArray[np.float64]:
         """Return the signed weight of each event, ``[N]``."""
