@@ -71,7 +71,7 @@ class NumberRecipe:
         refuse_missing(numbers, place, allowed=info.nullable and not np.isnan(self.fill))
         scaled = numbers if self.scaler is None else self.scaler.transform(numbers)
         too_far = np.abs(scaled) > np.finfo(np.float32).max
-        place.refuse(too_far, "cannot be scaled: they lie too far from the training events'")
+        place.refuse(too_far, "too far from those of the training events to be scaled")
         missing = np.isnan(numbers)
         filled = np.where(missing, self.fill, scaled).astype(np.float32)
         return [filled, missing.astype(np.float32)] if self.indicator else [filled]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class ColumnScaler:
         self.params = dict(params or {})
         own = dict(self.params)
         names = CHAINS.get(kind, (kind,))
-        self._eps = float(own.pop("eps", LOGIT_EPS)) if "logit" in names else LOGIT_EPS
+        self._eps = _eps(own.pop("eps", LOGIT_EPS)) if "logit" in names else LOGIT_EPS
         if kind == "power" and own.pop("standardize", True) is False:
             names = names[:1]
         allowed = set(STEPS[names[0]][0]().get_params()) | ({"eps"} if "logit" in names else set())
@@ -97,10 +98,10 @@ class ColumnScaler:
         known = ~np.isnan(values)
         column = values[known].reshape(-1, 1)
         for name, step in self._steps:
-            if name == "quantile":
-                step.set_params(n_quantiles=min(step.n_quantiles, len(column)))
             use = {"sample_weight": weights[known]} if weights is not None and _takes_weights(step) else {}
             try:
+                if name == "quantile":
+                    step.set_params(n_quantiles=min(step.n_quantiles, len(column)))
                 if step is not None:
                     step.fit(column, **use)
                 column = self._apply(step, column)
@@ -149,6 +150,20 @@ class ColumnScaler:
 
 def _takes_weights(step: Any) -> bool:
     return step is not None and bool(has_fit_parameter(step, "sample_weight"))
+
+
+def _eps(value: object) -> float:
+    """Return the distance that a logit keeps from 0 and 1; text as well, since YAML reads 1e-6 as such."""
+    eps = np.nan
+    if isinstance(value, str | float | int):
+        with suppress(ValueError):
+            eps = float(value)
+    if not 0 < eps < 0.5:
+        raise ConfigError(
+            f"dataset_config.feature_scaling.scaler_params: eps is {value!r}, but it clips shares of the range to "
+            f"[eps, 1 - eps]: give a number between 0 and 0.5 such as {LOGIT_EPS}."
+        )
+    return eps
 
 
 def _step(name: str, params: Mapping[str, Any]) -> Any:
