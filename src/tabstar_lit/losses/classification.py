@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -78,8 +79,8 @@ class BCEWithLogitsLoss(EventLoss):
 
     def __init__(self, pos_weight: float = 1.0, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        if pos_weight <= 0:
-            raise ConfigError(f"loss_params.pos_weight: {pos_weight} is not positive.")
+        if not 0 < pos_weight < math.inf:
+            raise ConfigError(f"loss_params.pos_weight: {pos_weight} is not positive and finite.")
         self.label_smoothing = valid_smoothing(label_smoothing)
         self.pos_weight = pos_weight
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -72,6 +74,6 @@ def _power(missed: Tensor, gamma: float) -> Tensor:
 
 
 def _valid_gamma(gamma: float) -> float:
-    if gamma < 0:
-        raise ConfigError(f"loss_params.gamma: {gamma} is negative.")
+    if not 0 <= gamma < math.inf:
+        raise ConfigError(f"loss_params.gamma: {gamma} is negative or not finite.")
     return gamma
