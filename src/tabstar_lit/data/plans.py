@@ -106,7 +106,7 @@ class PlanSampler(Sampler[K], Generic[K]):
     Raises
     ------
     DataError
-        There are fewer rows than ranks.
+        There are too few rows to give every rank as many batches.
     """
 
     def __init__(self, plan: BatchPlan[K], rank: int = 0, world_size: int = 1) -> None:

@@ -163,7 +163,7 @@ def _signal(config: EventsDataset, classes: tuple[str, ...]) -> tuple[str, ...]:
         _require(name, classes, "signal", "no class is called")
     if not 0 < len(set(signal)) < len(classes):
         raise DataError(f"dataset_config.signal: {list(signal)} of {list(classes)} leaves no background.")
-    return signal
+    return tuple(dict.fromkeys(signal))
 
 
 def _require(name: str, known: Iterable[str], key: str, problem: str) -> None:
