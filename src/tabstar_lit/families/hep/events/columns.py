@@ -195,9 +195,10 @@ def _evaluated(events: Events, spec: ColumnSpec, name: str) -> tuple[Value, Valu
         for column in expression.names
     }
     n = len(events.rows)
+    value = expression(inputs, n)  # first: its mistakes are the user's, those of the next line would be ours
     numbers = [column for column, value in inputs.items() if _values(value).dtype != object]
     absent = Expression(" or ".join(f"isnan(`{column}`)" for column in numbers))(inputs, n) if numbers else None
-    return expression(inputs, n), absent
+    return value, absent
 
 
 def _without_codes(value: Value, spec: ColumnSpec, as_numbers: bool) -> Value:

@@ -163,7 +163,7 @@ def _unknown_names(config: ConversionConfig, part: _Part) -> Iterator[Problem]:
     for path, text in config.expressions(part.index):
         for name, position, _ in Expression(text).names:
             if name not in part.reader.names:
-                where = f' (character {position} of "{text}")' if text != name else ""
+                where = f' (character {position} of "{text}")' if text not in (name, f"`{name}`") else ""
                 yield Problem(path, f"no column '{name}'{where} in {part.path.name}.", part.reader.names)
 
 

@@ -159,7 +159,7 @@ def _histogram(
 
 def _edges(info: ColumnInfo, values: Array) -> Array:
     if info.kind == "categorical":
-        return np.arange(min(len(info.categories), MAX_CATEGORIES) + 1) - 0.5
+        return np.arange(min(max(len(info.categories), 1), MAX_CATEGORIES) + 1) - 0.5  # one bin for none
     if len(values) == 0:
         return np.array([0.0, 1.0])
     low, high = np.quantile(values.astype(np.float64), CENTRAL)
