@@ -86,7 +86,8 @@ def fail_unless_empty(problems: Sequence[Problem]) -> None:
 
 
 def _text(problem: Problem) -> str:
-    return problem.message + suggestion(str(problem.path[-1]) if problem.path else "", problem.allowed)
+    _, name, *_ = [*problem.message.split("'"), ""]  # what is quoted first is what was written
+    return problem.message + suggestion(name, problem.allowed)
 
 
 def _converted(value: Any, parameter: inspect.Parameter) -> Any:
