@@ -22,7 +22,7 @@ from tabstar_lit.engine.run_directory import RunDirectory
 from tabstar_lit.engine.stages import Parts, build_parts, stage_loggers
 from tabstar_lit.engine.trainer import build_callbacks, build_trainer
 
-REPEATS = 5
+REPEATS = 3
 
 BareLoss = Callable[[TrainingModule, Any], Tensor]
 """The loss of a batch as a hand-written loop computes it."""
