@@ -42,8 +42,9 @@ Again the mean over five folds, tested once each.
 
 JETS_TEXT = """\
 {events} simulated jets of top quarks and of light ones, 20 % of them held out by hash and scored after the
-last epoch; they were scored once before, until validation jets asked for another scaling. Networks see the hardest constituents, and of the jet its momentum, mass and the sums over constituents that
-`examples/events/jets.yaml` makes. The mass is an input here, so the score follows it.
+last epoch; they were scored once before, until validation jets asked for another scaling. Networks see the hardest
+constituents, and of the jet its momentum, mass and the sums over constituents that `examples/events/jets.yaml` makes.
+The mass is an input here, so the score follows it.
 """
 
 
