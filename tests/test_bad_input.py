@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from checks import assert_refused
 from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.track import track
 from tabstar_lit.commands.train import train_tabstar
@@ -37,14 +38,6 @@ def invoke(command: str, *arguments: str) -> Result:
     """Run a command in this process, as its console script would."""
     commands = {"train_tabstar": train_tabstar, "tabstar_lit": main, "track": track}
     return CliRunner().invoke(commands[command], arguments, catch_exceptions=False)
-
-
-def assert_refused(done: Result, *words: str) -> None:
-    """Check exit code and message, and that the user never sees a traceback."""
-    assert done.exit_code == 2, done.output
-    for word in words:
-        assert word in done.stderr, done.stderr
-    assert "Traceback" not in done.output
 
 
 def files(folder: Path) -> set[str]:

@@ -17,6 +17,7 @@ import torch
 import uproot
 from click.testing import CliRunner, Result
 
+from checks import assert_refused
 from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.train import train_signal
 from tabstar_lit.data import hdf5
@@ -46,14 +47,6 @@ ALL_CLASSES = f"{DATA}.classes=null"
 def invoke(command: click.Command, *arguments: object) -> Result:
     """Run a command in this process, as its console script would."""
     return CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
-
-
-def assert_refused(done: Result, *words: str) -> None:
-    """Check exit code and message, and that the user never sees a traceback."""
-    assert done.exit_code == 2, done.output
-    for word in words:
-        assert word in done.stderr, done.stderr
-    assert "Traceback" not in done.output
 
 
 def files(folder: Path) -> set[str]:

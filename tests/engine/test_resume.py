@@ -4,33 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 from toy_bench import Bench, load_checkpoint, metrics
 
+from checks import assert_equal
 from tabstar_lit.engine.resume import find_run
 from tabstar_lit.errors import CheckpointError, RunError, RunInterrupted
 
 STEPS_PER_EPOCH = 24
 MakeBench = Callable[[str], Bench]
-
-
-def assert_equal(left: Any, right: Any, where: str = "") -> None:
-    """Compare two trees of plain values and tensors at zero tolerance."""
-    if isinstance(left, torch.Tensor):
-        assert torch.equal(left, right), where
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys(), where
-        for key in left:
-            assert_equal(left[key], right[key], f"{where}/{key}")
-    elif isinstance(left, list | tuple):
-        assert len(left) == len(right), where
-        for number, pair in enumerate(zip(left, right, strict=True)):
-            assert_equal(*pair, f"{where}/{number}")
-    else:
-        assert left == right, where
 
 
 def assert_same_end(broken: Bench, unbroken: Bench) -> None:

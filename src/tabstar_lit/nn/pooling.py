@@ -8,22 +8,23 @@ made: :meth:`LinearReduction.fold` gives that product.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 
-class LinearReduction(nn.Module):
+class LinearReduction(nn.Module, ABC):
     """A reduction that is a sum of linear maps of the ``T`` vectors."""
 
+    @abstractmethod
     def contract(self, tokens: Tensor, start: int = 0) -> Tensor:
         """Reduce vectors ``start, start + 1, ...`` alone, without the constant: ``[..., n, E]`` to ``[..., E']``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fold(self, weight: Tensor) -> Tensor:
         """Apply each feature's own map to its rows: ``[n, K, E]`` of the first ``n`` to ``[n, K, E']``."""
-        raise NotImplementedError
 
     def constant(self) -> Tensor | None:
         """Return what is added at the end, if anything."""

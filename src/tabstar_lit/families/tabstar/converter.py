@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from tabstar_lit.data.source_files import file_sha256
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.corpus import Corpus, Table, write_corpus
 from tabstar_lit.families.tabstar.encoding import CONVERTER_VERSION, Settings, encode_table
 from tabstar_lit.families.tabstar.manifest import TableEntry
-from tabstar_lit.families.tabstar.tables import RawTable, file_sha256, read_table
+from tabstar_lit.families.tabstar.tables import RawTable, read_table
 
 
 class Source(Protocol):

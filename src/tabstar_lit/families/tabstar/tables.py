@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import io
 import re
 import sys
@@ -46,27 +45,6 @@ class RawTable(NamedTuple):
 
     frame: pd.DataFrame
     ids: npt.NDArray[np.uint64]
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read.
-    """
-    return hashlib.sha256(_bytes(path)).hexdigest()
 
 
 def read_table(path: Path) -> RawTable:

@@ -20,9 +20,10 @@ from by_hand import convert, lists, texts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tabstar_lit.data.source_files import file_sha256
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.expressions import Jagged
-from tabstar_lit.families.hep.events.readers import FORMATS, file_sha256, open_reader
+from tabstar_lit.families.hep.events.readers import FORMATS, open_reader
 
 PT = [[1.5, 0.25], [], [3.0], [], [], [7.0, -8.0, 9.5]]
 X = [0.5, -1.0, 2.0, 1e-30, 4.0, 5.25]

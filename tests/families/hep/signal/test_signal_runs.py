@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from signal_bench import FLAT, JAGGED, RUN, SignalBench, logged, metrics
 from sklearn.metrics import roc_auc_score
 
+from checks import assert_equal
 from tabstar_lit.engine.run_directory import RunDirectory
 from tabstar_lit.errors import CheckpointError, RunInterrupted
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
@@ -30,22 +31,6 @@ from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
 
 MakeBench = Callable[[str], SignalBench]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
-
-
-def assert_equal(left: Any, right: Any, where: str = "") -> None:
-    """Compare two trees of plain values and tensors at zero tolerance."""
-    if isinstance(left, torch.Tensor):
-        assert torch.equal(left, right), where
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys(), where
-        for key in left:
-            assert_equal(left[key], right[key], f"{where}/{key}")
-    elif isinstance(left, list | tuple):
-        assert len(left) == len(right), where
-        for number, pair in enumerate(zip(left, right, strict=True)):
-            assert_equal(*pair, f"{where}/{number}")
-    else:
-        assert left == right, where
 
 
 def assert_same_end(ours: dict[str, Any], theirs: dict[str, Any]) -> None:

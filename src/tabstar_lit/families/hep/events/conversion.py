@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tabstar_lit.config.tree import Problem, raise_problems
+from tabstar_lit.data.source_files import file_sha256
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.columns import ChunkMaker
 from tabstar_lit.families.hep.events.conversion_config import (
@@ -25,7 +26,7 @@ from tabstar_lit.families.hep.events.conversion_config import (
 )
 from tabstar_lit.families.hep.events.expressions import Expression
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.events.readers import Reader, file_sha256, open_reader
+from tabstar_lit.families.hep.events.readers import Reader, open_reader
 from tabstar_lit.families.hep.events.schema import ColumnInfo, EventSchema
 from tabstar_lit.families.hep.events.writer import EventWriter
 from tabstar_lit.families.hep.progress import Progress, no_progress

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,23 +95,6 @@ def open_reader(path: Path, format_: str | None = None, tree: str | None = None)
         )
     with _reported(path):
         return _OPENERS[format_ or FORMATS[endings[0]]](path, tree)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _csv(path: Path, _: str | None) -> Reader:

@@ -1,0 +1,32 @@
+"""Comparisons that several test files make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from click.testing import Result
+
+
+def assert_equal(left: Any, right: Any, where: str = "") -> None:
+    """Compare two trees of plain values and tensors at zero tolerance."""
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), where
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left:
+            assert_equal(left[key], right[key], f"{where}/{key}")
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right), where
+        for number, pair in enumerate(zip(left, right, strict=True)):
+            assert_equal(*pair, f"{where}/{number}")
+    else:
+        assert left == right, where
+
+
+def assert_refused(done: Result, *words: str) -> None:
+    """Check exit code and message, and that the user never sees a traceback."""
+    assert done.exit_code == 2, done.output
+    for word in words:
+        assert word in done.stderr, done.stderr
+    assert "Traceback" not in done.output
