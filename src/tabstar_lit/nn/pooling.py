@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -139,5 +140,9 @@ def make_reduction(name: str, n_tokens: int, width: int) -> nn.Module:
         return AttentionPooling(width)
     if name == "reshape":
         return ReshapeReduction(n_tokens, width)
-    simple = {"mean": MeanReduction, "conv1d": WeightedReduction, "conv2d": WeightedReduction}
+    simple: dict[str, Callable[[int], LinearReduction]] = {
+        "mean": MeanReduction,
+        "conv1d": WeightedReduction,
+        "conv2d": WeightedReduction,
+    }
     return nn.Identity() if name == "none" else simple[name](n_tokens)
