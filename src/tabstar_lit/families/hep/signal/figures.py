@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tabstar_lit.families.hep.plotting import range_edges
 from tabstar_lit.families.hep.signal import figures_curves as curves
 from tabstar_lit.families.hep.signal import figures_scores as draw
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting
@@ -87,7 +88,7 @@ def _scores(events: Scored, plotting: SignalPlotting) -> Drawn:
 
 
 def _logits(events: Scored, plotting: SignalPlotting) -> Drawn:
-    edges = draw.range_edges(events.logit, plotting.bins, plotting.logit_range)
+    edges = range_edges(events.logit, plotting.bins, plotting.logit_range)
     label = "log(p signal / p background)"
     yield "logits", draw.by_class_figure(events.logit, events, edges, xlabel=label, title="Logit")
 

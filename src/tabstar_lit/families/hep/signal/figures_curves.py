@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from tabstar_lit.metrics.significance import Scan
 from tabstar_lit.metrics.weighted import ECE_BINS, Bools, Floats, Roc, calibration_error
@@ -104,23 +103,6 @@ def significance_figure(scan: Scan, name: str) -> Figure:
             below.legend(frameon=False)
     below.axvline(scan.cuts[best], color="0.6", linewidth=1, linestyle=":")
     below.set(xlabel="cut on the signal probability", ylabel="efficiency")
-    return figure
-
-
-def epoch_figure(history: Sequence[Mapping[str, float]], names: Sequence[str], title: str) -> Figure | None:
-    """Draw values of the history by epoch, or None where it has none of them."""
-    curves = {name: [(entry["epoch"], entry[name]) for entry in history if name in entry] for name in names}
-    curves = {name: curve for name, curve in curves.items() if curve}
-    if not curves:
-        return None
-    figure, (axes,) = new_figure(width=6.4)
-    for number, (name, curve) in enumerate(curves.items()):
-        epochs, values = np.array(curve).T
-        marker = "o" if len(epochs) <= 30 else None
-        axes.plot(epochs, values, marker=marker, markersize=3.5, color=_color(number), label=name)
-    axes.set(xlabel="epoch", title=title)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
     return figure
 
 

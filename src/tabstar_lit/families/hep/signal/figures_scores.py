@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from tabstar_lit.families.hep.plotting import binned, histogram, make_logarithmic, range_edges
 from tabstar_lit.families.hep.signal.figures_curves import draw_one_vs_rest
 from tabstar_lit.families.hep.signal.scored import Scored
 from tabstar_lit.metrics.weighted import Bools, Floats, confusion, roc
@@ -17,36 +17,6 @@ COLUMNS = 3
 EMBEDDED_EVENTS = 2000
 SLICES = (0.0, 0.5, 0.8, 0.95)
 """Shares of background that a cut removes; its variable is drawn for what each leaves."""
-
-
-def histogram(
-    axes: Axes, values: Floats, weights: Floats, edges: Floats, *, label: str, color: str, normalize: bool = False
-) -> Floats:
-    """Draw a weighted histogram with its statistical band, ``sqrt(sum w^2)`` in each bin.
-
-    Parameters
-    ----------
-    axes : Axes
-        Where to.
-    values, weights : ndarray
-        ``[N]``; values outside ``edges`` are counted in the first and last bin.
-    edges : ndarray
-        ``[bins + 1]``.
-    label, color : str
-        Of the curve.
-    normalize : bool
-        Divide by the sum of weights, where it is positive.
-
-    Returns
-    -------
-    ndarray
-        Heights of the bins.
-    """
-    heights, errors = _binned(values, weights, edges, normalize=normalize)
-    axes.stairs(heights, edges, color=color, label=label, linewidth=1.4)
-    low, high = heights - errors, heights + errors
-    axes.fill_between(edges, np.append(low, low[-1]), np.append(high, high[-1]), step="post", color=color, alpha=0.25)
-    return heights
 
 
 def by_class_figure(values: Floats, events: Scored, edges: Floats, *, xlabel: str, title: str) -> Figure:
@@ -62,7 +32,7 @@ def by_class_figure(values: Floats, events: Scored, edges: Floats, *, xlabel: st
         ]
         axes.set(xlabel=xlabel, ylabel="normalized" if normalize else "sum of weights", title=title)
         if not normalize:
-            _make_logarithmic(axes, np.concatenate(heights))
+            make_logarithmic(axes, np.concatenate(heights))
     panels[1].legend(frameon=False)
     return figure
 
@@ -123,7 +93,7 @@ def sculpting_figure(events: Scored, variable: str, bins: int) -> Figure:
     values, scores, weights = background.variables[variable], background.logit, background.weights
     edges = range_edges(values, min(bins, 30), _central(values, weights))
     figure, (axes, below) = new_figure(2, 1, width=6.0, height=5.6, sharex=True, height_ratios=[3, 2])
-    whole = _binned(values, weights, edges, normalize=True)[0]
+    whole = binned(values, weights, edges, normalize=True)[0]
     for number, removed in enumerate(SLICES):
         passed = scores >= _quantile(scores, weights, removed) if removed else np.ones(len(scores), dtype=bool)
         if not passed.any():
@@ -132,7 +102,7 @@ def sculpting_figure(events: Scored, variable: str, bins: int) -> Figure:
         color = PALETTE[number]
         histogram(axes, values[passed], weights[passed], edges, label=label, color=color, normalize=True)
         if removed:
-            heights, errors = _binned(values[passed], weights[passed], edges, normalize=True)
+            heights, errors = binned(values[passed], weights[passed], edges, normalize=True)
             ratio, spread = (_ratio(part, whole) for part in (heights, errors))
             below.errorbar((edges[1:] + edges[:-1]) / 2, ratio, yerr=spread, fmt="o", markersize=2.5, color=color)
     below.axhline(1, color="0.6", linewidth=1)
@@ -158,36 +128,10 @@ def embedding_figure(events: Scored, method: str) -> Figure:
     return figure
 
 
-def range_edges(values: Floats, bins: int, limits: tuple[float, float] | None) -> Floats:
-    """Return bin edges over ``limits``, or over where all but 1 in 1000 values lie."""
-    low, high = np.quantile(values, [0.0005, 0.9995]) if limits is None and len(values) else limits or (0.0, 1.0)
-    if not high > low:
-        low, high = low - 0.5, low + 0.5
-    return np.linspace(low, high, bins + 1)
-
-
 def _present(events: Scored) -> list[tuple[str, str, Bools]]:
     """Return name, colour and rows of each class that has events."""
     numbered = [(name, PALETTE[i % len(PALETTE)], events.targets == i) for i, name in enumerate(events.classes)]
     return [(name, color, own) for name, color, own in numbered if own.any()]
-
-
-def _make_logarithmic(axes: Axes, heights: Floats) -> None:
-    """Make the vertical axis logarithmic, from below the lowest bin on, where a bin is above 0."""
-    positive = heights[heights > 0]
-    if len(positive):
-        axes.set_yscale("log", nonpositive="clip")
-        axes.set_ylim(max(positive.min() / 2, positive.max() / 1e6), positive.max() * 2)
-
-
-def _binned(values: Floats, weights: Floats, edges: Floats, *, normalize: bool) -> tuple[Floats, Floats]:
-    """Return sums of weights by bin and their errors, divided by the whole where that is positive."""
-    inside = np.clip(values, edges[0], edges[-1])
-    heights = np.histogram(inside, edges, weights=weights)[0]
-    errors = np.sqrt(np.histogram(inside, edges, weights=weights**2)[0])
-    total = heights.sum()
-    scale = 1 / total if normalize and total > 0 else 1.0
-    return scale * heights, scale * errors
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:

@@ -12,8 +12,8 @@ from torch import Tensor
 from tabstar_lit.config.tree import Problem, dotted, suggestion
 from tabstar_lit.engine.tracker import Collected, Tracker
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.plotting import epoch_figure
 from tabstar_lit.families.hep.signal.figures import draw_all
-from tabstar_lit.families.hep.signal.figures_curves import epoch_figure
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, check_plotting
 from tabstar_lit.families.hep.signal.scored import Scored
 from tabstar_lit.families.hep.signal.scores import metric_names, score
