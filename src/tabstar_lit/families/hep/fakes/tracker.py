@@ -1,0 +1,122 @@
+"""Metrics and figures of a stage of fakes: how well the reweighted sample looks like the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tabstar_lit.config.tree import dotted, suggestion
+from tabstar_lit.engine.tracker import Collected, Tracker
+from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.fakes.closed_form import ClosedForm
+from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, check_plotting
+from tabstar_lit.families.hep.fakes.reweighted import Reweighted, Role
+from tabstar_lit.families.hep.fakes.scores import metric_names, score
+from tabstar_lit.families.hep.plotting import epoch_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUMMARY = ("chi2", "ess", "logerror", "coverage1", "coverage2")
+
+
+class FakesTracker(Tracker):
+    """Track chi2 of reweighted against reference, effective sample size and, for toys, the distance to the truth.
+
+    Validation steps return log-ratios ``[B, C]``, targets ``[B]`` (1 for the reference), signed weights ``[B]`` (in the
+    ratio stage times the subtraction factor) and variables ``[B, S]`` in the file's units.
+
+    Parameters
+    ----------
+    figures : Path
+        Folder for the figures.
+    role : str
+        The stage: numerator, denominator or ratio.
+    variables : sequence of str
+        Names of the columns that steps return as extras.
+    plotting : FakesPlotting
+        Figures and bins.
+    form : ClosedForm or None
+        The truth, where it is known: that of a toy.
+    pt_variable : str
+        The transverse momentum, one of ``variables``.
+    check_every, plot_every : int or None
+        As in :class:`~tabstar_lit.engine.tracker.Tracker`.
+
+    Raises
+    ------
+    ConfigError
+        ``plotting`` names a variable that there is not.
+    """
+
+    def __init__(
+        self,
+        figures: Path,
+        *,
+        role: Role,
+        variables: Sequence[str],
+        plotting: FakesPlotting | None = None,
+        form: ClosedForm | None = None,
+        pt_variable: str = "pt",
+        check_every: int | None,
+        plot_every: int | None,
+    ) -> None:
+        super().__init__(figures, check_every=check_every, plot_every=plot_every)
+        self.role = role
+        self.variables = tuple(variables)
+        self.plotting = plotting or FakesPlotting()
+        self.form = form
+        self.pt_variable = pt_variable
+        self._check_names()
+        self.compared = self.variables if self.plotting.variables is None else tuple(self.plotting.variables)
+
+    def metrics(self, collected: Mapping[str, Collected]) -> dict[str, float]:
+        """Return every score by name."""
+        events = self._events(collected)
+        if events is None:
+            return {}
+        bins = self.plotting.chi2_bins
+        return score(events, self.compared, bins=bins, form=self.form, pt_variable=self.pt_variable)
+
+    def metric_names(self) -> tuple[str, ...]:
+        """Return the name of every score."""
+        return metric_names(self.compared, known=self.form is not None)
+
+    def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
+        """Yield the figures of this epoch."""
+        return ()
+
+    def summary_figures(self) -> Iterable[tuple[str, Figure]]:
+        """Yield losses and scores by epoch."""
+        for name, values, title in (
+            ("losses", ["train_loss", "val_loss"], f"Loss of the {self.role}"),
+            ("metrics", [f"val_{metric}" for metric in SUMMARY], f"Scores of the {self.role} on validation events"),
+        ):
+            wanted = self.plotting.figures == "all" or name in self.plotting.figures
+            figure = epoch_figure(self.history, values, title) if wanted else None
+            if figure is not None:
+                yield name, figure
+
+    def _check_names(self) -> None:
+        """Refuse names that would only be missed in the first validation."""
+        messages = [
+            f"plotting_config.{dotted(p.path)}: {p.message}{suggestion(str(p.path[-1]), p.allowed)}"
+            for p in check_plotting(self.plotting, self.variables)
+        ]
+        if self.pt_variable not in self.variables:
+            messages.append(
+                f"dataset_config.pt_variable: no numerical feature or spectator is called '{self.pt_variable}'."
+                f"{suggestion(self.pt_variable, self.variables)}"
+            )
+        if messages:
+            raise ConfigError("\n".join(messages))
+
+    def _events(self, collected: Mapping[str, Collected]) -> Reweighted | None:
+        """Return the events of the stage, if any."""
+        part = collected.get(self.role)
+        if part is None:
+            return None
+        return Reweighted.of(
+            part.predictions, part.targets, part.weights, part.extras, names=self.variables, role=self.role
+        )
