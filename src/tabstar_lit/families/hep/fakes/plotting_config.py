@@ -65,6 +65,10 @@ class FakesPlotting(Section):
         10_000_000, description="Figures are drawn from at most so many events, evenly spaced; metrics from all."
     )
 
+    def wants(self, name: FigureName) -> bool:
+        """Return whether a figure is asked for."""
+        return self.figures == "all" or name in self.figures
+
     def problems(self) -> Iterable[Problem]:
         """Refuse bin edges that do not rise."""
         for name, edges in self.standard_binning.items():

@@ -18,7 +18,7 @@ from tabstar_lit.metrics.weighted import Bools, Floats
 CENTRAL = (0.01, 0.99)
 """Quantiles of pt between which a ratio is compared with its closed form."""
 FEWEST = 10
-"""Reference events that a bin of chi2 holds at least, so that its error can be taken from its events."""
+"""Events of either sample that a bin of chi2 holds at least, so that its error can be taken from them."""
 REGIONS: Mapping[Role, str] = {"numerator": "tight", "denominator": "loose"}
 
 
@@ -79,7 +79,8 @@ def chi2_per_bin(values: Floats, weights: Floats, reference: Bools, bins: int) -
     """Return ``sum((a - b)^2 / (var a + var b))`` over its number of bins, for two weighted samples.
 
     Nothing is fitted to these events, so that each bin is a degree of freedom. Both samples enter with their
-    statistical errors, ``sum w^2``.
+    statistical errors, ``sum w^2``. Where either has fewer than :data:`FEWEST` events a bin is left out: its events
+    cannot tell its error, and no ratio makes events where there are none.
 
     Parameters
     ----------
@@ -100,7 +101,8 @@ def chi2_per_bin(values: Floats, weights: Floats, reference: Bools, bins: int) -
     edges = quantile_edges(values[reference], bins)
     a, a_error = binned(values[reference], weights[reference], edges)
     b, b_error = binned(values[~reference], weights[~reference], edges)
-    return chi2_of(a - b, a_error**2 + b_error**2)
+    filled = np.histogram(np.clip(values[~reference], edges[0], edges[-1]), edges)[0] >= FEWEST
+    return chi2_of((a - b)[filled], (a_error**2 + b_error**2)[filled])
 
 
 def chi2_of(differences: Floats, variances: Floats) -> float:

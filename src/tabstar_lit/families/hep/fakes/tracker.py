@@ -10,7 +10,8 @@ from tabstar_lit.config.tree import dotted, suggestion
 from tabstar_lit.engine.tracker import Collected, Tracker
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.fakes.closed_form import ClosedForm
-from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, check_plotting
+from tabstar_lit.families.hep.fakes.figures import draw_all
+from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, FigureName, check_plotting
 from tabstar_lit.families.hep.fakes.reweighted import Reweighted, Role
 from tabstar_lit.families.hep.fakes.scores import metric_names, score
 from tabstar_lit.families.hep.plotting import epoch_figure
@@ -85,16 +86,18 @@ class FakesTracker(Tracker):
 
     def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
         """Yield the figures of this epoch."""
-        return ()
+        events = self._events(collected)
+        if events is not None:
+            yield from draw_all(events, self.plotting, self.compared, self.form, self.pt_variable)
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield losses and scores by epoch."""
-        for name, values, title in (
+        summaries: tuple[tuple[FigureName, list[str], str], ...] = (
             ("losses", ["train_loss", "val_loss"], f"Loss of the {self.role}"),
             ("metrics", [f"val_{metric}" for metric in SUMMARY], f"Scores of the {self.role} on validation events"),
-        ):
-            wanted = self.plotting.figures == "all" or name in self.plotting.figures
-            figure = epoch_figure(self.history, values, title) if wanted else None
+        )
+        for name, values, title in summaries:
+            figure = epoch_figure(self.history, values, title) if self.plotting.wants(name) else None
             if figure is not None:
                 yield name, figure
 
