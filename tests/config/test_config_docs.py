@@ -30,6 +30,10 @@ from tabstar_lit.families.hep.architecture import jagged as jagged
 from tabstar_lit.families.hep.architecture import sections as shared
 from tabstar_lit.families.hep.architecture.tabstar import TabSTARArchitecture
 from tabstar_lit.families.hep.events import conversion_config as conversion
+from tabstar_lit.families.hep.fakes import architecture as ratio_networks
+from tabstar_lit.families.hep.fakes import config as fakes
+from tabstar_lit.families.hep.fakes import plotting_config as fakes_plotting
+from tabstar_lit.families.hep.fakes.training_config import FakesTraining
 from tabstar_lit.families.hep.signal import plotting_config as plotting
 from tabstar_lit.families.hep.signal.config import SignalExperiment
 from tabstar_lit.families.hep.signal.training_config import DiscoConfig, SignalTraining
@@ -93,13 +97,32 @@ SIGNAL = {
     "particle_attention": Table(jagged.ParticleAttention),
     "sdp_backend": Table(shared.SdpBackend),
 }
+FAKES = {
+    "Top level": Table(fakes.FakesExperiment, Experiment),
+    "dataset_config": Table(fakes.FakesDataset),
+    "regions": Table(fakes.Regions),
+    "regions, each": Table(fakes.Region),
+    "pt_cut": Table(fakes.PtCut),
+    "crack_veto": Table(fakes.CrackVeto),
+    "model_config": Table(fakes.FakesModel, ModelConfig),
+    "training_config": Table(FakesTraining, TrainingConfig),
+    "Every network": Table(ratio_networks.FakesNetworkArchitecture),
+    "ensemble": Table(ratio_networks.Heads),
+    "plotting_config": Table(fakes_plotting.FakesPlotting),
+    "variables, each": Table(fakes_plotting.VariablePlot),
+}
 EVENTS = {
     "Conversion": Table(conversion.ConversionConfig),
     "sources, each": Table(conversion.SourceSpec),
     "columns, each": Table(conversion.ColumnSpec),
     "objects, each": Table(conversion.ObjectSpec),
 }
-PAGES = {"configuration.md": CONFIGURATION, "families/signal-keys.md": SIGNAL, "events.md": EVENTS}
+PAGES = {
+    "configuration.md": CONFIGURATION,
+    "families/signal-keys.md": SIGNAL,
+    "families/fakes-keys.md": FAKES,
+    "events.md": EVENTS,
+}
 TABLES = [(page, title) for page, tables in PAGES.items() for title in tables]
 
 
@@ -156,7 +179,7 @@ def sections(model: type[BaseModel]) -> set[type[BaseModel]]:
     return found
 
 
-@pytest.mark.parametrize("schema", [SignalExperiment, conversion.ConversionConfig])
+@pytest.mark.parametrize("schema", [SignalExperiment, fakes.FakesExperiment, conversion.ConversionConfig])
 def test_no_key_is_left_out(schema: type[BaseModel]) -> None:
     tables = [table for page in PAGES.values() for table in page.values()]
     listed = {name for table in tables for name in yaml_fields(table.section)}

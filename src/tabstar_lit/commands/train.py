@@ -189,3 +189,4 @@ def print_list(family: AnyFamily, listed: str) -> None:
 
 train_tabstar = train_command("tabstar")
 train_signal = train_command("signal")
+train_fakes = train_command("fakes")

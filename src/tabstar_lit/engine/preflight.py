@@ -68,8 +68,9 @@ def trial(family: AnyFamily, loaded: Loaded[Any], say: Callable[[str], None]) ->
     say(f"configuration   {len(loaded.stages)} stage(s): {', '.join(stage.name for stage in loaded.stages)}")
     with tempfile.TemporaryDirectory(prefix="tabstar_lit-check-") as name:
         folder = Path(name)
-        # Modules to load are looked for where the run itself would; nothing is written there.
-        run = RunDirectory(folder, folder / "figures", locate(loaded).checkpoints, folder / "mlruns")
+        # What is loaded is looked for where the run itself would; nothing is written there.
+        located = locate(loaded)
+        run = RunDirectory(located.root, folder / "figures", located.checkpoints, folder / "mlruns")
         for stage in loaded.stages:
             parts = build_parts(family, without_earlier_stages(stage, loaded), run, seed=0, scratch=folder)
             if checkpoint is not None:
@@ -78,7 +79,7 @@ def trial(family: AnyFamily, loaded: Loaded[Any], say: Callable[[str], None]) ->
 
 
 def without_earlier_stages(stage: Stage[Any], loaded: Loaded[Any]) -> Stage[Any]:
-    """Return the stage without the modules it would take from stages that have not been trained yet."""
+    """Return the stage without what it would take from stages that have not been trained yet."""
     names = {other.name for other in loaded.stages}
     model = stage.experiment.model
     kept = {
@@ -86,8 +87,9 @@ def without_earlier_stages(stage: Stage[Any], loaded: Loaded[Any]) -> Stage[Any]
         for path, source in model.load_modules.items()
         if (source if isinstance(source, str) else source.source) not in names
     }
-    experiment = stage.experiment.model_copy(update={"model": model.model_copy(update={"load_modules": kept})})
-    return Stage(stage.name, experiment, stage.tree)
+    untrained = {key: None for key, source in stage.experiment.earlier().items() if source in names}
+    changed = model.model_copy(update={"load_modules": kept, **untrained})
+    return Stage(stage.name, stage.experiment.model_copy(update={"model": changed}), stage.tree)
 
 
 def _try_batch(name: str, parts: Parts, say: Callable[[str], None]) -> None:

@@ -47,7 +47,7 @@ def build_parts(
     family: AnyFamily, stage: Stage[Any], run: RunDirectory, seed: int, scratch: Path | None = None
 ) -> Parts:
     """Open the data, build module and tracker, and load the modules the stage starts from."""
-    experiment = stage.experiment
+    experiment = with_earlier(stage.experiment, run)
     seed_generators(seed)
     torch.set_float32_matmul_precision(experiment.experiment_config.float32_matmul_precision)
     data = family.data(experiment, seed, scratch)
@@ -83,14 +83,37 @@ def _unknown_monitors(training: TrainingConfig, tracker: Tracker) -> Iterator[Pr
             yield Problem(path, f"no metric is called {monitor!r}.{hint}", known)
 
 
-def resolve_weights(source: str, run: RunDirectory) -> Path:
-    """Return the checkpoint that ``load_modules`` means by ``source``: a finished stage of this run, or a file."""
+def with_earlier(experiment: Experiment, run: RunDirectory) -> Any:
+    """Return the experiment with a path for every trained model it names, see :meth:`Experiment.earlier`."""
+    named = {key: source for key, source in experiment.earlier().items() if source is not None}
+    if not named:
+        return experiment
+    paths = {key: str(resolve_weights(source, run, f"model_config.{key}")) for key, source in named.items()}
+    return experiment.model_copy(update={"model": experiment.model.model_copy(update=paths)})
+
+
+def resolve_weights(source: str, run: RunDirectory, key: str = "load_modules") -> Path:
+    """Return the checkpoint that ``key`` means by ``source``: a finished stage of this run, or a file.
+
+    Of a stage it is the best by the metric it was to monitor, as the run recorded it.
+
+    Raises
+    ------
+    CheckpointError
+        The stage has not finished or kept no best checkpoint, or there is no such file.
+    """
     stages = run.record().get("stages", {})
     if source not in stages:
-        return find_checkpoint(source, [run.checkpoints, run.checkpoints.parent.parent])
+        try:
+            return find_checkpoint(source, [run.checkpoints, run.checkpoints.parent.parent])
+        except CheckpointError as error:
+            trained = f"this run has trained {', '.join(stages)}" if stages else "this run has trained no stage yet"
+            raise CheckpointError(f"{key}: {source!r} is no stage ({trained}) and no file. {error}") from error
     best = stages[source].get("best_checkpoint")
-    if stages[source].get("status") != "finished" or best is None:
-        raise CheckpointError(f"load_modules: the stage {source!r} of this run has not finished; train it first.")
+    if stages[source].get("status") != "finished":
+        raise CheckpointError(f"{key}: the stage {source!r} of this run has not finished; train it first.")
+    if best is None:
+        raise CheckpointError(f"{key}: the stage {source!r} of this run kept no best checkpoint; save_top_k is 0.")
     return run.checkpoints / str(best)
 
 

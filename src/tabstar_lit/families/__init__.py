@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 FAMILIES = {
     "tabstar": "tabstar_lit.families.tabstar.family",
     "signal": "tabstar_lit.families.hep.signal.family",
+    "fakes": "tabstar_lit.families.hep.fakes.family",
 }
 """Name of each family and the module that holds its ``family`` object."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -147,3 +147,11 @@ class Experiment(Section):
                 yield Problem(("stages", index), f"stage '{stage}' is listed twice; give each stage its own name")
             if UNSAFE_NAME.search(stage) or stage.strip(". ") == "":
                 yield Problem(("stages", index), f"stage {stage!r} cannot name a folder")
+
+    def earlier(self) -> Mapping[str, str | None]:
+        """Return the keys of ``model_config`` that name a trained model, which this stage reads, and what they name.
+
+        A name is that of an earlier stage of the run, or of a checkpoint; the engine puts the path of the file there.
+        Families whose stages build on whole models, not on weights of modules alone, override this.
+        """
+        return {}

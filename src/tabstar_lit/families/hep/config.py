@@ -125,8 +125,8 @@ class Momentum(Section):
             yield Problem((), "a momentum needs 'energy' or 'mass', and only one of them")
 
 
-class EventsDataset(DatasetConfig):
-    """The ``dataset_config`` of an experiment on collision events."""
+class EventSource(DatasetConfig):
+    """What every experiment on collision events says about its data."""
 
     files: str | None = Field(
         None,
@@ -142,6 +142,41 @@ class EventsDataset(DatasetConfig):
     spectators: tuple[Name, ...] = Field(
         (), description="Columns of the event carried along for decorrelation, figures and predictions, unscaled."
     )
+    split: SplitConfig = Field(
+        default_factory=SplitConfig, description="Which events train, validate, test, calibrate."
+    )
+    folds: FoldsConfig | None = Field(None, description="Cross-validation: the test split is one fold.")
+    missing: Literal["mean", "indicator", "error"] = Field(
+        "mean",
+        description="Missing numbers. mean: the mean of the training events; indicator: that, and a 0/1 feature "
+        "<name>_missing; error: refused.",
+    )
+    feature_scaling: FeatureScaling = Field(default_factory=FeatureScaling, description="Scaling of the features.")
+    ple_bins: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Bins of piecewise-linear embeddings, between quantiles of the training events."
+    )
+    dataloader_kwargs: EventLoaderOptions = Field(
+        default_factory=EventLoaderOptions, description="Batch size, workers and memory of the loaders."
+    )
+    cache: Literal["auto", "memory", "stream"] = Field(
+        "auto",
+        description="memory: hold all events in memory; stream: read chunks in random order each epoch; auto: memory "
+        "if the events need at most max_memory_gb.",
+    )
+    max_memory_gb: PositiveNumber = Field(4.0, description="Memory for events, in GB.")
+
+    def problems(self) -> Iterable[Problem]:
+        """Refuse lists that name something twice."""
+        for key in ("features", "spectators"):
+            names = getattr(self, key)
+            for index, name in enumerate(names):
+                if name in names[:index]:
+                    yield Problem((key, index), f"'{name}' is listed twice")
+
+
+class EventsDataset(EventSource):
+    """The ``dataset_config`` of an experiment that tells classes of collision events apart."""
+
     classes: tuple[str | dict[str, tuple[str, ...]], ...] | dict[str, tuple[str, ...]] | None = Field(
         None,
         description="Classes in order; {name: [labels]} merges labels of the file. Events of other labels are left "
@@ -162,19 +197,6 @@ class EventsDataset(DatasetConfig):
         description="Object type -> columns [pt, eta, phi, energy] or {pt, eta, phi, mass} for pairwise features; "
         "guessed from their names where not given.",
     )
-    split: SplitConfig = Field(
-        default_factory=SplitConfig, description="Which events train, validate, test, calibrate."
-    )
-    folds: FoldsConfig | None = Field(None, description="Cross-validation: the test split is one fold.")
-    missing: Literal["mean", "indicator", "error"] = Field(
-        "mean",
-        description="Missing numbers. mean: the mean of the training events; indicator: that, and a 0/1 feature "
-        "<name>_missing; error: refused.",
-    )
-    feature_scaling: FeatureScaling = Field(default_factory=FeatureScaling, description="Scaling of the features.")
-    ple_bins: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Bins of piecewise-linear embeddings, between quantiles of the training events."
-    )
     use_mc_weights: bool = Field(False, description="Multiply the loss of an event by its weight in the file.")
     use_class_weights: bool = Field(
         False,
@@ -190,23 +212,10 @@ class EventsDataset(DatasetConfig):
         "events from training. Metrics always see the weights as they are.",
     )
     dataset_kwargs: DatasetOptions = Field(default_factory=DatasetOptions, description="How an epoch is made.")
-    dataloader_kwargs: EventLoaderOptions = Field(
-        default_factory=EventLoaderOptions, description="Batch size, workers and memory of the loaders."
-    )
-    cache: Literal["auto", "memory", "stream"] = Field(
-        "auto",
-        description="memory: hold all events in memory; stream: read chunks in random order each epoch; auto: memory "
-        "if the events need at most max_memory_gb.",
-    )
-    max_memory_gb: PositiveNumber = Field(4.0, description="Memory for events, in GB.")
 
     def problems(self) -> Iterable[Problem]:
-        """Refuse lists that name something twice, and settings that work against each other."""
-        for key in ("features", "spectators"):
-            names = getattr(self, key)
-            for index, name in enumerate(names):
-                if name in names[:index]:
-                    yield Problem((key, index), f"'{name}' is listed twice")
+        """Refuse settings that work against each other."""
+        yield from super().problems()
         if self.norm_class_weights and not self.use_class_weights:
             yield Problem(("norm_class_weights",), "norm_class_weights normalises class weights: set use_class_weights")
         if self.use_class_weights and self.dataset_kwargs.imbalanced_sampler:

@@ -16,7 +16,7 @@ from tabstar_lit.data.plans import SequentialPlan
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import ConfigError, DataError
 from tabstar_lit.families.hep.batch import EventBatch, Inputs
-from tabstar_lit.families.hep.config import EventsDataset
+from tabstar_lit.families.hep.config import EventsDataset, EventSource
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.preparation.fitting import fit_preprocessor
 from tabstar_lit.families.hep.preparation.plans import ChunkShuffledPlan, ShuffledPlan
@@ -262,7 +262,7 @@ class EventData(DataModule):
         return hashlib.sha256(json.dumps([*used, self.payload()]).encode()).hexdigest()
 
 
-def events_path(config: EventsDataset) -> Path:
+def events_path(config: EventSource) -> Path:
     """Return the file ``config.files`` means: as given, else below the data root; null is the toy."""
     if config.files is None:
         return roots().data / TOY_EVENTS

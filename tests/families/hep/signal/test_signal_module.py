@@ -16,9 +16,10 @@ from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch, Features
 from tabstar_lit.families.hep.networks.calibrated import Calibrated
+from tabstar_lit.families.hep.preparation.agreement import ADOPTED
 from tabstar_lit.families.hep.signal.config import SignalModel
 from tabstar_lit.families.hep.signal.losses import SignalLoss, build_loss
-from tabstar_lit.families.hep.signal.module import ADOPTED, SignalModule
+from tabstar_lit.families.hep.signal.module import SignalModule
 from tabstar_lit.families.hep.signal.training_config import DiscoConfig
 
 EVENTS = 40

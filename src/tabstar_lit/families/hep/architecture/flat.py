@@ -29,7 +29,7 @@ class ActivatedArchitecture(EventsArchitecture):
     act_out: str | None = Field(None, description="Activation of the logits.")
 
 
-class MLPArchitecture(ActivatedArchitecture):
+class MLPKeys(ActivatedArchitecture):
     """Linear layers, one after the other."""
 
     model: Literal["MLP"]
@@ -44,12 +44,27 @@ class MLPArchitecture(ActivatedArchitecture):
         False, description="Numbers go in as they are, categories as one-hot vectors; embeddings has no effect then."
     )
     embedding_dim: PositiveInt | None = Field(None, description="Width of a feature's vector; null: n_hidden.")
-    ensemble: Ensemble = Field(default_factory=Ensemble, description="Several networks in one.")
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Width of each hidden layer."""
         return self.layers_dim or (self.n_hidden,) * self.n_layers
+
+    @property
+    def members(self) -> int:
+        """Number of networks in one that share their weights up to scales."""
+        return 1
+
+
+class MLPArchitecture(MLPKeys):
+    """Linear layers, one after the other."""
+
+    ensemble: Ensemble = Field(default_factory=Ensemble, description="Several networks in one.")
+
+    @property
+    def members(self) -> int:
+        """Number of networks in one."""
+        return self.ensemble.members
 
 
 class ResNetArchitecture(ActivatedArchitecture):

@@ -81,13 +81,18 @@ def closed_form(file: EventFile) -> ClosedForm:
     DataError
         It is no toy of fakes, or one of another release.
     """
-    source = file.sources[0] if file.sources else {}
-    if source.get("file") != "fakes-toy" or source.get("version") != TOY_VERSION:
+    if not is_toy(file):
         raise DataError(
             f"{file.path}: no toy of fakes of this release, so that its fake factor is not known in closed form. "
             "Make one with: tabstar_lit convert fakes-toy -o EVENTS.h5"
         )
-    return form_of(FakesToy.from_plain(source))
+    return form_of(FakesToy.from_plain(file.sources[0]))
+
+
+def is_toy(file: EventFile) -> bool:
+    """Say whether the events are a toy of fakes, of this release."""
+    source = file.sources[0] if file.sources else {}
+    return source.get("file") == "fakes-toy" and source.get("version") == TOY_VERSION
 
 
 def form_of(toy: FakesToy) -> ClosedForm:

@@ -133,7 +133,7 @@ def _with_flat_network(
     flat = architecture.flat_model
     if flat is None or not inputs.objects:
         raise ConfigError("architecture_config.flat_model stands beside a network of objects, and there are none.")
-    if isinstance(flat, MLPArchitecture) and flat.ensemble.members > 1:
+    if isinstance(flat, MLPArchitecture) and flat.members > 1:
         raise ConfigError("architecture_config.flat_model.ensemble: an ensemble cannot be fused; leave it out.")
     network = build_network(flat, replace(inputs, objects={}), output_dim)
     return WithFlatNetwork(jagged, network, OutputFusion(architecture.flat_model_fuse.mode, output_dim))

@@ -9,7 +9,7 @@ import torch
 from tabstar_lit.config.schema import Section
 from tabstar_lit.config.tree import Path_, Problem
 from tabstar_lit.engine.arguments import check_arguments, parameters_of
-from tabstar_lit.families.hep.architecture.flat import DeepSetsKeys, MLPArchitecture
+from tabstar_lit.families.hep.architecture.flat import DeepSetsKeys, MLPKeys
 from tabstar_lit.families.hep.architecture.sections import Fuse, NetworkArchitecture
 from tabstar_lit.nn.activations import activation_problems
 from tabstar_lit.nn.fusion import fusion_problems
@@ -26,7 +26,7 @@ def network_problems(section: Section, path: Path_ = ()) -> Iterator[Problem]:
         Where it stands; paths of problems start with it.
     """
     # Only stacks of linear layers can make the layer before a gate twice as wide.
-    gated = isinstance(section, MLPArchitecture | DeepSetsKeys)
+    gated = isinstance(section, MLPKeys | DeepSetsKeys)
     for name in type(section).model_fields:
         value, place = getattr(section, name), (*path, name)
         if name == "act":

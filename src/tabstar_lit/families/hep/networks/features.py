@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.architecture.flat import MLPArchitecture, ResNetArchitecture
+from tabstar_lit.families.hep.architecture.flat import MLPKeys, ResNetArchitecture
 from tabstar_lit.families.hep.architecture.sections import Embeddings, PiecewiseLinear, PostEmbeddings
 from tabstar_lit.families.hep.batch import Columns, Features
 from tabstar_lit.nn.embeddings import (
@@ -119,7 +119,7 @@ class FlatInput(nn.Module):
 
     Parameters
     ----------
-    config : MLPArchitecture or ResNetArchitecture
+    config : MLPKeys or ResNetArchitecture
         Says which.
     columns : Columns
         The event features.
@@ -132,7 +132,7 @@ class FlatInput(nn.Module):
         Length ``D`` of the result: ``E``, or ``(F + C) E`` where vectors are not reduced.
     """
 
-    def __init__(self, config: MLPArchitecture | ResNetArchitecture, columns: Columns, width: int) -> None:
+    def __init__(self, config: MLPKeys | ResNetArchitecture, columns: Columns, width: int) -> None:
         super().__init__()
         self.embed: OneHotFeatures | FeatureEmbedding
         if config.disable_embeddings:

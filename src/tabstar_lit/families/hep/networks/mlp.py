@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tabstar_lit.families.hep.architecture.flat import MLPArchitecture
+from tabstar_lit.families.hep.architecture.flat import MLPKeys
 from tabstar_lit.families.hep.batch import Features, Inputs
 from tabstar_lit.families.hep.networks.features import FlatInput
 from tabstar_lit.nn.activations import make_activation
@@ -16,7 +16,7 @@ class MLP(nn.Module):
 
     Parameters
     ----------
-    config : MLPArchitecture
+    config : MLPKeys
         Its options.
     inputs : Inputs
         The features; objects are not read.
@@ -24,9 +24,9 @@ class MLP(nn.Module):
         Number of logits ``K``.
     """
 
-    def __init__(self, config: MLPArchitecture, inputs: Inputs, output_dim: int) -> None:
+    def __init__(self, config: MLPKeys, inputs: Inputs, output_dim: int) -> None:
         super().__init__()
-        self.members = config.ensemble.members
+        self.members = config.members
         self.features = FlatInput(config, inputs.events, config.embedding_dim or config.widths[0])
         self.layers = FeedForward(
             self.features.n_out,

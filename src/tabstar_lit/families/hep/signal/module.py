@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,20 +10,11 @@ from torch import Tensor, nn
 
 from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY
 from tabstar_lit.engine.module import StepOutput, TrainingModule
-from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.networks.calibrated import calibrated
+from tabstar_lit.families.hep.preparation.agreement import require_same_data
 from tabstar_lit.families.hep.signal.config import SignalModel
 from tabstar_lit.families.hep.signal.losses import SignalLoss
-
-ADOPTED = {
-    "classes": "classes",
-    "signal": "signal classes",
-    "inputs": "features, or the same in another order,",
-    "events": "training events, to which the features are scaled,",
-    "objects": "training events, to which the features of objects are scaled,",
-}
-"""What of the preprocessing a checkpoint must share with the data, and how a message calls it."""
 
 
 class SignalModule(TrainingModule):
@@ -75,8 +65,9 @@ class SignalModule(TrainingModule):
             It was trained on features in another order or scaling, or on other classes: its weights would fit, and its
             scores would be wrong.
         """
-        self._require_same_data(
-            payload,
+        require_same_data(
+            payload.get("preprocessing"),
+            self.payload["preprocessing"],
             "Evaluate it with the dataset_config and the events it was trained with; score other events with "
             "`tabstar_lit predict`.",
         )
@@ -86,15 +77,8 @@ class SignalModule(TrainingModule):
         """Refuse to go on with other data, which the weights would fit but not mean."""
         super().on_load_checkpoint(checkpoint)
         remedy = "Go on with the data it was begun with, or begin another run, which may load its weights."
-        self._require_same_data(checkpoint[CHECKPOINT_KEY]["payload"], f"{remedy} See load_modules.")
-
-    def _require_same_data(self, payload: Mapping[str, Any], remedy: str) -> None:
-        theirs, ours = payload.get("preprocessing"), self.payload["preprocessing"]
-        for key, what in ADOPTED.items():
-            if theirs is not None and json.dumps(theirs.get(key)) != json.dumps(ours[key]):
-                raise CheckpointError(
-                    f"The checkpoint was trained on other {what} than dataset_config gives now. {remedy}"
-                )
+        theirs = checkpoint[CHECKPOINT_KEY]["payload"].get("preprocessing")
+        require_same_data(theirs, self.payload["preprocessing"], f"{remedy} See load_modules.")
 
     def compute(self, batch: EventBatch) -> StepOutput:
         """Return the loss of a batch with raw logits ``[B, K]`` as predictions and the spectators as extras."""

@@ -1,0 +1,169 @@
+"""The fakes family, as the engine sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from tabstar_lit.engine.family import Family
+
+if TYPE_CHECKING:
+    from tabstar_lit.config import Problem
+    from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.engine.tracker import Tracker
+    from tabstar_lit.families.hep.fakes.closed_form import ClosedForm
+    from tabstar_lit.families.hep.fakes.config import FakesExperiment
+    from tabstar_lit.families.hep.fakes.data import FakesData
+    from tabstar_lit.families.hep.fakes.restore import Restored
+
+TOY_EVENTS = "fakes_toy.h5"
+"""Name of the generated events below the data root."""
+ARCHITECTURE = ("model_config", "architecture_config")
+KEPT = {"name", "files", "split", "folds", "regions", "subtract_mc", "use_data_in_ratio", "pt_variable", "pt_cut"}
+KEPT |= {"pt_slices", "crack_veto"}
+"""Keys of ``dataset_config`` that a checkpoint keeps."""
+ROLE_MISSING = (
+    "this stage does not say what it learns. Name one for each stage: stage_config: {STAGE: {model_config: {role: …}}}."
+)
+
+
+class FakesFamily(Family["FakesExperiment", "FakesData"]):
+    """Fake factors: data minus simulation of tight over that of loose events, as a function of event features."""
+
+    name = "fakes"
+    command = "train_fakes"
+    summary = (
+        "Estimate fake factors by density ratios, in three stages: data over simulation of tight events, of loose "
+        "events, and the ratio of what is left of both. Without arguments it generates toy events whose fake factor is "
+        "known, trains three small ensembles on them in a few minutes, and compares."
+    )
+
+    def schema(self) -> type[FakesExperiment]:
+        """Return the schema of the family's configurations."""
+        from tabstar_lit.families.hep.fakes.config import FakesExperiment
+
+        return FakesExperiment
+
+    def check(self, experiment: FakesExperiment) -> Sequence[Problem]:
+        """Look up the role of the stage, the loss, activations and their arguments."""
+        from tabstar_lit.config import Problem
+        from tabstar_lit.families.hep.fakes.config import Role
+        from tabstar_lit.families.hep.networks.check import network_problems
+        from tabstar_lit.losses.density_ratio import RATIO_LOSSES
+
+        model = experiment.model
+        problems = list(network_problems(model.architecture_config, ARCHITECTURE))
+        if model.role is None:
+            problems.append(Problem(("model_config", "role"), ROLE_MISSING, get_args(Role)))
+        problems += [
+            Problem(("model_config", key), f"the ratio needs {key}: a finished stage of this run, or a checkpoint")
+            for key, source in experiment.earlier().items()
+            if source is None
+        ]
+        loss = model.training_config.loss_name
+        if loss not in RATIO_LOSSES:
+            place = ("model_config", "training_config", "loss")
+            problems.append(Problem(place, f"no density-ratio loss is called '{loss}'.", tuple(RATIO_LOSSES)))
+        return problems
+
+    def data(self, experiment: FakesExperiment, seed: int, scratch: Path | None = None) -> FakesData:
+        """Open the events of a stage; toy events are generated when none are named and they are missing."""
+        from tabstar_lit.config.paths import roots
+        from tabstar_lit.families.hep.fakes.data import FakesData
+        from tabstar_lit.families.hep.fakes.toy_config import FakesToy
+        from tabstar_lit.families.hep.fakes.toys import ensure_toy_fakes
+
+        config, model = experiment.dataset_config, experiment.model
+        if config.files is None:
+            path = roots().data / TOY_EVENTS
+            if scratch is not None and not path.exists():
+                path = scratch / path.name
+            config = config.model_copy(update={"files": str(ensure_toy_fakes(path, FakesToy()))})
+        return FakesData(
+            config,
+            role=model.role or "ratio",
+            seed=seed,
+            training=model.training_config,
+            heads=model.architecture_config.n_heads,
+            models=_models(experiment),
+            bin_edges=model.architecture_config.reads_bins,
+        )
+
+    def module(self, experiment: FakesExperiment, data: FakesData) -> TrainingModule:
+        """Build the network for the features in use, and the risk of its ratio."""
+        from tabstar_lit.families.hep.fakes.module import FakesModule
+        from tabstar_lit.families.hep.fakes.network import network_of
+
+        architecture = experiment.model.architecture_config
+        payload = {
+            "family": self.name,
+            "role": data.role,
+            "loss": experiment.model.training_config.loss_name,
+            "architecture_config": architecture.model_dump(mode="json"),
+            "preprocessing": data.payload(),
+            "dataset_config": data.fakes.model_dump(mode="json", include=KEPT),
+        }
+        return FakesModule(
+            network_of(architecture, data.preprocessor, data.fakes),
+            experiment.model,
+            payload,
+            role=data.role,
+            sides=data.sides,
+            mean_weight=data.weights.mean,
+        )
+
+    def tracker(self, experiment: FakesExperiment, data: FakesData, figures: Path) -> Tracker:
+        """Return the tracker of reweighted samples, with the true fake factor where it is known."""
+        from tabstar_lit.families.hep.fakes.tracker import FakesTracker
+
+        config = experiment.experiment_config
+        return FakesTracker(
+            figures,
+            role=data.role,
+            variables=data.spectators,
+            plotting=experiment.plotting_config,
+            form=_form(data),
+            pt_variable=data.fakes.pt_variable,
+            check_every=config.check_metrics_n_epoch,
+            plot_every=config.plot_metrics_n_epoch,
+        )
+
+    def models(self) -> Mapping[str, str]:
+        """Return the networks by name."""
+        from tabstar_lit.families.hep.networks.build import FLAT_NETWORKS
+
+        known = ("MLP", "ResNet", "DeepSets", "EventTransformer")
+        return {name: (FLAT_NETWORKS[name].__doc__ or "").splitlines()[0] for name in known}
+
+    def losses(self) -> Mapping[str, str]:
+        """Return the losses by name."""
+        from tabstar_lit.losses.density_ratio import RATIO_LOSSES
+
+        return {name: (loss.__doc__ or "").splitlines()[0] for name, loss in RATIO_LOSSES.items()}
+
+
+def _models(experiment: FakesExperiment) -> Mapping[str, Restored] | None:
+    """Return the trained models of the regions, where the stage reads them."""
+    from tabstar_lit.families.hep.fakes.data import MODELS
+    from tabstar_lit.families.hep.fakes.restore import restore
+
+    paths = experiment.earlier()
+    named = {region: paths.get(f"{role}_checkpoint") for region, role in MODELS.items()}
+    return {region: restore(Path(path)) for region, path in named.items() if path is not None} or None
+
+
+def _form(data: FakesData) -> ClosedForm | None:
+    """Return the true fake factor, if these are toys and it is what is estimated."""
+    from tabstar_lit.families.hep.data import events_path
+    from tabstar_lit.families.hep.events.file import EventFile
+    from tabstar_lit.families.hep.fakes.closed_form import closed_form, is_toy
+    from tabstar_lit.families.hep.fakes.config import Regions
+
+    file = EventFile.open(events_path(data.fakes))
+    estimated = data.fakes.subtract_mc and data.fakes.regions == Regions()
+    return closed_form(file) if estimated and is_toy(file) else None
+
+
+family = FakesFamily()
+"""The object :data:`tabstar_lit.families.FAMILIES` names."""

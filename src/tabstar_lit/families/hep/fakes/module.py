@@ -1,0 +1,99 @@
+"""Training of a density ratio: weighted events of two samples in, log-ratios of every head out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY
+from tabstar_lit.engine.module import StepOutput, TrainingModule
+from tabstar_lit.families.hep.batch import EventBatch
+from tabstar_lit.families.hep.fakes.config import FakesModel, Role
+from tabstar_lit.families.hep.fakes.regularisers import ess_penalty, shrinkage
+from tabstar_lit.families.hep.preparation.agreement import require_same_data
+from tabstar_lit.losses.density_ratio import ratio_loss
+from tabstar_lit.losses.ratio_risk import RatioRisk
+
+
+class FakesModule(TrainingModule):
+    """Train a network to be the ratio of two densities (arXiv 2511.06972).
+
+    Parameters
+    ----------
+    network : nn.Module
+        From :class:`~tabstar_lit.families.hep.batch.Features` to outputs ``[B, C]``.
+    config : FakesModel
+        The ``model_config``.
+    payload : Mapping
+        What prediction needs beside the weights.
+    role : str
+        The stage: numerator, denominator or ratio.
+    sides : sequence of int
+        For each class 1 if its events are the numerator of the ratio, 0 if its denominator.
+    mean_weight : float
+        Mean size of the weights of the training events.
+    """
+
+    sides: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: FakesModel,
+        payload: Mapping[str, Any],
+        *,
+        role: Role,
+        sides: Sequence[int],
+        mean_weight: float,
+    ) -> None:
+        super().__init__(network, config, payload)
+        self.role = role
+        options = self.options = config.training_config
+        self.risk = RatioRisk(
+            ratio_loss(options.loss_name),
+            options.negative_weights,
+            mean_weight=mean_weight,
+            max_ratio=options.max_ratio,
+        )
+        self.register_buffer("sides", torch.tensor(sides), persistent=False)
+
+    def adopt(self, payload: Mapping[str, Any]) -> None:
+        """Refuse to evaluate a checkpoint on data it was not trained for."""
+        self._require(payload, "Evaluate it with the dataset_config and the events it was trained with.")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with other data, which the weights would fit but not mean."""
+        super().on_load_checkpoint(checkpoint)
+        payload = checkpoint[CHECKPOINT_KEY]["payload"]
+        self._require(payload, "Go on with the data it was begun with, or begin another run.")
+
+    def _require(self, payload: Mapping[str, Any], remedy: str) -> None:
+        require_same_data(payload.get("preprocessing"), self.payload["preprocessing"], remedy)
+
+    def compute(self, batch: EventBatch) -> StepOutput:
+        """Return the risk of a batch, with log-ratios ``[B, C]`` as predictions and 1/0 for the two samples as targets.
+
+        Weights are those of the events ``[B]``, signed; extras the variables carried along, in the file's units.
+        """
+        outputs: Tensor = self.network(batch.features)
+        targets = self.sides[batch.targets]
+        log_ratios = self.risk.loss.log_ratio(outputs)
+        return StepOutput(
+            self._penalised(self.risk(outputs, targets, batch.loss_weights), log_ratios),
+            source=self.role,
+            size=len(targets),
+            predictions=log_ratios.detach(),
+            targets=targets,
+            weights=batch.event_weights,
+            extras=batch.spectators,
+        )
+
+    def _penalised(self, risk: Tensor, log_ratios: Tensor) -> Tensor:
+        if self.options.w_lambda:
+            risk = risk + self.options.w_lambda * shrinkage(log_ratios)
+        if self.options.ess_lambda:
+            risk = risk + self.options.ess_lambda * ess_penalty(log_ratios, self.options.ess_form)
+        return risk

@@ -1,0 +1,62 @@
+"""``training_config`` of a density-ratio model: what all trainings have, and what makes replicas of its heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tabstar_lit.config.schema import LossConfig, TrainingConfig
+from tabstar_lit.config.schema.base import NonNegativeNumber
+from tabstar_lit.config.tree import Problem
+
+DEFAULT_LOSS = "bce"
+
+
+class FakesTraining(TrainingConfig):
+    """How a density ratio is learned; the default loss is bce."""
+
+    w_lambda: NonNegativeNumber | None = Field(
+        None, description="Factor on the mean squared log-ratio, which shrinks ratios to 1; null adds none."
+    )
+    ess_lambda: NonNegativeNumber | None = Field(
+        None,
+        description="Factor on the penalty for a small effective sample size of reweighted events; null adds none.",
+    )
+    ess_form: Literal["normalised", "original"] = Field(
+        "normalised",
+        description="normalised: 1 - n/B, whatever the size B of the batch; original: 1/n as in SeeSawML.",
+    )
+    mc_norm_sigma: NonNegativeNumber = Field(
+        0.0,
+        description="Relative uncertainty of the simulation's normalisation: each head takes its own factor, the same "
+        "in numerator and denominator.",
+    )
+    poisson_bootstrap: bool = Field(
+        False, description="Each head learns from its own bootstrap sample, fixed by seed, head and event."
+    )
+    weight_clip_quantile: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="Clip weights, in the ratio stage those of the subtraction, at this quantile of their size; null "
+        "clips none.",
+    )
+    negative_weights: Literal["correction", "plain", "absolute", "zero"] = Field(
+        "correction",
+        description="Negative weights. correction: keep the risk above its bound; plain: as they are, which has none; "
+        "absolute, zero: without sign or as nothing, and the ratio of other densities.",
+    )
+    max_ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
+        1000.0, description="Ratios lie between 1 over it and it, for the correction of losses that have no bound."
+    )
+
+    @property
+    def loss_name(self) -> str:
+        """The name of the loss."""
+        return self.loss.loss_name if isinstance(self.loss, LossConfig) else self.loss or DEFAULT_LOSS
+
+    def problems(self) -> Iterable[Problem]:
+        """Refuse arguments: losses of density ratios have none."""
+        yield from super().problems()
+        if isinstance(self.loss, LossConfig) and self.loss.loss_params:
+            yield Problem(("loss", "loss_params"), f"the loss '{self.loss_name}' takes no arguments; leave them out")
