@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def test_mlflow_is_the_default_beside_the_local_file(run: RunDirectory) -> None:
 
 
 def test_stages_stand_under_one_run(run: RunDirectory) -> None:
+    run = replace(run, several_stages=True)
     parent = start_parent(experiment(), run)
     assert parent is not None
     loggers = build_loggers(experiment(), run, stage="finetune", parent_run_id=parent.run_id)

@@ -65,9 +65,12 @@ class Composer:
         for piece in [*pieces, self.respell(overlay)]:
             composed = merge(composed, piece)
         self._check_choices()
+        return self.lay_over(composed, [override for override in overrides if override not in chosen])
+
+    def lay_over(self, composed: Node, overrides: Sequence[Override]) -> Node:
+        """Apply overrides that choose no file, in order, to a copy of what is composed."""
         for override in overrides:
-            if override not in chosen:
-                composed = apply_override(composed, self._respelled(override))
+            composed = apply_override(composed, self._respelled(override))
         return composed
 
     def is_group(self, override: Override) -> bool:

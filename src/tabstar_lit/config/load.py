@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from tabstar_lit.config.compose import Composer
 from tabstar_lit.config.interpolation import Interpolation
 from tabstar_lit.config.nodes import Node, find, to_tree
-from tabstar_lit.config.overrides import parse_override
+from tabstar_lit.config.overrides import Override, parse_override
 from tabstar_lit.config.paths import PRIMARY_NAME, find_config_dirs
 from tabstar_lit.config.redact import MASK, seal
 from tabstar_lit.config.schema import Experiment
@@ -42,6 +42,41 @@ class Loaded(Generic[E]):
     stages: tuple[Stage[E], ...]
     tree: ConfigTree
     notices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Composition(Generic[E]):
+    """A configuration that has been composed once, over which values can still be laid without reading a file again.
+
+    References are resolved with those values in place, so what refers to a changed key changes with it.
+
+    Attributes
+    ----------
+    schema : type
+        The family's :class:`Experiment`.
+    """
+
+    schema: type[E]
+    _root: Node
+    _composer: Composer
+
+    def load(self, overrides: Sequence[Override] = ()) -> Loaded[E]:
+        """Resolve and check the configuration with ``overrides`` laid over it.
+
+        Raises
+        ------
+        ConfigError
+            With every mistake found, each located.
+        """
+        secrets = secret_keys(self.schema)
+        composed = self._composer.lay_over(self._root, overrides)
+        references = Interpolation(composed, secrets)
+        root, key_notice = _with_api_key(references.resolve())
+        given = to_tree(_as_text(root, references.texts, secrets))
+        given = ConfigTree(seal(given.data, secrets), given.positions)
+        experiment, tree = _checked(self.schema, given, references.texts)
+        stages = tuple(_stage(self.schema, name, tree) for name in experiment.stages)
+        return Loaded(experiment, stages, tree, (*self._composer.notices, *key_notice))
 
 
 def load_experiment(
@@ -75,18 +110,38 @@ def load_experiment(
     ConfigError
         With every mistake found, each located.
     """
+    composition = compose_experiment(
+        schema,
+        command=command,
+        overrides=overrides,
+        config_dir=config_dir,
+        primary=primary,
+        family_directory=family_directory,
+    )
+    return composition.load()
+
+
+def compose_experiment(
+    schema: type[E],
+    *,
+    command: str,
+    overrides: Sequence[str] = (),
+    config_dir: Path | None = None,
+    primary: Path | None = None,
+    family_directory: str | None = None,
+) -> Composition[E]:
+    """Compose the configuration of a command without checking it yet; the parameters of :func:`load_experiment`.
+
+    Raises
+    ------
+    ConfigError
+        A file or option is missing, or something is not written as it must be.
+    """
     secrets = secret_keys(schema)
     directories = _with_family(find_config_dirs(config_dir), family_directory)
     composer = Composer(directories, lambda node: respell(node, (schema,)), composed=primary is not None)
     parsed = [parse_override(text, secrets) for text in overrides]
-    composed = composer.compose(primary or _primary(directories), command, parsed)
-    references = Interpolation(composed, secrets)
-    root, key_notice = _with_api_key(references.resolve())
-    given = to_tree(_as_text(root, references.texts, secrets))
-    given = ConfigTree(seal(given.data, secrets), given.positions)
-    experiment, tree = _checked(schema, given, references.texts)
-    stages = tuple(_stage(schema, name, tree) for name in experiment.stages)
-    return Loaded(experiment, stages, tree, (*composer.notices, *key_notice))
+    return Composition(schema, composer.compose(primary or _primary(directories), command, parsed), composer)
 
 
 def _as_text(root: Node, texts: Mapping[Path_, str], secrets: Collection[str]) -> Node:

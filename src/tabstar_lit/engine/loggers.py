@@ -69,14 +69,20 @@ def build_loggers(
     return [local, tracking]
 
 
-def start_parent(experiment: Experiment, run: RunDirectory, *, resume_run_id: str | None = None) -> MlflowLogger | None:
+def start_parent(
+    experiment: Experiment,
+    run: RunDirectory,
+    *,
+    resume_run_id: str | None = None,
+    parent_run_id: str | None = None,
+) -> MlflowLogger | None:
     """Start the MLflow run that the stages' runs stand under; None with Comet, which has no such thing.
 
     Its ``run_id`` is the ``parent_run_id`` of the stages; end it with :func:`finish_loggers`.
     """
     if comet_key(experiment) is not None:
         return None
-    parent = _mlflow_logger(experiment, run, run.root.name, None, resume_run_id, system_metrics=False)
+    parent = _mlflow_logger(experiment, run, run.root.name, parent_run_id, resume_run_id, system_metrics=False)
     parent.start()
     return parent
 
@@ -106,7 +112,7 @@ def _tracking_logger(
     key = comet_key(experiment)
     if key is not None:
         return _comet_logger(experiment, run, stage, key, run_id)
-    name = run.root.name if parent_run_id is None else f"{run.root.name}/{stage}"
+    name = f"{run.root.name}/{stage}" if run.several_stages else run.root.name
     logger = _mlflow_logger(
         experiment,
         run,

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import Callback
+
 from tabstar_lit.config import Loaded
 from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.opening import opened
@@ -21,6 +23,8 @@ def run(
     argv: Sequence[str] = (),
     resume: bool = False,
     checkpoint: Path | None = None,
+    parent_run_id: str | None = None,
+    watch: Callback | None = None,
 ) -> RunDirectory:
     """Train all stages of an experiment and report on them.
 
@@ -36,6 +40,10 @@ def run(
         Go on in the run directory the configuration names instead of beginning there.
     checkpoint : Path or None
         With ``resume``: go on from this file instead of the newest one.
+    parent_run_id : str or None
+        MLflow run that this whole run stands under, such as that of a study.
+    watch : Callback or None
+        A further callback of the last stage.
 
     Returns
     -------
@@ -51,11 +59,12 @@ def run(
     """
     with opened(family, loaded, argv, resume=resume) as directory:
         seed = directory.record()["seed"]
-        with parent_run(loaded.experiment, directory):
+        with parent_run(loaded.experiment, directory, parent_run_id) as above:
             for stage in loaded.stages:
                 if not is_over(stage, directory):
                     start = resume_point(stage, directory, checkpoint) if resume else None
-                    run_stage(family, stage, directory, seed=seed, resume=start)
+                    further = (watch,) if watch is not None and stage is loaded.stages[-1] else ()
+                    run_stage(family, stage, directory, seed=seed, resume=start, parent_run_id=above, callbacks=further)
     return directory
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
 from tabstar_lit.config import Problem, Stage, raise_problems
@@ -117,8 +117,20 @@ def resolve_weights(source: str, run: RunDirectory, key: str = "load_modules") -
     return run.checkpoints / str(best)
 
 
-def run_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, *, seed: int, resume: Path | None) -> None:
-    """Train one stage to its end, or go on from ``resume``, and record the outcome in ``run.json``."""
+def run_stage(
+    family: AnyFamily,
+    stage: Stage[Any],
+    run: RunDirectory,
+    *,
+    seed: int,
+    resume: Path | None,
+    parent_run_id: str | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> None:
+    """Train one stage to its end, or go on from ``resume``, and record the outcome in ``run.json``.
+
+    The tracked run stands under ``parent_run_id``; ``callbacks`` come after the engine's own.
+    """
     log.info("Stage %s: %s", stage.name, f"going on from {resume.name}" if resume else "starting")
     parts = build_parts(family, stage, run, seed)
     checkpoints = Checkpoints(
@@ -130,9 +142,9 @@ def run_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, *, seed: 
     begun_with = run.stage(stage.name).get("data_fingerprint")
     if begun_with not in (None, parts.data.fingerprint):
         log.warning("The data is not what this run was begun with: it will not end as an unbroken run would.")
-    with stage_loggers(stage, run, resume) as loggers:
-        callbacks = build_callbacks(stage.experiment, parts.tracker, checkpoints, seed)
-        trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=callbacks)
+    with stage_loggers(stage, run, resume, parent_run_id) as loggers:
+        own = build_callbacks(stage.experiment, parts.tracker, checkpoints, seed)
+        trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=[*own, *callbacks])
         parts.module.plan_steps(parts.data.batches_per_epoch(trainer.world_size))
         if trainer.is_global_zero:
             monitor = stage.experiment.model.training_config.monitor
@@ -182,7 +194,9 @@ def outcome(trainer: Trainer, checkpoints: Checkpoints, run: RunDirectory) -> di
 
 
 @contextmanager
-def stage_loggers(stage: Stage[Any], run: RunDirectory, resume: Path | None) -> Iterator[list[Logger]]:
+def stage_loggers(
+    stage: Stage[Any], run: RunDirectory, resume: Path | None, parent_run_id: str | None = None
+) -> Iterator[list[Logger]]:
     """Open the loggers of a stage, the tracked run going on under its id, and close them with how the stage ended."""
     loggers: list[Logger] = []
     ending = "failed"
@@ -193,7 +207,7 @@ def stage_loggers(stage: Stage[Any], run: RunDirectory, resume: Path | None) -> 
                 stage.experiment,
                 run,
                 stage=stage.name,
-                parent_run_id=run.record().get("mlflow_run_id") if run.several_stages else None,
+                parent_run_id=parent_run_id,
                 resume_run_id=recorded.get("mlflow_run_id"),
                 resume_step=None if resume is None else read_checkpoint(resume, mmap=True)["global_step"],
             )
@@ -208,16 +222,20 @@ def stage_loggers(stage: Stage[Any], run: RunDirectory, resume: Path | None) -> 
 
 
 @contextmanager
-def parent_run(experiment: Experiment, run: RunDirectory) -> Iterator[None]:
-    """Open the tracked run that the stages' runs stand under, where there are several stages."""
+def parent_run(experiment: Experiment, run: RunDirectory, above: str | None = None) -> Iterator[str | None]:
+    """Give the id of the tracked run that the stages' runs stand under: their own where there are several.
+
+    Where there is one stage, or nothing is tracked by this process, that is ``above``, which theirs stands under too.
+    """
     if not run.several_stages or not is_main_process():
-        yield
+        yield above
         return
-    parent = start_parent(experiment, run, resume_run_id=run.record().get("mlflow_run_id"))
-    run.update(mlflow_run_id=None if parent is None else parent.run_id)
+    parent = start_parent(experiment, run, resume_run_id=run.record().get("mlflow_run_id"), parent_run_id=above)
+    run_id = None if parent is None else parent.run_id
+    run.update(mlflow_run_id=run_id)
     ending = "failed"
     try:
-        yield
+        yield run_id
         ending = "finished"
     except RunInterrupted:
         ending = "interrupted"

@@ -14,12 +14,16 @@ from tabstar_lit.config.schema.training import (
     SchedulerConfig,
     TrainingConfig,
 )
+from tabstar_lit.config.schema.tuning import CategoricalParameter, FloatParameter, IntParameter, TuningConfig
 
 __all__ = [
     "ArchitectureConfig",
+    "CategoricalParameter",
     "DatasetConfig",
     "Experiment",
     "ExperimentConfig",
+    "FloatParameter",
+    "IntParameter",
     "LoadModule",
     "LossConfig",
     "ModelConfig",
@@ -30,4 +34,5 @@ __all__ = [
     "SchedulerConfig",
     "Section",
     "TrainingConfig",
+    "TuningConfig",
 ]

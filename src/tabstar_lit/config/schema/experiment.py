@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from tabstar_lit.config.schema.base import AlsoSpelled, Count, Name, PositiveCount, Section
 from tabstar_lit.config.schema.model import ModelConfig
+from tabstar_lit.config.schema.tuning import TuningConfig
 from tabstar_lit.config.tree import Problem
 
 Precision = Literal[
@@ -138,6 +139,9 @@ class Experiment(Section):
     stage_config: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="Stage -> part of an experiment that is laid over the rest for that stage.",
+    )
+    tuning_config: TuningConfig | None = Field(
+        None, description="What `tabstar_lit tune` varies, and how; a training itself does not read it."
     )
 
     def problems(self) -> Iterable[Problem]:
