@@ -13,6 +13,7 @@ VERBS = {
         "convert",
         "Turn tables into the HDF5 file a family trains on.",
     ),
+    "tune": ("tabstar_lit.commands.tune", "tune", "Search for the best values of some keys."),
     "data": ("tabstar_lit.commands.data", "data", "Look into the HDF5 files that training reads."),
     "predict": ("tabstar_lit.commands.predict", "predict", "Score new data with a checkpoint."),
     "calibrate": (

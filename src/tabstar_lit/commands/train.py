@@ -152,10 +152,14 @@ def execute(family: AnyFamily, loaded: Loaded[Any], *, resume: bool = False, che
 
 
 def say_where(root: Path) -> None:
-    """Print the path of the report, relative where that is shorter."""
-    path = root / "report.md"
-    click.echo(f"report: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    """Print the path of the report."""
+    click.echo(f"report: {relative(root / 'report.md')}")
     click.echo("figures and metrics in the browser: track -p 5000")
+
+
+def relative(path: Path) -> Path:
+    """Return a path relative to the working directory where that is shorter."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def train_all(family: AnyFamily, overrides: tuple[str, ...], config_dir: Path | None) -> None:
