@@ -148,6 +148,15 @@ class FakesExperiment(Experiment):
         default_factory=FakesPlotting, description="Figures of the tracker, and the bins of its metrics."
     )
 
+    def problems(self) -> Iterable[Problem]:
+        """Refuse to compare data with simulation that there is not."""
+        yield from super().problems()
+        if self.model.role in ("numerator", "denominator") and not self.dataset_config.subtract_mc:
+            yield Problem(
+                ("dataset_config", "subtract_mc"),
+                f"without simulation there is no {self.model.role}: train stages=[ratio], or set subtract_mc: true",
+            )
+
     def earlier(self) -> Mapping[str, str | None]:
         """Name the trained models whose ratios weigh the events of the last stage."""
         if self.model.role != "ratio" or not self.dataset_config.subtract_mc:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from tabstar_lit.engine.family import Family
+from tabstar_lit.errors import ConfigError
 
 if TYPE_CHECKING:
     from tabstar_lit.config import Problem
@@ -80,9 +81,11 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
             if scratch is not None and not path.exists():
                 path = scratch / path.name
             config = config.model_copy(update={"files": str(ensure_toy_fakes(path, FakesToy()))})
+        if model.role is None:
+            raise ConfigError(f"model_config.role: {ROLE_MISSING}")
         return FakesData(
             config,
-            role=model.role or "ratio",
+            role=model.role,
             seed=seed,
             training=model.training_config,
             heads=model.architecture_config.n_heads,
@@ -154,7 +157,7 @@ def _models(experiment: FakesExperiment) -> Mapping[str, Restored] | None:
 
 
 def _form(data: FakesData) -> ClosedForm | None:
-    """Return the true fake factor, if these are toys and it is what is estimated."""
+    """Return the true fake factor, if these are toys, it is what is estimated, and its variables are carried along."""
     from tabstar_lit.families.hep.data import events_path
     from tabstar_lit.families.hep.events.file import EventFile
     from tabstar_lit.families.hep.fakes.closed_form import closed_form, is_toy
@@ -162,7 +165,8 @@ def _form(data: FakesData) -> ClosedForm | None:
 
     file = EventFile.open(events_path(data.fakes))
     estimated = data.fakes.subtract_mc and data.fakes.regions == Regions()
-    return closed_form(file) if estimated and is_toy(file) else None
+    form = closed_form(file) if estimated and is_toy(file) else None
+    return form if form is not None and set(form.columns) <= set(data.spectators) else None
 
 
 family = FakesFamily()

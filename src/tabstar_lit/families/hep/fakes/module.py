@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY
 from tabstar_lit.engine.module import StepOutput, TrainingModule
+from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.fakes.config import FakesModel, Role
 from tabstar_lit.families.hep.fakes.regularisers import ess_penalty, shrinkage
@@ -71,6 +72,11 @@ class FakesModule(TrainingModule):
         self._require(payload, "Go on with the data it was begun with, or begin another run.")
 
     def _require(self, payload: Mapping[str, Any], remedy: str) -> None:
+        if payload.get("role") != self.role:
+            raise CheckpointError(
+                f"The checkpoint is of the role {payload.get('role')}, and this stage of {self.role}. Name its stage: "
+                f"stages=[{payload.get('role')}]."
+            )
         require_same_data(payload.get("preprocessing"), self.payload["preprocessing"], remedy)
 
     def compute(self, batch: EventBatch) -> StepOutput:

@@ -1,0 +1,44 @@
+"""Fixtures of the tests that train density-ratio models: a few toy events, and folders to train on them in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+from fakes_bench import FakesBench
+
+from tabstar_lit.engine import loggers
+from tabstar_lit.engine.mlflow_logger import MlflowLogger
+from tabstar_lit.families.hep.fakes.toy_config import FakesToy
+from tabstar_lit.families.hep.fakes.toys import toy_fakes
+
+
+@pytest.fixture(scope="session")
+def fakes_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of 1000 toy events of two variables, some of negative weight."""
+    toy = FakesToy("pt_eta", n_events=1000, mc_weights="cauchy")
+    return toy_fakes(tmp_path_factory.mktemp("fakes") / "toy.h5", toy).path
+
+
+@pytest.fixture(scope="module")
+def make_bench(tmp_path_factory: pytest.TempPathFactory, fakes_file: Path) -> Callable[[str], FakesBench]:
+    """Return a maker of folders to train in, so that one test can compare two runs."""
+    return lambda name: FakesBench(tmp_path_factory.mktemp(name), fakes_file)
+
+
+@pytest.fixture(scope="module")
+def trained(make_bench: Callable[[str], FakesBench]) -> FakesBench:
+    """Return a run of all three stages, which the tests of a file share."""
+    bench = make_bench("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
+        bench.train()
+    return bench
+
+
+@pytest.fixture
+def only_local_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the tracking service out, whose store takes seconds to make."""
+    monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
