@@ -110,7 +110,8 @@ class FakesNetwork(nn.Module):
         if len(self.slices) == 1:
             outputs: Tensor = self.slices[0](seen)
             return outputs
-        numbers = torch.bucketize(features.numerical[:, self.pt_column], self.get_buffer("thresholds"), right=True)
+        pt = features.numerical[:, self.pt_column].contiguous()
+        numbers = torch.bucketize(pt, self.get_buffer("thresholds"), right=True)
         rows = [torch.nonzero(numbers == number).squeeze(1) for number in range(len(self.slices))]
         parts = [network(_rows(seen, own)) for network, own in zip(self.slices, rows, strict=True)]
         return torch.cat(parts).index_select(0, torch.cat(rows).argsort())
