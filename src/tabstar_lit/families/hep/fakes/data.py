@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -97,7 +98,7 @@ class FakesData(EventData):
         self._train_plan = self._plan()
         self._require_slices(file)
         sample = self._sample(file)
-        factors = self._factors(models, heads) if models else None
+        factors = self._factors(models, heads, training.max_ratio) if models else None
         self.weights = head_weights(sample, training, heads=heads, seed=seed, factors=factors)
         self._fingerprint = self._stage_fingerprint()
 
@@ -142,8 +143,9 @@ class FakesData(EventData):
         ids = file.group_ids() if self.config.split.by == "group" else file.event_ids()
         return Sample(weights, ids, training, simulated[self._targets])
 
-    def _factors(self, models: Mapping[str, Restored], heads: int) -> Float32:
-        """Return what each head multiplies the weight of an event by, ``[N, C]``, or ``[N, 1]`` for a single head."""
+    def _factors(self, models: Mapping[str, Restored], heads: int, max_ratio: float) -> Float32:
+        """Return what each head multiplies the weight of an event by, ``[N, C]``."""
+        largest = math.log(max_ratio)
         for region, role in MODELS.items():
             models[region].require(role, self.preprocessor, heads)
         factors = np.ones((len(self._targets), heads), dtype=np.float32)
@@ -152,7 +154,8 @@ class FakesData(EventData):
             rows = np.flatnonzero(np.isin(self._targets, number))
             for part, log_ratios in self._log_ratios(model, rows):
                 is_data = torch.full((len(part),), self.fakes.use_data_in_ratio)
-                own = subtraction(log_ratios, torch.zeros_like(log_ratios), is_data).factors
+                bounded = log_ratios.clamp(-largest, largest)  # one event with 1/r out of bounds would outweigh all
+                own = subtraction(bounded, torch.zeros_like(bounded), is_data).factors
                 factors[part] = own.mean(1, keepdim=True) if heads == 1 else own
         return factors
 

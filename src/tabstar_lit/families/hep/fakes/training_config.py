@@ -47,7 +47,9 @@ class FakesTraining(TrainingConfig):
         "absolute, zero: without sign or as nothing, and the ratio of other densities.",
     )
     max_ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
-        1000.0, description="Ratios lie between 1 over it and it, for the correction of losses that have no bound."
+        1000.0,
+        description="Ratios are taken to lie between 1 over it and it: by the subtraction, and by the correction of "
+        "losses that have no bound.",
     )
 
     @property
