@@ -1,10 +1,18 @@
-"""``tabstar_lit``: everything around training, a verb each; a verb's code is imported when it is used."""
+"""``tabstar_lit``: everything around training, a verb each; a verb's code is imported when it is used.
+
+A family may have verbs of its own: in ``GROUPS`` of its module ``commands``.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
 import click
+
+from tabstar_lit.commands.errors import reported_errors
+from tabstar_lit.families import FAMILIES
 
 VERBS = {
     "init": ("tabstar_lit.commands.init", "init", "Copy the configuration here for editing."),
@@ -31,13 +39,13 @@ class LazyGroup(click.Group):
     """A group that knows its verbs' help without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order of :data:`VERBS`."""
-        return list(VERBS)
+        """Return the verbs in the order of :data:`VERBS`, then those of the families."""
+        return [*VERBS, *_of_families()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import and return a verb."""
         if name not in VERBS:
-            return None
+            return _of_families().get(name)
         module, attribute, _ = VERBS[name]
         command: click.Command = getattr(import_module(module), attribute)
         return command
@@ -45,7 +53,19 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the verbs' help lines."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in VERBS.items()])
+            own = [(name, text) for name, (_, _, text) in VERBS.items()]
+            formatter.write_dl([*own, *((name, verb.get_short_help_str()) for name, verb in _of_families().items())])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; a user's mistake ends as a message and an exit code."""
+        with reported_errors():
+            return super().invoke(ctx)
+
+
+def _of_families() -> dict[str, click.Command]:
+    modules = [f"{module.rpartition('.')[0]}.commands" for module in FAMILIES.values()]
+    found = [getattr(import_module(name), "GROUPS", ()) for name in modules if find_spec(name) is not None]
+    return {verb.name or "": verb for verbs in found for verb in verbs}
 
 
 @click.command(

@@ -14,17 +14,16 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from tabstar_lit.config.tree import suggestion
 from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, read_checkpoint
 from tabstar_lit.engine.checkpoints import load_strict, network_weights
-from tabstar_lit.errors import CheckpointError, DataError
+from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.networks.build import build_network
 from tabstar_lit.families.hep.networks.calibrated import calibrated
 from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
-from tabstar_lit.families.hep.preparation.split import SPLITS, split_events
+from tabstar_lit.families.hep.preparation.split import rows_of
 
 NEEDED = ("architecture_config", "output_dim", "preprocessing", "dataset_config")
 
@@ -80,21 +79,7 @@ class Classifier:
         DataError
             There is no such split, or it has no events.
         """
-        if not file.n_events:
-            raise DataError(f"{file.path} has no events.")
-        if split is None:
-            return np.arange(file.n_events)
-        if split not in SPLITS:
-            raise DataError(f"there is no split '{split}'.{suggestion(split, SPLITS)}")
-        config = self.dataset
-        ids = file.group_ids() if config.split.by == "group" else file.event_ids()
-        rows = np.flatnonzero(split_events(ids, config.split, config.folds) == SPLITS.index(split))
-        if not len(rows):
-            raise DataError(
-                f"{file.path}: the {split} split has no events. {self.path} was trained with "
-                f"dataset_config.split.{split}: {getattr(config.split, split, 'the rest')}."
-            )
-        return rows
+        return rows_of(file, split, self.dataset.split, self.dataset.folds, self.path)
 
 
 def restore(path: Path, *, as_trained: bool = False) -> Classifier:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tabstar_lit.families.hep.fakes.toy_config import TOYS, WEIGHT_KINDS, FakesToy
+from tabstar_lit.families.hep.fakes.verbs import fakes
 
 SHAPE = "signal, background, resonance or qcd, with parameters as in 'resonance:250,100' and '+tail' for a boosted tail"
 
@@ -33,3 +34,6 @@ def fakes_toy(output: Path, **options: Any) -> None:
 
 CONVERTERS: tuple[click.Command, ...] = (fakes_toy,)
 """Subcommands of ``tabstar_lit convert``."""
+
+GROUPS: tuple[click.Command, ...] = (fakes,)
+"""Verbs of ``tabstar_lit`` that only this family has."""

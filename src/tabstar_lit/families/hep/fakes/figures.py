@@ -13,7 +13,7 @@ from tabstar_lit.families.hep.fakes.closed_form import ClosedForm
 from tabstar_lit.families.hep.fakes.figures_factor import factor_figure, profile
 from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, VariablePlot
 from tabstar_lit.families.hep.fakes.reweighted import Reweighted, standard_variables
-from tabstar_lit.families.hep.fakes.scores import quantile_edges, truth_of
+from tabstar_lit.families.hep.fakes.scores import quantile_edges, reweighting_chi2, truth_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +48,8 @@ def draw_all(
     plots = {name: plot for name, plot in plots.items() if np.isfinite(events.variable(name)).any()}
     for name, plot in plots.items():
         if plotting.wants("reweighting"):
-            yield f"reweighting/{name}", draw.reweighting_figure(events, name, plot)
+            chi2 = reweighting_chi2(events, name, plotting.chi2_bins)
+            yield f"reweighting/{name}", draw.reweighting_figure(events, name, plot, chi2)
         if plotting.wants("subtraction") and events.role != "ratio":
             yield f"subtraction/{name}", draw.subtraction_figure(events, name, plot)
     if plotting.wants("weights"):

@@ -23,7 +23,6 @@ from tabstar_lit.families.hep.fakes.figures_style import (
 )
 from tabstar_lit.families.hep.fakes.plotting_config import VariablePlot
 from tabstar_lit.families.hep.fakes.reweighted import Reweighted
-from tabstar_lit.families.hep.fakes.scores import chi2_of
 from tabstar_lit.families.hep.fakes.subtraction import subtraction
 from tabstar_lit.families.hep.plotting import binned, histogram, make_logarithmic, range_edges
 from tabstar_lit.metrics.weighted import Floats
@@ -33,10 +32,10 @@ CENTRAL = (0.005, 0.995)
 """Quantiles a log-ratio is drawn between: it has no bound where one sample has no events."""
 
 
-def reweighting_figure(events: Reweighted, variable: str, plot: VariablePlot) -> Figure:
+def reweighting_figure(events: Reweighted, variable: str, plot: VariablePlot, chi2: float) -> Figure:
     """Draw the reference, and the other sample before and after it is reweighted, above their ratio.
 
-    Bands and bars are statistical.
+    Bands and bars are statistical; ``chi2`` is what was logged, per bin.
     """
     values = events.variable(variable)
     known = np.isfinite(values)
@@ -53,8 +52,7 @@ def reweighting_figure(events: Reweighted, variable: str, plot: VariablePlot) ->
     )
     spread = binned(values[sample], own.reweights[sample], edges)[1]
     draw_ratio(below, (heights, errors), (after, spread), edges)
-    chi2 = chi2_of(heights - after, errors**2 + spread**2)
-    axes.set(ylabel="sum of weights", title=f"{own.role.capitalize()}: χ²/bin {chi2:.2f} in these bins")
+    axes.set(ylabel="sum of weights", title=f"{own.role.capitalize()}: χ²/bin {chi2:.2f}")
     scale_to(axes, heights, errors)
     axes.legend(frameon=False)
     below.set(ylabel=f"{own.names[0]} /\nreweighted")

@@ -12,7 +12,7 @@ from tabstar_lit.config.schema import Section
 from tabstar_lit.config.schema.base import AlsoSpelled, Name, PositiveCount
 from tabstar_lit.config.tree import Problem
 
-FigureName = Literal["reweighting", "weights", "log_ratio", "subtraction", "factor", "losses", "metrics"]
+FigureName = Literal["reweighting", "weights", "log_ratio", "subtraction", "factor", "losses", "chi2", "metrics"]
 STANDARD = ("pt", "abs_eta", "met")
 """Variables that fake factors are usually measured in."""
 ABSOLUTE = "abs_"

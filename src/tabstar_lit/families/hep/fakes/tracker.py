@@ -19,7 +19,7 @@ from tabstar_lit.families.hep.plotting import epoch_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SUMMARY = ("chi2", "ess", "logerror", "coverage1", "coverage2")
+SUMMARY = ("ess", "logerror", "coverage1", "coverage2")
 
 
 class FakesTracker(Tracker):
@@ -92,13 +92,17 @@ class FakesTracker(Tracker):
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield losses and scores by epoch."""
+        chi2 = ["chi2", *(f"chi2_{name}" for name in self.compared if len(self.compared) > 1)]
         summaries: tuple[tuple[FigureName, list[str], str], ...] = (
             ("losses", ["train_loss", "val_loss"], f"Loss of the {self.role}"),
-            ("metrics", [f"val_{metric}" for metric in SUMMARY], f"Scores of the {self.role} on validation events"),
+            ("chi2", [f"val_{name}" for name in chi2], f"χ² per bin of the {self.role}, reweighted against reference"),
+            ("metrics", [f"val_{name}" for name in SUMMARY], f"Scores of the {self.role} on validation events"),
         )
         for name, values, title in summaries:
             figure = epoch_figure(self.history, values, title) if self.plotting.wants(name) else None
             if figure is not None:
+                if name == "chi2":
+                    figure.axes[0].set_yscale("log")
                 yield name, figure
 
     def _check_names(self) -> None:

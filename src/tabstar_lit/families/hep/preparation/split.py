@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.config import FoldsConfig, SplitConfig
+from tabstar_lit.families.hep.events.file import EventFile
 
 SPLITS = ("train", "val", "test", "calib")
 
@@ -83,6 +86,41 @@ def require_classes(sides: npt.NDArray[np.int8], targets: Int64, classes: tuple[
                 f"The {name} split has no events of class '{absent[0]}'. Events: {table}. Give dataset_config.split "
                 f"a larger share for {name} or another seed, merge the class with another one, or bring more events."
             )
+
+
+def rows_of(file: EventFile, name: str | None, config: SplitConfig, folds: FoldsConfig | None, trained: Path) -> Int64:
+    """Return the rows of a split of any file, by the rule of a training; all rows for None.
+
+    Parameters
+    ----------
+    file : EventFile
+        The events.
+    name : str or None
+        One of :data:`SPLITS`.
+    config, folds
+        Those of the training.
+    trained : Path
+        The checkpoint, for messages.
+
+    Raises
+    ------
+    DataError
+        There is no such split, or it has no events.
+    """
+    if not file.n_events:
+        raise DataError(f"{file.path} has no events.")
+    if name is None:
+        return np.arange(file.n_events)
+    if name not in SPLITS:
+        raise DataError(f"there is no split '{name}'.{suggestion(name, SPLITS)}")
+    ids = file.group_ids() if config.by == "group" else file.event_ids()
+    rows = np.flatnonzero(split_events(ids, config, folds) == SPLITS.index(name))
+    if not len(rows):
+        raise DataError(
+            f"{file.path}: the {name} split has no events. {trained} was trained with dataset_config.split.{name}: "
+            f"{getattr(config, name, 'the rest')}."
+        )
+    return rows
 
 
 def _uniform(ids: UInt64, salt: str) -> npt.NDArray[np.float64]:

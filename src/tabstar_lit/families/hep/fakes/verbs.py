@@ -1,0 +1,82 @@
+"""``tabstar_lit fakes``: what is done with a learned fake factor. Light: the work is imported when it is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tabstar_lit.config.paths import roots
+from tabstar_lit.families.hep.progress import progress_bar
+
+SPLITS = click.Choice(["test", "val", "calib", "train", "all"])
+
+
+@click.group()
+def fakes() -> None:
+    """Test a learned fake factor, and apply it to loose events."""
+
+
+@fakes.command()
+@click.argument("checkpoint")
+@click.option("--events", type=click.Path(path_type=Path), help="An event file; that of the training by default.")
+@click.option("--split", type=SPLITS, default="test", show_default=True, help="Side of the training's split.")
+@click.option("--variable", "variables", multiple=True, help="Compare in this one; may be given several times.")
+@click.option("--bins", type=click.IntRange(min=1), default=20, show_default=True, help="Bins of each variable.")
+@click.option("--model-errors", is_flag=True, help="Count the spread of the heads (sigma_F) among the errors.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for table, figures."
+)
+def closure(
+    checkpoint: str,
+    events: Path | None,
+    split: str,
+    variables: tuple[str, ...],
+    bins: int,
+    model_errors: bool,
+    output: Path,
+) -> None:
+    """Compare tight data with what loose events predict, for events that CHECKPOINT was not trained on.
+
+    CHECKPOINT is of the stage 'ratio': a path, or the name of a file below the folder of the models.
+    """
+    from tabstar_lit.engine.checkpoints import find_checkpoint
+    from tabstar_lit.families.hep.fakes import closure_report
+    from tabstar_lit.families.hep.fakes.closure import measure_closure
+    from tabstar_lit.families.hep.fakes.restore import restore
+
+    model = restore(find_checkpoint(checkpoint, [roots().models]))
+    side = None if split == "all" else split
+    progress = progress_bar("predicting")
+    found = measure_closure(model, events, split=side, variables=variables, bins=bins, progress=progress)
+    click.echo(closure_report.summary(found, model=model_errors))
+    closure_report.write_table(found, output / "closure.csv")
+    count = closure_report.draw(found, output, model.dataset.pt_variable)
+    click.echo(f"\nwrote closure.csv and {count} figures to {output}")
+
+
+@fakes.command()
+@click.argument("checkpoint")
+@click.argument("events", type=click.Path(path_type=Path))
+@click.option("--split", type=SPLITS, default="all", show_default=True, help="Only this side of the training's split.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=8192, show_default=True, help="Events in a batch.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The Parquet file."
+)
+def apply(checkpoint: str, events: Path, split: str, batch_size: int, output: Path) -> None:
+    """Write the fake factor F and its uncertainty of each loose event in EVENTS, and sum up the fakes they predict.
+
+    CHECKPOINT is of the stage 'ratio': a path, or the name of a file below the folder of the models.
+    """
+    from tabstar_lit.engine.checkpoints import find_checkpoint
+    from tabstar_lit.families.hep.fakes.apply import apply_factor
+    from tabstar_lit.families.hep.fakes.restore import restore
+
+    model = restore(find_checkpoint(checkpoint, [roots().models]))
+    side = None if split == "all" else split
+    done = apply_factor(model, events, output, split=side, batch_size=batch_size, progress=progress_bar("predicting"))
+    simulated = f" and {done.n_mc} simulated" if done.n_mc else ""
+    click.echo(f"wrote {output}: {done.n_data} loose events of data{simulated}")
+    if done.left_out:
+        click.echo(f"left out: {done.left_out} events that pt_cut or crack_veto of the training exclude")
+    click.echo(str(done.prediction))
