@@ -38,7 +38,7 @@ RUN = (
     "dataset_config.dataloader_kwargs.batch_size=128",
     f"{TRAINING}.max_epochs=2",
     f"{TRAINING}.mc_norm_sigma=0.1",
-    f"{ARCHITECTURE}.n_hidden=8",
+    f"{ARCHITECTURE}.layers_dim=[8]",
     f"{ARCHITECTURE}.ensemble={{heads: 3, hidden_dims: [8], dropout: 0.1}}",
 )
 """Three stages of a few steps each on the 1000 toy events of the fixture."""

@@ -151,7 +151,7 @@ class FakesData(EventData):
         factors = np.ones((len(self._targets), heads), dtype=np.float32)
         for region, model in models.items():
             number = self.classes.index(f"{region}_{'data' if self.fakes.use_data_in_ratio else 'mc'}")
-            rows = np.flatnonzero(np.isin(self._targets, number))
+            rows = np.flatnonzero(self._targets == number)
             for part, log_ratios in self._log_ratios(model, rows):
                 is_data = torch.full((len(part),), self.fakes.use_data_in_ratio)
                 bounded = log_ratios.clamp(-largest, largest)  # one event with 1/r out of bounds would outweigh all
