@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
         """Write the verbs' help lines."""
         with formatter.section("Commands"):
             own = [(name, text) for name, (_, _, text) in VERBS.items()]
-            formatter.write_dl([*own, *((name, verb.get_short_help_str()) for name, verb in _of_families().items())])
+            formatter.write_dl([*own, *((name, verb.get_short_help_str(80)) for name, verb in _of_families().items())])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a verb; a user's mistake ends as a message and an exit code."""

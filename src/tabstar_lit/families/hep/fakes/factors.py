@@ -156,8 +156,6 @@ def region_events(model: Restored, file: EventFile, split: str | None) -> Region
     classes = model.preprocessor.classes
     names = np.array([*classes, ""])[class_table(classes, file.classes)[file.labels()[rows]]]
     weights = file.weights()[rows]
-    if not np.isfinite(weights).all():
-        raise DataError(f"{file.path}: event weights are NaN or infinite. Convert it again.")
     simulated = np.char.endswith(names, "mc")
     signed = np.where(simulated, -weights, weights)
     known, kept = names != "", kept_events(model.dataset, file)[rows]

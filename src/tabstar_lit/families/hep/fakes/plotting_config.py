@@ -13,8 +13,6 @@ from tabstar_lit.config.schema.base import AlsoSpelled, Name, PositiveCount
 from tabstar_lit.config.tree import Problem
 
 FigureName = Literal["reweighting", "weights", "log_ratio", "subtraction", "factor", "losses", "chi2", "metrics"]
-STANDARD = ("pt", "abs_eta", "met")
-"""Variables that fake factors are usually measured in."""
 ABSOLUTE = "abs_"
 """In front of a variable: its absolute value, where there is no column of that name."""
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tabstar_lit.families.hep.fakes.plotting_config import ABSOLUTE, STANDARD, has_variable
+from tabstar_lit.families.hep.fakes.plotting_config import ABSOLUTE, has_variable
 from tabstar_lit.families.hep.fakes.subtraction import over_heads
 from tabstar_lit.metrics.weighted import Bools, Floats
 
@@ -137,6 +137,17 @@ def column_of(variables: Mapping[str, Floats], name: str) -> Floats:
 
 
 def standard_variables(variables: Collection[str], pt_variable: str) -> tuple[str, ...]:
-    """Return the variables a fake factor is shown against: pt, abs(eta) and MET, as far as there are such."""
-    wanted = dict.fromkeys([pt_variable, *STANDARD])
-    return tuple(name for name in wanted if has_variable(name, variables))
+    """Return the variables a fake factor is shown against: pt, abs(eta) and MET, as far as there are such.
+
+    Parameters
+    ----------
+    variables : collection of str
+        What there is. ``eta`` and ``met`` may stand at the end of a longer name, as in ``probe_eta``.
+    pt_variable : str
+        The transverse momentum.
+    """
+    wanted = [pt_variable]
+    for ending in ("abs_eta", "eta", "met"):
+        wanted += [name for name in variables if name == ending or name.endswith(f"_{ending}")][:1]
+    absolute = [f"{ABSOLUTE}{name}" if name.endswith("eta") and ABSOLUTE not in name else name for name in wanted]
+    return tuple(name for name in dict.fromkeys(absolute) if has_variable(name, variables))
