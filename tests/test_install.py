@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SHIPPED = ["training_config.yaml", "model_config", "dataset_config", "schemas"]
+SHIPPED = ["training_config.yaml", "model_config", "dataset_config", "tuning_config", "schemas"]
 
 
 def run(*arguments: str | Path, cwd: Path, installed: Path | None = None) -> str:

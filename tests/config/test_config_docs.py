@@ -11,8 +11,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tabstar_lit.config.schema import (
+    CategoricalParameter,
     Experiment,
     ExperimentConfig,
+    FloatParameter,
+    IntParameter,
     LoadModule,
     LossConfig,
     ModelConfig,
@@ -22,6 +25,7 @@ from tabstar_lit.config.schema import (
     ParameterGroups,
     SchedulerConfig,
     TrainingConfig,
+    TuningConfig,
 )
 from tabstar_lit.config.schema_walk import models_in, yaml_fields
 from tabstar_lit.families.hep import config as dataset
@@ -117,8 +121,15 @@ EVENTS = {
     "columns, each": Table(conversion.ColumnSpec),
     "objects, each": Table(conversion.ObjectSpec),
 }
+TUNING = {
+    "tuning_config": Table(TuningConfig),
+    "type: float": Table(FloatParameter),
+    "type: int": Table(IntParameter),
+    "type: categorical": Table(CategoricalParameter),
+}
 PAGES = {
     "configuration.md": CONFIGURATION,
+    "tuning.md": TUNING,
     "families/signal-keys.md": SIGNAL,
     "families/fakes-keys.md": FAKES,
     "events.md": EVENTS,

@@ -30,6 +30,7 @@ def test_each_kind_of_file_has_a_schema(demo_files: dict[str, Any]) -> None:
         "dataset_config.demo.schema.json",
         "model_config.demo.schema.json",
         "training_config.schema.json",
+        "tuning_config.schema.json",
     ]
     for schema in demo_files.values():
         jsonschema.Draft202012Validator.check_schema(schema)
@@ -44,6 +45,7 @@ def test_each_kind_of_file_has_a_schema(demo_files: dict[str, Any]) -> None:
         ("dataset_config.demo", "scaling: 2.5\nfiles: [a, b]"),
         ("training_config", "experiment_config: {refresh_rate: 3}\nmodel_config: {architecture_config: {any: 1}}"),
         ("training_config", "commands: {train_demo: {defaults: [{model_config: mlp}], stages: [a]}}"),
+        ("tuning_config", "pruning: MedianPruner\nparameters: {a.b: {type: categorical, choices: [[1, 2], x, null]}}"),
     ],
 )
 def test_parts_of_a_configuration_are_accepted(demo_files: dict[str, Any], kind: str, text: str) -> None:
@@ -60,6 +62,7 @@ def test_parts_of_a_configuration_are_accepted(demo_files: dict[str, Any], kind:
         ("training_config", "experiment_config: {accelerator: gpuu}"),
         ("training_config", "commands: {train_demo: {stage: [a]}}"),
         ("training_config", "defaults: 3"),
+        ("tuning_config", "parameters: {a.b: {type: float, low: 1, hight: 2}}"),
     ],
 )
 def test_mistakes_are_underlined(demo_files: dict[str, Any], kind: str, text: str) -> None:
@@ -104,7 +107,7 @@ def test_the_command_says_what_is_stale(tmp_path: Path) -> None:
 
 
 def test_shipped_files_name_their_schema_and_fit_it(repository: Path) -> None:
-    folders = [repository / "model_config", repository / "dataset_config"]
+    folders = [repository / f"{kind}_config" for kind in ("model", "dataset", "tuning")]
     paths = [repository / "training_config.yaml", *(path for folder in folders for path in folder.rglob("*.yaml"))]
     for path in paths:
         text = path.read_text(encoding="utf-8")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tabstar_lit.config import provenance, to_yaml
+from tabstar_lit.config import compose_experiment, provenance, to_yaml
+from tabstar_lit.config.overrides import parse_override
 from tabstar_lit.errors import ConfigError
 
 
@@ -120,3 +121,17 @@ def test_the_packaged_copy_answers_anywhere(empty_project: Any) -> None:
     """Without any file here, the primary file that comes with the program is found."""
     with pytest.raises(ConfigError, match="the key 'dataset_config' is missing"):
         empty_project.load()
+
+
+def test_values_are_laid_over_what_was_composed_once(project: Any, demo_schema: Any) -> None:
+    reference = "dataset_config.scale=${model_config.training_config.max_epochs}"
+    composition = compose_experiment(demo_schema, command="train_demo", overrides=[reference])
+    project.write("model_config/mlp.yaml", "name: another\n")
+    project.write("training_config.yaml", "experiment_config: {}\n")
+    first = composition.load([parse_override("model_config.training_config.max_epochs=5")]).experiment
+    second = composition.load([parse_override("dataset_config.scaling=0.5")]).experiment
+    assert (first.model.training_config.max_epochs, first.dataset_config.scale) == (5, 5.0)
+    assert (second.model.training_config.max_epochs, second.dataset_config.scale) == (3, 0.5)
+    assert composition.load().experiment.dataset_config.scale == 3.0
+    with pytest.raises(ConfigError, match="unknown key 'max_epoch'"):
+        composition.load([parse_override("model_config.training_config.max_epoch=5")])

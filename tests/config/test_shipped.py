@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = [
     (family, f"{group}={path.relative_to(REPOSITORY / group).with_suffix('').as_posix()}")
     for family in FAMILIES
-    for group in ("model_config", "dataset_config")
+    for group in ("model_config", "dataset_config", "tuning_config")
     for path in sorted((REPOSITORY / group / family).rglob("*.yaml"))
 ]
 

@@ -9,14 +9,14 @@ import click
 
 from tabstar_lit.commands.errors import reported_errors
 
-SHIPPED = ("training_config.yaml", "model_config", "dataset_config", "schemas")
+SHIPPED = ("training_config.yaml", "model_config", "dataset_config", "tuning_config", "schemas")
 
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 def init(folder: Path, force: bool) -> None:
-    """Copy training_config.yaml, model_config/ and dataset_config/ to FOLDER (default: here) for editing."""
+    """Copy training_config.yaml and the folders of configurations to FOLDER (default: here) for editing."""
     from tabstar_lit.config import packaged_config_dir
     from tabstar_lit.errors import TabstarLitError
 

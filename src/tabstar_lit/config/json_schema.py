@@ -15,12 +15,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from tabstar_lit.config.schema import ArchitectureConfig, DatasetConfig, Experiment
+from tabstar_lit.config.schema import ArchitectureConfig, DatasetConfig, Experiment, TuningConfig
 from tabstar_lit.config.schema.base import OTHER_SPELLINGS
 from tabstar_lit.config.schema_walk import models_in, yaml_fields
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 PRIMARY = "training_config.schema.json"
+TUNING = "tuning_config.schema.json"
 REFERENCE = {"$ref": "#/$defs/Reference"}
 REFERENCE_TEXT = {"type": "string", "pattern": r"\$\{.+\}", "description": "Another key or a variable."}
 DEFAULTS = {
@@ -46,10 +47,10 @@ def schema_files(families: Mapping[str, type[Experiment]], commands: Mapping[str
     Returns
     -------
     dict of str to str
-        Path below the folder of schemas -> content: ``training_config.schema.json``, and for each family
-        ``model_config.<family>.schema.json`` and ``dataset_config.<family>.schema.json``.
+        Path below the folder of schemas -> content: ``training_config.schema.json``, ``tuning_config.schema.json``, and
+        for each family ``model_config.<family>.schema.json`` and ``dataset_config.<family>.schema.json``.
     """
-    files = {PRIMARY: primary_schema(commands)}
+    files = {PRIMARY: primary_schema(commands), TUNING: file_schema(TuningConfig)}
     for family, experiment in families.items():
         for key in ("model_config", "dataset_config"):
             (section,) = models_in(yaml_fields(experiment)[key].annotation)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 import yaml
 from filelock import FileLock, Timeout
 
@@ -16,7 +18,8 @@ from tabstar_lit.engine.tuning_plan import Plan
 from tabstar_lit.engine.tuning_report import BEST_FILE, FIGURE_FILE, REPORT_FILE, Summary, write_summary
 from tabstar_lit.engine.tuning_session import Session
 from tabstar_lit.engine.tuning_study import Trials, open_study
-from tabstar_lit.engine.tuning_trials import Training, Workers, one_at_a_time
+from tabstar_lit.engine.tuning_trials import Training
+from tabstar_lit.engine.tuning_workers import Workers, one_at_a_time
 from tabstar_lit.engine.uploads import flatten
 from tabstar_lit.errors import RunError, RunInterrupted
 
@@ -89,10 +92,12 @@ def _train(session: Session) -> None:
     plan = session.plan
     parent_run_id = None if session.parent is None else session.parent.run_id
     training = Training(plan.family, plan.monitor, plan.maximize, parent_run_id)
-    if plan.tuning.n_jobs == 1:
+    n_jobs = plan.tuning.n_jobs
+    if n_jobs == 1:
         one_at_a_time(training, session.next_job, session.judge, session.done)
     else:
-        Workers(training, plan.tuning.n_jobs).run(session.next_job, session.judge, session.done)
+        training = replace(training, threads=max(1, torch.get_num_threads() // n_jobs))
+        Workers(training, n_jobs).run(session.next_job, session.judge, session.done)
     if session.ending is not None:
         raise session.ending
 

@@ -98,7 +98,7 @@ def literal(value: Any) -> str:
     """
     if isinstance(value, str) and PLAIN.fullmatch(value) and parse_scalar(value) == value:
         return value
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def write_summary(folder: Path, summary: Summary) -> None:

@@ -11,7 +11,7 @@ from tabstar_lit.engine.run_files import format_value
 from tabstar_lit.engine.tuning_plan import Plan
 from tabstar_lit.engine.tuning_report import Row, Summary, assignments, literal
 from tabstar_lit.engine.tuning_study import Trials
-from tabstar_lit.engine.tuning_trials import Job, Result
+from tabstar_lit.engine.tuning_workers import Job, Result
 from tabstar_lit.errors import ConfigError, RunError, RunInterrupted
 
 HOPELESS = 3

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SCALARS = (str, int, float, bool, type(None))
 PARAMETERS: Path_ = ("tuning_config", "parameters")
+HEADER = " problems in the configuration:"
 
 
 class SearchSpace:
@@ -61,15 +62,18 @@ class SearchSpace:
         ConfigError
             All mistakes at once: keys that do not exist, values that are not allowed, each where it was written.
         """
-        lines: dict[str, None] = {}
+        found: dict[tuple[str, str], str] = {}
         for path, value, place in self._edges():
+            override = self._override(path, value, place)
             try:
-                check(composition.load([self._override(path, value, place)]))
+                check(composition.load([override]))
             except ConfigError as error:
-                lines.update(dict.fromkeys(line for line in str(error).splitlines() if not _counts(line)))
-        if lines:
-            header = [f"{len(lines)} problems in the configuration:"] if len(lines) > 1 else []
-            raise ConfigError("\n".join([*header, *lines]))
+                for line in str(error).splitlines():
+                    if not line.endswith(HEADER):  # what is wrong with the key is said once, not of each value
+                        found.setdefault((path, line.removeprefix(f"{override.position}: ")), line)
+        if found:
+            header = [f"{len(found)}{HEADER}"] if len(found) > 1 else []
+            raise ConfigError("\n".join([*header, *found.values()]))
 
     def _edges(self) -> Iterator[tuple[str, Any, Path_]]:
         """Yield key, value and place of what bounds the space."""
@@ -116,8 +120,3 @@ def _decoded(parameter: FloatParameter | IntParameter | CategoricalParameter, dr
     if not isinstance(parameter, CategoricalParameter):
         return drawn
     return next(choice for choice in parameter.choices if (type(c := _encoded(choice)), c) == (type(drawn), drawn))
-
-
-def _counts(line: str) -> bool:
-    """Whether a line only says how many mistakes follow."""
-    return line.endswith(" problems in the configuration:")

@@ -29,7 +29,7 @@ ONE_DESIGN = ("GridSampler", "QMCSampler")
 WRAPPERS = ("BaseGASampler", "PartialFixedSampler", "PatientPruner")
 """Classes that are made from objects, which a configuration cannot hold."""
 REHEARSED = 3
-NUMBER, RESUMED = "trial", "resumed"
+NUMBER, RESUMED, EXHAUSTED = "trial", "resumed", "exhausted"
 
 
 class Trials:
@@ -50,6 +50,7 @@ class Trials:
         self.distributions = dict(distributions)
         self._sampler = sampler
         self._open: dict[int, Trial] = {}
+        study.stop = self._exhaust  # type: ignore[method-assign]  # theirs only works inside their own loop
 
     def latest(self) -> dict[int, FrozenTrial]:
         """Return the trials by number, of those that were resumed the last."""
@@ -59,6 +60,11 @@ class Trials:
             found[trial.user_attrs.get(NUMBER, trial.number - resumed)] = trial
             resumed += RESUMED in trial.user_attrs
         return found
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the sampler has drawn all there is, which ends the study before it has all its trials."""
+        return bool(self.study.user_attrs.get(EXHAUSTED))
 
     def recover(self) -> list[int]:
         """Take trials that a killed process left behind for interrupted ones; returns their numbers."""
@@ -75,13 +81,13 @@ class Trials:
         Returns
         -------
         tuple or None
-            Number of the trial, what was drawn for it, and whether it goes on; None when there are enough.
+            Number of the trial, what was drawn for it, and whether it goes on; None when there are to be no others.
         """
         from optuna.trial import TrialState
 
         latest = self.latest()
         waiting = [number for number, trial in latest.items() if trial.state == TrialState.WAITING]
-        if not waiting and len(latest) >= n_trials:
+        if not waiting and (len(latest) >= n_trials or self.exhausted):
             return None
         number = waiting[0] if waiting else len(latest)
         self.study.sampler = self._sampler(number)
@@ -115,6 +121,10 @@ class Trials:
         self._open.pop(number, None)
         self.study.tell(trial.number, state=TrialState.FAIL)
         self.study.enqueue_trial(trial.params, user_attrs={NUMBER: number, RESUMED: True})
+
+    def _exhaust(self) -> None:
+        """Remember that a sampler asked for the end."""
+        self.study.set_user_attr(EXHAUSTED, True)
 
 
 def open_study(
@@ -254,6 +264,7 @@ def _rehearse(sampler: BaseSampler, pruner: BasePruner, distributions: dict[str,
     import optuna
 
     study = optuna.create_study(sampler=sampler, pruner=pruner)
+    study.stop = lambda: None  # type: ignore[method-assign]  # theirs only works inside their own loop
     for value in range(REHEARSED):
         trial = study.ask(distributions)
         trial.report(value, 0)
@@ -277,9 +288,10 @@ def _reported(tree: ConfigTree, key: str) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Leave out what Optuna says of its own changes."""
+    from optuna.exceptions import ExperimentalWarning
+
     with warnings.catch_warnings():
-        for category in (FutureWarning, UserWarning):
-            warnings.filterwarnings("ignore", category=category, module="optuna")
+        warnings.simplefilter("ignore", ExperimentalWarning)
         yield
 
 

@@ -24,6 +24,7 @@ RESERVED = (
 class _Range(Section):
     """What ranges of numbers have in common."""
 
+    type: str
     low: float
     high: float
     log: bool = Field(False, description="Draw evenly in the logarithm.")
