@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import signal, startup, tabstar
+from benchmarks import fakes, signal, startup, tabstar
 
-FIGURES = {"startup": startup.figures, "tabstar": tabstar.figures, "signal": signal.figures}
+FIGURES = {"startup": startup.figures, "tabstar": tabstar.figures, "signal": signal.figures, "fakes": fakes.figures}
 
 
 def main(names: list[str]) -> None:

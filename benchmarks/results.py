@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import signal_results, tabstar_results
+from benchmarks import fakes_results, signal_results, tabstar_results
 from benchmarks.page import Section, write_section
 from tabstar_lit.commands.errors import reported_errors
 
@@ -23,12 +23,16 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "higgsml": signal_results.higgsml,
     "higgs_uci": signal_results.higgs_uci,
     "jets": signal_results.jets,
+    "fakes_toys": fakes_results.toys,
+    "fakes_losses": fakes_results.losses,
+    "fakes_toy2d": fakes_results.toy_2d,
+    "fakes_zee": fakes_results.zee,
 }
 """In the order of the page."""
 
 NEEDS: dict[str, Callable[[], object]] = {
     "real_tables": tabstar_results.find_manifest,
-    **dict.fromkeys(("higgsml", "higgs_uci", "jets"), signal_results.find_events),
+    **dict.fromkeys(("higgsml", "higgs_uci", "jets", "fakes_zee"), signal_results.find_events),
 }
 """What an experiment must find before anything is trained."""
 

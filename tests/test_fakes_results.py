@@ -1,0 +1,168 @@
+"""Quality of fake factors: scores are those of the finished ratio, on the events they claim, and the page says so."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import math
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+import torch
+from benchmarks import fakes_results, results, signal_results
+from benchmarks.fakes_results import Estimate, binned_error, estimate
+from click.testing import CliRunner, Result
+
+from tabstar_lit.engine import loggers
+from tabstar_lit.engine.mlflow_logger import MlflowLogger
+from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.fakes.closed_form import form_of
+from tabstar_lit.families.hep.fakes.factors import RegionEvents
+from tabstar_lit.families.hep.fakes.reweighted import Reweighted
+from tabstar_lit.families.hep.fakes.toy_config import FakesToy
+from tabstar_lit.families.hep.preparation.preprocess import EventReader
+
+N_EVENTS = 3000
+SHORT = (
+    "model_config.training_config.max_epochs=1",
+    "model_config.architecture_config.layers_dim=[8]",
+    "model_config.architecture_config.ensemble={heads: 2, hidden_dims: [4]}",
+    "dataset_config.dataloader_kwargs.batch_size=512",
+    "experiment_config.tqdm_refresh_rate=0",
+)
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let experiments train for a moment on few events, in a fresh folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(results, "PAGE", tmp_path / "docs" / "results.md")
+    monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
+    monkeypatch.setattr(fakes_results, "N_TOYS", 2)
+    train = fakes_results.train
+    monkeypatch.setattr(fakes_results, "train", lambda family, overrides: train(family, (*overrides, *SHORT)))
+    made = fakes_results.ensure_toy_fakes
+    monkeypatch.setattr(
+        fakes_results,
+        "ensure_toy_fakes",
+        lambda path, toy: made(path, FakesToy(toy.variables, n_events=N_EVENTS, seed=toy.seed)),
+    )
+
+
+@pytest.fixture
+def estimates(monkeypatch: pytest.MonkeyPatch) -> list[Estimate]:
+    """Remember the estimates that an experiment makes."""
+    made: list[Estimate] = []
+
+    def remembered(toy: FakesToy, *overrides: str, figures: bool = False) -> Estimate:
+        made.append(estimate(toy, *overrides, figures=figures))
+        return made[-1]
+
+    monkeypatch.setattr(fakes_results, "estimate", remembered)
+    return made
+
+
+def measure(name: str) -> Result:
+    done = CliRunner().invoke(results.main, [name], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def printed(done: Result) -> dict[str, str]:
+    return dict(line[7:].split("=") for line in done.stdout.splitlines() if line.startswith("RESULT "))
+
+
+@pytest.mark.usefixtures("small")
+def test_toys_are_averaged(estimates: list[Estimate]) -> None:
+    told = {name.removeprefix("fakes."): float(value) for name, value in printed(measure("fakes_toys")).items()}
+    first, second = estimates
+    assert [one.trained.files.record["seed"] for one in estimates] == [0, 1]
+    assert first.scores["logerror"] != second.scores["logerror"]
+    means = {
+        "toy_bce_logerror": [one.scores["logerror"] for one in estimates],
+        "coverage_1sigma": [one.scores["coverage1"] for one in estimates],
+        "coverage_2sigma": [one.scores["coverage2"] for one in estimates],
+        "closure_chi2ndf": [one.chi2["pt"] for one in estimates],
+    }
+    for name, (one, other) in means.items():
+        assert told[name] == pytest.approx((one + other) / 2, abs=1e-4)
+    by_bins = [(first.binned_errors[n] + second.binned_errors[n]) / 2 for n in fakes_results.BINS]
+    assert told["toy_binned_logerror"] == pytest.approx(min(by_bins), abs=1e-4)
+
+
+@pytest.mark.usefixtures("small")
+def test_scores_are_those_of_the_best_checkpoint_on_loose_data() -> None:
+    one = estimate(FakesToy())
+    stage = one.trained.files.record["stages"]["ratio"]
+    assert one.model.path.name == Path(stage["best_checkpoint"]).name
+    file = EventFile.open(Path("data/fakes_pt_0.h5"))
+    loose = np.flatnonzero(file.labels() == file.classes.index("loose_data"))
+    pt = file.read(["pt"])["pt"][loose].astype(np.float64)
+    low, high = np.quantile(pt, [0.01, 0.99])
+    events = EventReader(one.model.preprocessor, file).block(0, file.n_events).select(torch.from_numpy(loose))
+    logs = one.model.log_ratios(events).double().numpy()
+    distance = np.abs(logs.mean(axis=1) - np.log(form_of(FakesToy(n_events=N_EVENTS)).factor(pt[:, None])))
+    inside = (pt >= low) & (pt <= high)
+    assert one.scores["logerror"] == pytest.approx(distance[inside].mean())
+    assert one.scores["coverage2"] == pytest.approx((distance < 2 * logs.std(axis=1, ddof=1))[inside].mean())
+
+
+def test_binned_error_of_a_factor_known_by_hand() -> None:
+    """Two bins that hold 8 tight over 10 loose and 2 over 10 of them: F is 0.8 and 0.2."""
+    loose = np.concatenate([np.linspace(10, 19, 10), np.linspace(30, 39, 10)])
+    tight = np.concatenate([np.linspace(10, 19, 8), np.linspace(30, 39, 2)])
+    pt = np.concatenate([loose, tight])
+    is_tight = np.arange(30) >= 20
+    training = RegionEvents(MagicMock(), np.arange(30), is_tight, np.zeros(30, dtype=bool), np.ones(30), 0)
+    at = torch.tensor([[12.0], [15.0], [35.0]], dtype=torch.float64)
+    applied = Reweighted.of(torch.zeros(3, 1), torch.zeros(3), None, at, names=["pt"], role="ratio")
+    truth = np.log([0.8, 0.4, 0.2])
+    # The outermost of the three lie beyond the central 98 % of their pt.
+    assert binned_error({"pt": pt}, training, applied, truth, 2) == pytest.approx(math.log(2))
+
+
+@pytest.mark.usefixtures("small")
+def test_every_other_loss_is_trained(estimates: list[Estimate], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fakes_results, "RATIO_LOSSES", dict.fromkeys(("bce", "exp", "kliep")))
+    told = printed(measure("fakes_losses"))
+    assert list(told) == ["fakes.toy_exp_logerror", "fakes.toy_kliep_logerror"]
+    assert [one.model.payload["loss"] for one in estimates] == ["exp", "kliep"]
+    assert float(told["fakes.toy_kliep_logerror"]) == pytest.approx(estimates[1].scores["logerror"], abs=1e-4)
+
+
+@pytest.mark.usefixtures("small")
+def test_two_variables_with_their_figure(estimates: list[Estimate], tmp_path: Path) -> None:
+    told = printed(measure("fakes_toy2d"))
+    (one,) = estimates
+    assert set(one.model.variables) == {"pt", "abs_eta"}
+    assert float(told["fakes.toy2d_binned_logerror"]) == pytest.approx(min(one.binned_errors.values()), abs=1e-4)
+    assert (tmp_path / "docs/images/results/fakes_toy2d_factor.png").stat().st_size > 1000
+
+
+@pytest.mark.usefixtures("small")
+def test_probes_of_both_electrons_stay_together(
+    tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "hep/fakes_zee_probes.csv.gz"
+    (tmp_path / "events/hep").mkdir(parents=True)
+    with gzip.open(shared_data / name, "rt") as source, gzip.open(tmp_path / "events" / name, "wt") as target:
+        target.writelines(itertools.islice(source, 2001))
+    monkeypatch.setenv(signal_results.DATA_VARIABLE, str(tmp_path / "events"))
+    told = {key: float(value) for key, value in printed(measure("fakes_zee")).items()}
+    worst = told.pop("fakes.zee_chi2ndf")
+    assert set(told) == {f"fakes.zee_chi2ndf_{name}" for name in ("pt", "eta", "mee")}
+    assert worst == max(told.values())
+    text = results.PAGE.read_text(encoding="utf-8")
+    assert "2000 electrons" in text
+    assert str(tmp_path) not in text
+
+
+def test_without_the_probes_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(signal_results.DATA_VARIABLE, str(tmp_path / "nowhere"))
+    done = CliRunner().invoke(results.main, ["fakes_zee"])
+    assert done.exit_code == 2
+    assert signal_results.DATA_VARIABLE in done.stderr
+    assert list(tmp_path.iterdir()) == []
