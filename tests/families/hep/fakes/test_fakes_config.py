@@ -81,6 +81,10 @@ REFUSED = {
     "numerator without simulation": ((f"{DATA}.subtract_mc=false",), ("without simulation there is no numerator",)),
     "stage without a role": (("stages=[first]",), ("this stage does not say what it learns", "stage_config")),
     "ratio of nothing": (("model_config.numerator_checkpoint=null",), ("the ratio needs numerator_checkpoint",)),
+    "statistics of a slice": (
+        (f"{DATA}.pt_slices=['20:50', '50:80']", f"{ARCHITECTURE}.batchnorm=true"),
+        ("batchnorm needs several events",),
+    ),
     "misspelt key": ((f"{DATA}.pt_slice=[]",), ("pt_slice", "Did you mean 'pt_slices'")),
 }
 

@@ -149,8 +149,13 @@ class FakesExperiment(Experiment):
     )
 
     def problems(self) -> Iterable[Problem]:
-        """Refuse to compare data with simulation that there is not."""
+        """Refuse to compare data with simulation that there is not, and statistics of slices that may be empty."""
         yield from super().problems()
+        if len(self.dataset_config.pt_slices) > 1 and getattr(self.model.architecture_config, "batchnorm", False):
+            yield Problem(
+                ("model_config", "architecture_config", "batchnorm"),
+                "batchnorm needs several events, and a batch may have none in a slice of pt: set batchnorm: false",
+            )
         if self.model.role in ("numerator", "denominator") and not self.dataset_config.subtract_mc:
             yield Problem(
                 ("dataset_config", "subtract_mc"),
