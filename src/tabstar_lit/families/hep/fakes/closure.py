@@ -138,7 +138,7 @@ class Closure:
     def prompt(self) -> tuple[float, float]:
         """Tight simulation and its error."""
         value, error = _total(self.regions.signed[self.regions.tight & self.regions.simulated])
-        return -value, error
+        return 0.0 - value, error  # never minus zero
 
 
 def measure_closure(
