@@ -70,7 +70,8 @@ def _of_families() -> dict[str, click.Command]:
 
 @click.command(
     cls=LazyGroup,
-    help="Work with configurations, data and runs. Training has its own commands: train_tabstar, train_signal, train_fakes.",
+    help="Work with configurations, data and runs. Training has commands of its own: train_tabstar, train_signal, "
+    "train_fakes.",
 )
 @click.version_option(package_name="tabstar_lit")
 def main() -> None:
