@@ -28,7 +28,7 @@ MODELS, DATASETS = (
 )
 READS_EVENTS = {"signal/mlp", "signal/resnet", "signal/event_transformer", "signal/tabstar"}
 READS_OBJECTS = {"signal/builtin", "signal/set_transformer", "signal/particle_transformer"}
-WITHOUT_OBJECTS = {"signal/higgsml"}
+WITHOUT_OBJECTS = {"signal/higgsml", "signal/higgs_uci"}
 N_EVENTS = 500
 SHORT = (
     "dataset_config.dataloader_kwargs.batch_size=256",
@@ -82,10 +82,9 @@ def toy_file(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def real_files(folder: Path, shared_data: Path) -> None:
     """Make small files of real events under the names that the shipped data sets look for."""
-    with gzip.open(shared_data / "hep/higgsml_atlas.csv.gz", "rt") as source:
-        few = "".join(itertools.islice(source, N_EVENTS + 1))
-    with gzip.open(folder / "higgsml_atlas.csv.gz", "wt") as target:
-        target.write(few)
+    for table in ("higgsml_atlas.csv.gz", "higgs_uci.csv.gz"):
+        with gzip.open(shared_data / "hep" / table, "rt") as source, gzip.open(folder / table, "wt") as target:
+            target.writelines(itertools.islice(source, N_EVENTS + 1))
     name = "pythia_top_qcd_jets.h5"
     with h5py.File(shared_data / "hep" / name) as source, h5py.File(folder / name, "w") as target:
         last = source["constituents/offsets"][N_EVENTS]
@@ -93,8 +92,8 @@ def real_files(folder: Path, shared_data: Path) -> None:
             target[f"constituents/{key}"] = column[: N_EVENTS + 1 if key == "offsets" else last]
         for key, column in source["jets"].items():
             target[f"jets/{key}"] = column[:N_EVENTS]
-    convert("higgsml", folder)
-    convert("jets", folder)
+    for example in ("higgsml", "higgs_uci", "jets"):
+        convert(example, folder)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -61,12 +62,24 @@ def test_higgsml_equals_pandas(hep: Path, tmp_path: Path) -> None:
 
 def test_uci_equals_pandas_and_hashed_ids_are_unique(hep: Path, tmp_path: Path) -> None:
     file, frame = convert_example("higgs_uci", hep, tmp_path), pd.read_csv(hep / "higgs_uci.csv.gz")
-    for name in file.columns:
+    for name in frame.columns.drop("label"):
         np.testing.assert_array_equal(file.column(name), frame[name].to_numpy(np.float32))
     assert len(np.unique(file.event_ids())) == len(frame)
     assert not file.has_weights
     one_chunk = convert_example("higgs_uci", hep, tmp_path, 1_000_000)  # ids do not depend on the size of chunks
     assert one_chunk.fingerprint == file.fingerprint
+
+
+def test_distances_of_uci_take_the_short_way_round(hep: Path, tmp_path: Path) -> None:
+    file = convert_example("higgs_uci", hep, tmp_path)
+    distances = set(file.columns) - set(pd.read_csv(hep / "higgs_uci.csv.gz", nrows=1))
+    assert len(distances) == 10
+    for name in distances:
+        first, second = re.findall(r"lepton|jet_\d", name)
+        along = np.abs(file.column(f"{first}_phi") - file.column(f"{second}_phi")) * 1.802
+        across = file.column(f"{first}_eta") - file.column(f"{second}_eta")
+        expected = np.hypot(across, np.minimum(along, 2 * np.pi - along))
+        np.testing.assert_allclose(file.column(name), expected, rtol=1e-4)
 
 
 def test_flat_root_equals_uproot(hep: Path, tmp_path: Path) -> None:
@@ -97,15 +110,41 @@ def test_jagged_root_equals_awkward(hep: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(file.weights(), events["EventWeight"][passing])
 
 
-def test_jets_equal_h5py(hep: Path, tmp_path: Path) -> None:
-    file = convert_example("jets", hep, tmp_path, 500)
+@pytest.fixture(scope="module")
+def jets(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> EventFile:
+    return convert_example("jets", shared_data / "hep", tmp_path_factory.mktemp("jets"), 500)
+
+
+def test_jets_equal_h5py(hep: Path, jets: EventFile) -> None:
     with h5py.File(hep / "pythia_top_qcd_jets.h5") as raw:
         offsets, pt = raw["constituents/offsets"][()], raw["constituents/pt"][()]
-        np.testing.assert_array_equal(file.column("mass"), raw["jets/mass"][()])
-        np.testing.assert_array_equal(file.labels(), raw["jets/label"][()])
+        np.testing.assert_array_equal(jets.column("mass"), raw["jets/mass"][()])
+        np.testing.assert_array_equal(jets.labels(), raw["jets/label"][()])
     expected = [pt[start:stop][:100] for start, stop in pairwise(offsets)]
-    np.testing.assert_array_equal(file.object_column("constituents", "pt"), np.concatenate(expected))
-    np.testing.assert_array_equal(np.diff(file.offsets("constituents")), [len(part) for part in expected])
+    np.testing.assert_array_equal(jets.object_column("constituents", "pt"), np.concatenate(expected))
+    np.testing.assert_array_equal(np.diff(jets.offsets("constituents")), [len(part) for part in expected])
+
+
+def test_harmonics_of_jets_equal_complex_sums(hep: Path, jets: EventFile) -> None:
+    """A constituent at distance r and azimuth f is the complex number r exp(i m f)."""
+    with h5py.File(hep / "pythia_top_qcd_jets.h5") as raw:
+        pt, eta, phi = (raw[f"constituents/{name}"][()].astype(np.float64) for name in ("pt", "eta", "phi"))
+        axis = {name: raw[f"jets/{name}"][()].astype(np.float64) for name in ("pt", "eta", "phi")}
+        offsets = raw["constituents/offsets"][()]
+    kept = jets.offsets("constituents")
+    for jet in (0, 1, 4000, 5999):
+        own = slice(offsets[jet], offsets[jet + 1])
+        across = np.angle(np.exp(1j * (phi[own] - axis["phi"][jet])))
+        place = (eta[own] - axis["eta"][jet]) + 1j * across
+        for order in (1, 2, 3):
+            turned = np.exp(1j * order * np.angle(place))
+            for name, power in (("width", 1), ("inertia", 2)):
+                harmonic = np.abs(np.sum(pt[own] * np.abs(place) ** power * turned)) / axis["pt"][jet]
+                np.testing.assert_allclose(jets.column(f"harmonic_{order}_{name}")[jet], harmonic, rtol=1e-4)
+            whole = np.sum((pt[own] * np.abs(place) ** 2 * turned)[:100])  # as many as the file keeps
+            expected = np.real(turned[:100] * np.conj(whole)) / np.abs(whole)
+            found = jets.object_column("constituents", f"phase_{order}")[kept[jet] : kept[jet + 1]]
+            np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_parquet_and_nanoaod(hep: Path, tmp_path: Path) -> None:
