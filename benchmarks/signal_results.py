@@ -36,15 +36,26 @@ of the network as it is after the last epoch.
 """
 
 UCI_TEXT = """\
-{events} events of UCI HIGGS, without weights, with the network and the settings of the section above, but another file.
-Again the mean over five folds, tested once each.
+{events} events of UCI HIGGS, without weights, with the network and the training of the section above. Again the mean
+over five folds, tested once each.
+
+With the columns of the file as they are, the mean over five other folds was 0.7894 (an event's fold follows from its
+columns). Gradient boosting then compared a dozen sets of inputs on validation events, of four fifths of the file, and
+the network three, on two shares of these: areas of 0.7882 with the columns as they are, 0.7888 without azimuths, and
+0.7912 with the distances of lepton and jets in their place, which is what is shipped.
 """
 
 JETS_TEXT = """\
-{events} simulated jets of top quarks and of light ones, 20 % of them held out by hash and scored after the
-last epoch; they were scored once before, until validation jets asked for another scaling. Networks see the hardest
-constituents, and of the jet its momentum, mass and the sums over constituents that `examples/events/jets.yaml` makes.
-The mass is an input here, so the score follows it.
+{events} simulated jets of top quarks and of light ones, 20 % of them held out by hash and scored after the last epoch.
+Networks see the hardest constituents, and of the jet its momentum, mass and the sums over constituents that
+`examples/events/jets.yaml` makes. The mass is an input here, so the score follows it.
+
+The held-out jets were scored before, last with other inputs and 16 epochs: 0.9472 and 0.9504. Seven settings of the
+Particle Transformer were compared on validation jets, in two rounds. Of the first, quantile scaling and 16 epochs were
+kept (area of 0.9455; 0.9407 without, and 0.9415 with 24 epochs). Of the second, on one other share of jets, harmonics
+and phases of the constituents and 10 epochs (0.9582; 0.9553 without either, 0.9571 with 16 epochs, and there 0.9560
+with an MLP beside and 0.9549 with more dropout). Harmonics also helped gradient boosting there. The held-out jets do
+not confirm this gain; so few leave an area uncertain by 0.006.
 """
 
 
@@ -89,8 +100,6 @@ def higgs_uci() -> Section:
         UCI_TEXT,
         "higgs_uci",
         {"higgs_uci.auc": "auroc_unweighted"},
-        "dataset_config.name=higgs_uci",
-        "dataset_config.files=higgs_uci.h5",
     )
 
 
@@ -123,7 +132,7 @@ def jets() -> Section:
     )
 
 
-def cross_validation(title: str, text: str, name: str, metrics: dict[str, str], *overrides: str) -> Section:
+def cross_validation(title: str, text: str, name: str, metrics: dict[str, str]) -> Section:
     """Train and test on every fold, and tell the means.
 
     Parameters
@@ -131,18 +140,15 @@ def cross_validation(title: str, text: str, name: str, metrics: dict[str, str], 
     title, text : str
         Heading and introduction.
     name : str
-        Of the example in ``examples/events``, and of the event file.
+        Of the example in ``examples/events``, of the event file, and of the shipped data set.
     metrics : dict of str to str
         Name of a result -> metric it is the mean of.
-    *overrides : str
-        Beside the shipped MLP and its data set.
     """
     events = converted(name)
     folds = [
         train_and_test(
             "model_config=signal/mlp",
-            "dataset_config=signal/higgsml",
-            *overrides,
+            f"dataset_config=signal/{name}",
             f"dataset_config.folds={{n: {N_FOLDS}, fold: {fold}}}",
         )
         for fold in range(N_FOLDS)
