@@ -41,6 +41,7 @@ RUN = (
     f"{TRAINING}.max_epochs=2",
     f"{TRAINING}.mc_norm_sigma=0.1",
     f"{ARCHITECTURE}.layers_dim=[8]",
+    f"{TRAINING}.monitor=val_loss",
     f"{ARCHITECTURE}.ensemble={{heads: 3, hidden_dims: [8], dropout: 0.1}}",
 )
 """Three stages of a few steps each on the 1000 toy events of the fixture."""

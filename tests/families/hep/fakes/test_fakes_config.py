@@ -81,6 +81,10 @@ REFUSED = {
     "numerator without simulation": ((f"{DATA}.subtract_mc=false",), ("without simulation there is no numerator",)),
     "stage without a role": (("stages=[first]",), ("this stage does not say what it learns", "stage_config")),
     "ratio of nothing": (("model_config.numerator_checkpoint=null",), ("the ratio needs numerator_checkpoint",)),
+    "bins without number": (
+        ("model_config=fakes/piecewise", f"{DATA}.ple_bins=null"),
+        ("embeddings.ple needs the number of its bins",),
+    ),
     "statistics of a slice": (
         (f"{DATA}.pt_slices=['20:50', '50:80']", f"{ARCHITECTURE}.batchnorm=true"),
         ("batchnorm needs several events",),

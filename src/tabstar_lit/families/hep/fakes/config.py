@@ -149,8 +149,13 @@ class FakesExperiment(Experiment):
     )
 
     def problems(self) -> Iterable[Problem]:
-        """Refuse to compare data with simulation that there is not, and statistics of slices that may be empty."""
+        """Refuse a comparison with simulation that there is not, bins without number, and statistics of no events."""
         yield from super().problems()
+        if self.model.architecture_config.reads_bins and self.dataset_config.ple_bins is None:
+            yield Problem(
+                ("dataset_config", "ple_bins"),
+                "architecture_config.embeddings.ple needs the number of its bins: set ple_bins, such as 24",
+            )
         if len(self.dataset_config.pt_slices) > 1 and getattr(self.model.architecture_config, "batchnorm", False):
             yield Problem(
                 ("model_config", "architecture_config", "batchnorm"),
