@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from tabstar_lit.config import Stage, load_experiment
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
@@ -22,17 +24,17 @@ from tabstar_lit.engine.run_directory import RunDirectory
 from tabstar_lit.engine.stages import Parts, build_parts, stage_loggers
 from tabstar_lit.engine.trainer import build_callbacks, build_trainer
 
-REPEATS = 3
-EPOCHS = 4
-"""The last one is timed: in the first the tracker, which starts beside the training, still takes its share."""
-
+WARM_EPOCHS = 2
+"""Epochs before the first that is timed: the tracker, which starts beside the training, takes its share of them."""
+REPEATS = 5
+"""Epochs that are timed."""
 
 BareLoss = Callable[[TrainingModule, Any], Tensor]
 """The loss of a batch as a hand-written loop computes it."""
 
 
 class Comparison(NamedTuple):
-    """What a step costs through the engine and by hand: medians over :data:`REPEATS` alternating runs.
+    """What a step costs through the engine and by hand: medians over :data:`REPEATS` epochs.
 
     Attributes
     ----------
@@ -49,25 +51,84 @@ class Comparison(NamedTuple):
     step_ms: float
 
 
-class Clock(Callback):
-    """Time the training batches of the last epoch, from before the first is fetched to after the last."""
+class BareLoop:
+    """A network trained on batches that are all in memory, as a hand-written loop does.
+
+    Parameters
+    ----------
+    parts : Parts
+        Data and module, which has trained on nothing yet.
+    loss : callable
+        The loss of a batch.
+    """
+
+    def __init__(self, parts: Parts, loss: BareLoss) -> None:
+        self.module, self.loss = parts.module.train(), loss
+        self.batches = list(parts.data.train_dataloader())
+        self.trained = [p for p in self.module.network.parameters() if p.requires_grad]
+        self.clip = self.module.config.training_config.gradient_clip_val
+        configured: Any = self.module.configure_optimizers()
+        self.optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
+        self.scheduler = configured["lr_scheduler"]["scheduler"] if isinstance(configured, dict) else None
+
+    def step(self, number: int) -> float:
+        """Train on the batch of this number; returns the seconds it took."""
+        start = time.perf_counter()
+        self.optimizer.zero_grad()
+        loss = self.loss(self.module, self.batches[number])
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's stubs leave it untyped
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.trained, self.clip)
+        self.optimizer.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        return time.perf_counter() - start
+
+
+class Turns(Callback):
+    """After each step of the engine, take one by hand: taking turns, both see the same machine.
+
+    What else runs on it, its clock and its caches change from second to second, by more than what is measured. The time
+    of the engine is all that is not the bare step: from the start of the epoch to the end of its last batch.
+    """
+
+    def __init__(self, bare: BareLoop) -> None:
+        self.bare = bare
+        self.bare_seconds: list[float] = []
+        self.engine_seconds: list[float] = []
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Start."""
+        """Start the clocks of the epoch."""
+        self.bare_seconds.append(0.0)
+        self.engine_seconds.append(0.0)
         self.start = time.perf_counter()
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Remember the time of the last batch so far."""
-        self.seconds = time.perf_counter() - self.start
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add the engine's step, and take a bare one."""
+        self.engine_seconds[-1] += time.perf_counter() - self.start
+        self.bare_seconds[-1] += self.bare.step(batch_idx)
+        self.start = time.perf_counter()
+
+    def comparison(self) -> Comparison:
+        """Return what the timed epochs say."""
+        n_steps = len(self.bare.batches)
+        pairs = list(zip(self.bare_seconds, self.engine_seconds, strict=True))[WARM_EPOCHS:]
+        return Comparison(
+            ratio=statistics.median(bare / engine for bare, engine in pairs),
+            extra_ms=statistics.median(1000 * (engine - bare) / n_steps for bare, engine in pairs),
+            step_ms=statistics.median(1000 * bare / n_steps for bare, _ in pairs),
+        )
 
 
 def compare(
     family: AnyFamily, overrides: Sequence[str], bare_loss: BareLoss, *, bare_overrides: Sequence[str] | None = None
 ) -> Comparison:
-    """Train an epoch through the engine and by hand, in turns.
+    """Train through the engine and by hand, a step of each in turn.
 
-    The engine fetches each batch from its loader, checks losses and gradients, logs and keeps its records; the bare
-    loop has all batches in memory and only trains. Each has trained before the epoch that is timed.
+    The engine fetches each batch from its loader, checks losses and gradients, logs, validates and keeps its records;
+    the bare loop has all batches in memory and only trains.
 
     Parameters
     ----------
@@ -80,16 +141,55 @@ def compare(
     bare_overrides : sequence of str or None
         What the bare loop trains, where that is another network.
     """
-    ratios, extra_ms, step_ms = [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        for repeat in range(REPEATS):
-            engine_seconds, steps = _engine_epoch(family, *_experiment(family, Path(folder), f"e{repeat}", overrides))
-            other = overrides if bare_overrides is None else bare_overrides
-            bare_seconds = _bare_epoch(family, *_experiment(family, Path(folder), f"b{repeat}", other), bare_loss)
-            ratios.append(bare_seconds / engine_seconds)
-            extra_ms.append(1000 * (engine_seconds - bare_seconds) / steps)
-            step_ms.append(1000 * bare_seconds / steps)
-    return Comparison(statistics.median(ratios), statistics.median(extra_ms), statistics.median(step_ms))
+        other = overrides if bare_overrides is None else bare_overrides
+        turns = Turns(BareLoop(_warm_parts(family, *_experiment(family, Path(folder), "bare", other)), bare_loss))
+        _train(family, *_experiment(family, Path(folder), "engine", overrides), turns)
+    return turns.comparison()
+
+
+class PlainModule(LightningModule):
+    """The same network and loss under Lightning alone, without anything of the engine."""
+
+    def __init__(self, module: TrainingModule, loss: BareLoss) -> None:
+        super().__init__()
+        self.module, self.loss = module, loss
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        return self.loss(self.module, batch)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return what the engine would train with."""
+        return self.module.configure_optimizers()
+
+
+def compare_lightning(family: AnyFamily, overrides: Sequence[str], bare_loss: BareLoss) -> Comparison:
+    """Train through Lightning's Trainer with everything switched off that can be, and by hand: what nobody can save.
+
+    Batches are in memory for both; no logger, no checkpoint, no validation and no progress bar.
+
+    Parameters
+    ----------
+    family, overrides, bare_loss
+        As for :func:`compare`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        turns = Turns(BareLoop(_warm_parts(family, *_experiment(family, Path(folder), "bare", overrides)), bare_loss))
+        module = _warm_parts(family, *_experiment(family, Path(folder), "lightning", overrides)).module
+        trainer = Trainer(
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            max_epochs=WARM_EPOCHS + REPEATS,
+            callbacks=[turns],
+            gradient_clip_val=turns.bare.clip,
+        )
+        loader = DataLoader(turns.bare.batches, batch_size=None, collate_fn=lambda batch: batch)  # type: ignore[arg-type, var-annotated]  # a list is a data set
+        trainer.fit(PlainModule(module, bare_loss), loader)
+    return turns.comparison()
 
 
 def _experiment(
@@ -106,7 +206,7 @@ def _experiment(
             "experiment_config.accelerator=cpu",
             "experiment_config.plot_metrics_n_epoch=null",
             "experiment_config.tqdm_refresh_rate=0",
-            f"model_config.training_config.max_epochs={EPOCHS}",
+            f"model_config.training_config.max_epochs={WARM_EPOCHS + REPEATS}",
             *overrides,
         ],
     )
@@ -115,26 +215,13 @@ def _experiment(
     return loaded.stages[0], run
 
 
-def _engine_epoch(family: AnyFamily, stage: Stage[Any], run: RunDirectory) -> tuple[float, int]:
+def _train(family: AnyFamily, stage: Stage[Any], run: RunDirectory, turns: Turns) -> None:
     parts = _warm_parts(family, stage, run)
     checkpoints = Checkpoints(run.checkpoints, run.run_name, stage.experiment.model.training_config, lambda _: None)
-    clock = Clock()
     with stage_loggers(stage, run, None) as loggers:
-        callbacks = [clock, *build_callbacks(stage.experiment, parts.tracker, checkpoints, seed=0)]
+        callbacks = [*build_callbacks(stage.experiment, parts.tracker, checkpoints, seed=0), turns]
         trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=callbacks)
         trainer.fit(parts.module, datamodule=parts.data)
-    return clock.seconds, trainer.global_step // EPOCHS
-
-
-def _bare_epoch(family: AnyFamily, stage: Stage[Any], run: RunDirectory, bare_loss: BareLoss) -> float:
-    parts = _warm_parts(family, stage, run)
-    parts.module.train()
-    configured: Any = parts.module.configure_optimizers()
-    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
-    batches = list(parts.data.train_dataloader())
-    clip = stage.experiment.model.training_config.gradient_clip_val
-    _bare_loop(parts.module, bare_loss, optimizer, batches, clip)
-    return _bare_loop(parts.module, bare_loss, optimizer, batches, clip)
 
 
 def _warm_parts(family: AnyFamily, stage: Stage[Any], run: RunDirectory) -> Parts:
@@ -145,22 +232,3 @@ def _warm_parts(family: AnyFamily, stage: Stage[Any], run: RunDirectory) -> Part
         for batch in parts.data.train_dataloader():
             parts.module.compute(batch)
     return parts
-
-
-def _bare_loop(
-    module: TrainingModule,
-    bare_loss: BareLoss,
-    optimizer: torch.optim.Optimizer,
-    batches: Sequence[Any],
-    clip: float | None,
-) -> float:
-    """Train on batches that are already in memory, as a hand-written loop does; returns the seconds it took."""
-    trained = [parameter for parameter in module.network.parameters() if parameter.requires_grad]
-    start = time.perf_counter()
-    for batch in batches:
-        optimizer.zero_grad()
-        bare_loss(module, batch).backward()  # type: ignore[no-untyped-call]  # torch's stubs leave it untyped
-        if clip is not None:
-            torch.nn.utils.clip_grad_norm_(trained, clip)
-        optimizer.step()
-    return time.perf_counter() - start

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from benchmarks.loops import compare
+from benchmarks.loops import compare, compare_lightning
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.config import EventLoaderOptions, EventsDataset
@@ -64,6 +64,7 @@ def mlp(data: Path, layers: int, width: int, *, embeddings: bool) -> list[str]:
         "dataset_config=signal/higgsml",
         f"dataset_config.files={data}",
         f"dataset_config.dataloader_kwargs.batch_size={BATCH_SIZE}",
+        *UNWEIGHTED,
         *ONLY_TRAINING,
     ]
 
@@ -94,6 +95,7 @@ def figures() -> dict[str, float]:
         data, toy = gaussian_events(Path(folder) / "gaussian.h5", N_TRAINED), ensure_toy(Path(folder) / "toy.h5")
         plain = mlp(data, 4, 256, embeddings=False)
         large = compare(family, plain, bare_loss)
+        floor = compare_lightning(family, plain, bare_loss)
         embedded = compare(family, mlp(data, 4, 256, embeddings=True), bare_loss, bare_overrides=plain)
         small = compare(family, mlp(data, 1, 32, embeddings=False), bare_loss)
         objects = compare(
@@ -104,6 +106,9 @@ def figures() -> dict[str, float]:
         rows_per_s = loader_rows_per_s(gaussian_events(Path(folder) / "served.h5", N_SERVED))
     return {
         "signal.mlp_vs_bare": large.ratio,
+        "signal.mlp_step_ms": large.step_ms,
+        "signal.mlp_extra_ms_per_step": large.extra_ms,
+        "signal.mlp_lightning_alone_vs_bare": floor.ratio,
         "signal.mlp_embeddings_vs_bare": embedded.ratio,
         "signal.mlp_small_vs_bare": small.ratio,
         "signal.mlp_small_extra_ms_per_step": small.extra_ms,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from benchmarks.loops import compare
+from benchmarks.loops import compare, compare_lightning
 from tabstar_lit.data.plans import PlanSampler, SequentialPlan
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.families.tabstar.batch import TableBatch
@@ -95,11 +95,13 @@ def figures() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         corpus = f"dataset_config.corpus={ensure_builtin(Path(folder) / 'builtin.h5')}"
         shipped = compare(family, [corpus], bare_loss)
+        floor = compare_lightning(family, [corpus], bare_loss)
         published = compare(family, [corpus, *PUBLISHED], bare_loss)
     return {
         "tabstar.loop_vs_bare": shipped.ratio,
         "tabstar.extra_ms_per_step": shipped.extra_ms,
         "tabstar.step_ms": shipped.step_ms,
+        "tabstar.lightning_alone_vs_bare": floor.ratio,
         "tabstar.published_loop_vs_bare": published.ratio,
         "tabstar.loader_rows_per_s": loader_rows_per_s(),
     }

@@ -88,6 +88,8 @@ class TextEncoder(nn.Module):
         self.pooling = pooling
         # RoBERTa counts positions from behind the padding token's.
         self._first_position = 0 if bert.config.model_type == "bert" else int(bert.config.pad_token_id or 0) + 1
+        # Asked for in every step, and slow to collect.
+        self._parts = [(part, tuple(part.parameters())) for part in (self.embeddings, *self.encoder.layer)]
         self._freeze(unfreeze_layers)
 
     @property
@@ -180,14 +182,13 @@ class TextEncoder(nn.Module):
 
     def _first_trainable(self) -> int:
         """Lowest trained part: 0 the embeddings, n the n-th layer, one more than all layers: none."""
-        parts = [self.embeddings, *self.encoder.layer]
-        trained = (i for i, part in enumerate(parts) if any(p.requires_grad for p in part.parameters()))
-        return next(trained, len(parts))
+        trained = (i for i, (_, own) in enumerate(self._parts) if any(p.requires_grad for p in own))
+        return next(trained, len(self._parts))
 
     def _settle_frozen(self) -> int:
         """Switch dropout off below the lowest trained part, as the parameters now stand."""
         first = self._first_trainable()
-        for part in [self.embeddings, *self.encoder.layer][:first]:
+        for part, _ in self._parts[:first]:
             if part.training:
                 part.eval()
         return first

@@ -38,9 +38,11 @@ class TabstarModule(TrainingModule):
         self.loss = loss
 
     def compute(self, batch: TableBatch) -> StepOutput:
-        """Return the loss of a batch with class probabilities ``[B, C]`` or z-scores ``[B]`` as predictions."""
+        """Return the loss of a batch, and unless training class probabilities ``[B, C]`` or z-scores ``[B]``."""
         logits: Tensor = self.network(batch)
         loss = self.loss(logits, batch.targets)
+        if self.training:
+            return StepOutput(loss, batch.source, len(batch))
         scores = logits.detach().float()
         predictions = scores.softmax(dim=-1) if batch.task == "classification" else scores.squeeze(-1)
         return StepOutput(loss, batch.source, len(batch), predictions=predictions, targets=batch.targets)
