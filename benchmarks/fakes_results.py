@@ -56,7 +56,7 @@ that come closest to the truth, which no experiment could choose. *Coverage* is 
 the truth lies within one or two standard deviations of the heads. *Closure* is chi2 per bin of 20 in pt, predicted
 against seen tight events, on the fifth of events that were held out, with statistical errors alone.
 
-Settings were chosen on toys of other seeds (from 104 on).
+Settings were chosen on toys of other seeds (from 100 on).
 """
 
 LOSSES_TEXT = """\
