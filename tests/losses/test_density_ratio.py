@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.losses.density_ratio import RATIO_LOSSES, RatioLoss, ratio_loss
+from tabstar_lit.losses.density_ratio import RATIO_LOSSES, Inverse, RatioLoss, ratio_loss
 
 RATIOS = (0.02, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0)
 
@@ -134,3 +134,26 @@ def test_losses_of_the_ratio_equal_their_formulas(
 def test_an_unknown_loss_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"no density-ratio loss 'kleip'. Did you mean 'kliep'\?"):
         ratio_loss("kleip")
+
+
+@pytest.mark.parametrize("name", RATIO_LOSSES)
+def test_exchanged_samples_find_the_same_ratio(name: str) -> None:
+    own = ratio_loss(name)
+    loss = Inverse(own)
+    ratios = torch.tensor([1.5, 4.0, 30.0, 200.0], dtype=torch.float64)
+
+    def risk(outputs: Tensor) -> Tensor:
+        return (loss.numerator(outputs) + loss.denominator(outputs) / ratios).sum()
+
+    outputs = minimised(risk, len(ratios), torch.float64)
+    torch.testing.assert_close(loss.ratio(outputs), ratios, rtol=1e-3, atol=0)
+    torch.testing.assert_close(own.ratio(outputs), 1 / ratios, rtol=1e-3, atol=0)
+    torch.testing.assert_close(loss.log_ratio(loss.output(ratios.log())), ratios.log())
+    assert loss.nonnegative == own.nonnegative
+
+
+@pytest.mark.parametrize("name", RATIO_LOSSES)
+def test_symmetric_losses_only_change_the_sign(name: str) -> None:
+    loss, outputs = ratio_loss(name), torch.linspace(-4, 4, 33, dtype=torch.float64)
+    same = torch.allclose(loss.numerator(outputs), loss.denominator(-outputs))
+    assert same == loss.symmetric

@@ -33,9 +33,12 @@ class RatioLoss(ABC):
     ----------
     nonnegative : bool
         Neither term is ever below 0. The others can fall without bound where only one of the two samples has events.
+    symmetric : bool
+        Exchanging the samples only changes the sign of the output. The others measure errors of the ratio itself.
     """
 
-    nonnegative: ClassVar[bool] = True
+    nonnegative: bool = True
+    symmetric: ClassVar[bool] = True
 
     @abstractmethod
     def numerator(self, output: Tensor) -> Tensor:
@@ -84,7 +87,7 @@ class _SinhLink(RatioLoss):
 class _SoftplusLink(RatioLoss):
     """The ratio is ``log(1 + e^f)``: positive, and linear far up, so that its square stays within reach."""
 
-    nonnegative = False
+    nonnegative, symmetric = False, False
 
     def log_ratio(self, output: Tensor) -> Tensor:
         # Far down softplus is e^f, which float32 rounds to 0 from -104 on, while its logarithm is just f.
@@ -274,6 +277,39 @@ class GaussianLikelihood(_SinhLink):
     def _log_variance(self, output: Tensor) -> Tensor:
         log_ratio = self.log_ratio(output)
         return -F.softplus(log_ratio) - F.softplus(-log_ratio)
+
+
+class Inverse(RatioLoss):
+    """Another loss with its two samples exchanged, which learns the inverse of the ratio.
+
+    The minimum is the same. Losses that measure errors of the ratio itself (least squares, Kullback-Leibler, Bregman)
+    learn best what is bounded: of simulation over data, which is at most 1 where data contain what is simulated, all
+    values count; of data over simulation only those where it is largest.
+
+    Parameters
+    ----------
+    own : RatioLoss
+        The other loss.
+    """
+
+    def __init__(self, own: RatioLoss) -> None:
+        self.own, self.nonnegative = own, own.nonnegative
+
+    def numerator(self, output: Tensor) -> Tensor:
+        """Return what the other loss charges an event of the denominator."""
+        return self.own.denominator(output)
+
+    def denominator(self, output: Tensor) -> Tensor:
+        """Return what the other loss charges an event of the numerator."""
+        return self.own.numerator(output)
+
+    def log_ratio(self, output: Tensor) -> Tensor:
+        """Return minus the logarithm of the ratio that the output stands for to the other loss."""
+        return -self.own.log_ratio(output)
+
+    def output(self, log_ratio: Tensor) -> Tensor:
+        """Return the output that stands for the inverse to the other loss."""
+        return self.own.output(-log_ratio)
 
 
 RATIO_LOSSES: Mapping[str, type[RatioLoss]] = {

@@ -13,9 +13,9 @@ from tabstar_lit.engine.module import StepOutput, TrainingModule
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.fakes.config import FakesModel, Role
+from tabstar_lit.families.hep.fakes.losses import loss_of
 from tabstar_lit.families.hep.fakes.regularisers import ess_penalty, shrinkage
 from tabstar_lit.families.hep.preparation.agreement import require_same_data
-from tabstar_lit.losses.density_ratio import ratio_loss
 from tabstar_lit.losses.ratio_risk import RatioRisk
 
 
@@ -54,7 +54,7 @@ class FakesModule(TrainingModule):
         self.role = role
         options = self.options = config.training_config
         self.risk = RatioRisk(
-            ratio_loss(options.loss_name),
+            loss_of(options.loss_name, role),
             options.negative_weights,
             mean_weight=mean_weight,
             max_ratio=options.max_ratio,

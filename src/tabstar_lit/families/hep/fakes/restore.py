@@ -18,10 +18,11 @@ from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch, Features
 from tabstar_lit.families.hep.fakes.architecture import FakesArchitecture
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
+from tabstar_lit.families.hep.fakes.losses import loss_of
 from tabstar_lit.families.hep.fakes.network import FakesNetwork, network_of
 from tabstar_lit.families.hep.preparation.agreement import require_same_data
 from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
-from tabstar_lit.losses.density_ratio import RatioLoss, ratio_loss
+from tabstar_lit.losses.density_ratio import RatioLoss
 
 NEEDED = ("role", "loss", "architecture_config", "preprocessing", "dataset_config")
 
@@ -122,7 +123,7 @@ def restore(path: Path) -> Restored:
     dataset = FakesDataset.model_validate_json(json.dumps(payload["dataset_config"]))
     network = network_of(_architecture(payload, path), preprocessor, dataset)
     load_strict(network, network_weights(content, path), strict=True, source=str(path))
-    return Restored(path, network.eval(), ratio_loss(payload["loss"]), preprocessor, payload)
+    return Restored(path, network.eval(), loss_of(payload["loss"], payload["role"]), preprocessor, payload)
 
 
 def _payload(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
