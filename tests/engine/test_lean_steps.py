@@ -39,3 +39,20 @@ def test_hooks_that_do_something_are_called_and_idle_ones_are_not(
 def test_a_class_keeps_its_hooks_for_others() -> None:
     without_idle_hooks(Callback())
     assert callable(Callback().on_train_batch_end)
+
+
+def test_the_module_keeps_the_hooks_it_overrides() -> None:
+    class Counting(LightningModule):
+        def on_before_zero_grad(self, optimizer: Any) -> None:
+            raise AssertionError
+
+    lean = without_idle_hooks(Counting())
+    assert [hook for hook in BATCH_HOOKS if getattr(lean, hook) is not None] == ["on_before_zero_grad"]
+
+
+def test_batches_leave_the_cpu_where_the_module_is_elsewhere(bench: Bench) -> None:
+    bench.train("model_config.training_config.max_steps=1")
+    module, batch = bench.module, torch.ones(3)
+    assert module._apply_batch_transfer_handler(batch) is batch
+    assert module._on_before_batch_transfer(batch) is batch
+    assert module._apply_batch_transfer_handler(batch, torch.device("meta")).device.type == "meta"

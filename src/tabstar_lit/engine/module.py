@@ -113,6 +113,18 @@ class TrainingModule(LightningModule, ABC):
     def adopt(self, payload: Mapping[str, Any]) -> None:
         """Take over, before evaluation, what the payload of a checkpoint does to its network, as a calibration."""
 
+    # -- batches, which loaders make on the CPU: there Lightning's three hooks around a transfer have nothing to do ----
+
+    def _on_before_batch_transfer(self, batch: Any, dataloader_idx: int = 0) -> Any:
+        return batch if self.device.type == "cpu" else super()._on_before_batch_transfer(batch, dataloader_idx)
+
+    def _apply_batch_transfer_handler(
+        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
+    ) -> Any:
+        if (device or self.device).type == "cpu":
+            return batch
+        return super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
+
     # -- steps --------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
