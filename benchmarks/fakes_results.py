@@ -25,7 +25,7 @@ from tabstar_lit.families.hep.fakes.data import numbers_of
 from tabstar_lit.families.hep.fakes.factors import RegionEvents, event_factors, loose_events, region_events
 from tabstar_lit.families.hep.fakes.family import family
 from tabstar_lit.families.hep.fakes.restore import Restored, restore
-from tabstar_lit.families.hep.fakes.reweighted import Reweighted, column_of
+from tabstar_lit.families.hep.fakes.reweighted import Reweighted
 from tabstar_lit.families.hep.fakes.scores import central, chi2_of, quantile_edges, truth_of, truth_scores
 from tabstar_lit.families.hep.fakes.toy_config import FakesToy
 from tabstar_lit.families.hep.fakes.toys import ensure_toy_fakes
@@ -207,8 +207,7 @@ def zee() -> Section:
     estimated = Estimate(train(family, (*chosen, EXPERIMENT, *NO_METRICS)))
     found = estimated.closure
     by_name = {"pt": "probe_pt", "eta": "probe_eta", "mee": "m_ee"}
-    grouped = {one.variable: grouped_chi2(found, one) for one in found.variables}
-    chi2 = {f"fakes.zee_chi2ndf_{short}": grouped[name] for short, name in by_name.items()}
+    chi2 = {f"fakes.zee_chi2ndf_{short}": estimated.chi2[name] for short, name in by_name.items()}
     results = {"fakes.zee_chi2ndf": max(chi2.values()), **chi2}
     return Section(
         "Electrons of Z bosons, tight over loose",
@@ -217,7 +216,7 @@ def zee() -> Section:
             *results_table(results),
             *table(
                 ("variable", "χ²/ndf", "were all electrons independent"),
-                [(name, f"{grouped[name]:.3f}", f"{estimated.chi2[name]:.3f}") for name in grouped],
+                [(one.variable, f"{one.chi2():.3f}", f"{independent_chi2(one):.3f}") for one in found.variables],
             ),
             *how_it_was_made([estimated.trained], [conversion_command("zee_probes")]),
         ],
@@ -257,20 +256,10 @@ def binned_error(
     return float(np.nanmean(distance[central(applied.variables[PT])]))
 
 
-def grouped_chi2(closure: Closure, compared: VariableClosure) -> float:
-    """Return chi2 per bin with the statistical errors of events that come in groups, such as both electrons of a pair.
-
-    What a group adds to a bin, seen less predicted, varies as a whole: the variance is the sum of its squares.
-    """
-    events, edges = closure.regions, compared.edges
-    factors = np.ones(len(events.rows))
-    factors[~events.tight] = -np.exp(closure.log_factors.mean(axis=1))
-    values = np.clip(column_of(closure.columns, compared.variable), edges[0], edges[-1])
-    bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-    groups = np.unique(events.file.group_ids()[events.rows], return_inverse=True)[1]
-    added = np.zeros((groups.max() + 1, len(edges) - 1))
-    np.add.at(added, (groups, bins), events.signed * factors)
-    return chi2_of(added.sum(axis=0), (added**2).sum(axis=0))
+def independent_chi2(compared: VariableClosure) -> float:
+    """Return chi2 per bin as if no two events belonged together."""
+    variance = compared.observed_error**2 + compared.statistical**2
+    return chi2_of(compared.observed - compared.predicted, variance)
 
 
 def _row(seed: int, one: Estimate) -> Sequence[object]:

@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 import torch
 from benchmarks import fakes_results, results, signal_results
-from benchmarks.fakes_results import Estimate, binned_error, estimate, grouped_chi2
+from benchmarks.fakes_results import Estimate, binned_error, estimate
 from click.testing import CliRunner, Result
 
 from tabstar_lit.engine import loggers
 from tabstar_lit.engine.mlflow_logger import MlflowLogger
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.closed_form import form_of
-from tabstar_lit.families.hep.fakes.closure import Closure, VariableClosure
 from tabstar_lit.families.hep.fakes.factors import RegionEvents
 from tabstar_lit.families.hep.fakes.reweighted import Reweighted
 from tabstar_lit.families.hep.fakes.toy_config import FakesToy
@@ -122,25 +121,6 @@ def test_binned_error_of_a_factor_known_by_hand() -> None:
     truth = np.log([0.8, 0.4, 0.2])
     # The outermost of the three lie beyond the central 98 % of their pt.
     assert binned_error({"pt": pt}, training, applied, truth, 2) == pytest.approx(math.log(2))
-
-
-def test_electrons_of_a_pair_are_one_event() -> None:
-    """Two bins: a tight pair against one loose electron of factor 2, and a tight against a loose one of factor 1."""
-    file = MagicMock(spec=EventFile)
-    file.group_ids.return_value = np.array([7, 7, 8, 9, 5], dtype=np.uint64)
-    tight = np.array([True, True, False, True, False])
-    regions = RegionEvents(file, np.arange(5), tight, np.zeros(5, dtype=bool), np.ones(5), 0)
-    mass = {"m": np.array([1.0, 1.0, 1.5, 2.5, 3.0])}
-    closure = Closure(regions, mass, np.log([[2.0, 2.0], [1.0, 1.0]]), None, MagicMock(), ())
-    none = np.zeros(2)
-    compared = VariableClosure("m", np.array([1.0, 2.0, 3.0]), none, none, none, none, none, none, None)
-    assert grouped_chi2(closure, compared) == pytest.approx(0)
-    regions.signed[4] = 3.0
-    # The second bin: 1 seen and 3 predicted, with the variance 1 + 9.
-    assert grouped_chi2(closure, compared) == pytest.approx((0 + 4 / 10) / 2)
-    regions.signed[2] = 0.5
-    # The first: 2 seen and 1 predicted, with the variance 4 + 1 and not 1 + 1 + 1.
-    assert grouped_chi2(closure, compared) == pytest.approx((1 / 5 + 4 / 10) / 2)
 
 
 @pytest.mark.usefixtures("small")

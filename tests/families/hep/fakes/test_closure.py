@@ -12,7 +12,7 @@ from pyarrow import csv
 from tabstar_lit.errors import CheckpointError, ConfigError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.closed_form import closed_form
-from tabstar_lit.families.hep.fakes.closure import measure_closure
+from tabstar_lit.families.hep.fakes.closure import grouped_variance, measure_closure
 from tabstar_lit.families.hep.fakes.closure_report import draw, summary, write_table
 from tabstar_lit.families.hep.fakes.toy_config import FakesToy
 from tabstar_lit.families.hep.fakes.toys import toy_fakes
@@ -123,3 +123,17 @@ def test_mistakes(toy: Path, tmp_path: Path) -> None:
         measure_closure(known_model(toy, role="numerator"))
     with pytest.raises(DataError, match="no such file"):
         measure_closure(model, tmp_path / "none.h5")
+
+
+def test_a_pair_varies_as_one_event() -> None:
+    """Two events of a group in the first bin add up before they are squared; those in different bins do not."""
+    values, edges = np.array([1.0, 1.0, 1.5, 2.5, 9.0]), np.array([1.0, 2.0, 3.0])
+    weights = np.array([1.0, 1.0, -1.0, 1.0, -3.0])
+    alone, paired = np.arange(5, dtype=np.uint64), np.array([7, 7, 8, 9, 8], dtype=np.uint64)
+    np.testing.assert_allclose(grouped_variance(values, weights, alone, edges), [3, 10])
+    np.testing.assert_allclose(grouped_variance(values, weights, paired, edges), [4 + 1, 1 + 9])
+
+
+def test_without_groups_the_variance_is_that_of_all_terms(toy: Path) -> None:
+    for own in measure_closure(known_model(toy, (0.0, 0.1))).variables:
+        np.testing.assert_allclose(own.variance, own.observed_error**2 + own.statistical**2)

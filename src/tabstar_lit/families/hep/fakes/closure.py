@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import ConfigError, DataError
@@ -35,6 +36,7 @@ from tabstar_lit.families.hep.plotting import binned
 from tabstar_lit.families.hep.progress import Progress, no_progress
 from tabstar_lit.metrics.weighted import Floats
 
+UInt64 = npt.NDArray[np.uint64]
 BINS = 20
 BINNED_BINS = 10
 """Bins of the binned estimate in each variable."""
@@ -60,6 +62,8 @@ class VariableClosure:
         ``[bins]`` error of the prediction, ``sqrt(sum w^2)`` of its terms.
     model : ndarray
         ``[bins]`` standard deviation of the prediction over the heads.
+    variance : ndarray
+        ``[bins]`` statistical, of seen less predicted; a group of events, as both electrons of a pair, varies as one.
     binned : ndarray or None
         ``[bins]`` fakes by the binned estimate.
     """
@@ -72,6 +76,7 @@ class VariableClosure:
     fakes: Floats
     statistical: Floats
     model: Floats
+    variance: Floats
     binned: Floats | None
 
     @property
@@ -81,15 +86,13 @@ class VariableClosure:
 
     def chi2(self, *, model: bool = False) -> float:
         """Return chi2 per bin with the statistical errors of all terms, and with ``model`` those of the factor too."""
-        variance = self.observed_error**2 + self.statistical**2 + (self.model**2 if model else 0.0)
-        return chi2_of(self.observed - self.predicted, variance)
+        return chi2_of(self.observed - self.predicted, self.variance + (self.model**2 if model else 0.0))
 
     def binned_chi2(self) -> float:
         """Return that of the binned estimate, with the same errors: those of its own factor are left out."""
         if self.binned is None:
             return math.nan
-        variance = self.observed_error**2 + self.statistical**2
-        return chi2_of(self.observed - self.prompt - self.binned, variance)
+        return chi2_of(self.observed - self.prompt - self.binned, self.variance)
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,8 @@ def _compare(
     own, signed = log_factors[known[~tight]], regions.signed[loose]
     fakes = binned(values[loose], signed * np.exp(own.mean(axis=1)), edges)
     heads = [binned(values[loose], signed * factor, edges)[0] for factor in np.exp(own).T]
+    added = regions.signed.copy()
+    added[~tight] *= -np.exp(log_factors.mean(axis=1))
     by_cells = None
     if counted is not None:
         factors = counted.at({name: column[loose] for name, column in columns.items()}).factor
@@ -227,7 +232,28 @@ def _compare(
         fakes=fakes[0],
         statistical=np.hypot(prompt[1], fakes[1]),
         model=np.std(heads, axis=0, ddof=1) if len(heads) > 1 else np.zeros(len(edges) - 1),
+        variance=grouped_variance(values[known], added[known], regions.groups[known], edges),
         binned=by_cells,
+    )
+
+
+def grouped_variance(values: Floats, weights: Floats, groups: UInt64, edges: Floats) -> Floats:
+    """Return the variance of sums of weights by bin, ``[bins]``, where events come in independent groups.
+
+    Parameters
+    ----------
+    values, weights : ndarray
+        ``[N]``; values outside ``edges`` are counted in the first and last bin.
+    groups : ndarray of uint64
+        ``[N]`` group of each event. Where each has its own this is the sum of squares.
+    edges : ndarray
+        ``[bins + 1]``.
+    """
+    bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    pairs, index = np.unique(np.stack([groups, bins.astype(np.uint64)]), axis=1, return_inverse=True)
+    sums = np.bincount(index, weights=weights)
+    return np.asarray(
+        np.bincount(pairs[1].astype(np.int64), weights=sums**2, minlength=len(edges) - 1), dtype=np.float64
     )
 
 

@@ -51,6 +51,11 @@ class RegionEvents:
     signed: Floats
     left_out: int
 
+    @property
+    def groups(self) -> npt.NDArray[np.uint64]:
+        """Group of each event, ``[n]``: what belongs together, and is kept on one side of a split by groups."""
+        return self.file.group_ids()[self.rows]
+
     def chosen(self, which: Bools) -> RegionEvents:
         """Return some of the events."""
         return replace(
