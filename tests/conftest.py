@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,9 +17,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# dcor compiles itself on import into a cache that two test processes corrupt when both begin with an empty one: every
-# later import then aborts. As plain Python it gives the same numbers and is imported sooner.
-os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
+# dcor compiles itself on import, into a cache that two test processes corrupt when they share it: every later import then
+# aborts. So each process has its own, at half a minute where dcor is used.
+_numba_cache = TemporaryDirectory(prefix="numba-")
+os.environ["NUMBA_CACHE_DIR"] = _numba_cache.name
 
 
 @pytest.fixture(autouse=True)

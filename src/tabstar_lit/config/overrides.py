@@ -148,9 +148,10 @@ def _relocated(node: Node, position: Position) -> Node:
 
 
 def _shown(text: str, secret_keys: Collection[str]) -> str:
-    """Hide the value when any word of the argument is a secret's name, or nearly one."""
-    words = re.findall(r"\w+", text)
-    if any(difflib.get_close_matches(word, secret_keys, n=1, cutoff=0.7) for word in words):
+    """Hide the value when any word of the argument is a secret's name, nearly one, or a part of one."""
+    words = re.findall(r"\w{4,}", text)
+    parts = any(word in key for word in words for key in secret_keys)
+    if parts or any(difflib.get_close_matches(word, secret_keys, n=1, cutoff=0.8) for word in words):
         key, equals, _ = text.partition("=")
         return f"{key}=..." if equals else "..."
     return text
