@@ -17,8 +17,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# dcor compiles itself on import, into a cache that two test processes corrupt when they share it: every later import then
-# aborts. So each process has its own, at half a minute where dcor is used.
+# dcor compiles itself on import, into a cache that two test processes corrupt when they share it: every later import
+# then aborts. So each process has its own, at half a minute where dcor is used.
 _numba_cache = TemporaryDirectory(prefix="numba-")
 os.environ["NUMBA_CACHE_DIR"] = _numba_cache.name
 
