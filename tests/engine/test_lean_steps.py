@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.precision import MixedPrecision
 from toy_bench import Bench
 
 from tabstar_lit.engine import stages
+from tabstar_lit.engine import trainer as trainers
 from tabstar_lit.engine.module import gradient_norm
 from tabstar_lit.engine.trainer import BATCH_HOOKS, without_idle_hooks
 
@@ -56,3 +58,20 @@ def test_batches_leave_the_cpu_where_the_module_is_elsewhere(bench: Bench) -> No
     assert module._apply_batch_transfer_handler(batch) is batch
     assert module._on_before_batch_transfer(batch) is batch
     assert module._apply_batch_transfer_handler(batch, torch.device("meta")).device.type == "meta"
+
+
+def test_gradients_are_clipped_after_the_scale_of_the_loss_is_undone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = trainers.trainer_options
+
+    def with_loss_scaler(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        given = options(*args, **kwargs)  # by itself, Lightning scales losses on accelerators only
+        plugin = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=8.0))
+        return given | {"precision": None, "plugins": [*given["plugins"], plugin]}
+
+    monkeypatch.setattr(trainers, "trainer_options", with_loss_scaler)
+    training = "model_config.training_config"
+    bench.train(f"{training}.max_steps=1", f"{training}.gradient_clip_val=0.001")
+    gradients = [p.grad for p in bench.module.parameters() if p.grad is not None]
+    assert float(torch.nn.utils.get_total_norm(gradients)) == pytest.approx(0.001, rel=1e-3)

@@ -215,6 +215,45 @@ def test_base_lr_and_weight_decay() -> None:
     assert not has_weight_decay(config("Rprop"))
 
 
+def fused(optimizer: torch.optim.Optimizer) -> list[Any]:
+    return [group.get("fused") for group in optimizer.param_groups]
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [("AdamW", {"lr": 0.01}), ("adam", {"amsgrad": True}), ("SGD", {"momentum": 0.9, "nesterov": True})],
+)
+def test_fused_kernels_are_chosen_and_compute_what_torchs_own_choice_does(name: str, params: dict[str, Any]) -> None:
+    networks = [network(), network()]
+    ours = build_optimizer(config(name, **params), [{"params": list(networks[0].parameters())}])
+    theirs = type(ours)(networks[1].parameters(), **params)
+    assert (fused(ours), fused(theirs)) == ([True], [None])
+    for net, optimizer in zip(networks, (ours, theirs), strict=True):
+        train(net, optimizer, 50)
+    for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("chosen", [{"fused": False}, {"foreach": True}, {"foreach": False}, {"differentiable": True}])
+def test_what_is_configured_is_not_replaced_by_a_fused_kernel(chosen: dict[str, bool]) -> None:
+    optimizer = build_optimizer(config("AdamW", **chosen), [{"params": list(network().parameters())}])
+    assert not any(fused(optimizer))
+
+
+def test_weights_without_a_fused_kernel_are_updated_without_it() -> None:
+    for odd in (torch.zeros(2, device="meta"), torch.zeros(2, dtype=torch.complex64)):
+        optimizer = build_optimizer(config("AdamW"), [{"params": [*network().parameters(), nn.Parameter(odd)]}])
+        assert fused(optimizer) == [None]
+    assert fused(build_optimizer(config("Adagrad"), [{"params": list(network().parameters())}])) == [None]
+
+
+def test_scaled_losses_and_fused_kernels_exclude_each_other() -> None:
+    groups = [{"params": list(network().parameters())}]
+    assert fused(build_optimizer(config("AdamW"), groups, loss_scaling=True)) == [None]
+    with pytest.raises(ConfigError, match=r"optimizer_params\.fused: with precision 16-mixed"):
+        build_optimizer(config("AdamW", fused=True), groups, loss_scaling=True)
+
+
 class Regression(pl.LightningModule):
     def __init__(self, name: str) -> None:
         super().__init__()

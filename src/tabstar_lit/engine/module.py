@@ -154,7 +154,8 @@ class TrainingModule(LightningModule, ABC):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build optimizer and scheduler by name; the plateau scheduler is stepped here, see on_train_epoch_end."""
         training = self.config.training_config
-        optimizer = build_optimizer(training.optimizer, parameter_groups(self.network, training))
+        groups = parameter_groups(self.network, training)
+        optimizer = build_optimizer(training.optimizer, groups, loss_scaling=self._has_loss_scaler)
         if training.reduce_lr_on_epoch is not None:
             self._decay = EpochDecay(optimizer, training.reduce_lr_on_epoch)
         scheduler = build_scheduler(
@@ -212,7 +213,7 @@ class TrainingModule(LightningModule, ABC):
 
     @property
     def _has_loss_scaler(self) -> bool:
-        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        return self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
     def _refuse_step(self, optimizer: Optimizer, window: list[tuple[Tensor, str]], norm: Tensor) -> None:
         """Stop, or skip this step within the budget, as ``training_config.non_finite`` says."""

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from tabstar_lit.config.schema import OptimizerConfig
 from tabstar_lit.config.tree import Problem
 from tabstar_lit.engine.arguments import Parameters, check_arguments, fail_unless_empty, parameters_of
+from tabstar_lit.errors import ConfigError
 
 ParamGroup = dict[str, Any]
 
@@ -61,6 +62,13 @@ REFUSED: Mapping[str, str] = {
 }
 """Optimizers of the two libraries that cannot work here, and why."""
 
+FUSED = frozenset({"Adam", "AdamW", "SGD"})
+"""Optimizers of torch with one kernel for the update of all weights, which takes a fraction of the time of a kernel for
+each operation on each weight, and which torch chooses only when told to."""
+
+FUSED_DEVICES = frozenset({"cpu", "cuda", "mps"})
+"""Kinds of devices that have these kernels."""
+
 MUON_FAMILY = frozenset({"adago", "adamuon", "muon", "muonclip", "normuon"})
 """Optimizers that orthogonalize matrices and hand everything else to AdamW."""
 
@@ -102,8 +110,8 @@ def check_optimizer(config: OptimizerConfig) -> list[Problem]:
     return []
 
 
-def build_optimizer(config: OptimizerConfig, groups: Sequence[ParamGroup]) -> Optimizer:
-    """Build the optimizer that ``config`` names.
+def build_optimizer(config: OptimizerConfig, groups: Sequence[ParamGroup], *, loss_scaling: bool = False) -> Optimizer:
+    """Build the optimizer that ``config`` names, with a fused kernel where torch has one.
 
     Parameters
     ----------
@@ -112,16 +120,37 @@ def build_optimizer(config: OptimizerConfig, groups: Sequence[ParamGroup]) -> Op
         pytorch_optimizer: ``Adamax`` is torch's and ``adamax`` the other one's.
     groups : sequence of dict
         As :func:`tabstar_lit.engine.parameter_groups.parameter_groups` makes them.
+    loss_scaling : bool
+        Whether losses are scaled for float16. Fused kernels then undo the scale themselves, after gradients have been
+        checked and clipped.
 
     Raises
     ------
     ConfigError
-        The name or a parameter is not right, see :func:`check_optimizer`.
+        The name or a parameter is not right, see :func:`check_optimizer`; or a fused kernel is asked for while losses
+        are scaled.
     """
     fail_unless_empty(check_optimizer(config))
     name = _resolve(config.optimizer_name) or config.optimizer_name
     arguments, _ = _arguments(name, config)
+    if loss_scaling and arguments.get("fused"):
+        raise ConfigError(
+            "training_config.optimizer.optimizer_params.fused: with precision 16-mixed, gradients could not be clipped "
+            "or checked, since a fused kernel undoes the scale of the loss only in its step. Leave it out, or set "
+            "experiment_config.precision to bf16-mixed."
+        )
+    if not loss_scaling and _can_be_fused(name, arguments, groups):
+        arguments["fused"] = True
     return _build(name, arguments, groups)
+
+
+def _can_be_fused(name: str, arguments: Mapping[str, Any], groups: Sequence[ParamGroup]) -> bool:
+    """Tell whether there is a fused kernel for all weights, and nothing configured chooses another way."""
+    return (
+        name in FUSED
+        and not arguments.keys() & {"fused", "foreach", "differentiable"}
+        and all(p.is_floating_point() and p.device.type in FUSED_DEVICES for group in groups for p in group["params"])
+    )
 
 
 def base_lr(config: OptimizerConfig) -> float | None:
