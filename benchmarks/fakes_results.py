@@ -25,10 +25,11 @@ from tabstar_lit.families.hep.fakes.data import numbers_of
 from tabstar_lit.families.hep.fakes.factors import RegionEvents, event_factors, loose_events, region_events
 from tabstar_lit.families.hep.fakes.family import family
 from tabstar_lit.families.hep.fakes.restore import Restored, restore
-from tabstar_lit.families.hep.fakes.reweighted import Reweighted
+from tabstar_lit.families.hep.fakes.reweighted import Reweighted, column_of
 from tabstar_lit.families.hep.fakes.scores import central, chi2_of, quantile_edges, truth_of, truth_scores
 from tabstar_lit.families.hep.fakes.toy_config import FakesToy
 from tabstar_lit.families.hep.fakes.toys import ensure_toy_fakes
+from tabstar_lit.families.hep.plotting import binned
 from tabstar_lit.losses.density_ratio import RATIO_LOSSES
 from tabstar_lit.metrics.weighted import Floats
 
@@ -216,7 +217,7 @@ def zee() -> Section:
             *results_table(results),
             *table(
                 ("variable", "χ²/ndf", "were all electrons independent"),
-                [(one.variable, f"{one.chi2():.3f}", f"{independent_chi2(one):.3f}") for one in found.variables],
+                [(one.variable, f"{one.chi2():.3f}", f"{independent_chi2(found, one):.3f}") for one in found.variables],
             ),
             *how_it_was_made([estimated.trained], [conversion_command("zee_probes")]),
         ],
@@ -256,10 +257,12 @@ def binned_error(
     return float(np.nanmean(distance[central(applied.variables[PT])]))
 
 
-def independent_chi2(compared: VariableClosure) -> float:
+def independent_chi2(closure: Closure, compared: VariableClosure) -> float:
     """Return chi2 per bin as if no two events belonged together."""
-    variance = compared.observed_error**2 + compared.statistical**2
-    return chi2_of(compared.observed - compared.predicted, variance)
+    values = column_of(closure.columns, compared.variable)
+    known = np.isfinite(values)
+    error = binned(values[known], closure.terms[known], compared.edges)[1]
+    return chi2_of(compared.observed - compared.predicted, error**2)
 
 
 def _row(seed: int, one: Estimate) -> Sequence[object]:

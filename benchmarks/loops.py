@@ -60,9 +60,12 @@ class BareLoop:
         Data and module, which has trained on nothing yet.
     loss : callable
         The loss of a batch.
+    fused : bool, default False
+        Use the fused kernel of the optimizer, as the engine does. A loop that just calls ``torch.optim.AdamW`` gets
+        what torch chooses, which is another one.
     """
 
-    def __init__(self, parts: Parts, loss: BareLoss) -> None:
+    def __init__(self, parts: Parts, loss: BareLoss, *, fused: bool = False) -> None:
         self.module, self.loss = parts.module.train(), loss
         self.batches = list(parts.data.train_dataloader())
         self.trained = [p for p in self.module.network.parameters() if p.requires_grad]
@@ -70,6 +73,8 @@ class BareLoop:
         configured: Any = self.module.configure_optimizers()
         self.optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
         self.scheduler = configured["lr_scheduler"]["scheduler"] if isinstance(configured, dict) else None
+        for group in self.optimizer.param_groups:
+            group["fused"] = fused or None  # None: as torch chooses
 
     def step(self, number: int) -> float:
         """Train on the batch of this number; returns the seconds it took."""
@@ -123,7 +128,12 @@ class Turns(Callback):
 
 
 def compare(
-    family: AnyFamily, overrides: Sequence[str], bare_loss: BareLoss, *, bare_overrides: Sequence[str] | None = None
+    family: AnyFamily,
+    overrides: Sequence[str],
+    bare_loss: BareLoss,
+    *,
+    bare_overrides: Sequence[str] | None = None,
+    fused: bool = False,
 ) -> Comparison:
     """Train through the engine and by hand, a step of each in turn.
 
@@ -140,10 +150,13 @@ def compare(
         The loss of a batch in the bare loop.
     bare_overrides : sequence of str or None
         What the bare loop trains, where that is another network.
+    fused : bool, default False
+        See :class:`BareLoop`.
     """
     with tempfile.TemporaryDirectory() as folder:
         other = overrides if bare_overrides is None else bare_overrides
-        turns = Turns(BareLoop(_warm_parts(family, *_experiment(family, Path(folder), "bare", other)), bare_loss))
+        parts = _warm_parts(family, *_experiment(family, Path(folder), "bare", other))
+        turns = Turns(BareLoop(parts, bare_loss, fused=fused))
         _train(family, *_experiment(family, Path(folder), "engine", overrides), turns)
     return turns.comparison()
 
@@ -167,7 +180,8 @@ class PlainModule(LightningModule):
 def compare_lightning(family: AnyFamily, overrides: Sequence[str], bare_loss: BareLoss) -> Comparison:
     """Train through Lightning's Trainer with everything switched off that can be, and by hand: what nobody can save.
 
-    Batches are in memory for both; no logger, no checkpoint, no validation and no progress bar.
+    Batches are in memory and the optimizer is fused for both; no logger, no checkpoint, no validation and no progress
+    bar.
 
     Parameters
     ----------
@@ -175,7 +189,8 @@ def compare_lightning(family: AnyFamily, overrides: Sequence[str], bare_loss: Ba
         As for :func:`compare`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        turns = Turns(BareLoop(_warm_parts(family, *_experiment(family, Path(folder), "bare", overrides)), bare_loss))
+        parts = _warm_parts(family, *_experiment(family, Path(folder), "bare", overrides))
+        turns = Turns(BareLoop(parts, bare_loss, fused=True))
         module = _warm_parts(family, *_experiment(family, Path(folder), "lightning", overrides)).module
         trainer = Trainer(
             accelerator="cpu",

@@ -95,13 +95,15 @@ def figures() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         corpus = f"dataset_config.corpus={ensure_builtin(Path(folder) / 'builtin.h5')}"
         shipped = compare(family, [corpus], bare_loss)
+        fused = compare(family, [corpus], bare_loss, fused=True)
         floor = compare_lightning(family, [corpus], bare_loss)
         published = compare(family, [corpus, *PUBLISHED], bare_loss)
     return {
         "tabstar.loop_vs_bare": shipped.ratio,
         "tabstar.extra_ms_per_step": shipped.extra_ms,
         "tabstar.step_ms": shipped.step_ms,
-        "tabstar.lightning_alone_vs_bare": floor.ratio,
+        "tabstar.loop_vs_fused_bare": fused.ratio,
+        "tabstar.lightning_alone_vs_fused_bare": floor.ratio,
         "tabstar.published_loop_vs_bare": published.ratio,
         "tabstar.loader_rows_per_s": loader_rows_per_s(),
     }

@@ -16,19 +16,20 @@ from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventFile, EventSchema, EventWriter
 from tabstar_lit.families.hep.fakes.apply import apply_factor
 from tabstar_lit.families.hep.fakes.closed_form import closed_form
+from tabstar_lit.families.hep.fakes.closure import measure_closure
 
 SHIFTS = (-0.1, 0.0, 0.4)
 
 
 def write(
-    path: Path, classes: tuple[str, ...], columns: tuple[str, ...] = ("pt", "abs_eta"), weight: float = 1.0
+    path: Path, classes: tuple[str, ...], columns: tuple[str, ...] = ("pt", "abs_eta"), together: int = 1
 ) -> Path:
-    """Write 40 events of some classes."""
+    """Write 40 events of some classes, in groups of so many neighbours."""
     values = {name: np.linspace(25, 80, 40) if name == "pt" else np.linspace(0, 2.4, 40) for name in columns}
     schema = EventSchema(classes, {name: ColumnInfo(name) for name in columns}, has_weights=True)
     with EventWriter(path, schema) as writer:
         ids = np.arange(40, dtype=np.uint64)
-        writer.append(EventChunk(values, np.arange(40) % len(classes), np.ones(40), ids))
+        writer.append(EventChunk(values, np.arange(40) % len(classes), np.ones(40), ids, group_ids=ids // together))
     return path
 
 
@@ -54,6 +55,23 @@ def test_every_loose_event_gets_its_factor(fakes_file: Path, tmp_path: Path) -> 
     assert done.prediction.statistical == pytest.approx(np.sqrt((found["fake_weight"] ** 2).sum()))
     heads = [(sign * found["weight"] * np.exp(log_f + shift)).sum() for shift in SHIFTS]
     assert done.prediction.model == pytest.approx(np.std(heads, ddof=1), rel=1e-4)
+
+
+def test_the_events_of_a_group_vary_as_one(fakes_file: Path, tmp_path: Path) -> None:
+    model, classes = known_model(fakes_file), ("loose_data", "tight_data", "loose_mc", "tight_mc")
+    paired = write(tmp_path / "pairs.h5", classes, together=8)  # two of each class
+    done = apply_factor(model, paired, tmp_path / "out.parquet")
+    terms = np.array(pq.read_table(tmp_path / "out.parquet")["fake_weight"].to_pylist())
+    expected = np.sqrt((terms.reshape(-1, 4).sum(1) ** 2).sum())
+    assert done.prediction.statistical == pytest.approx(expected)
+    found = measure_closure(model, paired, split=None, variables=["pt"], bins=1)
+    assert found.observed == (10, pytest.approx(np.sqrt(5 * 2**2)))
+    assert found.prompt == (10, pytest.approx(np.sqrt(5 * 2**2)))
+    predicted = np.sqrt(((terms.reshape(-1, 4).sum(1) + 2) ** 2).sum())
+    assert found.predicted == pytest.approx((10 + terms.sum(), predicted))
+    (pt,) = found.variables
+    assert (pt.observed_error[0], pt.statistical[0]) == pytest.approx((np.sqrt(20), predicted))
+    assert pt.variance[0] == pytest.approx((terms.reshape(-1, 4).sum(1) ** 2).sum())  # seen and simulated cancel
 
 
 def test_one_head_says_nothing_about_the_model(fakes_file: Path, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from pyarrow import csv
 from tabstar_lit.errors import CheckpointError, ConfigError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.closed_form import closed_form
-from tabstar_lit.families.hep.fakes.closure import grouped_variance, measure_closure
+from tabstar_lit.families.hep.fakes.closure import measure_closure
 from tabstar_lit.families.hep.fakes.closure_report import draw, summary, write_table
+from tabstar_lit.families.hep.fakes.scores import grouped_variance, grouped_variances
 from tabstar_lit.families.hep.fakes.toy_config import FakesToy
 from tabstar_lit.families.hep.fakes.toys import toy_fakes
 from tabstar_lit.families.hep.preparation.split import SPLITS, split_events
@@ -31,7 +32,7 @@ def test_the_truth_closes_on_events_of_the_test_split(toy: Path) -> None:
     assert set(chi2) == {"pt", "abs_eta"}
     assert all(value == pytest.approx(1, abs=0.8) for value in chi2.values())
     (seen, seen_error), (prompt, prompt_error) = found.observed, found.prompt
-    error = np.sqrt(seen_error**2 + prompt_error**2 + found.prediction.variance)
+    error = np.sqrt(seen_error**2 + prompt_error**2 + found.prediction.statistical**2)
     assert abs(seen - prompt - found.prediction.total) < 3 * error
     assert found.counted is not None
     assert found.counted.variables == ("pt", "abs_eta")
@@ -130,8 +131,10 @@ def test_a_pair_varies_as_one_event() -> None:
     values, edges = np.array([1.0, 1.0, 1.5, 2.5, 9.0]), np.array([1.0, 2.0, 3.0])
     weights = np.array([1.0, 1.0, -1.0, 1.0, -3.0])
     alone, paired = np.arange(5, dtype=np.uint64), np.array([7, 7, 8, 9, 8], dtype=np.uint64)
-    np.testing.assert_allclose(grouped_variance(values, weights, alone, edges), [3, 10])
-    np.testing.assert_allclose(grouped_variance(values, weights, paired, edges), [4 + 1, 1 + 9])
+    np.testing.assert_allclose(grouped_variances(values, weights, alone, edges), [3, 10])
+    np.testing.assert_allclose(grouped_variances(values, weights, paired, edges), [4 + 1, 1 + 9])
+    assert (grouped_variance(weights, alone), grouped_variance(weights, paired)) == (13, 4 + 16 + 1)
+    assert grouped_variance(weights[:0], alone[:0]) == 0
 
 
 def test_without_groups_the_variance_is_that_of_all_terms(toy: Path) -> None:

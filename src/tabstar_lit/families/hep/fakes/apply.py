@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import reduce
 from itertools import chain
-from operator import add
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,7 +82,7 @@ def apply_factor(
             writer.write_table(table)
             done(len(table))
     n_mc = int(loose.simulated.sum())
-    return Applied(len(loose.rows) - n_mc, n_mc, regions.left_out, reduce(add, parts))
+    return Applied(len(loose.rows) - n_mc, n_mc, regions.left_out, FakeYield.joined(parts))
 
 
 def _tables(model: Restored, loose: RegionEvents, batch_size: int, parts: list[FakeYield]) -> Iterator[pa.Table]:
@@ -93,17 +91,16 @@ def _tables(model: Restored, loose: RegionEvents, batch_size: int, parts: list[F
     ids, labels, names = file.event_ids(), file.labels(), pa.array(file.classes, pa.string())
     for found in event_factors(model, loose, batch_size=batch_size):
         own = slice(*np.searchsorted(loose.rows, [found.rows[0], found.rows[-1] + 1]))
-        signed = loose.signed[own]
-        parts.append(FakeYield.of(signed, found))
+        parts.append(FakeYield.of(loose, found))
         yield pa.table(
             {
                 "event_id": ids[found.rows],
                 "label": pa.DictionaryArray.from_arrays(pa.array(labels[found.rows], pa.int32()), names),
-                "weight": np.where(loose.simulated[own], -signed, signed),
+                "weight": np.where(loose.simulated[own], -loose.signed[own], loose.signed[own]),
                 "F": found.factor,
                 "sigma_F": found.error,
                 "log_f_mean": found.mean,
                 "log_f_std": found.std,
-                "fake_weight": signed * found.factor,
+                "fake_weight": parts[-1].terms,
             }
         )

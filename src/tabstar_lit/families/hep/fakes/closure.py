@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import ConfigError, DataError
@@ -31,12 +30,11 @@ from tabstar_lit.families.hep.fakes.factors import (
 from tabstar_lit.families.hep.fakes.plotting_config import has_variable
 from tabstar_lit.families.hep.fakes.restore import Restored
 from tabstar_lit.families.hep.fakes.reweighted import column_of, standard_variables
-from tabstar_lit.families.hep.fakes.scores import chi2_of, quantile_edges
+from tabstar_lit.families.hep.fakes.scores import chi2_of, grouped_variance, grouped_variances, quantile_edges
 from tabstar_lit.families.hep.plotting import binned
 from tabstar_lit.families.hep.progress import Progress, no_progress
-from tabstar_lit.metrics.weighted import Floats
+from tabstar_lit.metrics.weighted import Bools, Floats
 
-UInt64 = npt.NDArray[np.uint64]
 BINS = 20
 BINNED_BINS = 10
 """Bins of the binned estimate in each variable."""
@@ -46,6 +44,8 @@ BINNED_BINS = 10
 class VariableClosure:
     """Seen and predicted tight events in bins of a variable.
 
+    In statistical errors, the events of a group, as both electrons of a pair, vary as one.
+
     Attributes
     ----------
     variable : str
@@ -53,17 +53,17 @@ class VariableClosure:
     edges : ndarray
         ``[bins + 1]``, equal shares of the tight data.
     observed, observed_error : ndarray
-        ``[bins]`` tight data.
+        ``[bins]`` tight data and their error.
     prompt : ndarray
         ``[bins]`` tight simulation; zeros if none is subtracted.
     fakes : ndarray
         ``[bins]`` what loose events predict.
     statistical : ndarray
-        ``[bins]`` error of the prediction, ``sqrt(sum w^2)`` of its terms.
+        ``[bins]`` statistical error of the prediction.
     model : ndarray
         ``[bins]`` standard deviation of the prediction over the heads.
     variance : ndarray
-        ``[bins]`` statistical, of seen less predicted; a group of events, as both electrons of a pair, varies as one.
+        ``[bins]`` statistical, of seen less predicted.
     binned : ndarray or None
         ``[bins]`` fakes by the binned estimate.
     """
@@ -105,6 +105,9 @@ class Closure:
         The ``n`` events.
     columns : dict of str to ndarray
         ``[n]`` all numbers the file has of them.
+    terms : ndarray
+        ``[n]`` what each adds to seen less predicted; those of loose events are ``-w F``, with the sign of
+        :attr:`RegionEvents.signed`.
     log_factors : ndarray
         ``[loose, C]`` of the heads, for the loose events.
     counted : BinnedFactor or None
@@ -117,6 +120,7 @@ class Closure:
 
     regions: RegionEvents
     columns: Mapping[str, Floats]
+    terms: Floats
     log_factors: Floats
     counted: BinnedFactor | None
     prediction: FakeYield
@@ -135,13 +139,23 @@ class Closure:
     @property
     def observed(self) -> tuple[float, float]:
         """Tight data and their error."""
-        return _total(self.regions.signed[self.regions.tight & ~self.regions.simulated])
+        return self._total(self.regions.tight & ~self.regions.simulated)
 
     @property
     def prompt(self) -> tuple[float, float]:
         """Tight simulation and its error."""
-        value, error = _total(self.regions.signed[self.regions.tight & self.regions.simulated])
+        value, error = self._total(self.regions.tight & self.regions.simulated)
         return 0.0 - value, error  # never minus zero
+
+    @property
+    def predicted(self) -> tuple[float, float]:
+        """Tight simulation and fakes, and the statistical error."""
+        value, error = self._total(~self.regions.tight | self.regions.simulated)
+        return 0.0 - value, error
+
+    def _total(self, which: Bools) -> tuple[float, float]:
+        terms = self.terms[which]
+        return float(terms.sum()), math.sqrt(grouped_variance(terms, self.regions.groups[which]))
 
 
 def measure_closure(
@@ -191,19 +205,21 @@ def measure_closure(
     yields, logs = [], []
     with progress(len(loose.rows)) as advance:
         for part in event_factors(model, loose):
-            own = slice(*np.searchsorted(loose.rows, [part.rows[0], part.rows[-1] + 1]))
-            yields.append(FakeYield.of(loose.signed[own], part))
+            yields.append(FakeYield.of(loose, part))
             logs.append(np.log(part.heads))
             advance(len(part.rows))
-    log_factors = np.concatenate(logs)
-    compared = tuple(_compare(name, regions, columns, log_factors, counted, bins) for name in names)
-    return Closure(regions, columns, log_factors, counted, sum(yields[1:], yields[0]), compared)
+    prediction, log_factors = FakeYield.joined(yields), np.concatenate(logs)
+    terms = regions.signed.copy()
+    terms[~regions.tight] = -prediction.terms
+    compared = tuple(_compare(name, regions, columns, terms, log_factors, counted, bins) for name in names)
+    return Closure(regions, columns, terms, log_factors, counted, prediction, compared)
 
 
 def _compare(
     variable: str,
     regions: RegionEvents,
     columns: Mapping[str, Floats],
+    terms: Floats,
     log_factors: Floats,
     counted: BinnedFactor | None,
     bins: int,
@@ -213,13 +229,12 @@ def _compare(
     known, tight, data = np.isfinite(values), regions.tight, ~regions.simulated
     seen, simulated, loose = known & tight & data, known & tight & ~data, known & ~tight
     edges = quantile_edges(values[seen], bins)
-    observed = binned(values[seen], regions.signed[seen], edges)
-    prompt = binned(values[simulated], -regions.signed[simulated], edges)
+
+    def variances(which: Bools) -> Floats:
+        return grouped_variances(values[which], terms[which], regions.groups[which], edges)
+
     own, signed = log_factors[known[~tight]], regions.signed[loose]
-    fakes = binned(values[loose], signed * np.exp(own.mean(axis=1)), edges)
     heads = [binned(values[loose], signed * factor, edges)[0] for factor in np.exp(own).T]
-    added = regions.signed.copy()
-    added[~tight] *= -np.exp(log_factors.mean(axis=1))
     by_cells = None
     if counted is not None:
         factors = counted.at({name: column[loose] for name, column in columns.items()}).factor
@@ -227,33 +242,14 @@ def _compare(
     return VariableClosure(
         variable,
         edges,
-        *observed,
-        prompt=prompt[0],
-        fakes=fakes[0],
-        statistical=np.hypot(prompt[1], fakes[1]),
+        observed=binned(values[seen], terms[seen], edges)[0],
+        observed_error=np.sqrt(variances(seen)),
+        prompt=binned(values[simulated], -terms[simulated], edges)[0],
+        fakes=binned(values[loose], -terms[loose], edges)[0],
+        statistical=np.sqrt(variances(known & ~seen)),
         model=np.std(heads, axis=0, ddof=1) if len(heads) > 1 else np.zeros(len(edges) - 1),
-        variance=grouped_variance(values[known], added[known], regions.groups[known], edges),
+        variance=variances(known),
         binned=by_cells,
-    )
-
-
-def grouped_variance(values: Floats, weights: Floats, groups: UInt64, edges: Floats) -> Floats:
-    """Return the variance of sums of weights by bin, ``[bins]``, where events come in independent groups.
-
-    Parameters
-    ----------
-    values, weights : ndarray
-        ``[N]``; values outside ``edges`` are counted in the first and last bin.
-    groups : ndarray of uint64
-        ``[N]`` group of each event. Where each has its own this is the sum of squares.
-    edges : ndarray
-        ``[bins + 1]``.
-    """
-    bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-    pairs, index = np.unique(np.stack([groups, bins.astype(np.uint64)]), axis=1, return_inverse=True)
-    sums = np.bincount(index, weights=weights)
-    return np.asarray(
-        np.bincount(pairs[1].astype(np.int64), weights=sums**2, minlength=len(edges) - 1), dtype=np.float64
     )
 
 
@@ -280,7 +276,3 @@ def _counted(model: Restored, training: RegionEvents) -> BinnedFactor:
 
 def _known(values: Floats) -> Floats:
     return values[np.isfinite(values)]
-
-
-def _total(weights: Floats) -> tuple[float, float]:
-    return float(weights.sum()), float(np.sqrt(weights @ weights))

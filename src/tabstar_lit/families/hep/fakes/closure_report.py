@@ -43,8 +43,7 @@ def summary(closure: Closure, *, model: bool) -> str:
         Count the spread of the heads among the errors.
     """
     (seen, seen_error), (prompt, prompt_error) = closure.observed, closure.prompt
-    predicted = prompt + closure.prediction.total
-    error = np.hypot(prompt_error, closure.prediction.statistical)
+    predicted, error = closure.predicted
     spread = f" ± {closure.prediction.model:.4g} (model)" if closure.prediction.model else ""
     lines = [
         f"tight data          {seen:.6g} ± {seen_error:.4g}",

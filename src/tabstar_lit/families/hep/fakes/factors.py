@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.data import kept_events
 from tabstar_lit.families.hep.fakes.restore import Restored
+from tabstar_lit.families.hep.fakes.scores import UInt64, grouped_variance
 from tabstar_lit.families.hep.fakes.subtraction import over_heads
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.families.hep.preparation.selection import class_table
@@ -51,8 +54,8 @@ class RegionEvents:
     signed: Floats
     left_out: int
 
-    @property
-    def groups(self) -> npt.NDArray[np.uint64]:
+    @cached_property
+    def groups(self) -> UInt64:
         """Group of each event, ``[n]``: what belongs together, and is kept on one side of a split by groups."""
         return self.file.group_ids()[self.rows]
 
@@ -96,32 +99,40 @@ class FakeYield:
 
     Attributes
     ----------
-    total : float
-        With the factor ``exp(mean log F)`` of each event.
-    variance : float
-        ``sum (w F)^2`` over both.
+    terms : ndarray
+        ``[n]`` what each event adds, with the factor ``exp(mean log F)``.
+    groups : ndarray of uint64
+        ``[n]`` group of each event.
     by_head : ndarray
-        ``[C]`` the total with the factor of each head.
+        ``[C]`` the sum with the factor of each head.
     """
 
-    total: float
-    variance: float
+    terms: Floats
+    groups: UInt64
     by_head: Floats
 
     @classmethod
-    def of(cls, signed: Floats, factors: Factors) -> FakeYield:
-        """Return what events with these signed weights ``[n]`` predict."""
-        own = signed * factors.factor
-        return cls(float(own.sum()), float(own @ own), signed @ factors.heads)
+    def of(cls, events: RegionEvents, factors: Factors) -> FakeYield:
+        """Return what those of the ``events`` predict whose ``factors`` are given: neighbours among them."""
+        own = slice(*np.searchsorted(events.rows, [factors.rows[0], factors.rows[-1] + 1]))
+        signed = events.signed[own]
+        return cls(signed * factors.factor, events.groups[own], signed @ factors.heads)
 
-    def __add__(self, other: FakeYield) -> FakeYield:
-        """Return what the events of both predict."""
-        return FakeYield(self.total + other.total, self.variance + other.variance, self.by_head + other.by_head)
+    @classmethod
+    def joined(cls, parts: Sequence[FakeYield]) -> FakeYield:
+        """Return what the events of all parts predict."""
+        terms, groups = (np.concatenate([getattr(part, name) for part in parts]) for name in ("terms", "groups"))
+        return cls(terms, groups, np.sum([part.by_head for part in parts], axis=0))
+
+    @property
+    def total(self) -> float:
+        """The sum."""
+        return float(self.terms.sum())
 
     @property
     def statistical(self) -> float:
-        """Uncertainty by the number of loose events."""
-        return float(np.sqrt(self.variance))
+        """Uncertainty by the number of loose events; those of a group, as both electrons of a pair, vary as one."""
+        return math.sqrt(grouped_variance(self.terms, self.groups))
 
     @property
     def model(self) -> float:

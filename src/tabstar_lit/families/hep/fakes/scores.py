@@ -9,11 +9,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from tabstar_lit.families.hep.fakes.closed_form import ClosedForm
 from tabstar_lit.families.hep.fakes.reweighted import Reweighted, Role
 from tabstar_lit.families.hep.plotting import binned
 from tabstar_lit.metrics.weighted import Bools, Floats
+
+UInt64 = npt.NDArray[np.uint64]
 
 CENTRAL = (0.01, 0.99)
 """Quantiles of pt between which a ratio is compared with its closed form."""
@@ -109,6 +112,37 @@ def chi2_of(differences: Floats, variances: Floats) -> float:
     """Return ``sum(d^2 / v)`` over the number of bins whose variance is known; NaN without any."""
     used = np.isfinite(differences) & (variances > 0)
     return float(np.mean(differences[used] ** 2 / variances[used])) if used.any() else math.nan
+
+
+def grouped_variance(weights: Floats, groups: UInt64) -> float:
+    """Return the variance of a sum of weights, where events come in independent groups: the events of one vary as one.
+
+    Parameters
+    ----------
+    weights : ndarray
+        ``[N]``.
+    groups : ndarray of uint64
+        ``[N]`` group of each event. Where each has its own this is ``sum w^2``.
+    """
+    sums = np.bincount(np.unique(groups, return_inverse=True)[1], weights=weights)
+    return float(sums @ sums)
+
+
+def grouped_variances(values: Floats, weights: Floats, groups: UInt64, edges: Floats) -> Floats:
+    """Return that of the sum in each bin, ``[bins]``.
+
+    Parameters
+    ----------
+    values, weights, groups : ndarray
+        ``[N]``; values outside ``edges`` are counted in the first and last bin.
+    edges : ndarray
+        ``[bins + 1]``.
+    """
+    bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    pairs, index = np.unique(np.stack([groups, bins.astype(np.uint64)]), axis=1, return_inverse=True)
+    sums = np.bincount(index, weights=weights)
+    variances = np.bincount(pairs[1].astype(np.int64), weights=sums**2, minlength=len(edges) - 1)
+    return np.asarray(variances, dtype=np.float64)
 
 
 def quantile_edges(values: Floats, bins: int) -> Floats:
