@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, read_checkpoint
+from tabstar_lit.engine.checkpoint_io import read_checkpoint
 from tabstar_lit.engine.checkpoints import load_strict, network_weights
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.config import EventsDataset
+from tabstar_lit.families.hep.deployment.stored import stored_architecture, stored_payload
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.networks.build import build_network
 from tabstar_lit.families.hep.networks.calibrated import calibrated
@@ -101,7 +101,8 @@ def restore(path: Path, *, as_trained: bool = False) -> Classifier:
     payload = payload_of(content, path)
     preprocessor = Preprocessor.from_payload(payload["preprocessing"])
     weights = network_weights(content, path)
-    network = _network(payload, preprocessor, weights, path)
+    architecture = stored_architecture(SignalArchitecture, payload, path)
+    network = build_network(architecture, preprocessor.inputs, payload["output_dim"], state=weights)
     load_strict(network, weights, strict=True, source=str(path))
     network = network if as_trained else calibrated(network, payload)
     return Classifier(path, network.eval(), preprocessor, payload)
@@ -115,29 +116,11 @@ def payload_of(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     CheckpointError
         It is none, or of an older release.
     """
-    own = content.get(CHECKPOINT_KEY)
-    payload = own.get("payload") if isinstance(own, dict) else None
-    missing = [key for key in NEEDED if not isinstance(payload, dict) or key not in payload]
+    payload = stored_payload(content)
+    missing = [key for key in NEEDED if key not in payload]
     if missing:
         raise CheckpointError(
             f"{path} keeps no {missing[0]}: it is not of an event classifier, or of an older release. Give a "
             "checkpoint of train_signal, trained with this release."
         )
-    return dict(payload or {})
-
-
-def _network(
-    payload: Mapping[str, Any], preprocessor: Preprocessor, weights: Mapping[str, Tensor], path: Path
-) -> nn.Module:
-    """Build the network, uncompiled: few batches do not pay for compiling, and an exporter wants it plain."""
-    plain = {**payload["architecture_config"], "compile": False}
-    if plain.get("flat_model"):
-        plain["flat_model"] = {**plain["flat_model"], "compile": False}
-    try:
-        architecture = TypeAdapter[Any](SignalArchitecture).validate_json(json.dumps(plain))
-    except ValidationError as error:
-        raise CheckpointError(
-            f"{path} holds an architecture that this release does not know: {error.errors()[0]['msg']} at "
-            f"{'.'.join(map(str, error.errors()[0]['loc']))}. Use the release that wrote it."
-        ) from error
-    return build_network(architecture, preprocessor.inputs, payload["output_dim"], state=weights)
+    return payload

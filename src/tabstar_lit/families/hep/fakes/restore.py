@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, read_checkpoint
+from tabstar_lit.engine.checkpoint_io import read_checkpoint
 from tabstar_lit.engine.checkpoints import load_strict, network_weights
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch, Features
+from tabstar_lit.families.hep.deployment.stored import stored_architecture, stored_payload
 from tabstar_lit.families.hep.fakes.architecture import FakesArchitecture
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
 from tabstar_lit.families.hep.fakes.losses import loss_of
@@ -96,7 +96,7 @@ class Restored:
         ours = preprocessor.to_payload()
         remedy = f"Train the {role} again with this dataset_config, or use the one it was trained with."
         require_same_data(self.payload["preprocessing"], ours, remedy, what=f"{key}: {self.path}")
-        own = _architecture(self.payload, self.path).n_heads
+        own = stored_architecture(FakesArchitecture, self.payload, self.path).n_heads
         if 1 < heads != own > 1:
             raise CheckpointError(
                 f"{key}: {self.path} has {own} heads and the ratio {heads}, but head k of one learns from head k of "
@@ -121,31 +121,16 @@ def restore(path: Path) -> Restored:
     payload = _payload(content, path)
     preprocessor = Preprocessor.from_payload(payload["preprocessing"])
     dataset = FakesDataset.model_validate_json(json.dumps(payload["dataset_config"]))
-    network = network_of(_architecture(payload, path), preprocessor, dataset)
+    network = network_of(stored_architecture(FakesArchitecture, payload, path), preprocessor, dataset)
     load_strict(network, network_weights(content, path), strict=True, source=str(path))
     return Restored(path, network.eval(), loss_of(payload["loss"], payload["role"]), preprocessor, payload)
 
 
 def _payload(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    own = content.get(CHECKPOINT_KEY)
-    payload = own.get("payload") if isinstance(own, dict) else None
-    if not isinstance(payload, dict) or payload.get("family") != "fakes" or any(key not in payload for key in NEEDED):
-        family = payload.get("family", "unknown") if isinstance(payload, dict) else "unknown"
+    payload = stored_payload(content)
+    if payload.get("family") != "fakes" or any(key not in payload for key in NEEDED):
         raise CheckpointError(
-            f"{path} is no checkpoint of train_fakes of this release (its family: {family}). Give one of a stage: "
-            "`tabstar_lit runs show` lists them."
+            f"{path} is no checkpoint of train_fakes of this release (its family: {payload.get('family', 'unknown')}). "
+            "Give one of a stage: `tabstar_lit runs show` lists them."
         )
     return payload
-
-
-def _architecture(payload: Mapping[str, Any], path: Path) -> Any:
-    """Return the architecture, uncompiled: few batches do not pay for compiling."""
-    plain = {**payload["architecture_config"], "compile": False}
-    try:
-        return TypeAdapter[Any](FakesArchitecture).validate_json(json.dumps(plain))
-    except ValidationError as error:
-        place = ".".join(map(str, error.errors()[0]["loc"]))
-        raise CheckpointError(
-            f"{path} holds an architecture that this release does not know: {error.errors()[0]['msg']} at {place}. Use "
-            "the release that wrote it."
-        ) from error
