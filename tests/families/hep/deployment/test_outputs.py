@@ -40,7 +40,7 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
     assert names(tmp_path / "a" / "b") == ["c.txt"]
 
 
-@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), DataError("bad rows")])
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt("stop"), DataError("bad rows")])
 def test_another_error_passes_unchanged_and_leaves_what_was_there(tmp_path: Path, error: BaseException) -> None:
     target = tmp_path / "e.txt"
     target.write_text("old")
