@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_optimizer
 import torch
@@ -248,6 +249,16 @@ def test_one_cycle_respects_groups_and_stays_at_its_end() -> None:
     ours = optimizer_of(0.1)
     scheduler = build_scheduler(config("OneCycleLR", max_lr=0.5), ours, total_steps=20, steps_per_epoch=5)
     assert run(ours, scheduler, 20) == expected
+
+
+def test_a_rise_of_one_step_starts_at_the_top() -> None:
+    nearly = optimizer_of(0.1)
+    expected = run(nearly, lr_scheduler.OneCycleLR(nearly, 0.5, total_steps=5, pct_start=0.2 - 1e-12), 5)
+    ours = optimizer_of(0.1)
+    one_step = config("OneCycleLR", max_lr=0.5, pct_start=0.2)
+    scheduler = build_scheduler(one_step, ours, total_steps=5, steps_per_epoch=5)
+    np.testing.assert_allclose(run(ours, scheduler, 5), expected, rtol=1e-9)
+    assert expected[0] == pytest.approx([0.5])
 
 
 @pytest.mark.parametrize("name", ["rex", "cosine_annealing_with_warmup"])

@@ -67,10 +67,16 @@ _PATH = ("scheduler", "scheduler_params")
 
 
 class OneCycleLR(lr_scheduler.OneCycleLR):
-    """Torch's one-cycle schedule (arXiv 1708.07120), staying at its end where torch raises an error."""
+    """Torch's one-cycle schedule (arXiv 1708.07120), staying at its end where torch raises an error.
+
+    A rise of a single step starts at the top, where torch divides by zero.
+    """
 
     def get_lr(self) -> list[float | torch.Tensor]:
         """Return the rate of every group, the last one for all steps after the end."""
+        rise = self._schedule_phases[0]
+        if rise["end_step"] == 0:
+            rise["end_step"] = -math.ulp(1.0)
         if self.last_epoch >= self.total_steps:
             return [group["lr"] for group in self.optimizer.param_groups]
         return super().get_lr()
