@@ -31,6 +31,8 @@ REPEATS = 5
 
 BareLoss = Callable[[TrainingModule, Any], Tensor]
 """The loss of a batch as a hand-written loop computes it."""
+InMemory = Callable[[list[Any]], Sequence[Any]]
+"""From all batches of an epoch to those of a hand-written loop, which it takes out of memory one by one."""
 
 
 class Comparison(NamedTuple):
@@ -52,7 +54,7 @@ class Comparison(NamedTuple):
 
 
 class BareLoop:
-    """A network trained on batches that are all in memory, as a hand-written loop does.
+    """A network trained on tensors that are all in memory, as a hand-written loop does.
 
     Parameters
     ----------
@@ -60,14 +62,16 @@ class BareLoop:
         Data and module, which has trained on nothing yet.
     loss : callable
         The loss of a batch.
+    in_memory : callable
+        How it makes its batches; by default they are there already.
     fused : bool, default False
         Use the fused kernel of the optimizer, as the engine does. A loop that just calls ``torch.optim.AdamW`` gets
         what torch chooses, which is another one.
     """
 
-    def __init__(self, parts: Parts, loss: BareLoss, *, fused: bool = False) -> None:
+    def __init__(self, parts: Parts, loss: BareLoss, *, in_memory: InMemory = list, fused: bool = False) -> None:
         self.module, self.loss = parts.module.train(), loss
-        self.batches = list(parts.data.train_dataloader())
+        self.batches = in_memory(list(parts.data.train_dataloader()))
         self.trained = [p for p in self.module.network.parameters() if p.requires_grad]
         self.clip = self.module.config.training_config.gradient_clip_val
         configured: Any = self.module.configure_optimizers()
@@ -133,12 +137,13 @@ def compare(
     bare_loss: BareLoss,
     *,
     bare_overrides: Sequence[str] | None = None,
+    in_memory: InMemory = list,
     fused: bool = False,
 ) -> Comparison:
     """Train through the engine and by hand, a step of each in turn.
 
     The engine fetches each batch from its loader, checks losses and gradients, logs, validates and keeps its records;
-    the bare loop has all batches in memory and only trains.
+    the bare loop has everything in memory and only trains.
 
     Parameters
     ----------
@@ -150,13 +155,13 @@ def compare(
         The loss of a batch in the bare loop.
     bare_overrides : sequence of str or None
         What the bare loop trains, where that is another network.
-    fused : bool, default False
-        See :class:`BareLoop`.
+    in_memory, fused
+        As for :class:`BareLoop`.
     """
     with tempfile.TemporaryDirectory() as folder:
         other = overrides if bare_overrides is None else bare_overrides
         parts = _warm_parts(family, *_experiment(family, Path(folder), "bare", other))
-        turns = Turns(BareLoop(parts, bare_loss, fused=fused))
+        turns = Turns(BareLoop(parts, bare_loss, in_memory=in_memory, fused=fused))
         _train(family, *_experiment(family, Path(folder), "engine", overrides), turns)
     return turns.comparison()
 
