@@ -76,12 +76,21 @@ def bare_loss(module: TrainingModule, batch: EventBatch) -> Tensor:
 
 
 class Shuffled(Sequence[EventBatch]):
-    """The flat events of some batches as tensors in memory, in another order each epoch, as in a hand-written loop."""
+    """The flat events of some batches as tensors in memory, in another order each epoch, as in a hand-written loop.
 
-    def __init__(self, batches: Sequence[EventBatch]) -> None:
+    Parameters
+    ----------
+    batches : sequence of EventBatch
+        Numbers and targets of their events are served.
+    weighted : bool, default False
+        And their weights in the loss.
+    """
+
+    def __init__(self, batches: Sequence[EventBatch], *, weighted: bool = False) -> None:
         self.like, self.sizes = batches[0], [len(batch.targets) for batch in batches]
         self.numerical = torch.cat([batch.features.numerical for batch in batches])
         self.targets = torch.cat([batch.targets for batch in batches])
+        self.weights = torch.cat([batch.loss_weights for batch in batches]) if weighted else None
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -93,7 +102,8 @@ class Shuffled(Sequence[EventBatch]):
             self.order = torch.split(torch.randperm(len(self.targets)), self.sizes)
         rows = self.order[number]
         features = self.like.features._replace(numerical=self.numerical[rows])
-        return self.like._replace(features=features, targets=self.targets[rows])
+        batch = self.like._replace(features=features, targets=self.targets[rows])
+        return batch if self.weights is None else batch._replace(loss_weights=self.weights[rows])
 
 
 def loader_rows_per_s(data: Path) -> float:
