@@ -86,17 +86,18 @@ def test_every_event_is_tested_once_and_never_trained_on(few_events: Path) -> No
     assert (sum(side == SPLITS.index("test") for side in sides) == 1).all()
 
 
-def test_both_transformers_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folds_and_both_transformers_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = {"particle_transformer": 0.75, "set_transformer": 0.5}
 
-    def pretend(model: str, *_: str) -> HeldOut:
+    def pretend(model: str, data: str, fold: str = "") -> HeldOut:
         name = model.removeprefix("model_config=signal/")
-        figures = tmp_path / name
+        score = scores[name] + (0.01 * int(fold[-2]) if fold else 0.1)
+        figures = tmp_path / f"{name}{fold}"
         (figures / "roc").mkdir(parents=True)
-        (figures / "roc/test.png").write_bytes(name.encode())
+        (figures / "roc/test.png").write_bytes(f"{name} {fold[-2:-1]}".encode())
         files = MagicMock(spec=RunFiles, record={"seed": 1, "versions": {}, "figures_dir": str(figures)})
         metrics = ("auroc_unweighted", "accuracy", "rejection_50", "rejection_30")
-        files.stages = {"train": {"test": {f"test_{metric}": scores[name] for metric in metrics}}}
+        files.stages = {"train": {"test": {f"test_{metric}": score for metric in metrics}}}
         return HeldOut(Trained(f"train_signal {model}", files, 1.0, 1.0), files)
 
     monkeypatch.setattr(signal_results, "find_events", lambda: tmp_path)
@@ -105,8 +106,13 @@ def test_both_transformers_are_told_apart(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(results, "PAGE", tmp_path / "docs" / "results.md")
     monkeypatch.setattr(results, "NEEDS", {})
     done = measure("jets")
-    assert printed(done) == {"jets.particle_transformer_auc": "0.7500", "jets.set_transformer_auc": "0.5000"}
-    assert (tmp_path / "docs/images/results/jets_roc.png").read_bytes() == b"particle_transformer"
+    assert printed(done) == {
+        "jets.particle_transformer_auc": "0.7700",
+        "jets.set_transformer_auc": "0.5200",
+        "jets.particle_transformer_shipped_split_auc": "0.8500",
+        "jets.set_transformer_shipped_split_auc": "0.6000",
+    }
+    assert (tmp_path / "docs/images/results/jets_roc.png").read_bytes() == b"particle_transformer 4"
 
 
 @pytest.mark.parametrize("name", ["higgsml", "higgs_uci", "jets"])
