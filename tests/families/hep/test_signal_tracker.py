@@ -54,6 +54,11 @@ def test_every_figure_is_drawn(tmp_path: Path, classes: int, expected: set[str])
     assert set(drawn(tracker(tmp_path, classes), collected(classes))) == expected | {"sculpting/mass"}
 
 
+def test_variables_have_their_unit(tmp_path: Path) -> None:
+    figure = drawn(tracker(tmp_path, units={"mass": "GeV"}), collected(2))["sculpting/mass"]
+    assert figure.axes[1].get_xlabel() == "mass [GeV]"
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize(
     "rows",

@@ -68,6 +68,8 @@ class EventData(DataModule):
         Logits of a network: 1 for two classes, else C.
     spectators : tuple of str
         Columns carried along.
+    units : dict of str to str
+        Units of the columns that have one.
     class_weights : tuple of float
         Factor of each class in the loss.
     streamed : bool
@@ -93,6 +95,7 @@ class EventData(DataModule):
         selection = select(config, file)
         self.classes = tuple(selection.classes)
         self.spectators = selection.spectators
+        self.units = file.units
         self._targets = class_table(selection.classes, file.classes)[file.labels()]
         self._rows = self._split(file)
         usable = self._usable_weights(file)

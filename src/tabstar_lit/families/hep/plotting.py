@@ -43,6 +43,23 @@ def histogram(
     return heights
 
 
+def name_units(figure: Figure, units: Mapping[str, str]) -> Figure:
+    """Add the unit to each horizontal axis that is named after a column, or after its absolute value.
+
+    Parameters
+    ----------
+    figure : Figure
+        Is changed, and returned.
+    units : mapping of str to str
+        Column -> unit.
+    """
+    for axes in figure.axes:
+        unit = units.get(axes.get_xlabel().removeprefix("abs_"), units.get(axes.get_xlabel()))
+        if unit:
+            axes.set_xlabel(f"{axes.get_xlabel()} [{unit}]")
+    return figure
+
+
 def binned(values: Floats, weights: Floats, edges: Floats, *, normalize: bool = False) -> tuple[Floats, Floats]:
     """Return sums of weights by bin and their errors, ``sqrt(sum w^2)``.
 

@@ -13,7 +13,7 @@ from tabstar_lit.errors import CheckpointError, ConfigError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.closed_form import closed_form
 from tabstar_lit.families.hep.fakes.closure import measure_closure
-from tabstar_lit.families.hep.fakes.closure_report import draw, summary, write_table
+from tabstar_lit.families.hep.fakes.closure_report import draw, figures, summary, write_table
 from tabstar_lit.families.hep.fakes.scores import grouped_variance, grouped_variances
 from tabstar_lit.families.hep.fakes.toy_config import FakesToy
 from tabstar_lit.families.hep.fakes.toys import toy_fakes
@@ -101,6 +101,8 @@ def test_report(toy: Path, tmp_path: Path) -> None:
     table = csv.read_csv(tmp_path / "closure.csv").to_pydict()
     assert table["variable"] == ["pt"] * 8 + ["abs_eta"] * 8
     assert table["fakes"] == pytest.approx(np.concatenate([own.fakes for own in found.variables]))
+    labels = {name: figure.axes[1].get_xlabel() for name, figure in figures(found, "pt")}
+    assert (labels["closure_pt"], labels["factor_pt"]) == ("pt [GeV]", "pt [GeV]")
     assert draw(found, tmp_path / "figures", "pt") == 4
     names = {path.name for path in (tmp_path / "figures").iterdir()}
     assert names == {"closure_pt.png", "closure_abs_eta.png", "factor_pt.png", "factor_abs_eta.png"}

@@ -73,6 +73,13 @@ def test_figures_of_a_role(tmp_path: Path, form: ClosedForm, role: str, heads: i
     assert set(drawn(own, collected(heads=heads))) == ALWAYS | own_figures
 
 
+def test_axes_have_the_units_of_the_columns(tmp_path: Path, form: ClosedForm) -> None:
+    figures = drawn(tracker(tmp_path, form=form, units={"pt": "GeV", "eta": "rad"}), collected())
+    labels = {name: figures[name].axes[1].get_xlabel() for name in ("reweighting/pt", "factor/abs_eta", "factor/pt")}
+    assert labels == {"reweighting/pt": "pt [GeV]", "factor/abs_eta": "abs_eta [rad]", "factor/pt": "pt [GeV]"}
+    assert figures["reweighting/njets"].axes[1].get_xlabel() == "njets"
+
+
 def test_nothing_is_drawn_or_scored_of_nothing(tmp_path: Path) -> None:
     own = tracker(tmp_path)
     assert own.metrics({}) == {}

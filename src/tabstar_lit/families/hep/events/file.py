@@ -124,6 +124,11 @@ class EventFile:
                     raise DataError(f"{path}: dataset '{name}' has not the {size} values it should have. {REMEDY}")
         return opened
 
+    @property
+    def units(self) -> dict[str, str]:
+        """Units of the event columns that have one."""
+        return {name: info.unit for name, info in self.columns.items() if info.unit}
+
     def labels(self) -> npt.NDArray[np.int64]:
         """Return the class number of each event, ``[N]``."""
         labels = self._read("label").astype(np.int64)

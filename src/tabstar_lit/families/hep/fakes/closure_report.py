@@ -28,6 +28,7 @@ from tabstar_lit.families.hep.fakes.figures_style import (
 )
 from tabstar_lit.families.hep.fakes.reweighted import column_of, standard_variables
 from tabstar_lit.families.hep.fakes.scores import quantile_edges
+from tabstar_lit.families.hep.plotting import name_units
 from tabstar_lit.metrics.weighted import Floats
 from tabstar_lit.plots.style import save_figure
 
@@ -82,12 +83,13 @@ def write_table(closure: Closure, path: Path) -> None:
 
 def figures(closure: Closure, pt_variable: str) -> Iterator[tuple[str, Figure]]:
     """Yield ``(name, figure)``: the closure in each variable, and the factor against pt, abs(eta) and MET."""
+    units = closure.regions.file.units
     for own in closure.variables:
-        yield f"closure_{own.variable}", closure_figure(own)
+        yield f"closure_{own.variable}", name_units(closure_figure(own), units)
     for name in standard_variables(tuple(closure.columns), pt_variable):
         values = column_of(closure.of_loose, name)
         if np.isfinite(values).any():
-            yield f"factor_{name}", _factor(closure, name, values)
+            yield f"factor_{name}", name_units(_factor(closure, name, values), units)
 
 
 def draw(closure: Closure, folder: Path, pt_variable: str) -> int:

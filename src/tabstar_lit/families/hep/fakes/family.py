@@ -126,6 +126,7 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
             role=data.role,
             variables=data.spectators,
             plotting=experiment.plotting_config,
+            units=data.units,
             form=_form(data),
             pt_variable=data.fakes.pt_variable,
             check_every=config.check_metrics_n_epoch,

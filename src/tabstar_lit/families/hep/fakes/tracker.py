@@ -14,7 +14,7 @@ from tabstar_lit.families.hep.fakes.figures import draw_all
 from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, FigureName, check_plotting
 from tabstar_lit.families.hep.fakes.reweighted import Reweighted, Role
 from tabstar_lit.families.hep.fakes.scores import metric_names, score
-from tabstar_lit.families.hep.plotting import epoch_figure
+from tabstar_lit.families.hep.plotting import epoch_figure, name_units
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +42,8 @@ class FakesTracker(Tracker):
         The truth, where it is known: that of a toy.
     pt_variable : str
         The transverse momentum, one of ``variables``.
+    units : mapping of str to str
+        Units of columns, for the axes of figures.
     check_every, plot_every : int or None
         As in :class:`~tabstar_lit.engine.tracker.Tracker`.
 
@@ -60,12 +62,14 @@ class FakesTracker(Tracker):
         plotting: FakesPlotting | None = None,
         form: ClosedForm | None = None,
         pt_variable: str = "pt",
+        units: Mapping[str, str] | None = None,
         check_every: int | None,
         plot_every: int | None,
     ) -> None:
         super().__init__(figures, check_every=check_every, plot_every=plot_every)
         self.role = role
         self.variables = tuple(variables)
+        self.units = dict(units or {})
         self.plotting = plotting or FakesPlotting()
         self.form = form
         self.pt_variable = pt_variable
@@ -88,7 +92,8 @@ class FakesTracker(Tracker):
         """Yield the figures of this epoch."""
         events = self._events(collected)
         if events is not None:
-            yield from draw_all(events, self.plotting, self.compared, self.form, self.pt_variable)
+            for name, figure in draw_all(events, self.plotting, self.compared, self.form, self.pt_variable):
+                yield name, name_units(figure, self.units)
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield losses and scores by epoch."""

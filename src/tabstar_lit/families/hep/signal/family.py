@@ -122,6 +122,7 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
             signal=data.signal_index,
             spectators=data.spectators,
             plotting=experiment.plotting_config,
+            units=data.units,
             disco=experiment.model.training_config.disco,
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,

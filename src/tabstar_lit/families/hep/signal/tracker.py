@@ -12,7 +12,7 @@ from torch import Tensor
 from tabstar_lit.config.tree import Problem, dotted, suggestion
 from tabstar_lit.engine.tracker import Collected, Tracker
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.plotting import epoch_figure
+from tabstar_lit.families.hep.plotting import epoch_figure, name_units
 from tabstar_lit.families.hep.signal.figures import draw_all
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, check_plotting
 from tabstar_lit.families.hep.signal.scored import Scored
@@ -46,6 +46,8 @@ class SignalTracker(Tracker):
         Figures and physics metrics.
     disco : DiscoConfig or None
         Its variables are measured as ``dcorr_<variable>``; None measures none.
+    units : mapping of str to str
+        Units of columns, for the axes of figures.
     check_every, plot_every : int or None
         As in :class:`~tabstar_lit.engine.tracker.Tracker`.
 
@@ -64,6 +66,7 @@ class SignalTracker(Tracker):
         spectators: Sequence[str] = (),
         plotting: SignalPlotting | None = None,
         disco: DiscoConfig | None = None,
+        units: Mapping[str, str] | None = None,
         check_every: int | None,
         plot_every: int | None,
     ) -> None:
@@ -71,6 +74,7 @@ class SignalTracker(Tracker):
         self.classes = tuple(classes)
         self.signal = (signal,) if isinstance(signal, int) else tuple(signal)
         self.spectators = tuple(spectators)
+        self.units = dict(units or {})
         self.plotting = plotting or SignalPlotting()
         self.disco = () if disco is None else disco.variables
         self.disco_weighted = disco is not None and disco.weighted
@@ -92,7 +96,8 @@ class SignalTracker(Tracker):
         events = self._events(collected)
         if events is not None:
             chosen = self.disco or self.spectators if self.plotting.sculpting is None else self.plotting.sculpting
-            yield from draw_all(events, self.plotting, chosen)
+            for name, figure in draw_all(events, self.plotting, chosen):
+                yield name, name_units(figure, self.units)
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield losses and scores by epoch."""
