@@ -101,9 +101,9 @@ class Shuffled(Sequence[EventBatch]):
         if number == 0:
             self.order = torch.split(torch.randperm(len(self.targets)), self.sizes)
         rows = self.order[number]
-        features = self.like.features._replace(numerical=self.numerical[rows])
-        batch = self.like._replace(features=features, targets=self.targets[rows])
-        return batch if self.weights is None else batch._replace(loss_weights=self.weights[rows])
+        features = self.like.features._replace(numerical=self.numerical.index_select(0, rows))
+        batch = self.like._replace(features=features, targets=self.targets.index_select(0, rows))
+        return batch if self.weights is None else batch._replace(loss_weights=self.weights.index_select(0, rows))
 
 
 def loader_rows_per_s(data: Path) -> float:
