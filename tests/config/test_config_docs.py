@@ -120,6 +120,8 @@ EVENTS = {
     "sources, each": Table(conversion.SourceSpec),
     "columns, each": Table(conversion.ColumnSpec),
     "objects, each": Table(conversion.ObjectSpec),
+    "substructure": Table(conversion.SubstructureSpec),
+    "nsubjettiness, each": Table(conversion.NsubjettinessSpec),
 }
 TUNING = {
     "tuning_config": Table(TuningConfig),

@@ -16,11 +16,13 @@ from tabstar_lit.families.hep.events.conversion_config import (
     ConversionConfig,
     ObjectSpec,
     SourceSpec,
+    SubstructureSpec,
     source_of,
 )
 from tabstar_lit.families.hep.events.expressions import Expression, Jagged
 from tabstar_lit.families.hep.events.readers import Chunk, Value
 from tabstar_lit.families.hep.events.schema import column_path, object_path
+from tabstar_lit.families.hep.events.substructure import Jets
 from tabstar_lit.families.hep.events.writer import EventChunk, ObjectChunk
 
 Array = npt.NDArray[Any]
@@ -31,14 +33,15 @@ WHOLE_IN_FLOAT32 = 1 << 24
 
 
 class Events(NamedTuple):
-    """Columns of some events of a source, and the rows of the file they stand in, counted from 0."""
+    """Columns of some events of a source, the rows of the file they stand in, counted from 0, and the conversion."""
 
     columns: dict[str, Value]
     rows: Array
+    config: ConversionConfig
 
     def value(self, text: str) -> Value:
         """Evaluate an expression."""
-        return Expression(text)(self.columns, len(self.rows))
+        return self.config.expression(text)(self.columns, len(self.rows))
 
     def flat(self, text: str, what: str) -> Array:
         """Evaluate an expression that must have one value an event."""
@@ -49,7 +52,8 @@ class Events(NamedTuple):
 
     def selected(self, keep: Array) -> Events:
         """Return the events at positions ``keep``."""
-        return Events({name: _selected(value, keep) for name, value in self.columns.items()}, self.rows[keep])
+        columns = {name: _selected(value, keep) for name, value in self.columns.items()}
+        return self._replace(columns=columns, rows=self.rows[keep])
 
     def require(self, good: Array, what: str, problem: str, counts: Array | None = None) -> None:
         """Refuse values that are not all good; ``counts`` for values of objects."""
@@ -95,7 +99,9 @@ class ChunkMaker:
         DataError
             If values do not have the form they must have; names the column and its first rows.
         """
-        events = Events(chunk.columns, np.arange(chunk.start, chunk.start + chunk.n))
+        events = Events(chunk.columns, np.arange(chunk.start, chunk.start + chunk.n), self.config)
+        if self.config.substructure:
+            events = events._replace(columns={**events.columns, **_substructure(events, self.config.substructure)})
         passing = np.ones(chunk.n, dtype=bool)
         for cut in (*self.config.cuts, *source.cuts):
             passing &= events.flat(cut, "the cut").astype(bool)
@@ -173,7 +179,7 @@ class ChunkMaker:
             else value
             for name, value in events.columns.items()
         }
-        chosen = Events(columns, events.rows)
+        chosen = events._replace(columns=columns)
         computed = {
             name: self._column(
                 chosen, object_path(objects, name), f"{objects}.{name}", self._named(name, column), hashes
@@ -187,9 +193,30 @@ class ChunkMaker:
         return spec if spec.from_ else spec.model_copy(update={"from_": source_of(name, spec)})
 
 
+def _substructure(events: Events, spec: SubstructureSpec) -> dict[str, Array]:
+    """Compute the columns that come from the constituents of jets."""
+    momenta: dict[str, Jagged] = {}
+    for key, text in spec.particles().items():
+        value = events.value(text)
+        if not isinstance(value, Jagged):
+            raise DataError(f"substructure.{key} '{text}' has one value an event, but constituents need one an object")
+        events.require(np.isfinite(_numbers(value.values, text)), f"substructure.{key}", "not finite", value.counts)
+        momenta[key] = value
+    counts = momenta["pt"].counts
+    for key, value in momenta.items():
+        if not np.array_equal(value.counts, counts):
+            raise DataError(f"substructure: pt and {key} differ in length within an event")
+    jets = Jets({key: value.values for key, value in momenta.items()}, counts, spec.radius)
+    return {
+        f"{name}_{n}": values
+        for name, entry in spec.nsubjettiness.items()
+        for n, values in enumerate(jets.nsubjettiness(entry.axes, entry.power).T, start=1)
+    }
+
+
 def _evaluated(events: Events, spec: ColumnSpec, name: str) -> tuple[Value, Value | None]:
     """Return the values of a column, codes for missing taken into account, and where one of its inputs is missing."""
-    expression = Expression(source_of(name, spec))
+    expression = events.config.expression(source_of(name, spec))
     inputs = {
         column.name: _without_codes(events.columns[column.name], spec, spec.kind == "numerical" and not column.is_text)
         for column in expression.names

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tabstar_lit.config.tree import Problem, raise_problems
+from tabstar_lit.config.tree import Path_, Problem, raise_problems
 from tabstar_lit.data.source_files import file_sha256
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.columns import ChunkMaker
@@ -145,7 +145,7 @@ def _existing(output: Path) -> EventFile | None:
 
 def _expanded(conversion: Conversion, parts: list[_Part]) -> ConversionConfig:
     """Replace patterns of columns by the columns of the first file that match and are not given by themselves."""
-    config, names = conversion.config, parts[0].reader.names
+    config, names = conversion.config, (*parts[0].reader.names, *conversion.config.derived())
     columns: dict[str, ColumnSpec] = {}
     problems = []
     for key, spec in config.columns.items():
@@ -160,12 +160,19 @@ def _expanded(conversion: Conversion, parts: list[_Part]) -> ConversionConfig:
 
 
 def _unknown_names(config: ConversionConfig, part: _Part) -> Iterator[Problem]:
-    """Find names in expressions that are no columns of a file."""
+    """Find names in expressions that are no columns of a file, and names given to something that it has already."""
+    columns = (*part.reader.names, *config.derived())
+    known = (*columns, *config.define)
     for path, text in config.expressions(part.index):
         for name, position, _ in Expression(text).names:
-            if name not in part.reader.names:
+            if name not in known:
                 where = f' (character {position} of "{text}")' if text not in (name, f"`{name}`") else ""
-                yield Problem(path, f"no column '{name}'{where} in {part.path.name}.", part.reader.names)
+                yield Problem(path, f"no column '{name}'{where} in {part.path.name}.", known)
+    given: list[tuple[Path_, str]] = [(("define", name), name) for name in config.define]
+    given += [(("substructure", "nsubjettiness", name.rpartition("_")[0]), name) for name in config.derived()]
+    for path, name in given:
+        if name in part.reader.names:
+            yield Problem(path, f"'{name}' is a column of {part.path.name} already; choose another name.")
 
 
 def _write(
@@ -209,8 +216,9 @@ def _write(
 def _names(config: ConversionConfig, part: _Part) -> Iterable[tuple[str, bool]]:
     """Yield the columns a file is asked for, and whether they are compared with texts."""
     for _, text in config.expressions(part.index):
-        for name, _, is_text in Expression(text).names:
-            yield name, is_text
+        for name, _, is_text in config.expression(text).names:
+            if name not in config.derived():
+                yield name, is_text
 
 
 def _schema(config: ConversionConfig) -> EventSchema:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from tabstar_lit.config.nodes import to_tree
-from tabstar_lit.config.schema.base import Name, PositiveCount, Section
+from tabstar_lit.config.schema.base import Name, PositiveCount, PositiveNumber, Section
 from tabstar_lit.config.tree import ConfigTree, Path_, Problem
 from tabstar_lit.config.validate import validate
 from tabstar_lit.config.yaml_reader import parse_yaml, shown_path
@@ -74,6 +75,35 @@ class ObjectSpec(Section):
     max_length: PositiveCount | None = Field(default=None, description="Keep the first so many objects of an event.")
 
 
+class NsubjettinessSpec(Section):
+    """Columns that tell how far a jet is from having 1, 2, ... prongs (arXiv 1011.2268)."""
+
+    axes: PositiveCount = Field(description="The most prongs; N axes make N columns, numbered from 1.")
+    power: PositiveNumber = Field(default=1.0, description="Power of the distance to the nearest axis.")
+
+
+class SubstructureSpec(Section):
+    """What FastJet computes from the constituents of the one jet of each event."""
+
+    pt: Name = Field(description="Transverse momenta of the constituents: an expression with one value an object.")
+    eta: Name = Field(description="Their pseudorapidities.")
+    phi: Name = Field(description="Their azimuths in radians.")
+    energy: Name | None = Field(default=None, description="Their energies; null: they have no mass.")
+    radius: PositiveNumber = Field(description="Radius of the jet.")
+    nsubjettiness: dict[Name, NsubjettinessSpec] = Field(
+        min_length=1, description="Name -> N-subjettiness; name_1, name_2, ... can be used like columns of the source."
+    )
+
+    def particles(self) -> dict[str, str]:
+        """Return the expressions of the constituents' four-momenta by key."""
+        keys = ("pt", "eta", "phi", "energy")
+        return {key: text for key in keys if (text := getattr(self, key)) is not None}
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all columns it gives."""
+        return tuple(f"{name}_{n}" for name, spec in self.nsubjettiness.items() for n in range(1, spec.axes + 1))
+
+
 class SourceSpec(Section):
     """Files with events of one kind."""
 
@@ -93,6 +123,12 @@ class ConversionConfig(Section):
     """The whole configuration of a conversion."""
 
     sources: tuple[SourceSpec, ...] = Field(min_length=1, description="Where events come from.")
+    define: dict[Name, Name] = Field(
+        default={}, description="Name -> expression; the name stands for it in all below, later definitions included."
+    )
+    substructure: SubstructureSpec | None = Field(
+        default=None, description="More columns of each event, from the constituents of its jet."
+    )
     columns: Annotated[dict[Name, ColumnSpec], BeforeValidator(_spelled_out)] = Field(
         default={}, description="Columns with one value an event; names may be patterns such as 'DER_*'."
     )
@@ -109,6 +145,22 @@ class ConversionConfig(Section):
     )
     chunk_rows: PositiveCount = Field(default=65_536, description="Events held in memory at a time.")
 
+    @cached_property
+    def definitions(self) -> dict[str, Expression]:
+        """Return all definitions, each reading those before it."""
+        definitions: dict[str, Expression] = {}
+        for name, text in self.define.items():
+            definitions[name] = Expression(text, definitions.copy())
+        return definitions
+
+    def expression(self, text: str) -> Expression:
+        """Parse an expression that may name definitions."""
+        return Expression(text, self.definitions)
+
+    def derived(self) -> tuple[str, ...]:
+        """Return the columns that are computed from those of the source."""
+        return self.substructure.names() if self.substructure else ()
+
     def class_names(self) -> tuple[str, ...]:
         """Return all classes in order."""
         named = dict.fromkeys(
@@ -121,6 +173,9 @@ class ConversionConfig(Section):
     def expressions(self, index: int) -> Iterator[tuple[Path_, str]]:
         """Yield all that is computed from the columns of source ``index``, each with its place; patterns left out."""
         source, place = self.sources[index], ("sources", index)
+        yield from ((("define", name), text) for name, text in self.define.items())
+        if self.substructure:
+            yield from ((("substructure", key), text) for key, text in self.substructure.particles().items())
         if isinstance(source.label, dict):
             yield from (((*place, "label", name), text) for name, text in source.label.items())
         yield from (((*place, "cuts", i), text) for i, text in enumerate(source.cuts))
@@ -138,11 +193,8 @@ class ConversionConfig(Section):
     def problems(self) -> Iterable[Problem]:
         """Find expressions that cannot be read and keys that do not fit together."""
         checked = {entry for index in range(len(self.sources)) for entry in self.expressions(index)}
-        for path, text in checked:
-            try:
-                Expression(text)
-            except ExpressionError as error:
-                yield Problem(path, str(error))
+        unreadable = [Problem(path, mistake) for path, text in checked if (mistake := _mistake(text))]
+        yield from unreadable or self._definition_problems()
         if not self.columns and not self.objects:
             yield Problem((), "neither columns nor objects are given: there is nothing to convert")
         for path, spec in self._specs():
@@ -157,6 +209,20 @@ class ConversionConfig(Section):
         for objects, entry in self.objects.items():
             for name, spec in entry.columns.items():
                 yield ("objects", objects, "columns", name), spec
+
+    def _definition_problems(self) -> Iterator[Problem]:
+        """Find what names itself, a definition further down, or a column that is computed from it."""
+        below, derived = set(self.define), self.derived()
+        for name, text in self.define.items():
+            if name in derived:
+                yield Problem(("define", name), f"'{name}' is a column of substructure already; choose another name.")
+            for other in {column.name for column in Expression(text).names} & below:
+                yield Problem(("define", name), f"'{other}' is not defined above this line; move its definition up.")
+            below.remove(name)
+        for key, text in self.substructure.particles().items() if self.substructure else ():
+            for column in self.expression(text).names:
+                if column.name in derived:
+                    yield Problem(("substructure", key), f"'{text}' needs '{column.name}', which is computed from it.")
 
     def _class_problems(self) -> Iterator[Problem]:
         names = self.classes or ()
@@ -208,6 +274,15 @@ def read_conversion(path: Path) -> Conversion:
         raise ConfigError(f"{node.position}: expected a mapping with the keys sources, columns, objects ...")
     tree = to_tree(node)
     return Conversion(validate(ConversionConfig, tree), tree, path.parent)
+
+
+def _mistake(text: str) -> str:
+    """Return what is wrong with an expression, or nothing."""
+    try:
+        Expression(text)
+    except ExpressionError as error:
+        return str(error)
+    return ""
 
 
 def is_pattern(name: str) -> bool:

@@ -2,7 +2,8 @@
 
 Python's own parser reads the text, and only the kinds of nodes listed here are evaluated, over NumPy arrays. A name is
 a column; ``jets.pt`` is one too, and one with other characters stands in backquotes. A jagged column (one value an
-object) mixes with a flat one (one value an event) by repeating the latter; ``count`` and ``sum`` make it flat.
+object) mixes with a flat one (one value an event) by repeating the latter; ``count`` and ``sum`` make it flat. A name
+may also be that of another expression, a definition, and then means what that one says.
 """
 
 from __future__ import annotations
@@ -99,6 +100,13 @@ class Expression:
     ----------
     text : str
         What the user wrote.
+    definitions : mapping of str to Expression, optional
+        Expressions that the text may name; each may name those before it.
+
+    Attributes
+    ----------
+    names : tuple of Name
+        The columns it is computed from, those of the definitions it uses included.
 
     Raises
     ------
@@ -106,8 +114,10 @@ class Expression:
         If it is no expression of this language; says where and what is allowed.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, definitions: Mapping[str, Expression] | None = None) -> None:
         self.text = text
+        self._definitions = definitions or {}
+        self._used: set[str] = set()
         self._quoted: dict[str, str] = {}
         source = BACKQUOTED.sub(self._placeholder, text.strip("\n"))
         if len(text) > MAX_LENGTH:
@@ -148,8 +158,12 @@ class Expression:
         """
         import numpy as np
 
+        scope = dict(columns)
         with np.errstate(all="ignore"):
-            value = self._value(self._root, columns, n)
+            for name, definition in self._definitions.items():
+                if name in self._used:  # once each, those that others name first
+                    scope[name] = definition._value(definition._root, scope, n)
+            value = self._value(self._root, scope, n)
         if isinstance(value, Jagged):
             return value
         return np.broadcast_to(value, (n,))
@@ -171,7 +185,7 @@ class Expression:
         """Refuse what the language does not have and yield the columns."""
         column = self._column(node)
         if column is not None:
-            yield Name(column, getattr(node, "col_offset", 0) + 1, is_text)
+            yield from self._columns_of(Name(column, getattr(node, "col_offset", 0) + 1, is_text))
             return
         if isinstance(node, ast.Call):
             self._check_call(node)
@@ -190,6 +204,16 @@ class Expression:
                 raise self._error(part, f"the text {ast.unparse(part)} can only be compared with == or !=")
             if isinstance(part, ast.expr):
                 yield from self._check(part, texts)
+
+    def _columns_of(self, name: Name) -> Iterator[Name]:
+        """Yield the column of this name, or all columns of the definition of this name, at the same place."""
+        definition = self._definitions.get(name.name)
+        if definition is None:
+            yield name
+            return
+        self._used |= {name.name, *definition._used}
+        for column in definition.names:
+            yield Name(column.name, name.position, column.is_text or name.is_text)
 
     def _check_call(self, node: ast.Call) -> None:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
