@@ -122,6 +122,7 @@ EVENTS = {
     "objects, each": Table(conversion.ObjectSpec),
     "substructure": Table(conversion.SubstructureSpec),
     "nsubjettiness, each": Table(conversion.NsubjettinessSpec),
+    "trimming, each": Table(conversion.TrimmingSpec),
 }
 TUNING = {
     "tuning_config": Table(TuningConfig),

@@ -125,26 +125,34 @@ def test_jets_equal_h5py(hep: Path, jets: EventFile) -> None:
     np.testing.assert_array_equal(np.diff(jets.offsets("constituents")), [len(part) for part in expected])
 
 
-def test_harmonics_of_jets_equal_complex_sums(hep: Path, jets: EventFile) -> None:
-    """A constituent at distance r and azimuth f is the complex number r exp(i m f)."""
+def test_columns_of_jets_equal_numpys_tensors_and_vectors(hep: Path, jets: EventFile) -> None:
     with h5py.File(hep / "pythia_top_qcd_jets.h5") as raw:
-        pt, eta, phi = (raw[f"constituents/{name}"][()].astype(np.float64) for name in ("pt", "eta", "phi"))
-        axis = {name: raw[f"jets/{name}"][()].astype(np.float64) for name in ("pt", "eta", "phi")}
+        names = ("pt", "eta", "phi", "energy", "pdgid")
+        pt, eta, phi, energy, kind = (raw[f"constituents/{name}"][()].astype(np.float64) for name in names)
+        axis = {name: raw[f"jets/{name}"][()].astype(np.float64) for name in ("pt", "eta", "phi", "mass")}
         offsets = raw["constituents/offsets"][()]
-    kept = jets.offsets("constituents")
     for jet in (0, 1, 4000, 5999):
         own = slice(offsets[jet], offsets[jet + 1])
-        across = np.angle(np.exp(1j * (phi[own] - axis["phi"][jet])))
-        place = (eta[own] - axis["eta"][jet]) + 1j * across
-        for order in (1, 2, 3):
-            turned = np.exp(1j * order * np.angle(place))
-            for name, power in (("width", 1), ("inertia", 2)):
-                harmonic = np.abs(np.sum(pt[own] * np.abs(place) ** power * turned)) / axis["pt"][jet]
-                np.testing.assert_allclose(jets.column(f"harmonic_{order}_{name}")[jet], harmonic, rtol=1e-4)
-            whole = np.sum((pt[own] * np.abs(place) ** 2 * turned)[:100])  # as many as the file keeps
-            expected = np.real(turned[:100] * np.conj(whole)) / np.abs(whole)
-            found = jets.object_column("constituents", f"phase_{order}")[kept[jet] : kept[jet + 1]]
-            np.testing.assert_allclose(found, expected, atol=1e-4)
+        place = np.array([eta[own] - axis["eta"][jet], np.angle(np.exp(1j * (phi[own] - axis["phi"][jet])))])
+        distance, share = np.linalg.norm(place, axis=0), pt[own] / axis["pt"][jet]
+        minor, major = np.linalg.eigvalsh((share * place) @ place.T)
+        momenta = np.array([pt[own] * np.cos(phi[own]), pt[own] * np.sin(phi[own]), pt[own] * np.sinh(eta[own])])
+        near = distance < 0.3
+        mass = np.sqrt(energy[own][near].sum() ** 2 - np.sum(momenta[:, near].sum(axis=1) ** 2))
+        expected = {
+            "width": share @ distance,
+            "inertia": minor + major,
+            "minor_axis": 2 * minor,
+            "share_within_02": share[distance < 0.2].sum(),
+            "mass_within_03": mass,
+            "n_kaons": np.sum(np.abs(kind[own]) == 321),
+            "tau_32": jets.column("tau_3")[jet] / jets.column("tau_2")[jet],
+        }
+        for name, value in expected.items():
+            np.testing.assert_allclose(jets.column(name)[jet], value, rtol=1e-3, atol=1e-6, err_msg=name)
+    loss = jets.column("mass") - jets.column("trimmed_mass")
+    assert loss.min() > -0.1  # GeV: positions are rounded
+    assert (jets.column("trimmed_n") <= jets.column("trimmed_less_n")).all()
 
 
 def test_parquet_and_nanoaod(hep: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import awkward as ak
 import h5py
@@ -40,7 +39,7 @@ def write_hdf5(path: Path) -> None:
         file["x"], file["run"], file["kind"] = X, np.array(RUN, np.int16), KIND
         file["jets/pt"] = np.concatenate(PT)
         file["jets/offsets"] = np.cumsum([0, *map(len, PT)])
-        file["image"] = np.zeros((6, 2))  # no column: it has two dimensions
+        file["image"] = np.zeros((6, 2, 2))  # no column: it has three dimensions
 
 
 def write_root(path: Path) -> None:
@@ -131,11 +130,35 @@ def test_numbers_of_parquet_keep_their_gaps(tmp_path: Path, values: pa.Array, ex
     np.testing.assert_array_equal(file.column("x"), expected)
 
 
-@pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.decimal128(20), pa.list_(pa.int64(), 1)])
+def test_lists_of_fixed_length_are_jagged_columns(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"pt": pa.array([[1, 2], [3, 4]], pa.list_(pa.int64(), 2))}), tmp_path / "e.parquet")
+    file = convert(tmp_path, "sources: [{file: e.parquet}]\nobjects: {jets: {columns: {pt: pt}}}")
+    assert lists(file, "jets", "pt") == [[1, 2], [3, 4]]
+
+
+def test_structured_arrays_of_hdf5_are_columns_and_their_padding_can_be_cut(tmp_path: Path) -> None:
+    """As in SeeSawML's piles: a table of events, and one of objects that is padded to the same length."""
+    events = np.array([(1.5, 7, b"mu"), (2.5, 8, b"e"), (3.5, 9, b"mu")], [("x", "f4"), ("run", "i8"), ("kind", "S2")])
+    jets = np.full((3, 2), 999.0, [("pt", "f4"), ("n", "i8")])
+    jets["pt"][0], jets["pt"][2, 0] = [30, 20], 10
+    with h5py.File(tmp_path / "p0.hdf5", "w") as file:
+        file["events"], file["jets"], file["metadata"] = events, jets, "{}"
+    config = """
+sources: [{file: p0.hdf5}]
+chunk_rows: 2
+columns: {x: events.x, run: {from: events.run, type: int}, kind: {from: events.kind, kind: categorical}}
+objects: {jets: {select: jets.pt != 999, columns: {pt: jets.pt}}}
+"""
+    file = convert(tmp_path, config)
+    assert file.column("x").tolist() == [1.5, 2.5, 3.5]
+    assert file.column("run").tolist() == [7, 8, 9]
+    assert texts(file, "kind") == ["mu", "e", "mu"]
+    assert lists(file, "jets", "pt") == [[30, 20], [], [10]]
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.decimal128(20)])
 def test_what_parquet_holds_beside_numbers_and_texts_is_refused(tmp_path: Path, kind: pa.DataType) -> None:
-    cells: list[Any] = [[1], [2]] if pa.types.is_fixed_size_list(kind) else [1, 2]
-    values = pa.array(cells, kind) if pa.types.is_fixed_size_list(kind) else pa.array(cells).cast(kind)
-    pq.write_table(pa.table({"odd": values}), tmp_path / "e.parquet")
+    pq.write_table(pa.table({"odd": pa.array([1, 2]).cast(kind)}), tmp_path / "e.parquet")
     with pytest.raises(DataError, match=r"e\.parquet: column 'odd' holds .*; only numbers, texts, truth values"):
         convert(tmp_path, "sources: [{file: e.parquet}]\ncolumns: {odd: }")
 
@@ -174,8 +197,8 @@ def test_arrays_of_hdf5_may_differ_in_length_unless_they_are_used_together(tmp_p
 
 def test_an_hdf5_file_without_columns_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "r.h5", "w") as file:
-        file["image"] = np.zeros((3, 3))
-    with pytest.raises(DataError, match=r"r\.h5: holds no one-dimensional arrays"):
+        file["image"] = np.zeros((3, 3, 3))
+    with pytest.raises(DataError, match=r"r\.h5: holds no arrays of one or two dimensions"):
         open_reader(tmp_path / "r.h5")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -114,6 +115,29 @@ def test_axes_are_at_least_as_good_as_those_of_subjets(
     assert (np.diff(found, axis=1) <= 1e-6).mean() > 0.98  # one more axis never hurts, but for local minima
 
 
+@pytest.mark.parametrize("fraction", [0.01, 0.2])
+def test_trimming_takes_soft_subjets_away(
+    constituents: tuple[dict[str, np.ndarray], np.ndarray], fraction: float
+) -> None:
+    """Its definition (0912.1342), over the constituents of FastJet's subjets one by one."""
+    particles, counts = constituents
+    found = Jets(particles, counts, 0.8).trimmed(0.3, fraction)
+    starts = np.cumsum(counts) - counts
+    for jet in range(30):
+        pt, eta, phi = (values[starts[jet] : starts[jet] + counts[jet]] for values in particles.values())
+        vectors = [
+            fastjet.PseudoJet(p * math.cos(f), p * math.sin(f), p * math.sinh(e), p * math.cosh(e))
+            for p, e, f in zip(pt.tolist(), eta.tolist(), phi.tolist(), strict=True)
+        ]
+        clustered = fastjet.ClusterSequence(vectors, fastjet.JetDefinition(fastjet.kt_algorithm, 0.3))
+        total = np.sum([(v.px(), v.py()) for v in vectors], axis=0)
+        hard = [s for s in clustered.inclusive_jets() if s.pt() >= fraction * np.hypot(*total)]
+        px, py, pz, energy = np.sum([(s.px(), s.py(), s.pz(), s.E()) for s in hard], axis=0)
+        assert found["n"][jet] == len(hard)
+        expected = np.hypot(px, py), np.sqrt(energy**2 - px**2 - py**2 - pz**2)
+        np.testing.assert_allclose([found["pt"][jet], found["mass"][jet]], expected, rtol=1e-4)
+
+
 def test_turning_and_mirroring_a_jet_changes_nothing(constituents: tuple[dict[str, np.ndarray], np.ndarray]) -> None:
     particles, counts = constituents
     found = Jets(particles, counts, 0.8).nsubjettiness(3, 1.0)
@@ -148,12 +172,25 @@ def test_its_columns_are_columns_like_others(tmp_path: Path) -> None:
         ),
         (KEYS.replace("pt: pt", "pt: pt * tau_1"), "", "'pt * tau_1' needs 'tau_1', which is computed from it"),
         (KEYS, "define: {tau_1: scale}", "c.yaml:2:10: 'tau_1' is a column of substructure already"),
+        (KEYS + ", trimming: {t: {radius: 0}}", "", "c.yaml:3:"),
         (KEYS + ", radus: 1", "", "unknown key 'radus' in substructure. Did you mean 'radius'?"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, keys: str, more: str, words: str) -> None:
     with pytest.raises(TabstarLitError, match=re.escape(words)):
         converted(tmp_path, keys, more=more)
+
+
+def test_a_section_that_asks_for_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TabstarLitError, match=r"c\.yaml:2:1: substructure gives no columns: add nsubjettiness or trim"):
+        convert(tmp_path, f"{CONFIG}substructure: {{{KEYS}, radius: 0.8}}\ncolumns: {{scale:}}")
+
+
+def test_trimmed_jets_have_their_own_columns(tmp_path: Path) -> None:
+    file = converted(tmp_path, KEYS + ", trimming: {soft: {radius: 0.2, fraction: 0.4}}", '"soft_*": {}')
+    assert file.column("soft_n").tolist() == [1, 1, 0, 1]  # across the seam of phi two constituents are one subjet
+    np.testing.assert_allclose(file.column("soft_pt"), [100, 10, 0, 50], rtol=1e-2)
+    np.testing.assert_allclose(file.column("soft_mass")[:3], 0, atol=1e-2)
 
 
 def test_a_source_with_such_a_column_is_refused(tmp_path: Path) -> None:

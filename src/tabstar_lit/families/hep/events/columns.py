@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from tabstar_lit.families.hep.events.conversion_config import (
     SubstructureSpec,
     source_of,
 )
-from tabstar_lit.families.hep.events.expressions import Expression, Jagged
+from tabstar_lit.families.hep.events.expressions import Expression, Jagged, truth
 from tabstar_lit.families.hep.events.readers import Chunk, Value
 from tabstar_lit.families.hep.events.schema import column_path, object_path
 from tabstar_lit.families.hep.events.substructure import Jets
@@ -27,6 +28,8 @@ from tabstar_lit.families.hep.events.writer import EventChunk, ObjectChunk
 
 Array = npt.NDArray[Any]
 UInt64 = npt.NDArray[np.uint64]
+DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.\d+")
+"""A text that is a number with a decimal point."""
 MAX_SHOWN = 5
 WHOLE_IN_FLOAT32 = 1 << 24
 """Whole numbers up to here are exact in float32."""
@@ -49,6 +52,10 @@ class Events(NamedTuple):
         if isinstance(value, Jagged):
             raise DataError(f"{what} '{text}' has one value an object, not one an event; use count(...) or sum(...)")
         return value
+
+    def condition(self, text: str, what: str) -> npt.NDArray[np.bool_]:
+        """Tell for which events a condition holds; it does not where it is missing."""
+        return np.asarray(truth(self.flat(text, what), text))
 
     def selected(self, keep: Array) -> Events:
         """Return the events at positions ``keep``."""
@@ -104,7 +111,7 @@ class ChunkMaker:
             events = events._replace(columns={**events.columns, **_substructure(events, self.config.substructure)})
         passing = np.ones(chunk.n, dtype=bool)
         for cut in (*self.config.cuts, *source.cuts):
-            passing &= events.flat(cut, "the cut").astype(bool)
+            passing &= events.condition(cut, "the cut")
         events = events.selected(np.flatnonzero(passing))
         weights = np.ones(len(events.rows))
         if text := source.weight or self.config.weight:
@@ -126,7 +133,7 @@ class ChunkMaker:
         names = self.config.class_names()
         if not isinstance(source.label, dict):
             return np.full(len(events.rows), -1 if source.label is None else names.index(source.label))
-        met = [events.flat(rule, f"the rule of class '{name}'").astype(bool) for name, rule in source.label.items()]
+        met = [events.condition(rule, f"the rule of class '{name}'") for name, rule in source.label.items()]
         matches, rules = np.sum(met, axis=0), ", ".join(f"{name}: {rule}" for name, rule in source.label.items())
         events.require(matches > 0, "label", f"missing, as no rule holds; add one, or a cut. Rules: {rules}")
         events.require(matches < 2, "label", f"ambiguous, as more than one rule holds. Rules: {rules}")
@@ -207,11 +214,14 @@ def _substructure(events: Events, spec: SubstructureSpec) -> dict[str, Array]:
         if not np.array_equal(value.counts, counts):
             raise DataError(f"substructure: pt and {key} differ in length within an event")
     jets = Jets({key: value.values for key, value in momenta.items()}, counts, spec.radius)
-    return {
+    columns = {
         f"{name}_{n}": values
         for name, entry in spec.nsubjettiness.items()
         for n, values in enumerate(jets.nsubjettiness(entry.axes, entry.power).T, start=1)
     }
+    for name, trimming in spec.trimming.items():
+        columns |= {f"{name}_{what}": own for what, own in jets.trimmed(trimming.radius, trimming.fraction).items()}
+    return columns
 
 
 def _evaluated(events: Events, spec: ColumnSpec, name: str) -> tuple[Value, Value | None]:
@@ -238,12 +248,17 @@ def _without_codes(value: Value, spec: ColumnSpec, as_numbers: bool) -> Value:
     clean = _values(value)
     if clean.dtype == object:
         codes = [text for code in spec.missing_code for text in (str(code), _as_text(code))]
+        positions, uniques = pd.factorize(clean)
+        is_code = np.array([text in codes or _as_text(text) in codes for text in uniques], dtype=bool)
         clean = clean.copy()  # the source's values stay as they are
-        clean[np.isin(clean.astype(str), codes)] = None
+        clean[np.append(is_code, False)[positions]] = None
         clean = _parsed(clean) if as_numbers else clean
     if clean.dtype != object:
+        numbers = pd.to_numeric(pd.Series(spec.missing_code, dtype=object), errors="coerce").to_numpy()
+        # In the precision of the source: -99.9 is another number in float32 than in float64.
+        means_missing = np.isin(clean, numbers.astype(clean.dtype) if clean.dtype.kind == "f" else numbers)
         clean = clean.astype(np.float64)  # a copy too
-        clean[np.isin(clean, pd.to_numeric(pd.Series(spec.missing_code, dtype=object), errors="coerce"))] = np.nan
+        clean[means_missing] = np.nan
     return Jagged(clean, value.counts) if isinstance(value, Jagged) else clean
 
 
@@ -267,10 +282,10 @@ def _checked(
     with np.errstate(over="ignore"):
         result = (values * spec.scale).astype(np.float32)
     events.require(~np.isinf(result), what, "infinite, or beyond what float32 holds", counts)
-    events.require(~missing | _may_miss(spec), what, _missing_problem(), counts)
     if missing.any() and absent is not None:
         known_inputs = np.broadcast_to(~_values(absent).astype(bool), missing.shape)
         events.require(~(missing & known_inputs), what, f"NaN although '{spec.from_}' has all its inputs", counts)
+    events.require(~missing | _may_miss(spec), what, _missing_problem(), counts)
     return np.asarray(result, dtype=np.float32)
 
 
@@ -279,7 +294,7 @@ def _kept(events: Events, spec: ObjectSpec, counts: Array) -> tuple[Array, Array
     event = np.repeat(np.arange(len(counts)), counts)
     order = np.arange(len(event))
     if spec.select:
-        order = order[_of_objects(events, spec.select, counts, "select").astype(bool)]
+        order = order[np.asarray(truth(_of_objects(events, spec.select, counts, "select"), spec.select))[order]]
     if spec.order_by:
         key = -_numbers(_of_objects(events, spec.order_by, counts, "order_by"), "order_by")[order]
         order = order[np.lexsort((key, event[order]))]  # stable; NaN comes last
@@ -300,8 +315,10 @@ def _of_objects(events: Events, text: str, counts: Array, key: str) -> Array:
 def _ids(events: Events, texts: tuple[str, ...]) -> UInt64:
     """Return ids: whole numbers as they are, anything else hashed."""
     values = [events.flat(text, "the id") for text in texts]
+    for text, value in zip(texts, values, strict=True):
+        events.require(~pd.isna(value), f"id '{text}'", "missing; cut them, or give them ids of their own")
     if len(values) > 1 or values[0].dtype == object:
-        return _combined([_hash(value) for value in values], len(events.rows))
+        return _combined([_hash_id(value) for value in values], len(events.rows))
     (ids,) = values
     events.require((ids >= 0) & (ids == np.round(ids)), f"id '{texts[0]}'", "negative, missing or not whole")
     return ids.astype(np.uint64)
@@ -321,6 +338,16 @@ def _per_event(hashes: UInt64, counts: Array) -> UInt64:
     return np.asarray(sums[ends] - sums[ends - counts], dtype=np.uint64)
 
 
+def _hash_id(values: Array) -> UInt64:
+    """Hash the parts of ids: a whole number alike whether one file stores it as integer or another as float."""
+    if values.dtype.kind in "iu":
+        return _hash(values.astype(np.int64))
+    if values.dtype.kind != "f":
+        return _hash(values)
+    whole = (values == np.round(values)) & (np.abs(values) < 2.0**63)
+    return np.where(whole, _hash(np.where(whole, values, 0).astype(np.int64)), _hash(values))
+
+
 def _hash(values: Array) -> UInt64:
     filled = np.where(pd.isna(values), "\0", values) if values.dtype == object else np.ascontiguousarray(values)
     return np.asarray(pd.util.hash_array(filled, categorize=False), dtype=np.uint64)
@@ -337,15 +364,17 @@ def _selected(value: Value, keep: Array) -> Value:
 def _numbers(values: Array, name: str) -> npt.NDArray[np.float64]:
     if values.dtype != object:
         return values.astype(np.float64)
-    seen = next((cell for cell in values if isinstance(cell, str)), None)
+    texts = [cell for cell in values if isinstance(cell, str)]
+    unread = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").isna()
+    seen = next((text for text, is_word in zip(texts, unread, strict=True) if is_word), texts[0] if texts else None)
     raise DataError(f"column '{name}' holds the text {seen!r}; make it 'kind: categorical', or declare missing_code")
 
 
 def _as_text(value: Any) -> str:
-    """Write a category: whole numbers without a point, so that 1 and 1.0 are the same."""
-    if isinstance(value, str):
+    """Write a category: whole numbers without a point, so that 1, 1.0 and the text "1.0" are the same; "01" is not."""
+    if isinstance(value, str) and not DECIMAL.fullmatch(value):
         return value
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
+    return str(int(number)) if (number := float(value)).is_integer() else repr(number)
 
 
 def _values(value: Value) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -31,7 +31,7 @@ from tabstar_lit.families.hep.events.schema import ColumnInfo, EventSchema
 from tabstar_lit.families.hep.events.writer import EventWriter
 from tabstar_lit.families.hep.progress import Progress, no_progress
 
-CONVERTER_VERSION = 2
+CONVERTER_VERSION = 3
 """Raise when the same input gives other output: files made before are converted again."""
 
 
@@ -98,7 +98,7 @@ def convert_events(conversion: Conversion, output: Path, *, progress: Progress =
         return Report(old, written=False)
     pairs = zip(conversion.config.sources, paths, strict=True)
     parts = [
-        _Part(index, source, path, open_reader(path, source.format, source.tree))
+        _Part(index, source, path, open_reader(path, source.format, tree=source.tree, separator=source.separator))
         for index, (source, found) in enumerate(pairs)
         for path in found
     ]
@@ -169,7 +169,7 @@ def _unknown_names(config: ConversionConfig, part: _Part) -> Iterator[Problem]:
                 where = f' (character {position} of "{text}")' if text not in (name, f"`{name}`") else ""
                 yield Problem(path, f"no column '{name}'{where} in {part.path.name}.", known)
     given: list[tuple[Path_, str]] = [(("define", name), name) for name in config.define]
-    given += [(("substructure", "nsubjettiness", name.rpartition("_")[0]), name) for name in config.derived()]
+    given += [(("substructure",), name) for name in config.derived()]
     for path, name in given:
         if name in part.reader.names:
             yield Problem(path, f"'{name}' is a column of {part.path.name} already; choose another name.")
@@ -192,8 +192,7 @@ def _write(
         known = [total for total in totals if total is not None]
         with progress(sum(known) if len(known) == len(totals) else None) as advance:
             for part in parts:
-                names = list(dict.fromkeys(name for name, _ in _names(config, part)))
-                texts = [name for name, is_text in _names(config, part) if is_text]
+                names, texts = _names(config, part)
                 for chunk in part.reader.chunks(names, texts, config.chunk_rows):
                     try:
                         events = maker(part.source, chunk)
@@ -213,12 +212,25 @@ def _write(
     return n_read
 
 
-def _names(config: ConversionConfig, part: _Part) -> Iterable[tuple[str, bool]]:
-    """Yield the columns a file is asked for, and whether they are compared with texts."""
-    for _, text in config.expressions(part.index):
-        for name, _, is_text in config.expression(text).names:
-            if name not in config.derived():
-                yield name, is_text
+def _names(config: ConversionConfig, part: _Part) -> tuple[list[str], list[str]]:
+    """Return the columns a file is asked for, and those of them that are read as text.
+
+    These are the ones that are compared with texts, and categories where types are guessed: a chunk of a CSV file
+    that holds only numbers must give the same ones as a chunk that holds a word, too.
+    """
+    as_text: dict[str, set[bool]] = {}
+    compared = set()
+    categories = {place for place, spec in config.specs() if spec.kind == "categorical"}
+    for path, text in config.expressions(part.index):
+        names = config.expression(text).names
+        is_bare = [name.name for name in names] == [text.strip().strip("`")]
+        is_category = is_bare and bool({path, path[:-1]} & categories)
+        for name, _, is_text in names:
+            as_text.setdefault(name, set()).add(is_text or is_category)
+            compared |= {name} if is_text else set()
+    asked = [name for name in as_text if name not in config.derived()]
+    guessed = {name for name in asked if as_text[name] == {True}} if part.reader.guesses_types else set()
+    return asked, [name for name in asked if name in compared | guessed]
 
 
 def _schema(config: ConversionConfig) -> EventSchema:

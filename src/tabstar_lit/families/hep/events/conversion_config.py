@@ -18,11 +18,19 @@ from tabstar_lit.errors import ConfigError, DataError
 from tabstar_lit.families.hep.events.expressions import Expression, ExpressionError
 
 WILDCARDS = "*?["
+TRIMMED = ("pt", "mass", "n")
+"""What is told of a trimmed jet."""
 
 
 def _listed(value: Any) -> Any:
     """Let a single value stand for a list of one."""
     return value if value is None else tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _texts(value: Any) -> Any:
+    """Let whole numbers stand for themselves as text."""
+    listed = _listed(value)
+    return listed if listed is None else tuple(str(entry) if type(entry) is int else entry for entry in listed)
 
 
 def _spelled_out(value: Any) -> Any:
@@ -61,7 +69,7 @@ class ColumnSpec(Section):
         default=(), description="Value or values of the source's columns that mean missing, such as -999."
     )
     nullable: bool = Field(default=False, description="Empty cells and NaN are missing values, not mistakes.")
-    categories: Texts | None = Field(
+    categories: Annotated[tuple[Name, ...], BeforeValidator(_texts)] | None = Field(
         default=None, description="All categories in the order of their codes; null: those found, sorted."
     )
 
@@ -82,6 +90,15 @@ class NsubjettinessSpec(Section):
     power: PositiveNumber = Field(default=1.0, description="Power of the distance to the nearest axis.")
 
 
+class TrimmingSpec(Section):
+    """What is left of a jet without its soft subjets (arXiv 0912.1342)."""
+
+    radius: PositiveNumber = Field(description="Radius of its kT subjets.")
+    fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.05, description="Subjets with less than this share of the jet's pt are taken away."
+    )
+
+
 class SubstructureSpec(Section):
     """What FastJet computes from the constituents of the one jet of each event."""
 
@@ -91,7 +108,10 @@ class SubstructureSpec(Section):
     energy: Name | None = Field(default=None, description="Their energies; null: they have no mass.")
     radius: PositiveNumber = Field(description="Radius of the jet.")
     nsubjettiness: dict[Name, NsubjettinessSpec] = Field(
-        min_length=1, description="Name -> N-subjettiness; name_1, name_2, ... can be used like columns of the source."
+        default={}, description="Name -> N-subjettiness; name_1, name_2, ... can be used like columns of the source."
+    )
+    trimming: dict[Name, TrimmingSpec] = Field(
+        default={}, description="Name -> trimming; so can name_pt, name_mass and name_n, the number of subjets left."
     )
 
     def particles(self) -> dict[str, str]:
@@ -101,7 +121,13 @@ class SubstructureSpec(Section):
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all columns it gives."""
-        return tuple(f"{name}_{n}" for name, spec in self.nsubjettiness.items() for n in range(1, spec.axes + 1))
+        numbered = (f"{name}_{n}" for name, spec in self.nsubjettiness.items() for n in range(1, spec.axes + 1))
+        return (*numbered, *(f"{name}_{what}" for name in self.trimming for what in TRIMMED))
+
+    def problems(self) -> Iterable[Problem]:
+        """Refuse a section that asks for nothing."""
+        if not self.nsubjettiness and not self.trimming:
+            yield Problem((), "substructure gives no columns: add nsubjettiness or trimming.")
 
 
 class SourceSpec(Section):
@@ -112,6 +138,9 @@ class SourceSpec(Section):
         default=None, description="Format; null: by the end of the name."
     )
     tree: Name | None = Field(default=None, description="Tree of a ROOT file; null: the only one.")
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        default=None, description="What separates the cells of a CSV file; null: a comma, in .tsv files a tab."
+    )
     label: Name | dict[Name, Name] | None = Field(
         default=None, description="Class of all its events, or a condition for each class; null: no labels at all."
     )
@@ -197,14 +226,15 @@ class ConversionConfig(Section):
         yield from unreadable or self._definition_problems()
         if not self.columns and not self.objects:
             yield Problem((), "neither columns nor objects are given: there is nothing to convert")
-        for path, spec in self._specs():
+        for path, spec in self.specs():
             yield from _of_spec(path, spec)
         unlabelled = [index for index, source in enumerate(self.sources) if source.label is None]
         if unlabelled and len(unlabelled) < len(self.sources):
             yield Problem(("sources", unlabelled[0]), "this source has no label but others have: label all or none")
         yield from self._class_problems()
 
-    def _specs(self) -> Iterator[tuple[Path_, ColumnSpec]]:
+    def specs(self) -> Iterator[tuple[Path_, ColumnSpec]]:
+        """Yield all columns, of events and objects, each with its place."""
         yield from ((("columns", name), spec) for name, spec in self.columns.items())
         for objects, entry in self.objects.items():
             for name, spec in entry.columns.items():

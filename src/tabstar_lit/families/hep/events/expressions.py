@@ -59,6 +59,8 @@ FUNCTIONS = {
     "where": ("where", 3),
 }
 """Functions of the language: the NumPy function and the number of arguments; ``min`` and ``max`` take more."""
+CONDITIONS = {"logical_and": 2, "logical_or": 2, "where": 1}
+"""NumPy functions and how many of their first arguments are conditions."""
 AGGREGATES = ("count", "sum")
 """Functions that turn a jagged column into one value an event: how many are true, and the sum."""
 MAX_LENGTH, MAX_DEPTH = 2000, 60
@@ -269,9 +271,9 @@ class Expression:
             (argument,) = arguments
             if not isinstance(argument, Jagged):
                 raise DataError(f"'{self.text}': '{name}' needs a jagged column, which has one value an object")
-            values = _numbers(argument.values, self.text)
+            values = truth(argument.values, self.text) if name == "count" else _numbers(argument.values, self.text)
             events = np.repeat(np.arange(len(argument.counts)), argument.counts)
-            weights = (values != 0 if name == "count" else values).astype(np.float64)
+            weights = np.asarray(values, dtype=np.float64)
             return np.bincount(events, weights, minlength=len(argument.counts))
         function = FUNCTIONS[name][0]
         if name in {"min", "max"}:
@@ -306,8 +308,32 @@ class Expression:
                 np.repeat(value, counts) if not isinstance(argument, Jagged) and np.ndim(value) else value
                 for argument, value in zip(arguments, plain, strict=True)
             ]
-        result = getattr(np, function)(*[_numbers(value, self.text) for value in plain])
+        n_conditions = CONDITIONS.get(function, 0)
+        read = [truth(value, self.text) for value in plain[:n_conditions]]
+        read += [_numbers(value, self.text) for value in plain[n_conditions:]]
+        result = getattr(np, function)(*read)
         return Jagged(result, jagged[0].counts) if jagged else result
+
+
+def truth(values: Any, text: str) -> np.generic | Array:
+    """Tell where a condition holds: where its value is neither 0 nor missing.
+
+    Parameters
+    ----------
+    values : ndarray or scalar
+        Numbers or truth values.
+    text : str
+        The expression they come from, for the message.
+
+    Raises
+    ------
+    DataError
+        If it is text.
+    """
+    import numpy as np
+
+    numbers = _numbers(values, text)
+    return numbers if numbers.dtype == bool else (numbers != 0) & ~np.isnan(numbers)
 
 
 def _check_depth(root: ast.AST) -> None:

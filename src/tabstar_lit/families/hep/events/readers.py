@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,8 @@ FORMATS = {
     ".hdf5": "hdf5",
 }
 """Format of a file by the end of its name."""
+MISSING_NUMBERS = ["", "nan", "NaN", "-nan", "-NaN", "NA", "N/A", "n/a", "<NA>", "#N/A", "null", "NULL", "None"]
+"""Cells of a CSV file that stand for a number that is missing."""
 
 
 class Chunk(NamedTuple):
@@ -57,14 +59,19 @@ class Reader:
     chunks : callable
         ``chunks(names, texts, rows)`` yields the columns ``names``, at most ``rows`` events at a time; those also in
         ``texts`` as text even where they look like numbers.
+    guesses_types : bool
+        Whether what a column holds is guessed from the cells of each chunk, not said by the file.
     """
 
     names: tuple[str, ...]
     n_events: int | None
     chunks: Callable[[Sequence[str], Sequence[str], int], Iterator[Chunk]]
+    guesses_types: bool = False
 
 
-def open_reader(path: Path, format_: str | None = None, tree: str | None = None) -> Reader:
+def open_reader(
+    path: Path, format_: str | None = None, *, tree: str | None = None, separator: str | None = None
+) -> Reader:
     """Open a file of events.
 
     Parameters
@@ -75,6 +82,8 @@ def open_reader(path: Path, format_: str | None = None, tree: str | None = None)
         One of the values of :data:`FORMATS`; by default what the name ends with.
     tree : str, optional
         For ROOT, name of the tree; may be left out when there is only one.
+    separator : str, optional
+        For CSV, what separates cells; by default a comma, or a tab in files called ``.tsv``.
 
     Returns
     -------
@@ -94,29 +103,44 @@ def open_reader(path: Path, format_: str | None = None, tree: str | None = None)
             f"{path}: unknown kind of file; give 'format', one of {', '.join(sorted(set(FORMATS.values())))}"
         )
     with _reported(path):
-        return _OPENERS[format_ or FORMATS[endings[0]]](path, tree)
+        match format_ or FORMATS[endings[0]]:
+            case "csv":
+                return _csv(path, separator or ("\t" if ".tsv" in path.name.lower() else ","))
+            case "parquet":
+                return _parquet(path)
+            case "root":
+                return _root(path, tree)
+            case _:
+                return _hdf5(path)
 
 
-def _csv(path: Path, _: str | None) -> Reader:
-    separator = "\t" if ".tsv" in path.name.lower() else ","
+def _csv(path: Path, separator: str) -> Reader:
     header = pd.read_csv(path, sep=separator, nrows=0)
 
     def chunks(names: Sequence[str], texts: Sequence[str], rows: int) -> Iterator[Chunk]:
         start = 0
+        # Of texts only empty cells are missing: None, NA and null may be categories.
+        missing = {name: [""] if name in texts else MISSING_NUMBERS for name in names}
         with (
             _reported(path),
             pd.read_csv(
-                path, sep=separator, usecols=list(names), dtype=dict.fromkeys(texts, str), chunksize=rows
+                path,
+                sep=separator,
+                usecols=list(names),
+                dtype=dict.fromkeys(texts, str),
+                keep_default_na=False,
+                na_values=missing,
+                chunksize=rows,
             ) as frames,
         ):
             for frame in frames:
                 yield Chunk(start, len(frame), {str(name): _from_series(frame[name]) for name in names})
                 start += len(frame)
 
-    return Reader(tuple(map(str, header.columns)), None, chunks)
+    return Reader(tuple(map(str, header.columns)), None, chunks, guesses_types=True)
 
 
-def _parquet(path: Path, _: str | None) -> Reader:
+def _parquet(path: Path) -> Reader:
     with pq.ParquetFile(path) as file:
         names, n_events = tuple(file.schema_arrow.names), file.metadata.num_rows
 
@@ -175,22 +199,36 @@ def _tree_name(path: Path, tree: str | None) -> str:
     return tree or trees[0]
 
 
-def _hdf5(path: Path, _: str | None) -> Reader:
-    """Open flat arrays; those in a group with ``offsets`` are jagged. ``jets/pt`` is the column ``jets.pt``."""
-    columns: dict[str, tuple[str, str | None]] = {}
+class _Place(NamedTuple):
+    """Where a column of an HDF5 file is: a dataset, one of its fields, and the offsets of its events."""
+
+    dataset: str
+    field: str | None
+    offsets: str | None
+
+
+def _hdf5(path: Path) -> Reader:
+    """Open arrays with one entry an event, and those whose group has ``offsets`` as jagged ones.
+
+    ``jets/pt`` is the column ``jets.pt``, and so is the field ``pt`` of a structured array ``jets``. A row of a
+    two-dimensional array is a list of as many objects in each event.
+    """
+    columns: dict[str, _Place] = {}
     lengths: dict[str, int] = {}
 
     def visit(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim == 1 and name.rpartition("/")[2] != "offsets":
-            group = item.parent
-            offsets = f"{group.name}/offsets" if "offsets" in group else None
-            columns[name.replace("/", ".")] = (name, offsets)
-            lengths[name.replace("/", ".")] = len(group["offsets"]) - 1 if offsets else len(item)
+        if not isinstance(item, h5py.Dataset) or item.ndim not in (1, 2) or name.rpartition("/")[2] == "offsets":
+            return
+        offsets = f"{item.parent.name}/offsets" if "offsets" in item.parent and item.ndim == 1 else None
+        for field in item.dtype.names or (None,):
+            column = ".".join([*name.split("/"), *([field] if field else [])])
+            columns[column] = _Place(name, field, offsets)
+            lengths[column] = len(item.parent["offsets"]) - 1 if offsets else len(item)
 
     with h5py.File(path, "r", locking="best-effort") as file:
         file.visititems(visit)
     if not columns:
-        raise DataError(f"{path}: holds no one-dimensional arrays")
+        raise DataError(f"{path}: holds no arrays of one or two dimensions")
 
     def chunks(names: Sequence[str], texts: Sequence[str], rows: int) -> Iterator[Chunk]:
         sizes = {name: lengths[name] for name in names}
@@ -201,19 +239,11 @@ def _hdf5(path: Path, _: str | None) -> Reader:
         with _reported(path), h5py.File(path, "r", locking="best-effort") as file:
             for start in range(0, n_events, rows):
                 stop = min(start + rows, n_events)
-                read = {name: _from_hdf5(file, *columns[name], start, stop, name in texts) for name in names}
+                read = {name: _from_hdf5(file, columns[name], start, stop, name in texts) for name in names}
                 yield Chunk(start, stop - start, read)
 
     sizes = set(lengths.values())
     return Reader(tuple(columns), sizes.pop() if len(sizes) == 1 else None, chunks)
-
-
-_OPENERS: Mapping[str, Callable[[Path, str | None], Reader]] = {
-    "csv": _csv,
-    "parquet": _parquet,
-    "root": _root,
-    "hdf5": _hdf5,
-}
 
 
 @contextmanager
@@ -240,6 +270,8 @@ def _from_series(series: pd.Series) -> Array:
 
 
 def _from_arrow(column: pa.Array, name: str, as_text: bool) -> Value:
+    if pa.types.is_fixed_size_list(column.type):
+        column = column.cast(pa.list_(column.type.value_type))
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         filled = column.fill_null([]) if column.null_count else column
         counts = filled.value_lengths().to_numpy(zero_copy_only=False)
@@ -273,16 +305,22 @@ def _from_awkward(column: Any, name: str, as_text: bool) -> Value:
     raise DataError(f"branch '{name}' holds {kind}; only numbers, texts and one list of numbers an event can be used")
 
 
-def _from_hdf5(file: h5py.File, path: str, offsets_path: str | None, start: int, stop: int, as_text: bool) -> Value:
+def _from_hdf5(file: h5py.File, place: _Place, start: int, stop: int, as_text: bool) -> Value:
     counts, rows = None, slice(start, stop)
-    if offsets_path:
-        offsets = file[offsets_path][start : stop + 1].astype(np.int64)
+    dataset = file[place.dataset]
+    if place.offsets:
+        offsets = file[place.offsets][start : stop + 1].astype(np.int64)
         counts, rows = np.diff(offsets), slice(int(offsets[0]), int(offsets[-1]))
-    dataset = file[path]
-    if counts is not None and (np.any(counts < 0) or rows.start < 0 or rows.stop > len(dataset)):
-        raise DataError(f"{file.filename}: '{offsets_path}' does not rise within the {len(dataset)} values of '{path}'")
-    text = h5py.check_string_dtype(dataset.dtype) is not None
-    values: Array = dataset.asstr()[rows] if text else dataset[rows]
+        if np.any(counts < 0) or rows.start < 0 or rows.stop > len(dataset):
+            problem = f"does not rise within the {len(dataset)} values of '{place.dataset}'"
+            raise DataError(f"{file.filename}: '{place.offsets}' {problem}")
+    if dataset.ndim == 2:
+        counts = np.full(stop - start, dataset.shape[1])
+    source = dataset.fields(place.field) if place.field else dataset
+    text = h5py.check_string_dtype(dataset.dtype[place.field] if place.field else dataset.dtype) is not None
+    values: Array = np.ravel(dataset.asstr()[rows] if text and not place.field else source[rows])
+    if text and place.field:
+        values = np.array([cell.decode() if isinstance(cell, bytes) else cell for cell in values], dtype=object)
     if as_text and not text:
         values = values.astype(str).astype(object)
     return values if counts is None else Jagged(values, counts)

@@ -35,17 +35,18 @@ class Jets:
     """
 
     def __init__(self, particles: Mapping[str, Array], counts: Array, radius: float) -> None:
-        fastjet, awkward = _fastjet()
+        self._fastjet, self._awkward = _fastjet()
         pt, eta, phi = (particles[key].astype(np.float64) for key in ("pt", "eta", "phi"))
         momenta = {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta)}
         momenta["E"] = particles.get("energy", pt * np.cosh(eta)).astype(np.float64)
         self.radius = radius
-        self._awkward = awkward
-        self._clustered = fastjet.ClusterSequence(
-            awkward.zip(
-                {key: awkward.unflatten(values, counts) for key, values in momenta.items()}, with_name="Momentum4D"
-            ),
-            fastjet.JetDefinition(fastjet.kt_algorithm, radius),
+        jagged = {key: self._awkward.unflatten(values, counts) for key, values in momenta.items()}
+        self._particles = self._awkward.zip(jagged, with_name="Momentum4D")
+
+    def _clustered(self, radius: float) -> Any:
+        """Cluster with the kT algorithm."""
+        return self._fastjet.ClusterSequence(
+            self._particles, self._fastjet.JetDefinition(self._fastjet.kt_algorithm, radius)
         )
 
     def nsubjettiness(self, axes: int, power: float) -> npt.NDArray[np.float64]:
@@ -66,7 +67,7 @@ class Jets:
         ndarray [n, N]
             Without unit.
         """
-        taus = self._clustered.njettiness(
+        taus = self._clustered(self.radius).njettiness(
             measure_definition="NormalizedMeasure",
             axes_definition=AXES,
             njets=list(range(1, axes + 1)),
@@ -74,6 +75,37 @@ class Jets:
             R0=self.radius,
         )
         return np.asarray(self._awkward.to_numpy(taus), dtype=np.float64).reshape(-1, axes)
+
+    def trimmed(self, radius: float, fraction: float) -> dict[str, npt.NDArray[np.float64]]:
+        """Return what is left of each jet without its soft subjets (arXiv 0912.1342).
+
+        Parameters
+        ----------
+        radius : float
+            Radius of the kT subjets.
+        fraction : float
+            Subjets with less than this share of the jet's transverse momentum are taken away.
+
+        Returns
+        -------
+        dict of str to ndarray [n]
+            ``pt`` and ``mass`` in the unit of the constituents, and ``n``, the number of subjets left.
+        """
+        ak, subjets = self._awkward, self._clustered(radius).inclusive_jets()
+        hard = _transverse(subjets) >= fraction * _transverse(_summed(ak, self._particles))
+        total = _summed(ak, subjets[hard])
+        squared = total["E"] ** 2 - total["px"] ** 2 - total["py"] ** 2 - total["pz"] ** 2
+        n = ak.to_numpy(ak.sum(hard, axis=1)).astype(np.float64)
+        return {"pt": _transverse(total), "mass": np.sqrt(np.maximum(squared, 0.0)), "n": n}
+
+
+def _summed(awkward: Any, momenta: Any) -> dict[str, npt.NDArray[np.float64]]:
+    """Add the four-momenta of each event."""
+    return {key: awkward.to_numpy(awkward.sum(momenta[key], axis=1)) for key in ("px", "py", "pz", "E")}
+
+
+def _transverse(momenta: Any) -> Any:
+    return np.hypot(momenta["px"], momenta["py"])
 
 
 def _fastjet() -> tuple[Any, Any]:
