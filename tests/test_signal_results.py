@@ -107,10 +107,10 @@ def test_folds_and_both_transformers_are_told_apart(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(results, "NEEDS", {})
     done = measure("jets")
     assert printed(done) == {
-        "jets.particle_transformer_auc": "0.7700",
-        "jets.set_transformer_auc": "0.5200",
-        "jets.particle_transformer_shipped_split_auc": "0.8500",
-        "jets.set_transformer_shipped_split_auc": "0.6000",
+        "jets.particle_transformer_auc": "0.8500",
+        "jets.set_transformer_auc": "0.6000",
+        "jets.particle_transformer_folds_auc": "0.7700",
+        "jets.set_transformer_folds_auc": "0.5200",
     }
     assert (tmp_path / "docs/images/results/jets_roc.png").read_bytes() == b"particle_transformer 4"
 

@@ -80,6 +80,19 @@ def test_a_condition_that_is_missing_does_not_hold(tmp_path: Path) -> None:
         convert(tmp_path, SOURCE + "cuts: [s]\ncolumns: {x: }", "text.h5", t="x,s\n1,a\n")
 
 
+def test_an_expression_can_say_that_a_value_is_missing(tmp_path: Path) -> None:
+    """A code, such as -999, is one of the source's values; a computed value cannot be one."""
+    column = "{from: 'where(x > 0, log(x), missing)'"
+    file = convert(tmp_path, SOURCE + f"columns: {{y: {column}, nullable: true}}}}", t="x,missing\n1,5\n-1,6\n")
+    np.testing.assert_array_equal(file.column("y"), [0, np.nan])
+    with pytest.raises(DataError, match=r"column 'y': 1 values are missing .* say 'nullable: true'"):
+        convert(tmp_path, SOURCE + f"columns: {{y: {column}}}}}", "other.h5", t="x\n1\n-1\n")
+    quoted = convert(tmp_path, SOURCE + "columns: {y: '`missing`'}", "quoted.h5", t="x,missing\n1,5\n-1,6\n")
+    assert quoted.column("y").tolist() == [5, 6]
+    config = SOURCE + "define: {none: missing}\ncolumns: {y: {from: 'where(x > 0, x, none)', nullable: true}}"
+    np.testing.assert_array_equal(convert(tmp_path, config, "defined.h5", t="x\n1\n-1\n").column("y"), [1, np.nan])
+
+
 def test_objects_whose_selection_is_missing_are_left_out(tmp_path: Path) -> None:
     pq.write_table(pa.table({"pt": [[1.0, 2.0], [3.0]], "good": [[1.0, np.nan], [0.0]]}), tmp_path / "t.parquet")
     config = "sources: [{file: t.parquet}]\ncolumns: {n: count(good)}\nobjects: {o: {select: good, columns: {pt: pt}}}"

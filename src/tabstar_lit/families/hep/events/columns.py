@@ -225,7 +225,10 @@ def _substructure(events: Events, spec: SubstructureSpec) -> dict[str, Array]:
 
 
 def _evaluated(events: Events, spec: ColumnSpec, name: str) -> tuple[Value, Value | None]:
-    """Return the values of a column, codes for missing taken into account, and where one of its inputs is missing."""
+    """Return the values of a column, codes for missing taken into account, and where one of its inputs is missing.
+
+    The latter is None where that cannot be told: there are no inputs, or the expression says itself what is missing.
+    """
     expression = events.config.expression(source_of(name, spec))
     inputs = {
         column.name: _without_codes(events.columns[column.name], spec, spec.kind == "numerical" and not column.is_text)
@@ -233,6 +236,8 @@ def _evaluated(events: Events, spec: ColumnSpec, name: str) -> tuple[Value, Valu
     }
     n = len(events.rows)
     value = expression(inputs, n)  # first: its mistakes are the user's, those of the next line would be ours
+    if expression.says_missing:
+        return value, None
     numbers = [column for column, value in inputs.items() if _values(value).dtype != object]
     absent = Expression(" or ".join(f"isnan(`{column}`)" for column in numbers))(inputs, n) if numbers else None
     return value, absent

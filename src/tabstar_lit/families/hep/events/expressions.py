@@ -63,6 +63,8 @@ CONDITIONS = {"logical_and": 2, "logical_or": 2, "where": 1}
 """NumPy functions and how many of their first arguments are conditions."""
 AGGREGATES = ("count", "sum")
 """Functions that turn a jagged column into one value an event: how many are true, and the sum."""
+MISSING = "missing"
+"""The word for no value; a column of this name stands in backquotes."""
 MAX_LENGTH, MAX_DEPTH = 2000, 60
 BACKQUOTED = re.compile(r"`([^`]*)`")
 
@@ -109,6 +111,8 @@ class Expression:
     ----------
     names : tuple of Name
         The columns it is computed from, those of the definitions it uses included.
+    says_missing : bool
+        Whether it, or a definition it uses, says that values are missing.
 
     Raises
     ------
@@ -120,6 +124,7 @@ class Expression:
         self.text = text
         self._definitions = definitions or {}
         self._used: set[str] = set()
+        self.says_missing = False
         self._quoted: dict[str, str] = {}
         source = BACKQUOTED.sub(self._placeholder, text.strip("\n"))
         if len(text) > MAX_LENGTH:
@@ -185,6 +190,9 @@ class Expression:
 
     def _check(self, node: ast.AST, is_text: bool = False) -> Iterator[Name]:
         """Refuse what the language does not have and yield the columns."""
+        if _is_missing(node):
+            self.says_missing = True
+            return
         column = self._column(node)
         if column is not None:
             yield from self._columns_of(Name(column, getattr(node, "col_offset", 0) + 1, is_text))
@@ -214,6 +222,7 @@ class Expression:
             yield name
             return
         self._used |= {name.name, *definition._used}
+        self.says_missing |= definition.says_missing
         for column in definition.names:
             yield Name(column.name, name.position, column.is_text or name.is_text)
 
@@ -228,7 +237,7 @@ class Expression:
 
     def _error(self, node: ast.AST, problem: str) -> ExpressionError:
         grammar = (
-            "Allowed: columns, numbers, + - * / ** %, comparisons, and or not, parentheses, "
+            "Allowed: columns, numbers, missing, + - * / ** %, comparisons, and or not, parentheses, "
             f"and the functions {', '.join([*FUNCTIONS, *AGGREGATES])}"
         )
         text = problem
@@ -241,6 +250,8 @@ class Expression:
     def _value(self, node: ast.AST, columns: Mapping[str, Array | Jagged], n: int) -> Any:
         import numpy as np
 
+        if _is_missing(node):
+            return np.float64(np.nan)
         column = self._column(node)
         if column is not None:
             return columns[column]
@@ -344,6 +355,10 @@ def _check_depth(root: ast.AST) -> None:
         if not level:
             return
     raise ExpressionError(f"the expression is nested more than {MAX_DEPTH} levels deep")
+
+
+def _is_missing(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == MISSING
 
 
 def _is_text(node: ast.AST) -> bool:
