@@ -164,7 +164,7 @@ def test_its_columns_are_columns_like_others(tmp_path: Path) -> None:
     ("keys", "more", "words"),
     [
         (KEYS.replace("pt: pt", "pt: ptt"), "", "c.yaml:3:16: no column 'ptt' in t.parquet. Did you mean 'pt'?"),
-        (KEYS.replace("pt: pt", "pt: scale"), "", "substructure.pt 'scale' has one value an event, but constituents"),
+        (KEYS.replace("pt: pt", "pt: scale"), "", "substructure.pt 'scale' has one value an event, not one an object"),
         (
             KEYS.replace("eta: eta", "eta: log(-pt)"),
             "",

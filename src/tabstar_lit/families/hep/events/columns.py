@@ -17,13 +17,12 @@ from tabstar_lit.families.hep.events.conversion_config import (
     ConversionConfig,
     ObjectSpec,
     SourceSpec,
-    SubstructureSpec,
     source_of,
 )
 from tabstar_lit.families.hep.events.expressions import Expression, Jagged, truth
 from tabstar_lit.families.hep.events.readers import Chunk, Value
 from tabstar_lit.families.hep.events.schema import column_path, object_path
-from tabstar_lit.families.hep.events.substructure import Jets
+from tabstar_lit.families.hep.events.substructure import substructure_columns
 from tabstar_lit.families.hep.events.writer import EventChunk, ObjectChunk
 
 Array = npt.NDArray[Any]
@@ -52,6 +51,13 @@ class Events(NamedTuple):
         if isinstance(value, Jagged):
             raise DataError(f"{what} '{text}' has one value an object, not one an event; use count(...) or sum(...)")
         return value
+
+    def objects(self, text: str, what: str) -> Jagged:
+        """Evaluate an expression that must have one number an object."""
+        value = self.value(text)
+        if not isinstance(value, Jagged):
+            raise DataError(f"{what} '{text}' has one value an event, not one an object")
+        return Jagged(_numbers(value.values, text), value.counts)
 
     def condition(self, text: str, what: str) -> npt.NDArray[np.bool_]:
         """Tell for which events a condition holds; it does not where it is missing."""
@@ -108,7 +114,8 @@ class ChunkMaker:
         """
         events = Events(chunk.columns, np.arange(chunk.start, chunk.start + chunk.n), self.config)
         if self.config.substructure:
-            events = events._replace(columns={**events.columns, **_substructure(events, self.config.substructure)})
+            more = substructure_columns(events, self.config.substructure)
+            events = events._replace(columns={**events.columns, **more})
         passing = np.ones(chunk.n, dtype=bool)
         for cut in (*self.config.cuts, *source.cuts):
             passing &= events.condition(cut, "the cut")
@@ -198,30 +205,6 @@ class ChunkMaker:
     @staticmethod
     def _named(name: str, spec: ColumnSpec) -> ColumnSpec:
         return spec if spec.from_ else spec.model_copy(update={"from_": source_of(name, spec)})
-
-
-def _substructure(events: Events, spec: SubstructureSpec) -> dict[str, Array]:
-    """Compute the columns that come from the constituents of jets."""
-    momenta: dict[str, Jagged] = {}
-    for key, text in spec.particles().items():
-        value = events.value(text)
-        if not isinstance(value, Jagged):
-            raise DataError(f"substructure.{key} '{text}' has one value an event, but constituents need one an object")
-        events.require(np.isfinite(_numbers(value.values, text)), f"substructure.{key}", "not finite", value.counts)
-        momenta[key] = value
-    counts = momenta["pt"].counts
-    for key, value in momenta.items():
-        if not np.array_equal(value.counts, counts):
-            raise DataError(f"substructure: pt and {key} differ in length within an event")
-    jets = Jets({key: value.values for key, value in momenta.items()}, counts, spec.radius)
-    columns = {
-        f"{name}_{n}": values
-        for name, entry in spec.nsubjettiness.items()
-        for n, values in enumerate(jets.nsubjettiness(entry.axes, entry.power).T, start=1)
-    }
-    for name, trimming in spec.trimming.items():
-        columns |= {f"{name}_{what}": own for what, own in jets.trimmed(trimming.radius, trimming.fraction).items()}
-    return columns
 
 
 def _evaluated(events: Events, spec: ColumnSpec, name: str) -> tuple[Value, Value | None]:

@@ -3,17 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tabstar_lit.errors import DataError
+from tabstar_lit.families.hep.events.conversion_config import SubstructureSpec
+
+if TYPE_CHECKING:
+    from tabstar_lit.families.hep.events.columns import Events
 
 Array = npt.NDArray[Any]
 
 AXES = "OnePass_WTA_KT_Axes"
 """Winner-take-all axes (arXiv 1401.2158) of kT jets, moved once to the nearest minimum."""
+
+
+def substructure_columns(events: Events, spec: SubstructureSpec) -> dict[str, Array]:
+    """Compute what a conversion asks for, by the names it can be used with.
+
+    Parameters
+    ----------
+    events : Events
+        One jet each.
+    spec : SubstructureSpec
+        Where the momenta of constituents are, and what is asked for.
+
+    Returns
+    -------
+    dict of str to ndarray [n]
+        As many columns as ``spec.names()``, in that order.
+
+    Raises
+    ------
+    DataError
+        If a momentum is no number of each constituent, or not finite.
+    """
+    momenta = {key: events.objects(text, f"substructure.{key}") for key, text in spec.particles().items()}
+    counts = momenta["pt"].counts
+    for key, value in momenta.items():
+        events.require(np.isfinite(value.values), f"substructure.{key}", "not finite", value.counts)
+        if not np.array_equal(value.counts, counts):
+            raise DataError(f"substructure: pt and {key} differ in length within an event")
+    jets = Jets({key: value.values for key, value in momenta.items()}, counts, spec.radius)
+    columns: dict[str, Array] = {}
+    for name, asked in spec.nsubjettiness.items():
+        taus = jets.nsubjettiness(asked.axes, asked.power)
+        columns |= {f"{name}_{n}": taus[:, n - 1] for n in range(1, asked.axes + 1)}
+    for name, trimming in spec.trimming.items():
+        columns |= {f"{name}_{what}": own for what, own in jets.trimmed(trimming.radius, trimming.fraction).items()}
+    return columns
 
 
 class Jets:
