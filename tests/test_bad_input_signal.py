@@ -23,7 +23,15 @@ from tabstar_lit.commands.train import train_signal
 from tabstar_lit.data import hdf5
 from tabstar_lit.engine import loggers
 from tabstar_lit.engine.mlflow_logger import MlflowLogger
-from tabstar_lit.families.hep.events.file import EventChunk, EventFile, EventSchema, EventWriter, ObjectChunk
+from tabstar_lit.families.hep.events import toys
+from tabstar_lit.families.hep.events.file import (
+    ColumnInfo,
+    EventChunk,
+    EventFile,
+    EventSchema,
+    EventWriter,
+    ObjectChunk,
+)
 from tabstar_lit.families.hep.events.toys import toy_events
 
 N_EVENTS = 600
@@ -97,11 +105,21 @@ def weighted(rule: Callable[[EventChunk], Any]) -> Callable[..., tuple[EventSche
     return lambda schema, chunk: (schema, replace(chunk, weights=rule(chunk)))
 
 
+def with_process(schema: EventSchema, chunk: EventChunk) -> tuple[EventSchema, EventChunk]:
+    """Add a category that is missing in one row."""
+    info = ColumnInfo("process", "categorical", nullable=True, categories=("a", "b"))
+    columns = {**chunk.columns, "process": np.where(ROWS == 9, -1, ROWS % 2)}
+    return replace(schema, columns={**schema.columns, "process": info}), replace(chunk, columns=columns)
+
+
 WRITTEN: dict[str, Callable[..., tuple[EventSchema, EventChunk]]] = {
     "weightless": weighted(lambda chunk: 0 * chunk.weights),
     "weightless_signal": weighted(lambda chunk: np.where(chunk.labels == 1, 0, chunk.weights)),
     "negative": weighted(lambda chunk: np.where(ROWS % 100 == 3, -chunk.weights, chunk.weights)),
+    "cancelling": weighted(lambda chunk: np.where(chunk.labels == 1, -chunk.weights, chunk.weights)),
+    "process": with_process,
     "unweighted": lambda schema, chunk: (replace(schema, has_weights=False), replace(chunk, weights=np.ones(N_EVENTS))),
+    "one_class": labelled("zz", rule=lambda labels: 0 * labels),
     "rare": labelled("background", "signal", "rare", rule=lambda labels: np.where(ROWS == 5, 2, labels)),
     "three": labelled("background", "signal", "other", rule=lambda labels: ROWS % 3),
     "unlabelled": labelled(rule=lambda labels: labels * 0 - 1),
@@ -191,6 +209,8 @@ def workplace(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -
 # -- names and numbers that fit neither events nor network -------------------------------------------------------------
 
 SAMPLER = f"{DATA}.dataset_kwargs={{imbalanced_sampler: RandomResampleToTarget, imbalanced_sampler_kwargs: "
+UNWEIGHTED = tuple(f"{DATA}.{key}=false" for key in ("use_mc_weights", "use_class_weights", "norm_class_weights"))
+STREAMED = f"{DATA}.cache=stream"
 UNBALANCED = (f"{DATA}.use_class_weights=false", f"{DATA}.norm_class_weights=false")
 SETTINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # what is wrong: the settings, the words of the answer
@@ -286,6 +306,60 @@ SETTINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "unknown module to freeze": ((f"{MODEL}.freeze=[objcts.*]",), ("freeze", "'objcts.*'", "objects")),
     "all weights zero": ((f"{DATA}.files=weightless.h5",), ("weightless.h5", "all events are zero", "use_mc_weights")),
     "signal weights zero": ((f"{DATA}.files=weightless_signal.h5",), ("all 'signal' events are zero",)),
+    "metrics without weights": (
+        (*UNWEIGHTED, f"{DATA}.files=weightless.h5"),
+        ("weightless.h5: val split", "class 'background' sum to 0", "another weight, or without one"),
+    ),
+    "metrics of a negative sum": (
+        (*UNWEIGHTED, f"{DATA}.files=cancelling.h5"),
+        ("cancelling.h5: val split", "class 'signal' sum to -", "data show", "dataset_config.split"),
+    ),
+    "metrics of a weight that is none": (
+        (*UNWEIGHTED, f"{DATA}.files=weight_nan.h5"),
+        ("weight_nan.h5: 2 event weights", "rows 7, 500"),
+    ),
+    "a policy without use": (
+        (*UNWEIGHTED, f"{DATA}.negative_weights=absolute"),
+        (f"{DATA}.negative_weights=absolute", "use_mc_weights is false"),
+    ),
+    "arguments without a sampler": (
+        (f"{DATA}.dataset_kwargs.imbalanced_sampler_kwargs={{sampling_strategy: minority}}",),
+        ("imbalanced_sampler_kwargs", "imbalanced_sampler, which is null"),
+    ),
+    "a scaler for a category": (
+        (f"{DATA}.feature_scaling.per_feature={{jets.btag: standard}}",),
+        ("per_feature: 'jets.btag' is categorical", "Leave it out", "categ_scaler_type: null"),
+    ),
+    "arguments of another scaler": (
+        (f"{DATA}=signal/higgsml", *MLP, f"{DATA}.feature_scaling.numer_scaler_type=standard"),
+        ("no argument 'output_distribution'", "dropped with dataset_config.feature_scaling.scaler_params=null"),
+    ),
+    "a category to carry along": (
+        (*MLP, f"{DATA}.files=process.h5", f"{DATA}.spectators=[process]"),
+        ("column 'process'", "A spectator, and a variable of disco, must be numerical"),
+    ),
+    "a category to decorrelate": (
+        (*MLP, f"{DATA}.files=process.h5", f"{TRAINING}.disco={{variables: [process], lambda: 1}}"),
+        ("column 'process'", "A spectator, and a variable of disco, must be numerical"),
+    ),
+    "a pattern to decorrelate": (
+        (*MLP, f"{TRAINING}.disco={{variables: ['m_*'], lambda: 1}}"),
+        ("disco.variables: 'm_*'", "list the names"),
+    ),
+    "a streamed category that is missing": (
+        (*MLP, f"{DATA}.files=process.h5", f"{DATA}.features=[process]", f"{DATA}.missing=error", STREAMED),
+        ("column 'process': 1 values are missing", "dataset_config.missing", "rows 9"),
+    ),
+    "Inf in a streamed spectator": ((f"{DATA}.files=spectator_inf.h5", STREAMED), ("column 'mass': 1", "rows 500")),
+    "Inf in a streamed momentum": (
+        (PARTICLES, f"{DATA}.files=object_inf.h5", f"{DATA}.features=[jets.pt]", STREAMED),
+        ("column 'jets.energy': 2", "rows 7, 900"),
+    ),
+    "one class in the file": (
+        (f"{DATA}.files=one_class.h5", ALL_CLASSES),
+        ("all events are of one class, 'zz'", "needs two"),
+    ),
+    "a pattern of nothing": ((f"{DATA}.features=[met, mt*]",), ("dataset_config.features", "no column 'mt*'")),
     "no weights": ((f"{DATA}.files=unweighted.h5",), ("the events have no weights", "use_mc_weights: false")),
     "negative weights": (
         (f"{DATA}.files=negative.h5",),
@@ -326,6 +400,42 @@ def test_what_does_not_fit_is_named(case: str, workplace: Path) -> None:
 def test_an_event_file_that_is_none_is_named(kind: str, prepared: Path, workplace: Path) -> None:
     BROKEN[kind](prepared / "toy.h5", workplace / "wrong.h5")
     assert_training_is_refused(workplace, (f"{DATA}.files=wrong.h5",), "wrong.h5", KINDS_TOLD[kind])
+
+
+@pytest.mark.parametrize("release", ["older", "this"])
+def test_checking_with_toys_writes_nothing_where_they_belong(
+    release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    monkeypatch.setenv("ANALYSIS_ML_DATA_DIR", str(root))
+    with monkeypatch.context() as older:
+        older.setattr(toys, "TOY_VERSION", toys.TOY_VERSION - (release == "older"))
+        toy = toy_events(root / "signal_toy.h5", N_EVENTS).path
+    content = toy.read_bytes()
+    done = invoke(train_signal, "--check", *MLP)
+    assert done.exit_code == 0, done.output
+    assert (files(root), toy.read_bytes()) == ({"signal_toy.h5"}, content)
+
+
+def test_other_events_in_the_place_of_the_toys_are_left_alone(
+    prepared: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = workplace / "root"
+    root.mkdir()
+    content = shutil.copyfile(prepared / "negative.h5", root / "signal_toy.h5").read_bytes()
+    monkeypatch.setenv("ANALYSIS_ML_DATA_DIR", str(root))
+    for option in (["--check"], []):
+        done = invoke(train_signal, *option, *SHORT[1:], *MLP)
+        assert_refused(done, "signal_toy.h5: holds other events", "Move it", "dataset_config.files=signal_toy.h5")
+    assert (root / "signal_toy.h5").read_bytes() == content
+
+
+def test_a_scaler_is_changed_by_one_key_more_where_a_file_gives_arguments() -> None:
+    scaling = f"{DATA}.feature_scaling"
+    changed = (f"{DATA}=signal/higgsml", f"{scaling}.numer_scaler_type=standard")
+    for dropped in (f"{scaling}.scaler_params=null", f"~{scaling}.scaler_params"):
+        done = invoke(train_signal, "--check", *SHORT, *MLP, *changed, dropped)
+        assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize("policy", ["absolute", "zero", "drop"])

@@ -80,12 +80,13 @@ def pretrained(folder: Path) -> Path:
     return Path(shutil.copyfile(checkpoints / "tabstar_builtin/base/base_last.ckpt", checkpoints / "pretrained.ckpt"))
 
 
-def assert_trained(folder: Path, run_name: str) -> None:
-    """Two steps were made, the tables were scored, and the best checkpoint is on disk."""
-    run = folder / "runs/logs/tabstar_builtin" / run_name
+def assert_trained(folder: Path, dataset: str, run_name: str) -> None:
+    """Two steps were made, the tables were scored, and the best checkpoint is on disk, filed under the data set."""
+    place = Path(dataset.replace("/", "_"), run_name)
+    run = folder / "runs/logs" / place
     stage = json.loads((run / "run.json").read_text())["stages"]["pretrain"]
     assert (stage["status"], stage["steps"], stage["monitor"]) == ("finished", 2, "val_score")
-    best = folder / "runs/models/checkpoints/tabstar_builtin" / run_name / stage["best_checkpoint"]
+    best = folder / "runs/models/checkpoints" / place / stage["best_checkpoint"]
     state = torch.load(best, weights_only=True)["state_dict"]
     assert all(bool(weights.isfinite().all()) for weights in state.values() if weights.is_floating_point())
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -99,7 +100,7 @@ def test_every_model_trains_on_every_data_set(model: str, dataset: str, folder: 
     name = f"{model}-{dataset}".replace("/", "-")
     done = train(model, dataset, f"experiment_config.run_name={name}")
     assert done.exit_code == 0, done.output
-    assert_trained(folder, name)
+    assert_trained(folder, dataset, name)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -118,4 +119,4 @@ def test_the_default_trains_with_its_own_encoder(folder: Path) -> None:
     arguments = [*SHORT, "experiment_config.run_name=default"]
     done = CliRunner().invoke(train_tabstar, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert_trained(folder, "default")
+    assert_trained(folder, "tabstar/builtin", "default")

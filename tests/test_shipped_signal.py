@@ -113,13 +113,14 @@ def workplace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
 
 
-def assert_trained(folder: Path, run_name: str) -> None:
-    """Two steps were made, the events were scored, and the best checkpoint is on disk."""
-    run = folder / "runs/logs/signal_toy" / run_name
+def assert_trained(folder: Path, dataset: str, run_name: str) -> None:
+    """Two steps were made, the events were scored, and the best checkpoint is on disk, filed under the data set."""
+    place = Path(dataset.replace("/", "_"), run_name)
+    run = folder / "runs/logs" / place
     stage = json.loads((run / "run.json").read_text())["stages"]["train"]
     assert (stage["status"], stage["steps"], stage["monitor"]) == ("finished", 2, "val_auroc")
     assert 0 <= stage["best_score"] <= 1
-    best = folder / "runs/models/checkpoints/signal_toy" / run_name / stage["best_checkpoint"]
+    best = folder / "runs/models/checkpoints" / place / stage["best_checkpoint"]
     content = torch.load(best, weights_only=True)
     assert content["tabstar_lit"]["payload"]["family"] == "signal"
     assert all(bool(values.isfinite().all()) for values in content["state_dict"].values())
@@ -143,7 +144,7 @@ def test_a_network_trains_on_a_data_set_that_fits(choose: tuple[str, ...], name:
     assert files(folder) == before
     done = train(*choose, *SHORT, f"experiment_config.run_name={name}")
     assert done.exit_code == 0, done.output
-    assert_trained(folder, name)
+    assert_trained(folder, choose[1].removeprefix("dataset_config="), name)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,8 @@ def test_a_network_is_refused_for_features_it_cannot_read(
     assert "Traceback" not in done.output
     assert not list(folder.rglob("refused_*.ckpt"))
     assert not option or files(folder) == before
-    shutil.rmtree(folder / "runs/logs/signal_toy/refused", ignore_errors=True)
+    for left in folder.glob("runs/logs/*/refused"):
+        shutil.rmtree(left)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_a_network_of_event_features_trains_once_objects_are_left_out(
     flat = ("dataset_config.features=['*']", "dataset_config.max_objects=null", "dataset_config.order_by={}")
     done = train(*choose, *flat, *SHORT, f"experiment_config.run_name={name}")
     assert done.exit_code == 0, done.output
-    assert_trained(folder, name)
+    assert_trained(folder, choose[1].removeprefix("dataset_config="), name)
 
 
 def test_the_default_generates_toys_and_trains(folder: Path) -> None:
@@ -187,7 +189,7 @@ def test_the_default_generates_toys_and_trains(folder: Path) -> None:
     large = "dataset_config.dataloader_kwargs.batch_size=15000"
     done = train(*SHORT, large, "experiment_config.run_name=default")
     assert done.exit_code == 0, done.output
-    assert_trained(folder, "default")
+    assert_trained(folder, "signal/toy", "default")
     assert (folder / "data/signal_toy.h5").exists()
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -228,6 +229,18 @@ def test_categories_taken_as_numbers(path: Path) -> None:
         ({"order_by": {"jets": "pT"}}, "order_by: .* no column 'pT'"),
         ({"max_objects": {"jet": 3}}, "max_objects: .* no objects 'jet'. Did you mean 'jets'"),
         ({"feature_scaling": {"per_feature": {"metx": "power"}}}, "'metx' is none of the features"),
+        (
+            {"features": ["channel"], "feature_scaling": {"per_feature": {"channel": "standard"}}},
+            "per_feature: 'channel' is categorical in .*categ_scaler_type: null",
+        ),
+        (
+            {"features": ["jets.flavour"], "feature_scaling": {"per_feature": {"jets.flavour": None}}},
+            "per_feature: 'jets.flavour' is categorical",
+        ),
+        (
+            {"spectators": ["channel"]},
+            "column 'channel': .*cannot be taken as numbers. A spectator.* must be numerical",
+        ),
         ({"features": ["m_jj"], "missing": "error"}, "column 'm_jj': .* missing .*first in rows"),
         ({"features": FEATURES, "momenta": {"jets": ["pt", "eta", "phi", "e"]}}, "no column 'e'"),
         ({"split": {"test": 0.0}}, "the test split has no events"),
@@ -253,6 +266,40 @@ def test_weights_that_cannot_be_are_refused(tmp_path: Path) -> None:
         EventData(dataset(write_events(tmp_path / "rare.h5", rare)), seed=0)
 
 
+@pytest.mark.parametrize("use_mc_weights", [False, True])
+@pytest.mark.parametrize("split", ["val", "test", "calib"])
+def test_metrics_need_a_positive_sum_of_weights_whatever_the_loss_uses(
+    path: Path, tmp_path: Path, split: str, use_mc_weights: bool
+) -> None:
+    settings = {"split": {"val": 0.2, "test": 0.2, "calib": 0.2}, "use_mc_weights": use_mc_weights}
+    settings |= {"negative_weights": "absolute"} if use_mc_weights else {}
+    good = EventData(dataset(path, **settings), seed=0)
+    good.require_scorable()
+    rows = good.rows(split)
+    signal = rows[CHUNK.labels[rows] == 2]
+    weights = CHUNK.weights.copy()
+    weights[signal] *= -1
+    cancelling = write_events(tmp_path / "cancelling.h5", dataclasses.replace(CHUNK, weights=weights))
+    with pytest.raises(
+        TabstarLitError, match=rf"{split} split: the weights of the {len(signal)} events of class"
+    ) as no:
+        EventData(dataset(cancelling, **settings), seed=0).require_scorable()
+    assert f"'signal' sum to {weights[signal].sum():g}," in str(no.value)
+    weights[signal] = 0
+    zero = write_events(tmp_path / "zero.h5", dataclasses.replace(CHUNK, weights=weights))
+    with pytest.raises(
+        TabstarLitError, match=r"'signal' sum to 0, .*data show.*another weight, or without one|are zero"
+    ):
+        EventData(dataset(zero, **settings), seed=0).require_scorable()
+
+
+def test_weights_of_training_events_do_not_matter_to_metrics(path: Path, tmp_path: Path) -> None:
+    weights = CHUNK.weights.copy()
+    weights[EventData(dataset(path), seed=0).rows("train")] *= -1
+    negative = write_events(tmp_path / "negative.h5", dataclasses.replace(CHUNK, weights=weights))
+    EventData(dataset(negative), seed=0).require_scorable()
+
+
 def test_values_far_from_training_and_unknown_categories_of_new_files(path: Path, tmp_path: Path) -> None:
     data = EventData(dataset(path, features=["met", "n_jets"]), seed=0)
     few = dataclasses.replace(data.preprocessor.events.categories[0], categories=("0", "2"))
@@ -265,6 +312,28 @@ def test_values_far_from_training_and_unknown_categories_of_new_files(path: Path
     huge = write_events(tmp_path / "huge.h5", replaced(met=np.where(np.arange(N) == 8, 3e38, CHUNK.columns["met"])))
     with pytest.raises(TabstarLitError, match=r"huge.h5: column 'met': .*too far.*first in rows"):
         tiny.preprocessor.batch(EventFile.open(huge), np.arange(5, 20))
+
+
+@pytest.mark.parametrize("cache", ["memory", "stream"])
+def test_values_that_no_batch_could_hold_are_found_at_the_start(tmp_path: Path, cache: str) -> None:
+    """Also where they are read anew each epoch, and in rows that do not train."""
+    held_out = [5, 1400]
+    jets = CHUNK.objects["jets"]
+    odd = dataclasses.replace(
+        CHUNK, objects={"jets": dataclasses.replace(jets, columns=jets.columns | {"mass": jets.columns["mass"].copy()})}
+    )
+    path = write_events(tmp_path / "odd.h5", odd)
+    with h5py.File(path, "r+") as file:
+        for name, rows, value in (("flat", held_out, np.inf), ("met", [3], np.inf)):
+            file[f"events/{name}"][rows] = value
+        file["objects/jets/mass"][7] = np.nan
+    for settings, words in (
+        ({"features": ["channel"], "missing": "error"}, "column 'channel': .* are missing, which neither"),
+        ({"features": ["n_jets"], "spectators": ["flat"]}, r"column 'flat': 2 values are infinite; .* 5, 1400"),
+        ({"features": ["jets.pt"]}, r"column 'jets.mass': 1 values are missing \(NaN\).* rows 7"),
+    ):
+        with pytest.raises(TabstarLitError, match=words):
+            EventData(dataset(path, cache=cache, **settings), seed=0, momenta=True)
 
 
 def test_bins_must_be_given_and_fingerprints_tell_data_apart(path: Path) -> None:
@@ -295,5 +364,13 @@ def test_settings_that_work_against_each_other() -> None:
     assert [problem.path for problem in dataset(Path("x.h5"), norm_class_weights=True).problems()] == [
         ("norm_class_weights",)
     ]
+    unused = dataset(Path("x.h5"), negative_weights="drop")
+    assert [problem.path for problem in unused.problems()] == [("negative_weights",)]
+    assert not list(dataset(Path("x.h5"), negative_weights="drop", use_mc_weights=True).problems())
+    arguments = {"imbalanced_sampler_kwargs": {"sampling_strategy": {"signal": 9}}}
+    unused = dataset(Path("x.h5"), dataset_kwargs=arguments)
+    assert [problem.path for problem in unused.dataset_kwargs.problems()] == [("imbalanced_sampler_kwargs",)]
+    used = dataset(Path("x.h5"), dataset_kwargs={"imbalanced_sampler": "RandomOverSampler", **arguments})
+    assert not list(used.dataset_kwargs.problems())
     to_target = dataset(Path("x.h5"), dataset_kwargs={"imbalanced_sampler": "RandomResamplerToTarget"})
     assert len(list(to_target.dataset_kwargs.problems())) == 1

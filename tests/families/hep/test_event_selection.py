@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hand_made_events import dataset, make_chunk, write_events
 from pydantic import ValidationError
 
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.batch import Columns, Inputs
 from tabstar_lit.families.hep.config import Momentum
-from tabstar_lit.families.hep.data import events_path
+from tabstar_lit.families.hep.data import EXAMPLES, events_path, open_events
 from tabstar_lit.families.hep.events.file import (
     ColumnInfo,
     EventChunk,
@@ -66,6 +68,10 @@ def tracks_file(
         (["flat", "*"], [], {"": ("flat", "met", "m_jj", "channel", "n_jets")}),
         (["jets.mass", "met", "jets.pt"], [], {"": ("met",), "jets": ("mass", "pt")}),
         (["jets.phi", "jets.*"], [], {"": (), "jets": ("phi", "pt", "eta", "mass", "btag", "flavour")}),
+        (["m*"], [], {"": ("met", "m_jj")}),
+        (["flat", "m*"], ["met"], {"": ("flat", "m_jj")}),
+        (["n_jets", "?et", "*j*"], [], {"": ("n_jets", "met", "m_jj")}),
+        (["met", "jets.p*", "jets.[m-p]*"], [], {"": ("met",), "jets": ("pt", "phi", "mass")}),
     ],
 )
 def test_patterns_stand_for_columns_in_the_order_they_are_given(
@@ -74,6 +80,29 @@ def test_patterns_stand_for_columns_in_the_order_they_are_given(
     chosen = select(dataset(HERE, features=features, spectators=spectators), file)
     assert chosen.features == expected
     assert chosen.spectators == tuple(spectators)
+
+
+def test_patterns_of_spectators_are_in_the_order_of_the_file_and_left_out_of_features(file: EventFile) -> None:
+    chosen = select(dataset(HERE, features=["*"], spectators=["flat", "m*"]), file)
+    assert chosen.spectators == ("flat", "met", "m_jj")
+    assert chosen.features == {"": ("channel", "n_jets")}
+
+
+def test_a_name_comes_before_a_pattern_that_looks_like_it(tmp_path: Path) -> None:
+    odd = tracks_file(tmp_path / "odd.h5", "pt[0]", "pt0", flat=("x[0]", "x0"))
+    assert select(dataset(HERE, features=["x[0]", "tracks.pt[0]"]), odd).features == {
+        "": ("x[0]",),
+        "tracks": ("pt[0]",),
+    }
+    assert select(dataset(HERE, features=["x0"], spectators=["x[0]"]), odd).spectators == ("x[0]",)
+
+
+def test_events_of_one_class_are_no_matter_of_the_configuration(tmp_path: Path) -> None:
+    schema = EventSchema(("zz",), {"x": ColumnInfo("x")})
+    with EventWriter(tmp_path / "one.h5", schema) as writer:
+        writer.append(EventChunk({"x": np.zeros(2)}, np.zeros(2, int), np.ones(2), np.arange(2, dtype=np.uint64)))
+    with pytest.raises(DataError, match=r"all events are of one class, 'zz', and a classifier needs two"):
+        select(dataset(HERE), EventFile.open(tmp_path / "one.h5"))
 
 
 def test_an_event_column_with_a_dot_in_its_name_is_no_column_of_objects(tmp_path: Path) -> None:
@@ -90,6 +119,9 @@ def test_an_event_column_with_a_dot_in_its_name_is_no_column_of_objects(tmp_path
         ),
         ({"features": ["jets"]}, r"dataset_config\.features: .*'jets' have no column ''"),
         ({"features": ["muons.*"]}, r"dataset_config\.features: .*no column 'muons\.\*'"),
+        ({"features": ["met", "jest*"]}, r"dataset_config\.features: .*no column 'jest\*'"),
+        ({"features": ["jets.x*"]}, r"dataset_config\.features: .*'jets' have no column 'x\*'"),
+        ({"spectators": ["x*"]}, r"dataset_config\.spectators: .*no column of the events 'x\*'"),
         ({"spectators": ["jets.pt"]}, r"spectators: .*variables of disco.*no column of the events 'jets\.pt'"),
         ({"classes": ["signal", {"signal": ["wjets"]}]}, "a class or a label stands twice"),
         ({"classes": {}}, r"needs two classes, but there is none\. .*labels \(ttbar, wjets, signal\)"),
@@ -217,3 +249,37 @@ def test_an_event_file_is_looked_for_as_given_then_below_the_data_root(
     (here / name).touch()
     assert events_path(dataset(name)) == name
     assert events_path(dataset(name).model_copy(update={"files": None})) == root / "signal_toy.h5"
+
+
+def test_shipped_data_sets_of_files_have_an_example_to_make_them(repository: Path) -> None:
+    shipped = [yaml.safe_load(path.read_text()) for path in (repository / "dataset_config").glob("*/*.yaml")]
+    files = {Path(config["files"]).stem for config in shipped if config.get("files")}
+    assert files == set(EXAMPLES)
+    assert all((repository / "examples/events" / f"{name}.yaml").is_file() for name in EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("evnts.h5", "Did you mean 'events.h5'?"),
+        ("sub/partt.h5", "Did you mean 'sub/part.h5'?"),
+        ("zz.h5", "Make it with: tabstar_lit convert events CONFIG.yaml -o {root}/zz.h5"),
+        ("sub/zz.h5", "Make it with: tabstar_lit convert events CONFIG.yaml -o sub/zz.h5"),
+        ("higgsml.h5", "Make it with: tabstar_lit convert events examples/events/higgsml.yaml -o {root}/higgsml.h5"),
+    ],
+)
+def test_an_event_file_that_is_not_there_says_where_it_was_looked_for_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, remedy: str
+) -> None:
+    root, here = tmp_path / "root", tmp_path / "here"
+    for path in (root / "events.h5", here / "sub/part.h5", here / "higgsmk.h5"):
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.touch()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("ANALYSIS_ML_DATA_DIR", str(root))
+    places = f"neither in the working directory, {here}, nor below the data root, {root}"
+    message = f"dataset_config.files: {name}: no such file, {places}. {remedy.format(root=root)}"
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        open_events(dataset(Path(name)))
+    with pytest.raises(DataError, match=r"/away\.h5: no such file\. Make it with"):
+        open_events(dataset(tmp_path / "away.h5"))

@@ -163,6 +163,15 @@ def test_equal_toys_have_equal_events_and_are_made_once(tmp_path: Path) -> None:
     assert ensure_toy_fakes(first.path, FakesToy(n_events=600)).stat().st_mtime_ns != stamp
 
 
+def test_events_that_are_no_such_toys_are_not_overwritten(tmp_path: Path) -> None:
+    """Toys of the signal family are others, too."""
+    path = toy_events(tmp_path / "fakes_toy.h5", 50).path
+    content = path.read_bytes()
+    with pytest.raises(DataError, match=r"holds other events than the toys .*dataset_config\.files=fakes_toy\.h5"):
+        ensure_toy_fakes(path, FakesToy(n_events=500))
+    assert path.read_bytes() == content
+
+
 def test_the_command_makes_a_toy(tmp_path: Path) -> None:
     arguments = [
         "-o",

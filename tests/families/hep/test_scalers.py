@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import logit
 from sklearn import preprocessing
 
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.preparation.agreement import json_text
 from tabstar_lit.families.hep.preparation.scalers import CHAINS, STEPS, ColumnScaler
 
 VALUES = np.random.default_rng(5).exponential(30.0, 700)
@@ -38,7 +40,7 @@ def test_equals_scikit_learn(kind: str) -> None:
 @pytest.mark.parametrize("kind", sorted({*STEPS, *CHAINS}))
 def test_state_of_plain_values_restores_the_scaler(kind: str) -> None:
     fitted = ColumnScaler(kind).fit(np.append(VALUES, np.nan))
-    restored = ColumnScaler.from_plain(json.loads(json.dumps(fitted.to_plain())))
+    restored = ColumnScaler.from_plain(json.loads(json_text(fitted.to_plain())))
     expected = fitted.transform(np.append(FRESH, np.nan))
     assert np.isnan(expected[-1])
     assert np.isfinite(expected[:-1]).all()
@@ -72,3 +74,18 @@ def test_wrong_arguments_are_named() -> None:
         ColumnScaler("quantile", {"n_quantile": 10})
     with pytest.raises(ConfigError, match="scaler 'robust' refuses"):
         ColumnScaler("robust", {"quantile_range": [90, 10]}).fit(VALUES)
+
+
+def test_many_learned_numbers_are_one_tensor_and_lists_are_still_read() -> None:
+    """A checkpoint of thirty quantile scalers holds sixty tensors instead of thirty thousand numbers."""
+    values = np.random.default_rng(0).normal(size=2000)
+    scaler = ColumnScaler("quantile", {"n_quantiles": 500}).fit(values)
+    plain = scaler.to_plain()
+    (learned,) = plain["learned"]
+    assert all(isinstance(numbers, torch.Tensor) and numbers.numel() == 500 for numbers in learned.values())
+    as_lists = json.loads(json_text(plain))
+    assert isinstance(as_lists["learned"][0]["quantiles_"], list)
+    for kept in (plain, as_lists):
+        np.testing.assert_array_equal(ColumnScaler.from_plain(kept).transform(values), scaler.transform(values))
+    few = ColumnScaler("standard", {}).fit(values).to_plain()["learned"][0]
+    assert all(isinstance(numbers, list) for numbers in few.values())

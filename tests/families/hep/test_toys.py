@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events import toys
-from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.events.file import EventFile, EventWriter
+from tabstar_lit.families.hep.events.toy_files import has_toy
 
 N = 20_000
 
@@ -117,9 +119,47 @@ def test_a_toy_is_made_once_and_in_seconds(tmp_path: Path) -> None:
     assert EventFile.open(path).n_events == 100
 
 
-def test_a_foreign_file_is_not_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "notes.h5").write_text("mine")
-    with pytest.raises(DataError, match="not an HDF5 file"):
-        toys.ensure_toy(tmp_path / "notes.h5")
+def test_toys_of_another_release_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(toys, "TOY_VERSION", toys.TOY_VERSION - 1)
+        path = toys.toy_events(tmp_path / "toy.h5", 100).path
+    assert not has_toy(path, toys.toy_source(100))
+    toys.ensure_toy(path, 100)
+    assert has_toy(path, toys.toy_source(100))
+    assert not has_toy(path, toys.toy_source(200))
+    assert not has_toy(tmp_path / "none.h5", toys.toy_source())
+
+
+def foreign(path: Path) -> None:
+    """Write an event file with the columns of the toy whose events came from somewhere else."""
+    with EventWriter(path, toys._schema(), sources=[{"file": "toy", "sha256": "0"}], conversion="mine") as file:
+        file.append(next(toys._chunks(20, 0)))
+
+
+def truncated(path: Path) -> None:
+    content = toys.toy_events(path, 100).path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: path.write_text("mine"), "not an HDF5 file.*Delete it, or move it.*toy events are made anew"),
+        (truncated, "truncated.*Delete it, or move it.*toy events are made anew"),
+        (foreign, r"holds other events than the toys.*Move it, or train on it with dataset_config\.files=toy\.h5"),
+    ],
+)
+def test_what_is_no_toy_is_not_overwritten(tmp_path: Path, make: Callable[[Path], object], words: str) -> None:
+    path = tmp_path / "toy.h5"
+    make(path)
+    content = path.read_bytes()
+    for function in (toys.ensure_toy, lambda path: has_toy(path, toys.toy_source())):
+        with pytest.raises(DataError, match=words) as refused:
+            function(path)
+        assert "convert events" not in str(refused.value)
+    assert path.read_bytes() == content
+
+
+def test_one_event_is_no_toy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least 2"):
         toys.toy_events(tmp_path / "toy.h5", 1)

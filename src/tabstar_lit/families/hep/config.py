@@ -62,9 +62,10 @@ class FeatureScaling(Section):
         description="categorical: codes for an embedding, 0 for categories not met in training; null: categories are "
         "numbers and are taken as numerical features.",
     )
-    scaler_params: dict[str, Any] = Field(
+    scaler_params: dict[str, Any] | None = Field(
         default_factory=dict,
-        description="Arguments of scikit-learn's scaler of numer_scaler_type, such as n_quantiles; for logit: eps.",
+        description="Arguments of scikit-learn's scaler of numer_scaler_type, such as n_quantiles; for logit: eps. "
+        "null: none, where another file gave some.",
     )
     per_feature: dict[str, ScalerType | None] = Field(
         default_factory=dict, description="Feature -> its own scaler, with default arguments."
@@ -93,11 +94,17 @@ class DatasetOptions(Section):
     )
 
     def problems(self) -> Iterable[Problem]:
-        """Ask for the counts that resampling to a target needs."""
+        """Ask for the counts that resampling to a target needs, and for the sampler that arguments are for."""
         to_target = self.imbalanced_sampler in {"RandomResampleToTarget", "RandomResamplerToTarget"}
         if to_target and isinstance(self.imbalanced_sampler_kwargs.sampling_strategy, str):
             path = ("imbalanced_sampler_kwargs", "sampling_strategy")
             yield Problem(path, "RandomResampleToTarget needs the number of events of each class: {signal: 10000, ...}")
+        if self.imbalanced_sampler is None and self.imbalanced_sampler_kwargs != SamplerArguments():
+            yield Problem(
+                ("imbalanced_sampler_kwargs",),
+                "these are arguments of imbalanced_sampler, which is null: set it, such as to RandomUnderSampler, or "
+                "leave them out",
+            )
 
 
 class EventLoaderOptions(Section):
@@ -136,11 +143,13 @@ class EventSource(DatasetConfig):
     features: tuple[Name, ...] = Field(
         ("*",),
         min_length=1,
-        description="Inputs by name, objects as jets.pt; '*': all of the event's own that are no spectators, jets.*: "
-        "all of the jets.",
+        description="Inputs by name, objects as jets.pt, or by shell patterns in the order of the file: 'PRI_*', "
+        "'jets.log_*'. '*': all of the event's own; jets.*: all of the jets. Patterns leave out spectators.",
     )
     spectators: tuple[Name, ...] = Field(
-        (), description="Columns of the event carried along for decorrelation, figures and predictions, unscaled."
+        (),
+        description="Columns of the event, or patterns of them, carried along for decorrelation, figures and "
+        "predictions, unscaled.",
     )
     split: SplitConfig = Field(
         default_factory=SplitConfig, description="Which events train, validate, test, calibrate."
@@ -218,6 +227,12 @@ class EventsDataset(EventSource):
         yield from super().problems()
         if self.norm_class_weights and not self.use_class_weights:
             yield Problem(("norm_class_weights",), "norm_class_weights normalises class weights: set use_class_weights")
+        if self.negative_weights != "error" and not self.use_mc_weights:
+            yield Problem(
+                ("negative_weights",),
+                f"negative_weights: {self.negative_weights} is about weights in the loss, and use_mc_weights is false: "
+                "set that to true, or leave it out",
+            )
         if self.use_class_weights and self.dataset_kwargs.imbalanced_sampler:
             yield Problem(
                 ("use_class_weights",),

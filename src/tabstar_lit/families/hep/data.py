@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tabstar_lit.errors import ConfigError, DataError
 from tabstar_lit.families.hep.batch import EventBatch, Inputs
 from tabstar_lit.families.hep.config import EventsDataset, EventSource
 from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.preparation.agreement import json_text
 from tabstar_lit.families.hep.preparation.fitting import fit_preprocessor
 from tabstar_lit.families.hep.preparation.plans import ChunkShuffledPlan, ShuffledPlan
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
@@ -31,10 +32,20 @@ from tabstar_lit.families.hep.preparation.serving import (
     chunk_rows,
 )
 from tabstar_lit.families.hep.preparation.split import SPLITS, require_classes, split_events
-from tabstar_lit.families.hep.preparation.weights import check_weights, class_weights, require_weight, usable_weights
+from tabstar_lit.families.hep.preparation.weights import (
+    check_weights,
+    class_weights,
+    require_finite,
+    require_positive_sums,
+    require_weight,
+    usable_weights,
+)
 
 TOY_EVENTS = "signal_toy.h5"
 """Name of the generated events below the data root."""
+
+EXAMPLES = ("higgs_uci", "higgsml", "jets", "zee_probes")
+"""Files of the shipped data sets: ``examples/events`` holds a conversion of the same name."""
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -91,7 +102,7 @@ class EventData(DataModule):
             )
         self.config = config
         self.seed = seed
-        file = EventFile.open(events_path(config))
+        file = open_events(config)
         selection = select(config, file)
         self.classes = tuple(selection.classes)
         self.spectators = selection.spectators
@@ -150,6 +161,21 @@ class EventData(DataModule):
     def payload(self) -> dict[str, Any]:
         """Return what a checkpoint keeps to prepare new events: see :meth:`Preprocessor.from_payload`."""
         return self.preprocessor.to_payload()
+
+    def require_scorable(self) -> None:
+        """Refuse held-out events whose weights in the file no metric can use, whatever the loss uses.
+
+        Raises
+        ------
+        DataError
+            A weight is NaN or infinite, or those of a class in a split do not sum to more than 0.
+        """
+        path, weights = self._reader.file.path, self._reader.weights
+        require_finite(np.where(self._targets < 0, 0.0, weights), str(path))
+        for split in SPLITS[1:]:
+            rows = self._rows[split]
+            if len(rows):
+                require_positive_sums(weights[rows], self._targets[rows], self.classes, f"{path}: {split} split")
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -262,7 +288,7 @@ class EventData(DataModule):
 
     def _hash(self, file: EventFile, selection: Selection) -> str:
         used = [file.fingerprint, repr(selection), self.config.split.model_dump_json(), repr(self.config.folds)]
-        return hashlib.sha256(json.dumps([*used, self.payload()]).encode()).hexdigest()
+        return hashlib.sha256(json_text([*used, self.payload()]).encode()).hexdigest()
 
 
 def events_path(config: EventSource) -> Path:
@@ -272,6 +298,38 @@ def events_path(config: EventSource) -> Path:
     path = Path(config.files).expanduser()
     below_root = roots().data / path
     return below_root if not path.exists() and below_root.exists() else path
+
+
+def open_events(config: EventSource) -> EventFile:
+    """Open the event file that ``config.files`` means.
+
+    Raises
+    ------
+    DataError
+        It is no usable event file, or not there: says where it was looked for, and what is there.
+    """
+    path = events_path(config)
+    if config.files is not None and not path.exists():
+        raise DataError(f"dataset_config.files: {path}: no such file{_searched(path)}. {_remedy(path)}")
+    return EventFile.open(path)
+
+
+def _searched(path: Path) -> str:
+    if path.is_absolute():
+        return ""
+    return f", neither in the working directory, {Path.cwd()}, nor below the data root, {roots().data.absolute()}"
+
+
+def _remedy(path: Path) -> str:
+    """Return how to make the file of a shipped data set; for another one the nearest name there is, if any is near."""
+    target = roots().data / path if path.parent == Path() else path
+    if path.stem in EXAMPLES:
+        return f"Make it with: tabstar_lit convert events examples/events/{path.stem}.yaml -o {target}"
+    names = [found.name for folder in (path.parent, (roots().data / path).parent) for found in folder.glob("*.h5")]
+    near = difflib.get_close_matches(path.name, sorted(names), n=1)
+    if near:
+        return f"Did you mean '{path.with_name(near[0])}'?"
+    return f"Make it with: tabstar_lit convert events CONFIG.yaml -o {target}"
 
 
 def _mask(rows: Int64, n: int) -> NDArray[np.bool_]:

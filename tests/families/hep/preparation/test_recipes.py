@@ -183,7 +183,7 @@ def test_missing_categories_need_the_leave_of_file_and_configuration(
     if nullable:
         assert restored.encode(np.array([-1]), info, PLACE).tolist() == [0]
     else:
-        with pytest.raises(DataError, match=r"1 values are missing; first in rows 101"):
+        with pytest.raises(DataError, match=r"1 values are missing, which neither .* allows; first in rows 101"):
             restored.encode(np.array([0, -1]), info, PLACE)
 
 

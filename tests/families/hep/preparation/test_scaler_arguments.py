@@ -73,3 +73,9 @@ def test_the_weights_of_missing_values_do_not_count() -> None:
 
 def test_no_values_are_scaled_to_none() -> None:
     assert ColumnScaler("standard").fit(VALUES).transform(np.empty(0)).shape == (0,)
+
+
+def test_arguments_of_another_scaler_are_refused_with_what_to_type() -> None:
+    with pytest.raises(ConfigError, match=r"'output_distribution'.*feature_scaling\.scaler_params=null$"):
+        ColumnScaler("standard", {"output_distribution": "normal"})
+    assert ColumnScaler("standard", None).params == {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from tabstar_lit.families.hep.deployment.export_graph import ExportedClassifier
 from tabstar_lit.families.hep.deployment.outputs import whole_file
 from tabstar_lit.families.hep.deployment.restore import Classifier
 from tabstar_lit.families.hep.networks.calibrated import Calibrated
+from tabstar_lit.families.hep.preparation.agreement import json_text
 from tabstar_lit.families.hep.preparation.recipes import BlockRecipe
 
 METADATA_KEY = "tabstar_lit"
@@ -64,7 +64,7 @@ def export_onnx(classifier: Classifier, output: Path, *, raw: bool = False) -> f
     program = _program(ExportedClassifier(classifier, raw=raw).eval(), classifier, raw=raw)
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # traces of the stack, with paths of this machine
-    program.model.metadata_props[METADATA_KEY] = json.dumps(describe(classifier, raw=raw))
+    program.model.metadata_props[METADATA_KEY] = json_text(describe(classifier, raw=raw))
     with whole_file(output) as part:
         program.save(part)
         return require_equal(_Session(part), classifier, raw=raw)
@@ -91,7 +91,7 @@ def export_safetensors(classifier: Classifier, output: Path) -> int:
     }
     with whole_file(output) as part:
         own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        part.write_bytes(save(own, metadata={METADATA_KEY: json.dumps(metadata)}))
+        part.write_bytes(save(own, metadata={METADATA_KEY: json_text(metadata)}))
     return len(tensors)
 
 
@@ -149,8 +149,15 @@ def _program(module: ExportedClassifier, classifier: Classifier, *, raw: bool) -
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(_first_cause(error)).strip() or repr(error)).splitlines()[0]
         raise CheckpointError(f"{classifier.path}: the network cannot be exported as a graph: {reason}") from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return the error that all others were raised from: it names what has no graph, theirs say where they met it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 class _Session:

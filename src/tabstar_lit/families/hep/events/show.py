@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventFile
+from tabstar_lit.families.hep.progress import progress_bar
 from tabstar_lit.plots.style import new_figure, save_figure
 
 Array = npt.NDArray[Any]
@@ -26,29 +27,27 @@ def describe(file: EventFile) -> str:
     Parameters
     ----------
     file : EventFile
-        The file; its columns are read one at a time.
+        The file; its columns are read one at a time, under a progress bar.
 
     Returns
     -------
     str
-        Several lines. The effective count is (sum w)^2 / sum w^2.
+        Several lines; with several classes each column has one for all events and one for each class. The effective
+        count is (sum w)^2 / sum w^2. Means, and shares of categories, have the signed weights of the events.
     """
     weighted = "weighted" if file.has_weights else "without weights"
     lines = [f"{file.path}: {file.n_events} events, {weighted}, fingerprint {file.fingerprint[:12]}", ""]
     header = ["class", "events", "sum of weights", "effective count", "negative share"]
     lines += _table(header, list(_class_rows(file)))
-    header = ["column", "kind", "unit", "min", "mean", "max", "missing"]
+    header = ["column", "kind", "unit", "min", "weighted mean" if file.has_weights else "mean", "max", "missing"]
+    samples = {objects: _sample(file, objects) for objects in ("", *file.objects)}
+    rows: dict[str, list[list[str]]] = {objects: [] for objects in samples}
+    for objects, info, values in _columns(file, "reading"):
+        rows[objects] += _column_rows(info, values, samples[objects], file.classes)
     if file.columns:
-        lines += ["", *_table(header, [_column_row(name, info, values) for name, info, values in _columns(file)])]
-    for objects, info in file.objects.items():
-        lengths = np.diff(file.offsets(objects))
-        mean = lengths.mean() if file.n_events else 0.0
-        lines += ["", f"{objects}: {info.n_objects} objects, {lengths.min(initial=info.max_length)} to"]
-        lines[-1] += (
-            f" {info.max_length} an event, {mean:.3g} on average, {int((lengths == 0).sum())} events without any"
-        )
-        rows = [_column_row(name, column, file.object_column(objects, name)) for name, column in info.columns.items()]
-        lines += _table(header, rows)
+        lines += ["", *_table(header, rows[""])]
+    for objects in file.objects:
+        lines += ["", _objects_line(file, objects), *_table(header, rows[objects])]
     return "\n".join(lines)
 
 
@@ -58,35 +57,54 @@ def draw(file: EventFile, folder: Path) -> list[Path]:
     Parameters
     ----------
     file : EventFile
-        The file.
+        The file; its columns are read one at a time, under a progress bar.
     folder : Path
         Where the figures go; made when missing.
 
     Returns
     -------
     list of Path
-        The figures.
+        The figures, each with a file of its own.
     """
-    labels, weights = file.labels(), file.weights()
+    samples = {objects: _sample(file, objects) for objects in ("", *file.objects)}
+    taken: set[str] = set()
     written = []
-    for name, info, values in _columns(file):
-        written.append(_histogram(folder / f"{_file_name(name)}.png", info, values, labels, weights, file.classes))
-    for objects, described in file.objects.items():
-        counts = np.diff(file.offsets(objects))
-        number = ColumnInfo(f"number of {objects}")
-        path = folder / f"{_file_name(objects)}.png"
-        written.append(_histogram(path, number, counts.astype(np.float32), labels, weights, file.classes))
-        of_object = np.repeat(np.arange(file.n_events), counts)
-        for name, info in described.columns.items():
-            path = folder / f"{_file_name(objects)}.{_file_name(name)}.png"
-            values = file.object_column(objects, name)
-            written.append(_histogram(path, info, values, labels[of_object], weights[of_object], file.classes, objects))
+    for objects, info, values in _columns(file, "drawing"):
+        path = _figure_path(folder, f"{objects}.{info.name}" if objects else info.name, taken)
+        written.append(_histogram(path, info, values, samples[objects], file.classes, objects))
+    for objects in file.objects:
+        counts = np.diff(file.offsets(objects)).astype(np.float32)
+        path = _figure_path(folder, objects, taken)
+        written.append(_histogram(path, ColumnInfo(f"number of {objects}"), counts, samples[""], file.classes))
     return written
 
 
-def _columns(file: EventFile) -> Iterator[tuple[str, ColumnInfo, Array]]:
-    for name, info in file.columns.items():
-        yield name, info, file.column(name)
+class _Sample(NamedTuple):
+    """Class numbers and weights ``[n]`` of events, or of the events that objects are in."""
+
+    labels: Array
+    weights: Array
+
+    def of(self, chosen: Array) -> _Sample:
+        """Return a part of it."""
+        return _Sample(self.labels[chosen], self.weights[chosen])
+
+
+def _sample(file: EventFile, objects: str) -> _Sample:
+    sample = _Sample(file.labels(), file.weights())
+    return sample.of(np.repeat(np.arange(file.n_events), np.diff(file.offsets(objects)))) if objects else sample
+
+
+def _columns(file: EventFile, what: str) -> Iterator[tuple[str, ColumnInfo, Array]]:
+    """Read each column in turn, those of the events first, with the type of its objects: ``""`` for the events."""
+    blocks = {"": file.columns, **{objects: info.columns for objects, info in file.objects.items()}}
+    places = [(objects, info) for objects, infos in blocks.items() for info in infos.values()]
+    with progress_bar(what)(file.n_events) as advance:
+        for number, (objects, info) in enumerate(places):
+            yield objects, info, file.object_column(objects, info.name) if objects else file.column(info.name)
+            # The bar counts events, and each column is as large a part of the work on them.
+            done, before = (file.n_events * n // len(places) for n in (number + 1, number))
+            advance(done - before)
 
 
 def _class_rows(file: EventFile) -> Iterator[list[str]]:
@@ -99,22 +117,45 @@ def _class_rows(file: EventFile) -> Iterator[list[str]]:
         squares = float((w**2).sum())
         effective = float(w.sum()) ** 2 / squares if squares else 0.0
         negative = float((w < 0).mean()) if len(w) else 0.0
-        yield [name, str(len(w)), f"{w.sum():.6g}", f"{effective:.6g}", f"{negative:.2%}"]
+        yield [name, str(len(w)), _number(w.sum(), 6), _number(effective, 6), f"{negative:.2%}"]
 
 
-def _column_row(name: str, info: ColumnInfo, values: Array) -> list[str]:
-    """Describe a column; of categories the number, the most common one and its share."""
-    unit = info.unit or ""
+def _objects_line(file: EventFile, objects: str) -> str:
+    info, lengths = file.objects[objects], np.diff(file.offsets(objects))
+    mean = lengths.mean() if file.n_events else 0.0
+    return (
+        f"{objects}: {info.n_objects} objects, {lengths.min(initial=info.max_length)} to {info.max_length} an event, "
+        f"{mean:.3g} on average, {int((lengths == 0).sum())} events without any"
+    )
+
+
+def _column_rows(info: ColumnInfo, values: Array, sample: _Sample, classes: Sequence[str]) -> list[list[str]]:
+    """Describe a column over all events, and below that over those of each class where there are several."""
+    kind = f"{len(info.categories)} categories" if info.kind == "categorical" else info.kind
+    rows = [[info.name, kind, info.unit or "", *_summary(info, values, sample.weights)]]
+    for number, name in enumerate(classes if len(classes) > 1 else ()):
+        chosen = sample.labels == number
+        rows.append([f"  {name}", "", "", *_summary(info, values[chosen], sample.weights[chosen])])
+    return rows
+
+
+def _summary(info: ColumnInfo, values: Array, weights: Array) -> list[str]:
+    """Return least, mean, greatest and missing share; of categories the one of most weight, and its share of that."""
+    known = values >= 0 if info.kind == "categorical" else ~np.isnan(values)
+    missing = f"{1 - known.mean() if len(values) else 0.0:.2%}"
+    w = weights[known]
     if info.kind == "categorical":
-        known = values[values >= 0]
-        missing = 1 - len(known) / len(values) if len(values) else 0.0
-        counts = np.bincount(known, minlength=len(info.categories))
-        most = f"{info.categories[int(counts.argmax())]} ({counts.max() / len(values):.0%})" if len(known) else ""
-        return [name, f"{len(info.categories)} categories", unit, "", most, "", f"{missing:.2%}"]
-    known = values[~np.isnan(values)].astype(np.float64)
-    missing = 1 - len(known) / len(values) if len(values) else 0.0
-    numbers = [f"{f(known):.5g}" for f in (np.min, np.mean, np.max)] if len(known) else ["", "", ""]
-    return [name, info.kind, unit, *numbers, f"{missing:.2%}"]
+        sums = np.bincount(values[known], weights=w, minlength=len(info.categories))
+        share = sums.max() / weights.sum() if weights.sum() > 0 and len(sums) else 0.0
+        most = f"{info.categories[int(sums.argmax())]} ({share:.0%})" if share > 0 else ""
+        return ["", most, "", missing]
+    x = values[known].astype(np.float64)
+    mean = _number((w * x).sum() / w.sum()) if w.sum() else ""  # without weight there is no mean
+    return [_number(x.min()), mean, _number(x.max()), missing] if len(x) else ["", "", "", missing]
+
+
+def _number(value: float, digits: int = 5) -> str:
+    return f"{value + 0.0:.{digits}g}"  # adding 0 takes the sign off a zero
 
 
 def _table(header: list[str], rows: Sequence[list[str]]) -> list[str]:
@@ -133,14 +174,14 @@ def _histogram(
     path: Path,
     info: ColumnInfo,
     values: Array,
-    labels: Array,
-    weights: Array,
+    sample: _Sample,
     classes: Sequence[str],
     objects: str = "",
 ) -> Path:
     """Draw one line a class, normalised to its sum of weights, with the band of its statistical uncertainty."""
     figure, (axes,) = new_figure()
     known = values >= 0 if info.kind == "categorical" else ~np.isnan(values)
+    labels, weights = sample
     edges = _edges(info, values[known])
     for number, name in enumerate(classes or ("all events",)):
         chosen = known & (labels == number) if classes else known
@@ -178,5 +219,12 @@ def _normalised(values: Array, weights: Array, edges: Array) -> tuple[Array, Arr
     return sums / total, np.sqrt(squares) / total
 
 
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.+-]+", "_", name)
+def _figure_path(folder: Path, name: str, taken: set[str]) -> Path:
+    """Return a file of its own for a column: names may differ in case, or in characters that not all systems allow."""
+    stem = free = re.sub(r"[^\w.+-]+", "_", name)
+    number = 1
+    while free.casefold() in taken:
+        number += 1
+        free = f"{stem}_{number}"
+    taken.add(free.casefold())
+    return folder / f"{free}.png"

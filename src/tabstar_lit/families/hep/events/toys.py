@@ -14,7 +14,6 @@ Both
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +30,7 @@ from tabstar_lit.families.hep.events.file import (
     EventWriter,
     ObjectChunk,
 )
+from tabstar_lit.families.hep.events.toy_files import has_toy, toy_identity
 
 Floats = npt.NDArray[np.float64]
 
@@ -93,7 +93,8 @@ def toy_events(path: Path, n_events: int = 40_000, seed: int = 0) -> EventFile:
     """
     if n_events < 2:
         raise DataError(f"{path}: {n_events} toy events are too few: ask for at least 2, one of each class")
-    with EventWriter(path, _schema(), sources=[_source(n_events, seed)], conversion=_identity(n_events, seed)) as file:
+    source = toy_source(n_events, seed)
+    with EventWriter(path, _schema(), sources=[source], conversion=toy_identity(source)) as file:
         for chunk in _chunks(n_events, seed):
             file.append(chunk)
     return EventFile.open(path)
@@ -105,7 +106,7 @@ def ensure_toy(path: Path, n_events: int = 40_000, seed: int = 0) -> Path:
     Parameters
     ----------
     path : Path
-        Where the file belongs.
+        Where the file belongs. Toy events of another size, seed or release are replaced.
     n_events, seed : int
         As for :func:`toy_events`.
 
@@ -117,9 +118,9 @@ def ensure_toy(path: Path, n_events: int = 40_000, seed: int = 0) -> Path:
     Raises
     ------
     DataError
-        If it cannot be written, or ``path`` is another kind of file.
+        If it cannot be written, or something else than toy events lies there.
     """
-    if not path.exists() or EventFile.open(path).conversion != _identity(n_events, seed):
+    if not has_toy(path, toy_source(n_events, seed)):
         toy_events(path, n_events, seed)
     return path
 
@@ -259,9 +260,6 @@ def _schema() -> EventSchema:
     return EventSchema(CLASSES, columns, {"jets": jets}, has_weights=True)
 
 
-def _source(n_events: int, seed: int) -> dict[str, Any]:
+def toy_source(n_events: int = 40_000, seed: int = 0) -> dict[str, Any]:
+    """Return what the event file of :func:`toy_events` says it is made from."""
     return {"file": "toy", "version": TOY_VERSION, "n_events": n_events, "seed": seed}
-
-
-def _identity(n_events: int, seed: int) -> str:
-    return hashlib.sha256(repr(sorted(_source(n_events, seed).items())).encode()).hexdigest()

@@ -19,7 +19,7 @@ from tabstar_lit.data.plans import RowBatch, SequentialPlan
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.config import EventsDataset, EventSource
-from tabstar_lit.families.hep.data import EventData, events_path
+from tabstar_lit.families.hep.data import EventData, open_events
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
 from tabstar_lit.families.hep.fakes.restore import Restored
@@ -89,7 +89,7 @@ class FakesData(EventData):
         bin_edges: bool = False,
     ) -> None:
         self.fakes, self.role = config, role
-        file = EventFile.open(events_path(config))
+        file = open_events(config)
         super().__init__(as_events(config, file), seed=seed, bin_edges=bin_edges)
         self.sides = tuple(_side(name, role, use_data=config.use_data_in_ratio) for name in self.classes)
         self._rows = {

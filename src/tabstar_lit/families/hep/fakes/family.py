@@ -71,6 +71,7 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
     def data(self, experiment: FakesExperiment, seed: int, scratch: Path | None = None) -> FakesData:
         """Open the events of a stage; toy events are generated when none are named and they are missing."""
         from tabstar_lit.config.paths import roots
+        from tabstar_lit.families.hep.events.toy_files import has_toy
         from tabstar_lit.families.hep.fakes.data import FakesData
         from tabstar_lit.families.hep.fakes.toy_config import FakesToy
         from tabstar_lit.families.hep.fakes.toys import ensure_toy_fakes
@@ -78,7 +79,7 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
         config, model = experiment.dataset_config, experiment.model
         if config.files is None:
             path = roots().data / TOY_EVENTS
-            if scratch is not None and not path.exists():
+            if scratch is not None and not has_toy(path, FakesToy().to_plain()):
                 path = scratch / path.name
             config = config.model_copy(update={"files": str(ensure_toy_fakes(path, FakesToy()))})
         if model.role is None:

@@ -7,13 +7,13 @@ have weights that scatter and may be negative; each region's sum to the real lep
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventFile, EventSchema, EventWriter
+from tabstar_lit.families.hep.events.toy_files import has_toy, toy_identity
 from tabstar_lit.families.hep.fakes.closed_form import CLASSES, counts_of, form_of
 from tabstar_lit.families.hep.fakes.densities import Floats
 from tabstar_lit.families.hep.fakes.toy_config import FakesToy
@@ -57,7 +57,7 @@ def toy_fakes(path: Path, toy: FakesToy) -> EventFile:
     order = rng.permutation(toy.n_events)
     rows, shuffled, classes = (np.concatenate(parts)[order] for parts in (points, weights, labels))
     schema = EventSchema(CLASSES, {name: ColumnInfo(name, unit=UNITS[name]) for name in form.columns}, has_weights=True)
-    with EventWriter(path, schema, sources=[toy.to_plain()], conversion=_identity(toy)) as file:
+    with EventWriter(path, schema, sources=[toy.to_plain()], conversion=toy_identity(toy.to_plain())) as file:
         for start in range(0, toy.n_events, CHUNK):
             part = slice(start, min(start + CHUNK, toy.n_events))
             columns = dict(zip(form.columns, rows[part].T, strict=True))
@@ -72,9 +72,9 @@ def ensure_toy_fakes(path: Path, toy: FakesToy) -> Path:
     Raises
     ------
     DataError
-        It cannot be written, or ``path`` is another kind of file.
+        It cannot be written, or something else than such toy events lies there.
     """
-    if not path.exists() or EventFile.open(path).conversion != _identity(toy):
+    if not has_toy(path, toy.to_plain()):
         toy_fakes(path, toy)
     return path
 
@@ -101,7 +101,3 @@ _SCATTER: Mapping[str, Callable[[np.random.Generator, int], Floats]] = {
     "uniform": lambda rng, n: rng.uniform(0.0, 1.0, n),
     "unity": lambda rng, n: np.ones(n),
 }
-
-
-def _identity(toy: FakesToy) -> str:
-    return hashlib.sha256(repr(sorted(toy.to_plain().items())).encode()).hexdigest()

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from tabstar_lit.errors import CheckpointError
 
 ADOPTED = {
@@ -39,5 +41,10 @@ def require_same_data(
         Says what differs.
     """
     for key, name in ADOPTED.items():
-        if theirs is not None and json.dumps(theirs.get(key)) != json.dumps(ours[key]):
+        if theirs is not None and json_text(theirs.get(key)) != json_text(ours[key]):
             raise CheckpointError(f"{what} was trained on other {name} than dataset_config gives now. {remedy}")
+
+
+def json_text(plain: Any) -> str:
+    """Write what a checkpoint keeps as JSON; a tensor is the list of its numbers."""
+    return json.dumps(plain, default=Tensor.tolist)

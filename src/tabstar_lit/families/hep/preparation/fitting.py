@@ -11,6 +11,7 @@ from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.preparation.preprocess import ObjectRecipe, Preprocessor
 from tabstar_lit.families.hep.preparation.recipes import (
+    SPECTATOR_REMEDY,
     BlockRecipe,
     Place,
     as_numbers,
@@ -18,6 +19,7 @@ from tabstar_lit.families.hep.preparation.recipes import (
     fit_number,
     refuse_codes,
     refuse_missing,
+    refuse_missing_codes,
 )
 from tabstar_lit.families.hep.preparation.selection import Selection, momentum
 
@@ -66,7 +68,8 @@ def fit_preprocessor(
     """
     blocks = [block for block, columns in selection.features.items() if block and columns]
     _require_blocks(config, file)
-    _require_scaled(config, selection)
+    _require_scaled(config, file, selection)
+    _check_spectators(file, selection.spectators)
     return Preprocessor(
         classes=selection.classes,
         signal=selection.signal,
@@ -77,7 +80,7 @@ def fit_preprocessor(
                 features=_fit_block(config, file, block, selection.features[block], training, weights, bins),
                 slots=_slots(config, file, block),
                 order_by=config.order_by.get(block),
-                momentum=dict(momentum(config, file, block).model_dump()) if momenta else {},
+                momentum=_checked_momentum(config, file, block) if momenta else {},
             )
             for block in blocks
         },
@@ -105,15 +108,36 @@ def _fit_block(
         label = f"{block}.{name}" if block else name
         place = Place(f"{file.path}: column '{label}'")
         values = file.object_column(block, name) if block else file.column(name)
+        # Whole columns are checked: the rows in a message are those of the file, and no event fails later, when it is
+        # read for a batch.
         refuse_codes(values, infos[name], place)
+        allowed = infos[name].nullable and config.missing != "error"
         if infos[name].kind == "categorical" and config.feature_scaling.categ_scaler_type:
+            refuse_missing_codes(values, place, allowed=allowed)
             categories.append(fit_category(values[rows], infos[name], config))
         else:
-            # The whole column, so that the rows in a message are those of the file.
-            allowed = infos[name].nullable and config.missing != "error"
             refuse_missing(as_numbers(values, infos[name], place), place, allowed=allowed)
             numbers.append(fit_number(label, values[rows], infos[name], own_weights, config, bins, place))
     return BlockRecipe(tuple(numbers), tuple(categories))
+
+
+def _check_spectators(file: EventFile, names: tuple[str, ...]) -> None:
+    """Refuse spectators that hold anything but finite or missing numbers in any event."""
+    for name in names:
+        info, place = file.columns[name], Place(f"{file.path}: column '{name}'")
+        values = file.column(name)
+        refuse_codes(values, info, place)
+        as_numbers(values, info, place, SPECTATOR_REMEDY)
+
+
+def _checked_momentum(config: EventsDataset, file: EventFile, block: str) -> dict[str, str | None]:
+    """Return the columns of momenta, which must be finite numbers in every object."""
+    columns: dict[str, str | None] = dict(momentum(config, file, block).model_dump())
+    for name in filter(None, columns.values()):
+        place = Place(f"{file.path}: column '{block}.{name}'")
+        numbers = as_numbers(file.object_column(block, name), file.objects[block].columns[name], place)
+        refuse_missing(numbers, place, allowed=False)
+    return columns
 
 
 def _slots(config: EventsDataset, file: EventFile, block: str) -> int:
@@ -136,11 +160,19 @@ def _require_blocks(config: EventsDataset, file: EventFile) -> None:
             raise DataError(f"dataset_config.order_by: {file.path}: '{block}' have no column '{column}'.{known}")
 
 
-def _require_scaled(config: EventsDataset, selection: Selection) -> None:
-    labels = [f"{block}.{name}" if block else name for block, names in selection.features.items() for name in names]
-    for name in config.feature_scaling.per_feature:
-        if name not in labels:
+def _require_scaled(config: EventsDataset, file: EventFile, selection: Selection) -> None:
+    infos = {
+        f"{block}.{name}" if block else name: (file.objects[block].columns if block else file.columns)[name]
+        for block, names in selection.features.items()
+        for name in names
+    }
+    scaling = config.feature_scaling
+    for name in scaling.per_feature:
+        place = f"dataset_config.feature_scaling.per_feature: '{name}'"
+        if name not in infos:
+            raise DataError(f"{place} is none of the features.{suggestion(name, list(infos))}")
+        if infos[name].kind == "categorical" and scaling.categ_scaler_type:
             raise DataError(
-                f"dataset_config.feature_scaling.per_feature: '{name}' is none of the features."
-                f"{suggestion(name, labels)}"
+                f"{place} is categorical in {file.path}: its categories become codes, which nothing scales. Leave it "
+                "out, or take categories as numbers: dataset_config.feature_scaling.categ_scaler_type: null."
             )

@@ -15,7 +15,13 @@ from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.batch import EventBatch, Inputs
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventFile
 from tabstar_lit.families.hep.preparation.blocks import EventBlock, ObjectBlock
-from tabstar_lit.families.hep.preparation.recipes import BlockRecipe, Place, as_numbers, refuse_missing
+from tabstar_lit.families.hep.preparation.recipes import (
+    SPECTATOR_REMEDY,
+    BlockRecipe,
+    Place,
+    as_numbers,
+    refuse_missing,
+)
 from tabstar_lit.families.hep.preparation.selection import class_table
 from tabstar_lit.families.hep.preparation.weights import Policy, usable_weights
 
@@ -189,7 +195,9 @@ class EventReader:
         arrays = self.file.read(list(dict.fromkeys([*own.events.names(), *own.spectators])), start, stop)
         places = {name: Place(f"{self.file.path}: column '{name}'", start) for name in arrays}
         numerical, categorical = own.events.encode(arrays, self.file.columns, places, stop - start)
-        spectators = [as_numbers(arrays[name], self.file.columns[name], places[name]) for name in own.spectators]
+        spectators = [
+            as_numbers(arrays[name], self.file.columns[name], places[name], SPECTATOR_REMEDY) for name in own.spectators
+        ]
         return EventBlock(
             first=start,
             numerical=numerical,

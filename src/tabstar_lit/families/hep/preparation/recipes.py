@@ -21,6 +21,10 @@ from tabstar_lit.families.hep.preparation.weights import SHOWN_ROWS
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 
+FEATURE_REMEDY = "Set dataset_config.feature_scaling.categ_scaler_type: categorical."
+NOT_ALLOWED = "which neither the file nor dataset_config.missing allows"
+SPECTATOR_REMEDY = "A spectator, and a variable of disco, must be numerical: leave it out of them."
+
 
 @dataclass(frozen=True)
 class NumberRecipe:
@@ -115,7 +119,7 @@ class CategoryRecipe:
         if info.kind != "categorical":
             raise DataError(f"{place} holds numbers, but it was categorical when the model was trained.")
         refuse_codes(codes, info, place)
-        place.refuse((codes < 0) & (not self.nullable), "missing")
+        refuse_missing_codes(codes, place, allowed=self.nullable)
         known = {category: code for code, category in enumerate(self.categories, start=1)}
         # The last entry answers to code -1, a missing value.
         table = np.array([*(known.get(category, 0) for category in info.categories), 0], dtype=np.int64)
@@ -264,8 +268,19 @@ def fit_category(codes: Array, info: ColumnInfo, config: EventsDataset) -> Categ
     )
 
 
-def as_numbers(values: Array, info: ColumnInfo, place: Place) -> Float64:
+def as_numbers(values: Array, info: ColumnInfo, place: Place, remedy: str = FEATURE_REMEDY) -> Float64:
     """Return a column as float64 with NaN for missing; categories must then be numbers.
+
+    Parameters
+    ----------
+    values : ndarray [n]
+        Numbers, or codes of categories.
+    info : ColumnInfo
+        About the column.
+    place : Place
+        For messages.
+    remedy : str
+        What to do about categories that are no numbers.
 
     Raises
     ------
@@ -276,10 +291,7 @@ def as_numbers(values: Array, info: ColumnInfo, place: Place) -> Float64:
         try:
             table = np.array([*map(float, info.categories), np.nan])
         except ValueError as error:
-            raise DataError(
-                f"{place}: {error}, so its categories cannot be taken as numbers. Set "
-                "dataset_config.feature_scaling.categ_scaler_type: categorical."
-            ) from error
+            raise DataError(f"{place}: {error}, so its categories cannot be taken as numbers. {remedy}") from error
         return np.asarray(table[values])
     numbers = values.astype(np.float64)
     place.refuse(np.isinf(numbers), "infinite")
@@ -289,7 +301,13 @@ def as_numbers(values: Array, info: ColumnInfo, place: Place) -> Float64:
 def refuse_missing(numbers: Float64, place: Place, *, allowed: bool) -> None:
     """Raise a :class:`DataError` that names the first rows of missing values where these are not allowed."""
     if not allowed:
-        place.refuse(np.isnan(numbers), "missing (NaN), which neither the file nor dataset_config.missing allows")
+        place.refuse(np.isnan(numbers), f"missing (NaN), {NOT_ALLOWED}")
+
+
+def refuse_missing_codes(codes: Array, place: Place, *, allowed: bool) -> None:
+    """Raise a :class:`DataError` that names the first rows of missing categories where these are not allowed."""
+    if not allowed:
+        place.refuse(codes < 0, f"missing, {NOT_ALLOWED}")
 
 
 def refuse_codes(codes: Array, info: ColumnInfo, place: Place) -> None:

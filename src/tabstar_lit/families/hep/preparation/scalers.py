@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.special import logit
 from sklearn.preprocessing import (
     MaxAbsScaler,
@@ -43,6 +44,9 @@ CHAINS = {
 
 LOGIT_EPS = 1e-6
 
+MANY = 64
+"""Numbers from which on a checkpoint keeps them as one tensor: it writes and checks each Python number by itself."""
+
 
 class ColumnScaler:
     """One of the scalers ``numer_scaler_type`` names, for one column.
@@ -76,7 +80,8 @@ class ColumnScaler:
             if name not in allowed:
                 where = "dataset_config.feature_scaling.scaler_params"
                 raise ConfigError(
-                    f"{where}: scaler '{kind}' has no argument '{name}'.{suggestion(name, sorted(allowed))}"
+                    f"{where}: scaler '{kind}' has no argument '{name}'.{suggestion(name, sorted(allowed))} Arguments "
+                    f"of another scaler, such as those of a shipped file, are dropped with {where}=null"
                 )
         self._steps = [(name, _step(name, own if not i else {})) for i, name in enumerate(names)]
 
@@ -120,12 +125,9 @@ class ColumnScaler:
         return column.reshape(-1)
 
     def to_plain(self) -> dict[str, Any]:
-        """Return type, arguments and learned numbers as plain values."""
+        """Return type, arguments and learned numbers as plain values, many numbers as a float64 tensor."""
         learned = [
-            {
-                key: None if getattr(step, key) is None else np.asarray(getattr(step, key)).tolist()
-                for key in STEPS[name][2]
-            }
+            {key: _plain(getattr(step, key)) for key in STEPS[name][2]}
             for name, step in self._steps
             if step is not None
         ]
@@ -146,6 +148,13 @@ class ColumnScaler:
         if step is None:
             return np.asarray(logit(np.clip(column, self._eps, 1 - self._eps)))
         return np.asarray(step.transform(column), dtype=np.float64)
+
+
+def _plain(learned: Any) -> Any:
+    if learned is None:
+        return None
+    numbers = np.array(learned, dtype=np.float64)
+    return numbers.tolist() if numbers.size < MANY else torch.from_numpy(numbers)
 
 
 def _takes_weights(step: Any) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import numpy as np
 import numpy.typing as npt
@@ -46,29 +47,26 @@ class Selection:
 
 
 def select(config: EventsDataset, file: EventFile) -> Selection:
-    """Look up all names of the configuration in the file.
+    """Look up all names of the configuration in the file, and what its patterns stand for.
 
     Raises
     ------
     DataError
-        A name is not in the file; the message gives the nearest one.
+        A name is not in the file, or a pattern matches nothing; the message gives the nearest one.
     """
-    for name in config.spectators:
-        problem = f"{file.path} (variables of disco are spectators too): no column of the events"
-        _require(name, file.columns, "spectators", problem)
-    features = {"": tuple(name for name in _flat_features(config, file))}
+    spectators = _spectators(config, file)
+    features = {"": tuple(_flat_features(config, file, spectators))}
     for name in config.features:
         block, _, column = name.partition(".")
         if block in file.objects and name not in file.columns:
             columns = file.objects[block].columns
-            if column != "*":
-                _require(column, columns, "features", f"{file.path}: '{block}' have no column")
-            chosen = [*features.get(block, ()), *(columns if column == "*" else [column])]
-            features[block] = tuple(dict.fromkeys(chosen))
+            chosen = _matches(column, columns) or [column]
+            _require(chosen[0], columns, "features", f"{file.path}: '{block}' have no column")
+            features[block] = tuple(dict.fromkeys([*features.get(block, ()), *chosen]))
     if not any(features.values()):
         raise DataError(f"dataset_config.features {list(config.features)} leave no feature of {file.path}.")
     classes = _classes(config, file)
-    return Selection(features, config.spectators, classes, _signal(config, tuple(classes)))
+    return Selection(features, spectators, classes, _signal(config, tuple(classes)))
 
 
 def class_table(classes: Mapping[str, tuple[str, ...]], labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
@@ -115,20 +113,36 @@ def _guess_momentum(file: EventFile, block: str) -> Momentum:
     return Momentum(pt=pt, eta=eta, phi=phi, energy=energy, mass=mass)
 
 
-def _flat_features(config: EventsDataset, file: EventFile) -> Iterable[str]:
+def _spectators(config: EventsDataset, file: EventFile) -> tuple[str, ...]:
+    chosen: dict[str, None] = {}
+    for name in config.spectators:
+        found = _matches(name, file.columns) or [name]
+        problem = f"{file.path} (variables of disco are spectators too): no column of the events"
+        _require(found[0], file.columns, "spectators", problem)
+        chosen |= dict.fromkeys(found)
+    return tuple(chosen)
+
+
+def _flat_features(config: EventsDataset, file: EventFile, spectators: tuple[str, ...]) -> Iterable[str]:
     chosen: dict[str, None] = {}
     for name in config.features:
-        if name == "*":
-            chosen |= dict.fromkeys(column for column in file.columns if column not in config.spectators)
-        elif name in file.columns:
+        if name in file.columns:
             chosen[name] = None
         elif name.partition(".")[0] not in file.objects:
-            known = [
-                *file.columns,
-                *(f"{block}.{column}" for block, info in file.objects.items() for column in info.columns),
-            ]
-            _require(name, known, "features", f"{file.path}: no column")
+            found = _matches(name, file.columns)
+            if not found and name != "*":  # events may have objects alone
+                known = [
+                    *file.columns,
+                    *(f"{block}.{column}" for block, info in file.objects.items() for column in info.columns),
+                ]
+                _require(name, known, "features", f"{file.path}: no column")
+            chosen |= dict.fromkeys(column for column in found if column not in spectators)
     return chosen
+
+
+def _matches(name: str, columns: Collection[str]) -> list[str]:
+    """Return the column of that name, else those that match it as a shell pattern, in the order of the file."""
+    return [name] if name in columns else [column for column in columns if fnmatchcase(column, name)]
 
 
 def _classes(config: EventsDataset, file: EventFile) -> dict[str, tuple[str, ...]]:
@@ -147,6 +161,11 @@ def _classes(config: EventsDataset, file: EventFile) -> dict[str, tuple[str, ...
             raise DataError(f"dataset_config.classes: a class or a label stands twice in {pairs}.")
         for label in labels:
             _require(label, file.classes, "classes", f"{file.path}: no event is labelled")
+    if len(file.classes) < 2:
+        raise DataError(
+            f"{file.path}: all events are of one class, '{file.classes[0]}', and a classifier needs two. Convert "
+            "events of another class along with them."
+        )
     if len(classes) < 2:
         raise DataError(
             f"{file.path}: a classifier needs two classes, but there is {list(classes) or 'none'}. Convert the events "

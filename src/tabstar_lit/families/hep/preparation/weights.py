@@ -16,6 +16,9 @@ Policy = Literal["error", "absolute", "zero", "drop"]
 SHOWN_ROWS = 5
 """Rows that an error message lists."""
 
+REMEDY = "convert the events with another weight, or without one and with dataset_config.use_mc_weights: false."
+"""What helps where the weights of a class are of no use at all; not to use them in the loss leaves the metrics."""
+
 
 def check_weights(weights: Float64, policy: Policy, where: str) -> None:
     """Refuse weights that the policy cannot make usable.
@@ -34,15 +37,26 @@ def check_weights(weights: Float64, policy: Policy, where: str) -> None:
     DataError
         A weight is NaN or infinite, or negative under the policy ``error``.
     """
-    broken = np.flatnonzero(~np.isfinite(weights))
-    if len(broken):
-        raise DataError(f"{where}: {len(broken)} event weights are NaN or infinite, {_rows(broken)}. Convert it again.")
+    require_finite(weights, where)
     negative = np.flatnonzero(weights < 0)
     if policy == "error" and len(negative):
         raise DataError(
             f"{where}: {len(negative)} of {len(weights)} event weights are negative, {_rows(negative)}, and a loss "
             "cannot use them. Choose dataset_config.negative_weights: absolute, zero or drop; or use_mc_weights: false."
         )
+
+
+def require_finite(weights: Float64, where: str) -> None:
+    """Refuse weights ``[N]`` of which one is NaN or infinite; ``where`` is the file, for messages.
+
+    Raises
+    ------
+    DataError
+        Names the first rows.
+    """
+    broken = np.flatnonzero(~np.isfinite(weights))
+    if len(broken):
+        raise DataError(f"{where}: {len(broken)} event weights are NaN or infinite, {_rows(broken)}. Convert it again.")
 
 
 def usable_weights(weights: Float64, policy: Policy) -> Float64:
@@ -91,9 +105,39 @@ def require_weight(weights: Float64, targets: Int64, classes: tuple[str, ...], w
     if weightless:
         whose = "all" if len(weightless) == len(classes) else f"all '{weightless[0]}'"
         raise DataError(
-            f"{where}: the weights of {whose} events are zero. Set dataset_config.use_mc_weights: false, "
-            "or convert the file with another weight."
+            f"{where}: the weights of {whose} events are zero, and a loss learns nothing from them. {REMEDY}"
         )
+
+
+def require_positive_sums(weights: Float64, targets: Int64, classes: tuple[str, ...], where: str) -> None:
+    """Refuse held-out events of which a class has no positive sum of weights: every metric is divided by it.
+
+    Parameters
+    ----------
+    weights : ndarray of float64 [n]
+        Signed weights of the events of a split, as in the file.
+    targets : ndarray of int64 [n]
+        Their class numbers.
+    classes : tuple of str
+        Names of the classes.
+    where : str
+        File and split, for messages.
+
+    Raises
+    ------
+    DataError
+        Names the class, its events and their sum.
+    """
+    sums = np.bincount(targets, weights=weights, minlength=len(classes))
+    counts = np.bincount(targets, minlength=len(classes))
+    for name, total, count in zip(classes, sums.tolist(), counts.tolist(), strict=True):
+        if not total > 0:
+            raise DataError(
+                f"{where}: the weights of the {count} events of class '{name}' sum to {total + 0.0:g}, but metrics are "
+                "weighted by the file, with or without use_mc_weights, and need a positive sum of each class. If that "
+                "of the whole class is positive (see `tabstar_lit data show`), give dataset_config.split a larger "
+                f"share or another seed; else {REMEDY}"
+            )
 
 
 def class_weights(weights: Float64, targets: Int64, n_classes: int, *, normalise: bool) -> Float64:

@@ -56,12 +56,13 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
     def data(self, experiment: SignalExperiment, seed: int, scratch: Path | None = None) -> EventData:
         """Open the events; toy events are generated when none are named and they are missing."""
         from tabstar_lit.families.hep.data import EventData, events_path
-        from tabstar_lit.families.hep.events.toys import ensure_toy
+        from tabstar_lit.families.hep.events.toy_files import has_toy
+        from tabstar_lit.families.hep.events.toys import ensure_toy, toy_source
 
         config, architecture = experiment.dataset_config, experiment.model.architecture_config
         if config.files is None:
             path = events_path(config)
-            if scratch is not None and not path.exists():
+            if scratch is not None and not has_toy(path, toy_source()):
                 path = scratch / path.name
             config = config.model_copy(update={"files": str(ensure_toy(path))})
         disco = experiment.model.training_config.disco
@@ -69,12 +70,15 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
             config = config.model_copy(
                 update={"spectators": tuple(dict.fromkeys([*config.spectators, *disco.variables]))}
             )
-        return EventData(
+        data = EventData(
             config,
             seed=seed,
             momenta=architecture.model == "ParticleTransformer",
             bin_edges=architecture.reads_bins,
         )
+        _require_variables(disco.variables if disco is not None else (), data.spectators)
+        data.require_scorable()
+        return data
 
     def module(self, experiment: SignalExperiment, data: EventData) -> TrainingModule:
         """Build the network for the features in use, and the loss for the classes."""
@@ -140,6 +144,18 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
         from tabstar_lit.families.hep.signal.losses import list_losses
 
         return list_losses()
+
+
+def _require_variables(variables: Sequence[str], spectators: Sequence[str]) -> None:
+    """Refuse patterns among the variables of DisCo, each of which has a metric and a figure by its name."""
+    from tabstar_lit.errors import DataError
+
+    for name in variables:
+        if name not in spectators:
+            place = "model_config.training_config.disco.variables"
+            raise DataError(
+                f"{place}: '{name}' is no column of the events; patterns are not taken here, list the names."
+            )
 
 
 def _weighted(experiment: SignalExperiment) -> bool:

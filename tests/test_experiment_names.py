@@ -1,0 +1,27 @@
+"""Runs of different data sets are filed apart: the shipped experiments are named after them."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from tabstar_lit.commands.train import train_command
+
+NAMES = {
+    ("tabstar",): "tabstar_builtin",
+    ("tabstar", "dataset_config=tabstar/corpus"): "tabstar_corpus",
+    ("signal",): "signal_toy",
+    ("signal", "dataset_config=signal/higgsml", "model_config=signal/mlp"): "signal_higgsml",
+    ("signal", "dataset_config.name=mine"): "signal_mine",
+    ("signal", "dataset_config.name=mine", "experiment_config.experiment_name=study"): "study",
+    ("fakes",): "fakes_toy",
+    ("fakes", "dataset_config=fakes/zee", "stages=[ratio]"): "zee_probes",
+}
+
+
+@pytest.mark.parametrize("arguments", NAMES, ids=" ".join)
+def test_an_experiment_is_named_after_its_data(arguments: tuple[str, ...]) -> None:
+    family, *overrides = arguments
+    done = CliRunner().invoke(train_command(family), [*overrides, "--print-config"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert f"  experiment_name: {NAMES[arguments]}\n" in done.stdout
