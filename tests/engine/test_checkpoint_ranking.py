@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tabstar_lit.config.schema import TrainingConfig
 from tabstar_lit.engine.callbacks import checkpoints as module_under_test
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
-from tabstar_lit.errors import CheckpointError
+from tabstar_lit.errors import CheckpointError, ConfigError
 
 NETWORK = MagicMock()
 
@@ -122,7 +122,27 @@ def test_nan_is_never_the_best_and_an_epoch_without_validation_has_no_rank(
 
 def test_a_metric_that_did_not_come_names_those_that_did(tmp_path: Path) -> None:
     run = Run(tmp_path, monitor="val_auc")
-    with pytest.raises(CheckpointError, match=r"'val_auc' was not computed in epoch 0\. Computed: val_loss\. Set"):
+    with pytest.raises(ConfigError, match=r"'val_auc' was not computed in epoch 0\. Computed: val_loss\. Set"):
+        run.epoch(1.0)
+
+
+@pytest.mark.parametrize("training", [{}, {"save_top_k": 0, "early_stop_patience": 2}])
+def test_an_epoch_without_metrics_has_no_rank_and_one_that_lacks_the_metric_is_an_error(
+    tmp_path: Path, training: dict[str, Any]
+) -> None:
+    run = Run(tmp_path, monitor="val_auc", **training)
+    run.checkpoints.metrics_every = 3
+    run.epoch(1.0)
+    run.epoch(1.0)
+    assert (run.epochs, run.files) == ([], {"run_last.ckpt"})
+    with pytest.raises(ConfigError, match=r"'val_auc' was not computed in epoch 2"):
+        run.epoch(1.0)
+
+
+def test_a_loss_is_there_in_every_epoch(tmp_path: Path) -> None:
+    run = Run(tmp_path, monitor="val_loss/a")
+    run.checkpoints.metrics_every = 3
+    with pytest.raises(ConfigError, match=r"'val_loss/a' was not computed in epoch 0"):
         run.epoch(1.0)
 
 

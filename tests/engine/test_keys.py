@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 import torch
 from toy_bench import Bench, load_checkpoint, metrics
 
-from tabstar_lit.errors import CheckpointError, ConfigError, NonFiniteError
+from tabstar_lit.engine.preflight import check_names
+from tabstar_lit.errors import ConfigError, NonFiniteError
 
 TRAINING = "model_config.training_config"
 EXPERIMENT = "experiment_config"
@@ -168,6 +170,79 @@ def test_monitor_of_the_scheduler(bench: Bench) -> None:
     plateau = bench.module._plateau
     assert plateau is not None
     assert plateau.best == pytest.approx(float(bench.module.trainer.callback_metrics["val_error"]), abs=1e-6)
+
+
+def test_epochs_without_metrics_are_left_out_of_what_watches_them(bench: Bench) -> None:
+    plateau = "{scheduler_name: ReduceLROnPlateau, interval: epoch, scheduler_params: {patience: 9}}"
+    run = bench.train(
+        f"{TRAINING}.max_epochs=6", f"{EXPERIMENT}.check_metrics_n_epoch=2", f"{TRAINING}.monitor=val_error",
+        f"{TRAINING}.save_top_k=-1", f"{TRAINING}.early_stop_patience=1", f"{TRAINING}.scheduler={plateau}",
+        "model_config.training_config.optimizer.optimizer_params.lr=1e-3",
+    )  # fmt: skip
+    ranked = [json.loads(line) for line in (run.root / "checkpoints.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in ranked if entry["kind"] == "top"] == [1, 3, 5]
+    assert [entry["score"] is None for entry in ranked if entry["kind"] == "last"] == [True, False] * 3
+    assert run.stage("train")["stopped_early"] is False
+    assert bench.module._plateau is not None
+    assert bench.module._plateau.last_epoch == 3
+
+
+def test_a_metric_that_no_epoch_would_compute_is_refused(bench: Bench) -> None:
+    settings = (
+        f"{TRAINING}.max_epochs=5",
+        f"{EXPERIMENT}.check_metrics_n_epoch=3",
+        f"{EXPERIMENT}.check_eval_n_epoch=2",
+    )
+    check_names(bench.family, bench.load(*settings))
+    with pytest.raises(ConfigError, match=r"val_error would be computed every 6 epochs of 5"):
+        check_names(bench.family, bench.load(*settings, f"{TRAINING}.monitor=val_error"))
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode", "warned"),
+    [
+        ("val_error", "min", "monitor_mode is min, and val_error is better when larger: .* Set monitor_mode: max"),
+        ("val_error", "max", None),
+        ("val_loss", "max", "monitor_mode is max, and val_loss is better when smaller: .* Set monitor_mode: min"),
+        ("val_loss/left", "min", None),
+    ],
+)
+def test_a_mode_that_would_keep_the_worst_is_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, monitor: str, mode: str, warned: str | None
+) -> None:
+    monkeypatch.setattr("toy.ToyTracker.better_when_larger", lambda _: ("error",))
+    run = bench.train(f"{TRAINING}.max_epochs=1", f"{TRAINING}.monitor={monitor}", f"{TRAINING}.monitor_mode={mode}")
+    told = re.findall(r"training_config\.monitor_mode is.*", (run.root / "log.txt").read_text())
+    assert len(told) == (warned is not None)
+    assert warned is None or re.search(warned, told[0])
+
+
+def test_parameters_of_the_files_choice_are_told_from_those_of_the_command_line(bench: Bench) -> None:
+    config = bench.folder / "training_config.yaml"
+    more = "    scheduler: {scheduler_name: OneCycleLR, interval: step, scheduler_params: {pct_start: 0.2}}\n"
+    config.write_text(config.read_text() + more)
+    chosen = f"{TRAINING}.scheduler={{scheduler_name: StepLR, interval: epoch, scheduler_params: {{step_size: 1}}}}"
+    remove = f"~{TRAINING}.scheduler.scheduler_params"
+    with pytest.raises(
+        ConfigError, match=rf"unknown parameter 'pct_start' of StepLR\. .* put '{re.escape(remove)}' before"
+    ):
+        check_names(bench.family, bench.load(chosen))
+    check_names(bench.family, bench.load(remove, chosen))
+    with pytest.raises(ConfigError, match="stepsize") as refusal:
+        check_names(bench.family, bench.load(remove, chosen.replace("step_size", "stepsize")))
+    assert remove not in str(refusal.value)
+
+
+@pytest.mark.parametrize("undefined", ["nan", "inf"])
+def test_an_undefined_metric_does_not_end_the_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, undefined: str
+) -> None:
+    scores = iter([0.5, float(undefined), float(undefined), 0.4, float(undefined), float(undefined), 0.3])
+    monkeypatch.setattr("toy.ToyTracker.metrics", lambda *_: {"error": next(scores)})
+    run = bench.train(f"{TRAINING}.max_epochs=5", f"{TRAINING}.monitor=val_error", f"{TRAINING}.early_stop_patience=3")
+    assert (run.stage("train")["epochs"], run.stage("train")["stopped_early"]) == (5, False)
+    if undefined == "nan":
+        assert run.stage("train")["best_epoch"] == 3
 
 
 # -- logging -----------------------------------------------------------------------------------------------------------
@@ -335,7 +410,7 @@ def test_snapshots_inside_an_epoch(bench: Bench) -> None:
 
 
 def test_an_unknown_monitor_names_what_there_is(bench: Bench) -> None:
-    with pytest.raises(CheckpointError, match=r"'val_loss/nosuch' was not computed.*val_error"):
+    with pytest.raises(ConfigError, match=r"'val_loss/nosuch' was not computed.*val_error"):
         bench.train(f"{TRAINING}.monitor=val_loss/nosuch")
 
 

@@ -92,13 +92,34 @@ def test_nothing_secret_and_no_absolute_path(run: RunDirectory, tmp_path: Path) 
     assert str(tmp_path) not in text
 
 
-def test_an_evaluation_is_reported_too(run: RunDirectory) -> None:
+def test_an_evaluation_names_its_checkpoint_and_nothing_of_a_training(run: RunDirectory) -> None:
     record = json.loads((run.root / "run.json").read_text())
-    record["stages"] = {"evaluate": {"status": "finished", "test": {"test_loss": 0.25}}}
+    checkpoint = run.checkpoints / "a|b.ckpt"
+    record["evaluated"] = str(checkpoint)
+    record["stages"] = {
+        "train": {"status": "finished", "evaluated": str(checkpoint), "test": {"test_loss": 0.25}, "mlflow_run_id": "x"}
+    }
     (run.root / "run.json").write_text(json.dumps(record))
-    (run.root / "metrics.jsonl").unlink()
+    (run.root / "metrics.jsonl").write_text(
+        '{"stage": "train", "epoch": 0, "step": 0, "time": 1.8e9, "test_loss": 0.25}\n'
+    )
     text = write_report(run).read_text()
-    assert ["test: test_loss", "0.25"] in section(text, "Stage evaluate")
+    rows = dict(section(text, "Evaluation")[2:])
+    assert (rows["status"], rows["test: test_loss"], rows["configured as stage"]) == ("finished", "0.25", "train")
+    link = re.search(r"\]\((.*)\)", rows["checkpoint"])
+    assert link is not None
+    assert (run.root / unquote(link[1])).resolve() == checkpoint.resolve()
+    for absent in ("Stage train", "per epoch", "--resume", "load_checkpoint="):
+        assert absent not in text
+
+
+def test_a_stage_without_timings_has_no_table_of_them(run: RunDirectory) -> None:
+    lines = [json.loads(line) for line in (run.root / "metrics.jsonl").read_text().splitlines()]
+    kept = [json.dumps(line) for line in lines if "epoch_seconds" not in line]
+    (run.root / "metrics.jsonl").write_text("\n".join(kept) + "\n")
+    text = write_report(run).read_text()
+    assert "Metrics per epoch" in text
+    assert "Time and memory" not in text
 
 
 def test_a_run_without_figures_or_git(run: RunDirectory) -> None:

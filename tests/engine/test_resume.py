@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from toy_bench import Bench, load_checkpoint, metrics
 
 from checks import assert_equal
 from tabstar_lit.engine.resume import find_run
+from tabstar_lit.engine.run import evaluate
 from tabstar_lit.errors import CheckpointError, RunError, RunInterrupted
 
 STEPS_PER_EPOCH = 24
@@ -165,3 +167,37 @@ def test_find_run_names_what_is_missing(bench: Bench, tmp_path: Path) -> None:
     stray.touch()
     with pytest.raises(CheckpointError, match="belongs to no run"):
         find_run(experiment, "train_toy", str(stray))
+
+
+def test_an_evaluation_is_nothing_to_go_on_with(bench: Bench) -> None:
+    bench.train("model_config.training_config.max_epochs=1")
+    checkpoint = bench.folder / "models/toys/toy/toy_last.ckpt"
+    test = evaluate(bench.family, bench.load("experiment_config.run_name=toy_test"), checkpoint)
+    assert find_run(bench.load("experiment_config.run_name=null").experiment, "train_toy", None)[0].name == "toy"
+    for named in ("toy_test", str(test.root)):
+        with pytest.raises(RunError, match=r"toy_test evaluated a checkpoint and trained nothing"):
+            find_run(bench.load().experiment, "train_toy", named)
+
+
+def test_an_evaluation_that_broke_off_is_known_as_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    bench.train("model_config.training_config.max_epochs=1")
+    monkeypatch.setattr("tabstar_lit.engine.run.evaluate_stage", broken)
+    checkpoint = bench.folder / "models/toys/toy/toy_last.ckpt"
+    with pytest.raises(MemoryError):
+        evaluate(bench.family, bench.load("experiment_config.run_name=toy_test"), checkpoint)
+    with pytest.raises(RunError, match="trained nothing"):
+        find_run(bench.load().experiment, "train_toy", "toy_test")
+
+
+def test_weights_alone_are_refused_while_the_run_is_untouched(bench: Bench) -> None:
+    run = bench.train("model_config.training_config.max_epochs=1")
+    content = load_checkpoint(bench.folder / "models/toys/toy/toy_last.ckpt")
+    weights = bench.folder / "models/toys/toy/toy_calibrated.ckpt"
+    torch.save({"state_dict": content["state_dict"], "tabstar_lit": content["tabstar_lit"]}, weights)
+    before = (run.root / "run.json").read_text()
+    with pytest.raises(CheckpointError, match=r"toy_calibrated.ckpt holds weights only, .*, so training cannot go on"):
+        find_run(bench.load().experiment, "train_toy", str(weights))
+    assert (run.root / "run.json").read_text() == before

@@ -48,7 +48,9 @@ class CountingTracker(Tracker):
 
 def a_trainer(epoch: int = 0, **state: Any) -> Any:
     usual = {"current_epoch": epoch, "global_step": 10 * epoch, "testing": False, "sanity_checking": False}
-    return SimpleNamespace(**{**usual, "is_global_zero": True, "loggers": [MagicMock()], **state})
+    return SimpleNamespace(
+        **{**usual, "is_global_zero": True, "loggers": [MagicMock()], "callback_metrics": {}, **state}
+    )
 
 
 def output(source: str, loss: float, rows: int, **columns: torch.Tensor) -> StepOutput:
@@ -191,3 +193,10 @@ def test_the_history_goes_on_after_a_resume_without_touching_the_saved_one(tmp_p
     validate(tracker, a_trainer(1), output("a", 1.0, 2))
     assert [entry["epoch"] for entry in tracker.state_dict()["history"]] == [0, 1]
     assert len(saved["history"]) == 1
+
+
+def test_values_of_an_earlier_epoch_do_not_pass_for_those_of_this_one() -> None:
+    kept = {"train_loss": 1.0, "test_rows": 3.0}
+    trainer = a_trainer(epoch=2, callback_metrics={"val_rows": 8.0, "val_loss": 2.0, **kept})
+    validate(CountingTracker(Path(), check_every=2), trainer, output("a", 1.0, 4))
+    assert trainer.callback_metrics == kept  # the values of this one come from Lightning's log, which is not here

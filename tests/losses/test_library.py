@@ -88,5 +88,30 @@ def test_a_loss_of_whole_batches_refuses_weights() -> None:
 
 
 def test_a_parameter_the_library_refuses_is_an_error_of_the_configuration() -> None:
-    with pytest.raises(ConfigError, match="ldamloss refuses its parameters"):
-        LibraryLoss("ldamloss", 2, {"num_class_list": "many"})
+    with pytest.raises(ConfigError, match="bitemperedlogisticloss refuses its parameters"):
+        LibraryLoss("bitemperedlogisticloss", 2, {"t3": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ("many", "'many' is not a list"),
+        (5, "5 is not a list"),
+        ([3.0], "it has 1 numbers, and there are 2 classes"),
+        ([3, 4, 5], "it has 3 numbers, and there are 2 classes"),
+        ([3, 0], r"\[3, 0\] are not all positive"),
+    ],
+)
+def test_a_list_of_classes_must_be_one_of_them(counts: object, words: str) -> None:
+    with pytest.raises(ConfigError, match=rf"loss_params\.num_class_list: {words}.*then they are counted"):
+        LibraryLoss("ldamloss", 2, {"num_class_list": counts})
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("classes", [2, 3])
+def test_margins_by_event_are_those_of_the_library_without_its_warning(classes: int) -> None:
+    loss, (logits, targets) = build("ldamloss", classes), data(classes)
+    own = LOSS_FUNCTIONS["ldamloss"]([30, 70, 20][:classes])
+    rows = torch.cat([torch.zeros_like(logits), logits], 1) if classes == 2 else logits
+    expected = [own(row[None], target[None].long()) for row, target in zip(rows, targets, strict=True)]
+    torch.testing.assert_close(loss.per_event(logits, targets), torch.stack(expected))

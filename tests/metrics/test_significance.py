@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -61,14 +60,50 @@ def test_scan_equals_cut_by_cut() -> None:
         enough = (above & ~signal).sum() >= 5
         assert seen == pytest.approx(float(asimov_significance(s, b)) if enough else 0.0, abs=1e-9)
     assert scan.maximum == scan.significance.max()
-    edges = np.linspace(0, 1, 11)
-    parts = [(scores >= low) & ((scores < high) | (high == 1)) for low, high in pairwise(edges)]
-    squares = [
-        float(asimov_significance(weights[p & signal].sum(), weights[p & ~signal].sum())) ** 2
-        for p in parts
-        if (p & ~signal).sum() >= 5
-    ]
-    assert scan.integrated == pytest.approx(math.sqrt(sum(squares)), rel=1e-9)
+    assert scan.integrated >= scan.maximum
+
+
+def test_bins_hold_equal_shares_of_the_signal_and_enough_background() -> None:
+    signal = np.tile([1, 0, 0], 40).astype(bool)  # one signal event before two of background, all along
+    scores = np.linspace(5, -5, 120)
+    weights = np.where(signal, 1.0, 3.0)
+    best_is_all = scan_cuts(scores, signal, ~signal, weights, min_events=8, bins=4)
+    assert best_is_all is not None
+    assert best_is_all.best == len(scores) - 3  # the last cut that a signal event passes, before two of background
+    parts = [
+        (10, 18),
+        (10, 20),
+        (10, 20),
+        (10, 20),
+    ]  # of the signal: a bin ends with a signal event, where its share is
+    squares = [float(asimov_significance(s, 3 * b)) ** 2 for s, b in parts]
+    assert best_is_all.integrated == pytest.approx(math.sqrt(sum(squares)), rel=1e-9)
+    few = scan_cuts(scores, signal, ~signal, weights, min_events=40, bins=4)
+    assert few is not None
+    assert few.integrated == pytest.approx(few.maximum, rel=1e-9)  # 78 events of background make no two bins of 40
+
+
+def test_the_best_part_of_the_score_counts_however_little_background_is_in_it() -> None:
+    scores = np.concatenate([np.linspace(0.9, 1, 50), np.linspace(0, 0.5, 200)])
+    signal = np.arange(250) < 50
+    scan = scan_cuts(scores, signal, ~signal, min_events=10)
+    assert scan is not None
+    assert scan.integrated == pytest.approx(float(asimov_significance(50, 10)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_calibration_changes_no_significance_and_bins_are_never_worse_than_a_cut(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    signal = rng.random(600) < 0.3
+    scores, weights = rng.normal(size=600) + 1.5 * signal, rng.exponential(size=600) - 0.1
+    plain, calibrated = (
+        scan_cuts(values, signal, ~signal, weights, min_events=7)
+        for values in (scores, 1 / (1 + np.exp(1 - 3 * scores)))
+    )
+    assert plain is not None
+    assert calibrated is not None
+    assert plain.integrated == pytest.approx(calibrated.integrated, rel=1e-9)
+    assert plain.integrated >= plain.maximum * (1 - 1e-12)
 
 
 def test_a_cut_that_leaves_too_little_background_does_not_count() -> None:

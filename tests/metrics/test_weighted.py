@@ -63,7 +63,28 @@ def test_rejection_by_hand() -> None:
     curve = roc(np.array([4.0, 3, 2, 1]), np.array([True, False, True, False]), np.array([1.0, 1, 1, 3]))
     assert curve is not None
     assert curve.rejection(0.75) == pytest.approx(4.0)  # one background of weight 1 in 4 passes
-    assert math.isnan(curve.rejection(0.3))
+    assert curve.rejection(0.3) == pytest.approx(4.0)  # none passes: at least as good as with the first one
+
+
+@pytest.mark.parametrize("weights", [None, np.full(8, 2.0)])
+def test_rejection_where_no_background_passes_is_the_limit_of_the_sample(weights: np.ndarray | None) -> None:
+    scores = np.array([8.0, 7, 6, 5, 4, 3, 2, 1])
+    curve = roc(scores, scores > 5, weights)
+    assert curve is not None
+    assert curve.rejection(0.5) == pytest.approx(5.0)  # background events in all
+    nearly = roc(scores, (scores > 6) | (scores == 5), weights)
+    assert nearly is not None
+    assert nearly.rejection(0.7) == pytest.approx(5.0)  # not more for a share of the one event that passes
+
+
+def test_the_limit_of_a_rejection_is_that_of_the_next_event_and_not_of_ties() -> None:
+    weights = np.array([1.0, 1, 0, 0.5, 1.5, 3])
+    curve = roc(np.array([6.0, 5, 5, 4, 4, 1]), np.arange(6) < 2, weights)
+    assert curve is not None
+    assert curve.rejection(0.4) == pytest.approx(5.0)  # a fifth: two events share the score and weigh 1 on average
+    flat = roc(np.zeros(6), np.arange(6) < 2)
+    assert flat is not None
+    assert flat.rejection(0.5) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("kind", ["no signal", "no background", "empty", "no weight"])

@@ -115,6 +115,19 @@ def test_kernels_agree(kernels: tuple[str, ...]) -> None:
     torch.testing.assert_close(chosen(x, mask=mask), free(x, mask=mask))
 
 
+@pytest.mark.parametrize("kernels", [("cudnn",), ("flash", "cudnn")])
+def test_kernels_that_cannot_do_it_here_are_named(kernels: tuple[str, ...]) -> None:
+    attention = MultiHeadAttention(8, 2, kernels=kernels).double()
+    x, bias = torch.randn(2, 3, 8, dtype=torch.float64), torch.zeros(2, 2, 3, 3, requires_grad=True)
+    with pytest.raises(ConfigError, match=rf"sdp_backend allows {', '.join(kernels)} only.*enable_math: true"):
+        attention(x, bias=bias)
+
+
+def test_other_errors_of_attention_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match=r"expand|size"):
+        MultiHeadAttention(8, 2, kernels=("math",))(torch.randn(2, 3, 8), bias=torch.zeros(2, 2, 3, 7))
+
+
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ConfigError, match="3 attention heads do not divide a width of 8"):
         MultiHeadAttention(8, 3)

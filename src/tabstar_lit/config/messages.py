@@ -51,6 +51,8 @@ def explain(
     unions: dict[Path_, list[Located]] = {}
     for error in errors:
         located = _locate(error, data)
+        if error["type"] == "too_short" and _has_deeper(error, errors):
+            continue  # its entries were refused, which leaves too few
         if located.union is None:
             yield _problem(located, schema, data, secret_keys)
         else:
@@ -61,6 +63,12 @@ def explain(
             yield from (_problem(located, schema, data, secret_keys) for located in chosen)
         else:
             yield _mismatch(path, members, data, secret_keys)
+
+
+def _has_deeper(error: ErrorDetails, errors: Collection[ErrorDetails]) -> bool:
+    """Tell whether another mistake lies inside the value of this one."""
+    place = error["loc"]
+    return any(len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in errors)
 
 
 def describe(value: Any) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "load_strict",
     "load_weights",
     "network_weights",
+    "progress_in",
 ]
 
 NETWORK = "network."
@@ -195,7 +196,7 @@ def latest_checkpoint(directory: Path) -> Latest:
     skipped: list[tuple[Path, str]] = []
     for file in sorted(directory.rglob(f"*{SUFFIX}")):
         try:
-            usable.append((_progress(file), file))
+            usable.append((progress_in(file), file))
         except CheckpointError as error:
             skipped.append((file, str(error)))
     if not usable:
@@ -204,11 +205,21 @@ def latest_checkpoint(directory: Path) -> Latest:
     return Latest(max(usable, key=lambda entry: entry[0])[1], skipped)
 
 
-def _progress(file: Path) -> tuple[int, int, bool, float]:
-    """Return what files are ordered by; tensors are mapped, not read."""
+def progress_in(file: Path) -> tuple[int, int, bool, float]:
+    """Return what files are ordered by: step, epoch, whether its moment was planned, and its date.
+
+    Tensors are mapped, not read.
+
+    Raises
+    ------
+    CheckpointError
+        Training cannot go on from the file: it is damaged, or holds weights only, as a calibrated one does.
+    """
     content = read_checkpoint(file, mmap=True)
     if "optimizer_states" not in content:
-        raise CheckpointError(f"{file} holds weights only, so training cannot go on from it.")
+        raise CheckpointError(
+            f"{file} holds weights only, as a calibrated checkpoint does, so training cannot go on from it."
+        )
     step, epoch = content.get("global_step"), content.get("epoch")
     if not isinstance(step, int) or not isinstance(epoch, int):
         raise CheckpointError(f"{file} does not say at which step and epoch it was written.")

@@ -20,10 +20,11 @@ from tabstar_lit.config.schema import ModelConfig
 from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_VERSION
 from tabstar_lit.engine.checkpoints import difference_table
 from tabstar_lit.engine.modules_transfer import apply_freeze, frozen_modules
+from tabstar_lit.engine.monitor import score_of_epoch
 from tabstar_lit.engine.optimizers import build_optimizer
 from tabstar_lit.engine.parameter_groups import parameter_groups
 from tabstar_lit.engine.schedulers import EpochDecay, build_scheduler
-from tabstar_lit.errors import CheckpointError, ConfigError, NonFiniteError
+from tabstar_lit.errors import CheckpointError, NonFiniteError
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class TrainingModule(LightningModule, ABC):
     ----------
     leaves_parameters_idle : bool
         Whether a batch may leave trained parameters without a gradient, which several processes must agree on.
+    metrics_every : int or None
+        Epochs from one computation of metrics to the next; between them the plateau scheduler waits for a value.
     """
 
     leaves_parameters_idle: ClassVar[bool] = False
@@ -93,6 +96,7 @@ class TrainingModule(LightningModule, ABC):
         self.payload = dict(payload)
         self.freeze_report = apply_freeze(network, config.freeze, config.unfreeze_last)
         self.steps_per_epoch = 1
+        self.metrics_every: int | None = 1
         self.skipped_steps = 0
         self._plateau: ReduceLROnPlateau | None = None
         self._decay: EpochDecay | None = None
@@ -245,17 +249,17 @@ class TrainingModule(LightningModule, ABC):
             return
         validated = (self.trainer.current_epoch + 1) % (self.trainer.check_val_every_n_epoch or 1) == 0
         if self._plateau is not None and validated:
-            self._plateau.step(self._plateau_score())
+            score = self._plateau_score()
+            if score is not None:
+                self._plateau.step(score)
         if self._decay is not None:
             self._decay.step()
 
-    def _plateau_score(self) -> float:
-        scheduler, metrics = self.config.training_config.scheduler, self.trainer.callback_metrics
+    def _plateau_score(self) -> float | None:
+        scheduler = self.config.training_config.scheduler
         monitor = (scheduler and scheduler.monitor) or self.config.training_config.monitor
-        if monitor not in metrics:
-            known = ", ".join(sorted(metrics))
-            raise ConfigError(f"training_config.scheduler.monitor: {monitor!r} was not computed. Computed: {known}.")
-        return float(metrics[monitor])
+        key = "training_config.scheduler.monitor"
+        return score_of_epoch(self.trainer, monitor, metrics_every=self.metrics_every, key=key)
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 
 from tabstar_lit.config import Loaded, Problem, Stage, raise_problems
+from tabstar_lit.config.tree import ConfigTree, dotted
 from tabstar_lit.engine.family import AnyFamily
+from tabstar_lit.engine.monitor import TRAINING, never_computed
 from tabstar_lit.engine.opening import locate
 from tabstar_lit.engine.optimizers import check_optimizer
 from tabstar_lit.engine.resume import configured_checkpoint
 from tabstar_lit.engine.run_directory import RunDirectory
 from tabstar_lit.engine.schedulers import check_scheduler
 from tabstar_lit.engine.stages import Parts, build_parts, load_weights_of
-
-TRAINING = ("model_config", "training_config")
 
 
 def check_names(family: AnyFamily, loaded: Loaded[Any]) -> None:
@@ -36,21 +36,23 @@ def check_names(family: AnyFamily, loaded: Loaded[Any]) -> None:
             *(check_scheduler(training.scheduler) if training.scheduler is not None else ()),
         ]
         problems = [
-            *_never_validated(stage),
+            *never_computed(stage.experiment),
             *(Problem((*TRAINING, *problem.path), problem.message, problem.allowed) for problem in found),
         ]
-        raise_problems(stage.tree, [*problems, *family.check(stage.experiment)])
+        problems += family.check(stage.experiment)
+        raise_problems(stage.tree, [_with_remedy(problem, stage.tree) for problem in problems])
 
 
-def _never_validated(stage: Stage[Any]) -> list[Problem]:
-    every, epochs = (
-        stage.experiment.experiment_config.check_eval_n_epoch,
-        stage.experiment.model.training_config.max_epochs,
-    )
-    if every <= epochs:
-        return []
-    place = ("experiment_config", "check_eval_n_epoch")
-    return [Problem(place, f"validating every {every} epochs of {epochs} means never; there would be no best model.")]
+def _with_remedy(problem: Problem, tree: ConfigTree) -> Problem:
+    """Tell how to be rid of a parameter that a file has for another choice than the command line's."""
+    if len(problem.path) < 3 or problem.path[-2] != f"{problem.path[-3]}_params":
+        return problem
+    chosen = tree.position((*problem.path[:-2], f"{problem.path[-3]}_name"))
+    given = tree.positions.get(problem.path)
+    if chosen is None or given is None or chosen.line or not given.line:
+        return problem
+    text = f" What the command line says is laid over the file; put '~{dotted(problem.path[:-1])}' before it to leave "
+    return problem._replace(message=f"{problem.message}{text}the file's out.")
 
 
 def trial(family: AnyFamily, loaded: Loaded[Any], say: Callable[[str], None]) -> None:

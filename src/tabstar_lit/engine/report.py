@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from tabstar_lit.engine.run_directory import RunDirectory
-from tabstar_lit.engine.run_files import RunFiles, format_value
+from tabstar_lit.engine.run_files import RunFiles, format_value, is_evaluation
 
 REPORT_FILE = "report.md"
 FACTS = (
@@ -46,7 +46,7 @@ def write_report(run: RunDirectory) -> Path:
         "",
         *_overview(files),
         *_configuration(files),
-        *(line for stage in files.stages for line in _stage(files, run, stage)),
+        *(line for stage in files.stages for line in _section(files, run, stage)),
         *_figures(run),
         *_versions(files),
         *_how_to_go_on(files),
@@ -98,6 +98,28 @@ def _configuration(files: RunFiles) -> list[str]:
     return ["## Configuration", "", *table(("key", "value"), rows), f"{more} line each value came from.", ""]
 
 
+def _section(files: RunFiles, run: RunDirectory, stage: str) -> list[str]:
+    evaluated = files.stages[stage].get("evaluated")
+    return _stage(files, run, stage) if evaluated is None else _test(files, run, stage, Path(evaluated))
+
+
+def _test(files: RunFiles, run: RunDirectory, stage: str, checkpoint: Path) -> list[str]:
+    """Tell of a test, whose numbers are of no epoch."""
+    result = files.stages[stage]
+    facts = {
+        "status": result.get("status"),
+        "checkpoint": _link(checkpoint.name, checkpoint, run.root),
+        "configured as stage": stage,
+        "MLflow run": result.get("mlflow_run_id"),
+    }
+    rows = [(name, value) for name, value in (facts | _tests(result)).items() if value is not None]
+    return ["## Evaluation", "", *table(("result", ""), rows)]
+
+
+def _tests(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"test: {name}": value for name, value in (result.get("test") or {}).items()}
+
+
 def _stage(files: RunFiles, run: RunDirectory, stage: str) -> list[str]:
     epochs = files.epochs(stage)
     plain = [name for name in files.names(stage) if "/" not in name and any(name in e for e in epochs.values())]
@@ -111,6 +133,12 @@ def _stage(files: RunFiles, run: RunDirectory, stage: str) -> list[str]:
         "",
         *table(("epoch", *results), [(n, *(e.get(name) for name in results)) for n, e in epochs.items()]),
         *_by_source(epochs),
+        *(_costs(epochs, costs) if costs else ()),
+    ]
+
+
+def _costs(epochs: Mapping[int, Mapping[str, float | None]], costs: Sequence[str]) -> list[str]:
+    return [
         "### Time and memory per epoch",
         "",
         *table(("epoch", *costs), [(n, *(e.get(name) for name in costs)) for n, e in epochs.items()]),
@@ -130,8 +158,7 @@ def _result(files: RunFiles, run: RunDirectory, stage: str) -> list[str]:
         "stopped early": "yes" if result.get("stopped_early") else None,
         "MLflow run": result.get("mlflow_run_id"),
     }
-    tests = {f"test: {name}": value for name, value in (result.get("test") or {}).items()}
-    rows = [(name, value) for name, value in (facts | tests).items() if value is not None]
+    rows = [(name, value) for name, value in (facts | _tests(result)).items() if value is not None]
     return table(("result", ""), rows)
 
 
@@ -156,7 +183,7 @@ def _by_source(epochs: dict[int, dict[str, float | None]]) -> list[str]:
     return ["### By source", "", *lines] if lines else []
 
 
-def _totals(epochs: dict[int, dict[str, float | None]]) -> list[str]:
+def _totals(epochs: Mapping[int, Mapping[str, float | None]]) -> list[str]:
     seconds = [e["epoch_seconds"] or 0.0 for e in epochs.values() if "epoch_seconds" in e]
     if not seconds:
         return []
@@ -203,6 +230,10 @@ def _evaluation(files: RunFiles, checkpoint: str) -> str:
 def _how_to_go_on(files: RunFiles) -> list[str]:
     command = files.record.get("command", "train")
     best = [stage["best_checkpoint"] for stage in files.stages.values() if stage.get("best_checkpoint")]
+    resume = [
+        "# go on where the run stopped; RUN_DIRECTORY is the folder of this report",
+        f"{command} --resume RUN_DIRECTORY",
+    ]
     evaluate = ["# evaluate the best checkpoint", _evaluation(files, Path(best[-1]).name)] if best else []
     return [
         "## Going on",
@@ -211,8 +242,7 @@ def _how_to_go_on(files: RunFiles) -> list[str]:
         "# watch: the table of metrics and its curve, or everything in the browser",
         f"tabstar_lit runs show {files.name}",
         "track -p 5000",
-        "# go on where the run stopped; RUN_DIRECTORY is the folder of this report",
-        f"{command} --resume RUN_DIRECTORY",
+        *([] if is_evaluation(files.record) else resume),
         *evaluate,
         "```",
         "",

@@ -11,8 +11,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from tabstar_lit.config import Stage
 from tabstar_lit.config.schema import Experiment
-from tabstar_lit.engine.checkpoints import find_checkpoint, latest_checkpoint
+from tabstar_lit.engine.checkpoints import find_checkpoint, latest_checkpoint, progress_in
 from tabstar_lit.engine.run_directory import RunDirectory, read_run, run_directory
+from tabstar_lit.engine.run_files import is_evaluation
 from tabstar_lit.errors import CheckpointError, RunError
 
 log = logging.getLogger(__name__)
@@ -48,10 +49,23 @@ def find_run(experiment: Experiment, command: str, wanted: str | None) -> tuple[
     Raises
     ------
     RunError
-        There is no such run.
+        There is no such run, or it is an evaluation, which trained nothing.
     CheckpointError
-        No run knows the checkpoint.
+        No run knows the checkpoint, or training cannot go on from it.
     """
+    root, checkpoint = _find(experiment, command, wanted)
+    record = read_run(root / "run.json")
+    if is_evaluation(record):
+        raise RunError(
+            f"The run {root} evaluated a checkpoint and trained nothing, so there is nothing to go on with. Name the "
+            "run that trained it. `tabstar_lit runs list` shows what there is."
+        )
+    if checkpoint is not None:
+        progress_in(checkpoint)
+    return root, checkpoint
+
+
+def _find(experiment: Experiment, command: str, wanted: str | None) -> tuple[Path, Path | None]:
     folder = run_directory(experiment.experiment_config, experiment.model, "any").root.parent
     runs = existing_runs(folder)
     wanted = wanted or experiment.experiment_config.run_name
@@ -59,8 +73,11 @@ def find_run(experiment: Experiment, command: str, wanted: str | None) -> tuple[
         return _run_of_checkpoint(Path(wanted).absolute(), folder.parent), Path(wanted).absolute()
     if wanted is not None and (Path(wanted) / "run.json").is_file():
         return Path(wanted).absolute(), None
-    candidates = [run for run in runs if read_run(run / "run.json")["command"] == command]
-    if wanted is not None:
+    records = {run: read_run(run / "run.json") for run in runs}
+    candidates = [run for run, record in records.items() if record["command"] == command]
+    if wanted is None:
+        candidates = [run for run in candidates if not is_evaluation(records[run])]
+    else:
         candidates = [run for run in candidates if run.name == wanted]
     if not candidates:
         near = get_close_matches(wanted or "", [run.name for run in runs], n=3)

@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback
 
 from tabstar_lit.config import Loaded
+from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.opening import opened
 from tabstar_lit.engine.resume import is_over, resume_point
@@ -84,5 +85,7 @@ def evaluate(family: AnyFamily, loaded: Loaded[Any], checkpoint: Path, *, argv: 
         Where everything is.
     """
     with opened(family, loaded, argv, resume=False) as directory:
+        if is_main_process():
+            directory.update(evaluated=str(checkpoint.absolute()))
         evaluate_stage(family, loaded.stages[-1], directory, checkpoint, seed=directory.record()["seed"])
     return directory

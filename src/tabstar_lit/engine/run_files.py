@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -132,6 +132,11 @@ def find_runs(save_dir: Path) -> Iterator[RunFiles]:
     """Yield the runs below ``save_dir``, oldest first."""
     runs = [RunFiles(path.parent) for path in save_dir.glob(f"*/*/{RUN_FILE}")]
     yield from sorted(runs, key=lambda run: float(run.record.get("created", 0)))
+
+
+def is_evaluation(record: Mapping[str, Any]) -> bool:
+    """Tell whether the run of a ``run.json`` tested a checkpoint and trained nothing."""
+    return any("evaluated" in part for part in (record, *record.get("stages", {}).values()))
 
 
 def format_value(value: object) -> str:

@@ -26,6 +26,7 @@ from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.loggers import build_loggers, finish_loggers, start_parent, tracking_run_id
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.modules_transfer import transfer_modules
+from tabstar_lit.engine.monitor import LOSSES, TRAINING, doubtful_mode, is_loss
 from tabstar_lit.engine.run_directory import RunDirectory
 from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.trainer import build_callbacks, build_trainer
@@ -62,6 +63,8 @@ def build_parts(
         log.info(line)
     tracker = family.tracker(experiment, data, run.stage_folder(run.figures, stage.name))
     raise_problems(stage.tree, list(_unknown_monitors(experiment.model.training_config, tracker)))
+    for line in doubtful_mode(experiment.model.training_config, tracker.better_when_larger()):
+        log.warning("%s", line)
     return Parts(data, module, tracker)
 
 
@@ -71,14 +74,13 @@ def _unknown_monitors(training: TrainingConfig, tracker: Tracker) -> Iterator[Pr
     if names is None:
         return
     own = names if tracker.check_every is not None else ()
-    known = ("val_loss", "train_loss", *(f"val_{name}" for name in own))
-    place = ("model_config", "training_config")
+    known = (*LOSSES, *(f"val_{name}" for name in own))
     scheduler = training.scheduler
-    monitors: list[tuple[Path_, str]] = [((*place, "monitor"), training.monitor)]
+    monitors: list[tuple[Path_, str]] = [((*TRAINING, "monitor"), training.monitor)]
     if scheduler is not None and scheduler.monitor is not None:
-        monitors.append(((*place, "scheduler", "monitor"), scheduler.monitor))
+        monitors.append(((*TRAINING, "scheduler", "monitor"), scheduler.monitor))
     for path, monitor in monitors:
-        if monitor not in known and not monitor.startswith(("val_loss/", "train_loss/")):
+        if monitor not in known and not is_loss(monitor):
             hint = "" if own else " Metrics are switched off: set experiment_config.check_metrics_n_epoch."
             yield Problem(path, f"no metric is called {monitor!r}.{hint}", known)
 
@@ -138,7 +140,9 @@ def run_stage(
         run.run_name,
         stage.experiment.model.training_config,
         record=lambda entry: run.append("checkpoints.jsonl", {"stage": stage.name, **entry}),
+        metrics_every=stage.experiment.experiment_config.check_metrics_n_epoch,
     )
+    parts.module.metrics_every = stage.experiment.experiment_config.check_metrics_n_epoch
     begun_with = run.stage(stage.name).get("data_fingerprint")
     if begun_with not in (None, parts.data.fingerprint):
         log.warning("The data is not what this run was begun with: it will not end as an unbroken run would.")
@@ -165,7 +169,7 @@ def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, chec
         trainer.test(parts.module, datamodule=parts.data, verbose=False)
     if trainer.is_global_zero:
         scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        run.update_stage(stage.name, status="finished", evaluated=str(checkpoint), test=scores)
+        run.update_stage(stage.name, status="finished", evaluated=str(checkpoint.absolute()), test=scores)
         log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
 
 

@@ -110,6 +110,10 @@ class Tracker(Callback, ABC):
         """Return the names that :meth:`metrics` can give, so that a wrong ``monitor`` is found early; None: unknown."""
         return None
 
+    def better_when_larger(self) -> Collection[str]:
+        """Return those names of :meth:`metric_names` whose largest value is the best, to warn of a wrong mode."""
+        return ()
+
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield figures over all epochs so far, drawn from :attr:`history` and replaced each time."""
         return ()
@@ -169,6 +173,9 @@ class Tracker(Callback, ABC):
             values |= {f"{prefix}_loss/{source}": mean.value for source, mean in losses.items()}
         if self._due(trainer, self.check_every):
             values |= {f"{prefix}_{name}": value for name, value in self.metrics(collected).items()}
+        # Lightning keeps values of earlier epochs, which would pass for this one's where it computes fewer.
+        for name in [name for name in trainer.callback_metrics if name.startswith(f"{prefix}_")]:
+            del trainer.callback_metrics[name]
         module.log_dict(values, logger=False, sync_dist=True)  # equal on all ranks already
         log_metrics(trainer, values)
         self.history.append({"epoch": trainer.current_epoch, **self.training_log.epoch, **values})

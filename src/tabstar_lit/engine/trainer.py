@@ -77,7 +77,11 @@ def build_callbacks(experiment: Experiment, tracker: Tracker, checkpoints: Check
     ]
     if training.early_stop_patience is not None:
         stop = EarlyStopping(
-            monitor=training.monitor, mode=training.monitor_mode, patience=training.early_stop_patience
+            monitor=training.monitor,
+            mode=training.monitor_mode,
+            patience=training.early_stop_patience,
+            check_finite=False,  # an undefined metric is no improvement; losses and gradients have their own guard
+            strict=False,  # an epoch without metrics does not count; a metric that never comes stops the checkpoints
         )
         callbacks.append(stop)
     return [*callbacks, checkpoints, Interrupt(checkpoints.save_interrupted)]

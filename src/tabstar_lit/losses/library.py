@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pytorch_optimizer.loss import LOSS_FUNCTIONS
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
 
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.losses.classification import EventLoss, logits_by_class
@@ -78,13 +80,15 @@ class LibraryLoss(EventLoss):
     Raises
     ------
     ConfigError
-        The loss refuses its parameters.
+        The loss refuses its parameters, or they do not fit the number of classes.
     """
 
     def __init__(self, name: str, n_classes: int, params: Mapping[str, Any]) -> None:
         super().__init__()
         self.name, self.use = name, USES[name]
         self.takes_weights = self.use.per_event != "batch"
+        if name == "ldamloss":
+            _check_class_list(params.get("num_class_list"), n_classes)
         own: dict[str, Any] = {"reduction": "none"} if self.use.per_event == "reduction" else {}
         if self.use.mode:
             own["mode"] = "binary" if n_classes == 2 else "multiclass"
@@ -113,6 +117,8 @@ class LibraryLoss(EventLoss):
         scores, truth = self._arguments(logits, targets)
         if self.use.per_event == "reduction":
             return torch.as_tensor(self.loss(scores, truth)).reshape(len(logits))
+        if self.name == "ldamloss":
+            return _margin_loss(self.loss, scores, truth)
         by_row = torch.func.vmap(lambda score, true: self.loss(score.unsqueeze(0), true.unsqueeze(0)))
         return torch.as_tensor(by_row(scores, truth))
 
@@ -124,6 +130,28 @@ class LibraryLoss(EventLoss):
         if self.use.shape == "column":
             return scores, truth
         return (scores.T, truth.T) if self.use.shape == "row" else (scores.squeeze(1), truth.squeeze(1))
+
+
+def _check_class_list(counts: Any, n_classes: int) -> None:
+    """Refuse what ``ldamloss`` would take for numbers of events, and fail on in the first batch."""
+    where = "loss_params.num_class_list: "
+    remedy = "Give the number of training events of each class, in order, or leave it out: then they are counted."
+    if not isinstance(counts, list | tuple) or not all(isinstance(count, int | float) for count in counts):
+        raise ConfigError(f"{where}{counts!r} is not a list of numbers. {remedy}")
+    if len(counts) != n_classes:
+        raise ConfigError(f"{where}it has {len(counts)} numbers, and there are {n_classes} classes. {remedy}")
+    if not all(0 < count < math.inf for count in counts):
+        raise ConfigError(f"{where}{list(counts)} are not all positive and finite. {remedy}")
+
+
+def _margin_loss(loss: nn.Module, logits: Tensor, targets: Tensor) -> Tensor:
+    """Return ``ldamloss`` of each event (arXiv 1906.07413).
+
+    The library's own is a mean, and what it fills its margins in with cannot be vectorized: torch would go event by
+    event, with a warning.
+    """
+    margins = one_hot(targets, logits.shape[1]) * loss.get_buffer("m_list").to(logits)
+    return cross_entropy(cast(float, loss.s) * (logits - margins), targets, reduction="none")
 
 
 def needs_no_weights(name: str) -> str:

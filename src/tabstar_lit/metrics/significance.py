@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tabstar_lit.metrics.weighted import Bools, Floats, passing
+from tabstar_lit.metrics.weighted import Bools, Floats, Passing, passing
 
 
 def asimov_significance(signal: ArrayLike, background: ArrayLike, uncertainty: float = 0.0) -> NDArray[np.float64]:
@@ -42,7 +42,7 @@ class Scan:
     cuts, signal, background, significance : ndarray
         ``[T]`` falling cuts, yields above them and their significance.
     integrated : float
-        ``sqrt(sum Z^2)`` over the bins of the score: what a fit of its shape would reach.
+        ``sqrt(sum Z^2)`` over bins of the score: what a fit of its shape would reach. At least that of the best cut.
     """
 
     cuts: Floats
@@ -74,10 +74,16 @@ def scan_cuts(
 ) -> Scan | None:
     """Return the significance of every cut on ``scores``; None where there is no signal or no background.
 
+    The integrated significance is that of bins which hold equal shares of the signal, and so depends on the order of
+    the scores only: not on their scale, which a calibration changes. Bins begin at the signal-like end. Each grows
+    until it holds its share of the signal and ``min_events`` of background, so that the best part of the score counts
+    however little background is in it; what is left over is joined with the bin before it. One bin ends at the best
+    cut.
+
     Parameters
     ----------
     scores : ndarray
-        ``[N]`` in [0, 1], larger for signal.
+        ``[N]`` on any scale, larger for signal.
     signal, background : ndarray of bool
         ``[N]``; events of neither are left out.
     weights : ndarray or None
@@ -85,22 +91,40 @@ def scan_cuts(
     uncertainty : float
         Relative uncertainty of the background.
     min_events : int
-        Cuts and bins that fewer background events pass count as 0: their background is not known well enough, and
-        the best of all cuts would be where it happens to be small.
+        Cuts that fewer background events pass count as 0, and bins grow until they hold as many: less background is
+        not known well enough, and the best of all cuts would be where it happens to be small.
     bins : int
-        Equal bins in [0, 1] for the integrated significance.
+        Number of shares of the signal for the integrated significance.
     """
     if not (signal.any() and background.any()):
         return None
     passed = passing(scores, signal, background, weights)
     significance = asimov_significance(passed.signal, passed.background, uncertainty)
     significance = np.where(passed.background_events >= min_events, significance, 0.0)
-    own = np.ones(len(scores)) if weights is None else weights
-    which = np.clip((scores * bins).astype(np.int64), 0, bins - 1)
+    ends = _bin_ends(passed, int(np.argmax(significance)), min_events=min_events, bins=bins)
     s, b, n = (
-        np.bincount(which[rows], values[rows], minlength=bins)
-        for rows, values in ((signal, own), (background, own), (background, np.ones_like(own)))
+        np.diff(rising[ends], prepend=0) for rising in (passed.signal, passed.background, passed.background_events)
     )
     by_bin = np.where(n >= min_events, asimov_significance(s, b, uncertainty), 0.0)
     integrated = math.sqrt(float(np.square(by_bin).sum()))
     return Scan(passed.cuts, passed.signal, passed.background, significance, integrated)
+
+
+def _bin_ends(passed: Passing, best: int, *, min_events: int, bins: int) -> list[int]:
+    """Return the numbers of the cuts that end a bin, from the signal-like end to all events; ``best`` is among them."""
+    events, last = passed.background_events, len(passed.cuts) - 1
+    signal = np.maximum.accumulate(passed.signal)  # negative weights let it fall
+    share = (1 - 1e-9) * signal[-1] / bins
+    ends: list[int] = []
+    for stop in (best, last):
+        while True:
+            signal_so_far, events_so_far = (signal[ends[-1]], events[ends[-1]]) if ends else (0.0, 0)
+            end = max(
+                int(np.searchsorted(signal, signal_so_far + share)),
+                int(np.searchsorted(events, events_so_far + min_events)),
+            )
+            if end >= stop or events[stop] - events[end] < min_events:
+                break
+            ends.append(end)
+        ends.append(stop)
+    return ends

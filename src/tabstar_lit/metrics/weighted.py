@@ -30,10 +30,13 @@ class Roc:
     ----------
     fpr, tpr : ndarray
         ``[T]`` background and signal efficiency, from (0, 0) to (1, 1), a point for each distinct score.
+    one_event : float
+        Background efficiency that the background event of highest score has alone; smaller ones are not resolved.
     """
 
     fpr: Floats
     tpr: Floats
+    one_event: float
 
     @property
     def area(self) -> float:
@@ -41,11 +44,14 @@ class Roc:
         return float(np.trapezoid(self.tpr, self.fpr))
 
     def rejection(self, efficiency: float) -> float:
-        """Return ``1 / fpr`` at a signal efficiency, linear between points; NaN where no background passes."""
+        """Return ``1 / fpr`` at a signal efficiency, linear between points.
+
+        It is at most that of one background event, the first that would pass. Where no background passes, this is the
+        lower limit that the events allow: the number of background events, where all have the same weight.
+        """
         # Negative weights let an efficiency fall; the cut that first reaches it is meant.
         rising = np.maximum.accumulate(self.tpr)
-        fpr = float(np.interp(efficiency, rising, self.fpr))
-        return 1.0 / fpr if fpr > 0 else math.nan
+        return 1.0 / max(float(np.interp(efficiency, rising, self.fpr)), self.one_event)
 
 
 def roc(scores: Floats, positive: Bools, weights: Floats | None = None) -> Roc | None:
@@ -63,7 +69,7 @@ def roc(scores: Floats, positive: Bools, weights: Floats | None = None) -> Roc |
     if not _both_present(positive, weights):
         return None
     fpr, tpr, _ = roc_curve(positive, scores, sample_weight=weights, drop_intermediate=False)
-    return Roc(fpr, tpr)
+    return Roc(fpr, tpr, _one_event(scores[~positive], None if weights is None else weights[~positive]))
 
 
 def auroc(scores: Floats, positive: Bools, weights: Floats | None = None) -> float:
@@ -183,6 +189,13 @@ def one_vs_rest(
 ) -> list[float]:
     """Return ``score`` of each class against all others, by its column of ``values [N, C]``."""
     return [score(values[:, c], targets == c, weights) for c in classes]
+
+
+def _one_event(scores: Floats, weights: Floats | None) -> float:
+    """Return the share of the whole that an event of highest score has, in size, without events that weigh nothing."""
+    own = np.ones(len(scores)) if weights is None else weights
+    first = scores == scores[own != 0].max()
+    return float(np.abs(own[first & (own != 0)]).mean() / own.sum())
 
 
 def _both_present(positive: Bools, weights: Floats | None) -> bool:

@@ -20,6 +20,9 @@ KERNELS = {
 }
 """Name in a configuration -> kernel of ``scaled_dot_product_attention``."""
 
+NO_KERNEL = ("No available kernel", "No viable backend")
+"""What torch says when no kernel that may be used can do what is asked for."""
+
 
 class MultiHeadAttention(nn.Module):
     """Attention of queries to a context, or of tokens to themselves ("Attention Is All You Need", arXiv 1706.03762).
@@ -185,9 +188,25 @@ def masked_attention(
 
 @contextmanager
 def chosen_kernels(kernels: Sequence[SDPBackend]) -> Iterator[None]:
-    """Restrict attention to some kernels; none given leaves the choice to torch."""
+    """Restrict attention to some kernels; none given leaves the choice to torch.
+
+    Raises
+    ------
+    ConfigError
+        None of them can do what is asked for here.
+    """
     if not kernels:
         yield
         return
     with sdpa_kernel(list(kernels)):
-        yield
+        try:
+            yield
+        except RuntimeError as error:
+            if not any(text in str(error) for text in NO_KERNEL):
+                raise
+            names = [name for name, kernel in KERNELS.items() if kernel in kernels]
+            raise ConfigError(
+                f"architecture_config.sdp_backend allows {', '.join(names)} only, and none of these can do this "
+                "attention on this device, with its mask and precision. Enable another kernel (enable_math: true works "
+                "everywhere), or leave sdp_backend out: then torch chooses."
+            ) from error

@@ -238,6 +238,12 @@ def test_a_network_that_cannot_be_traced_is_refused(
         export_onnx(restore(saved.path), tmp_path / "model.onnx")
 
 
+def test_an_operation_that_onnx_lacks_is_named(events: Path, tmp_path: Path) -> None:
+    saved = save(tmp_path, events, {**MLP, "act": "RReLU"}, features=FLAT)
+    with pytest.raises(CheckpointError, match=r"cannot be exported as a graph: No ONNX function found for .*rrelu"):
+        export_onnx(restore(saved.path), tmp_path / "model.onnx")
+
+
 def test_weights_in_safetensors(events: Path, tmp_path: Path) -> None:
     saved = save(tmp_path, events, MLP, features=FLAT)
     calibrate(saved, 3)

@@ -19,6 +19,7 @@ from tabstar_lit.families.hep.deployment.outputs import whole_file
 from tabstar_lit.families.hep.deployment.prediction import predict_events
 from tabstar_lit.families.hep.deployment.restore import restore
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventSchema, EventWriter
+from tabstar_lit.nn.attention import MultiHeadAttention
 
 N = 400
 CHUNK = make_chunk(N)
@@ -152,6 +153,15 @@ def test_a_restored_network_is_not_compiled(events: Path, tmp_path: Path) -> Non
     jagged = {"model": "DeepSets", "n_hidden": 8, "compile": True, "flat_model": {**MLP, "compile": True}}
     network = restore(save(tmp_path, events, jagged, **JAGGED).path).network
     assert all(module._compiled_call_impl is None for module in network.modules())
+
+
+def test_a_restored_network_leaves_the_attention_kernel_to_torch(events: Path, tmp_path: Path) -> None:
+    forced = {"sdp_backend": {"enable_math": False, "enable_flash": False}}
+    beside = {"model": "EventTransformer", "transformer_depth": 1, "heads": 2, "embedding_dim": 8, **forced}
+    network = restore(save(tmp_path, events, {**PARTICLES, **forced, "flat_model": beside}, **JAGGED).path).network
+    attentions = [module for module in network.modules() if isinstance(module, MultiHeadAttention)]
+    assert len(attentions) == 3
+    assert all(module.kernels == [] for module in attentions)
 
 
 def test_an_unknown_device_is_refused(flat: Saved, events: Path) -> None:

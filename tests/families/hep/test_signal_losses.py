@@ -128,3 +128,25 @@ def test_lambda_is_written_lambda() -> None:
     assert training(None, variables=("m",), **{"lambda": 0.5}).disco == DiscoConfig.model_validate(
         {"variables": ("m",), "lambda": 0.5, "power": 1.0, "weighted": False, "multiclass_reduction": "logits"}
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "key", "words"),
+    [
+        ("bce", {"label_smoothing": 1.5}, "label_smoothing", r"1.5 is not in [0, 1)"),
+        ("bce", {"pos_weight": 0}, "pos_weight", "not positive"),
+        ("sigmoid_focal", {"gamma": -1}, "gamma", "negative"),
+        ("sigmoid_focal", {"alpha": 1.0}, "alpha", "not between 0 and 1"),
+        ("ldamloss", {"num_class_list": [1, 2, 3]}, "num_class_list", "it has 3 numbers, and there are 2 classes"),
+    ],
+)
+def test_a_value_the_loss_refuses_is_found_with_its_place(
+    name: str, params: dict[str, object], key: str, words: str
+) -> None:
+    (problem,) = check_loss(training({"loss_name": name, "loss_params": params}), n_classes=2)
+    assert problem.path == ("loss", "loss_params", key)
+    assert words in problem.message
+
+
+def test_a_list_of_classes_cannot_be_counted_before_the_data_is_open() -> None:
+    assert check_loss(training({"loss_name": "ldamloss", "loss_params": {"num_class_list": [1, 2, 3]}})) == []

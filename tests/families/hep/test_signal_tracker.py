@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from tabstar_lit.engine.tracker import Collected
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.signal.figures import draw_all
-from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, check_plotting
+from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, SignificanceConfig, check_plotting
 from tabstar_lit.families.hep.signal.scored import Scored
 from tabstar_lit.families.hep.signal.tracker import SignalTracker
 from tabstar_lit.families.hep.signal.training_config import DiscoConfig
@@ -195,3 +195,45 @@ def test_names_the_data_lacks_are_refused_at_the_start(tmp_path: Path) -> None:
 def test_a_disco_variable_must_be_carried_along(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'mass' is neither a feature nor a spectator"):
         tracker(tmp_path, spectators=("pt",))
+
+
+@pytest.mark.parametrize(
+    ("options", "place", "words"),
+    [
+        ({"logit_range": (5.0, -5.0)}, ("logit_range",), "[5, -5] is no range"),
+        ({"logit_range": (1.0, 1.0)}, ("logit_range",), "is no range"),
+        ({"groups": {"a": ("x", "y"), "b": ("z", "y")}}, ("groups", "b", 1), "'y' is in the group 'a' already"),
+        ({"groups": {"a": ("x", "x")}}, ("groups", "a", 1), "'x' is listed twice"),
+    ],
+)
+def test_plots_that_make_no_sense_are_refused(options: dict[str, Any], place: tuple[Any, ...], words: str) -> None:
+    (problem,) = SignalPlotting.model_validate(options).problems()
+    assert problem.path == place
+    assert words in problem.message
+
+
+def test_a_class_is_signal_or_background_of_a_significance() -> None:
+    both, twice = ({"signal": ("a", "b"), "background": ("c", "b")}, {"signal": ("a", "a"), "background": ("c",)})
+    (problem,) = SignificanceConfig.model_validate(both).problems()
+    assert (problem.path, "'b' is in signal too" in problem.message) == (("background", 1), True)
+    (problem,) = SignificanceConfig.model_validate(twice).problems()
+    assert (problem.path, problem.message) == (("signal", 1), "class 'a' is listed twice")
+
+
+def test_figures_say_what_they_weigh_by_and_keep_their_text_off_the_curves(tmp_path: Path) -> None:
+    figures = dict(tracker(tmp_path).figures({"events": collected(2)}))
+    labels = [text.get_text() for text in figures["roc"].axes[0].get_legend().get_texts()]
+    assert [label.rsplit(" ", 1)[0] for label in labels] == ["event weights", "unweighted"]
+    assert "weighted" not in figures["roc"].axes[0].get_legend().get_title().get_text()
+    assert "class weights" in figures["calibration"].axes[0].texts[0].get_text()
+    significance = figures["significance"].axes[0]
+    assert "best cut" in significance.get_title()
+    assert len(significance.texts) == 0
+    best = significance.get_lines()[1].get_xdata()[0]
+    assert best in significance.get_lines()[0].get_xdata()
+    assert figures["significance"].axes[1].get_xlabel() == "cut on log(p signal / p background)"
+
+
+def test_areas_are_better_when_larger_and_errors_are_not(tmp_path: Path) -> None:
+    own = tracker(tmp_path, disco=DiscoConfig.model_validate({"variables": ("mass",), "lambda": 1.0}))
+    assert set(own.metric_names()) - set(own.better_when_larger()) == {"ece", "dcorr_mass"}

@@ -109,7 +109,7 @@ class TrainingConfig(Section):
     max_time: str | None = Field(None, description="Wall time to train for, at most, as DD:HH:MM:SS.")
     early_stop_patience: PositiveCount | None = Field(
         None,
-        description="Epochs without improvement of `monitor` before training stops; null never stops early.",
+        description="Epochs that compute `monitor` without improving it before training stops; null never stops early.",
     )
     monitor: Name = Field("val_loss", description="Metric that decides the best checkpoint and early stopping.")
     monitor_mode: Literal["min", "max"] = Field("min", description="Whether a lower or a higher metric is better.")

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from tabstar_lit.config.schema import TrainingConfig
+from tabstar_lit.engine.monitor import score_of_epoch
 from tabstar_lit.errors import CheckpointError
 
 
@@ -46,6 +47,8 @@ class Checkpoints(Checkpoint):
         ``monitor``, ``monitor_mode``, ``save_top_k``, ``save_last``, ``save_every_n_epochs``, ``save_every_n_steps``.
     record : callable
         Called on rank zero with a plain dict for every file written (kind, epoch, step, time, monitor, score, path).
+    metrics_every : int or None
+        Epochs from one computation of metrics to the next; between them an epoch has no rank.
     """
 
     def __init__(
@@ -54,11 +57,13 @@ class Checkpoints(Checkpoint):
         run_name: str,
         training: TrainingConfig,
         record: Callable[[dict[str, Any]], None],
+        metrics_every: int | None = 1,
     ) -> None:
         self.directory = directory
         self.run_name = run_name
         self.training = training
         self.record = record
+        self.metrics_every = metrics_every
         self.best: list[Best] = []
         self._dropped: list[Best] = []
         self._validated = False
@@ -112,7 +117,8 @@ class Checkpoints(Checkpoint):
         """Return file stem by kind for the epoch that just ended, best first."""
         names: dict[str, str] = {}
         epoch, every = trainer.current_epoch, self.training.save_every_n_epochs
-        if self._validated and self.training.save_top_k != 0 and (best := self._enter_ranking(trainer)):
+        watched = self.training.save_top_k != 0 or self.training.early_stop_patience is not None
+        if self._validated and watched and (best := self._enter_ranking(trainer)):
             names["top"] = best.name.removesuffix(".ckpt")
         if (every and (epoch + 1) % every == 0) or self._step_snapshot_due(trainer):
             names["snapshot"] = f"{self.run_name}_epoch={epoch}"
@@ -123,12 +129,9 @@ class Checkpoints(Checkpoint):
     def _enter_ranking(self, trainer: Trainer) -> Best | None:
         """Return the new entry when this epoch's score is among the best k, else None."""
         monitor = self.training.monitor
-        if monitor not in trainer.callback_metrics:
-            raise CheckpointError(
-                f"The monitored metric {monitor!r} was not computed in epoch {trainer.current_epoch}. Computed: "
-                f"{', '.join(sorted(trainer.callback_metrics))}. Set training_config.monitor to one of these."
-            )
-        score = float(trainer.callback_metrics[monitor])
+        score = score_of_epoch(trainer, monitor, metrics_every=self.metrics_every, key="training_config.monitor")
+        if score is None:
+            return None
         if score != score:
             rank_zero_warn(f"{monitor} is NaN in epoch {trainer.current_epoch}: not a candidate for the best.")
             return None

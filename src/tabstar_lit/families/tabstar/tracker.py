@@ -48,6 +48,10 @@ class TabstarTracker(Tracker):
         """Return ``score`` and the score of every table."""
         return ("score", *(f"score/{table}" for table in self.tasks))
 
+    def better_when_larger(self) -> tuple[str, ...]:
+        """Return all scores: areas and R²."""
+        return self.metric_names()
+
     def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
         """Yield calibration curves of the classification tables and predicted-versus-true of the others."""
         for task, name, panel in (

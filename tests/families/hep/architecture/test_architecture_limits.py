@@ -162,3 +162,18 @@ def test_all_mistakes_of_nested_sections_are_told_with_their_place() -> None:
         "flat_model.embeddings.ple.act",
         "compile_kwargs.model",
     }
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "reads"),
+    [
+        ("SetTransformer", {}, False),
+        ("SetTransformer", {"embeddings": {"ple": True}}, True),
+        ("SetTransformer", {"flat_embeddings": {"ple": True}}, True),
+        ("ParticleTransformer", {"flat_embeddings": {"ple": {"learn_bins": True}}}, True),
+        ("DeepSets", {"flat_model": {"model": "MLP", "embeddings": {"ple": True}}}, True),
+        ("DeepSets", {"flat_model": {"model": "MLP"}, "flat_embeddings": {}}, False),
+    ],
+)
+def test_bins_are_read_wherever_a_part_embeds_numbers_by_them(model: str, options: dict[str, Any], reads: bool) -> None:
+    assert architecture(model, **options).reads_bins is reads

@@ -83,7 +83,7 @@ REFUSED = {
     "ratio of nothing": (("model_config.numerator_checkpoint=null",), ("the ratio needs numerator_checkpoint",)),
     "bins without number": (
         ("model_config=fakes/piecewise", f"{DATA}.ple_bins=null"),
-        ("embeddings.ple needs the number of its bins",),
+        ("ple in architecture_config needs the number of its bins",),
     ),
     "statistics of a slice": (
         (f"{DATA}.pt_slices=['20:50', '50:80']", f"{ARCHITECTURE}.batchnorm=true"),

@@ -47,12 +47,21 @@ def codes(*pairs: tuple[int, int]) -> Objects:
         ({"charge": (2,)}, [True, True, False, False, False]),
         ({"charge": (2,), "flavour": (1, 3)}, [True, False, False, False, False]),
         ({"flavour": ()}, [False] * 5),
-        ({"flavour": (1, 9)}, [True, False, False, False, False]),
     ],
 )
 def test_objects_count_whose_every_category_is_listed(valid: dict[str, tuple[int, ...]], kept: list[bool]) -> None:
     objects = codes((1, 2), (2, 2), (3, 1), (3, 0))
     assert TypeMask(TWO, valid, "jets")(objects).tolist() == [kept]
+
+
+@pytest.mark.parametrize(
+    ("categories", "words"),
+    [((), r"0 to 3"), ((("b", "c", "tau"), ("+", "-")), r"0 \(unknown\), 1 \(b\), 2 \(c\), 3 \(tau\)")],
+)
+def test_a_code_that_no_object_can_have_is_refused(categories: tuple[tuple[str, ...], ...], words: str) -> None:
+    columns = Columns((), ("flavour", "charge"), (4, 3), max_objects=3, categories=categories)
+    with pytest.raises(ConfigError, match=rf"valid_type_values\.jets\.flavour lists 4, 9, and .* are {words}\."):
+        TypeMask(columns, {"flavour": (1, 4, 9)}, "jets")
 
 
 def test_a_number_cannot_be_listed_by_its_values() -> None:

@@ -146,7 +146,7 @@ def test_a_named_significance_compares_its_own_classes_with_the_options_of_all()
     assert list(scans) == ["", "vbf"]
     odds = events.p[:, 2] / (events.p[:, 1] + events.p[:, 0])
     expected = scan_cuts(
-        odds / (1 + odds), events.targets == 2, events.targets < 2, np.full(400, 2.0), uncertainty=0.2, min_events=3
+        odds, events.targets == 2, events.targets < 2, np.full(400, 2.0), uncertainty=0.2, min_events=3
     )
     seen = scans["vbf"]
     assert seen is not None

@@ -67,6 +67,13 @@ class ObjectsArchitecture(EventsArchitecture):
         default_factory=OutputFuse, description="How its logits join."
     )
 
+    @property
+    def reads_bins(self) -> bool:
+        """Whether it, its embedding of event features, or the network beside it embeds numbers between bins."""
+        flat = self.flat_embeddings is not None and self.flat_embeddings.piecewise is not None
+        beside = self.flat_model is not None and self.flat_model.reads_bins
+        return super().reads_bins or flat or beside
+
 
 class DeepSetsArchitecture(DeepSetsKeys, ObjectsArchitecture):
     """DeepSets (arXiv 1703.06114) over the objects, or over the event features where there are none."""

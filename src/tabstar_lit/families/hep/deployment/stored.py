@@ -12,6 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY
 from tabstar_lit.errors import CheckpointError
 
+PLAIN: Mapping[str, object] = {"compile": False, "sdp_backend": None}
+"""What a restored network leaves to torch, where its architecture has the key."""
+
 
 def stored_payload(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the payload in the content of a checkpoint; an empty one where it keeps none."""
@@ -22,6 +25,8 @@ def stored_payload(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def stored_architecture(kind: Any, payload: Mapping[str, Any], path: Path) -> Any:
     """Return the architecture, uncompiled: few batches do not pay for compiling, and an exporter wants it plain.
+
+    Nor is it bound to the attention kernels of the machine it was trained on.
 
     Parameters
     ----------
@@ -37,9 +42,9 @@ def stored_architecture(kind: Any, payload: Mapping[str, Any], path: Path) -> An
     CheckpointError
         This release does not know it.
     """
-    plain = {**payload["architecture_config"], "compile": False}
+    plain = _plain(payload["architecture_config"])
     if plain.get("flat_model"):
-        plain["flat_model"] = {**plain["flat_model"], "compile": False}
+        plain["flat_model"] = _plain(plain["flat_model"])
     try:
         return TypeAdapter[Any](kind).validate_json(json.dumps(plain))
     except ValidationError as error:
@@ -48,3 +53,7 @@ def stored_architecture(kind: Any, payload: Mapping[str, Any], path: Path) -> An
             f"{path} holds an architecture that this release does not know: {error.errors()[0]['msg']} at {place}. Use "
             "the release that wrote it."
         ) from error
+
+
+def _plain(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    return {**architecture, **{key: value for key, value in PLAIN.items() if key in architecture}}

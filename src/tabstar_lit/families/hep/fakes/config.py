@@ -154,7 +154,7 @@ class FakesExperiment(Experiment):
         if self.model.architecture_config.reads_bins and self.dataset_config.ple_bins is None:
             yield Problem(
                 ("dataset_config", "ple_bins"),
-                "architecture_config.embeddings.ple needs the number of its bins: set ple_bins, such as 24",
+                "ple in architecture_config needs the number of its bins: set ple_bins, such as 24",
             )
         if len(self.dataset_config.pt_slices) > 1 and getattr(self.model.architecture_config, "batchnorm", False):
             yield Problem(

@@ -88,6 +88,10 @@ class FakesTracker(Tracker):
         """Return the name of every score."""
         return metric_names(self.compared, known=self.form is not None)
 
+    def better_when_larger(self) -> tuple[str, ...]:
+        """Return the effective sample size; of the others some should be small and some near a value."""
+        return ("ess",)
+
     def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
         """Yield the figures of this epoch."""
         events = self._events(collected)

@@ -93,8 +93,7 @@ def _numerical(embeddings: Embeddings, columns: Columns, width: int) -> Numerica
         return NumericalEmbedding(len(columns.numerical), width, start=_start(embeddings), shared=shared)
     if not columns.bin_edges:
         raise ConfigError(
-            "architecture_config.embeddings.ple needs bins, and dataset_config.ple_bins is null; "
-            "set it, 16 to 64 are usual."
+            "ple in architecture_config needs bins, and dataset_config.ple_bins is null; set it, 16 to 64 are usual."
         )
     return NumericalEmbedding(
         len(columns.numerical),

@@ -50,7 +50,7 @@ class TypeMask(nn.Module):
     Raises
     ------
     ConfigError
-        When the type has no such categorical feature.
+        When the type has no such categorical feature, or the feature no such code.
     """
 
     def __init__(self, columns: Columns, valid: dict[str, tuple[int, ...]], name: str) -> None:
@@ -58,7 +58,8 @@ class TypeMask(nn.Module):
         refuse_unknown(f"valid_type_values.{name}", valid, columns.categorical, f"categorical feature of {name}")
         self.places = tuple(columns.categorical.index(feature) for feature in valid)
         for place, codes in zip(self.places, valid.values(), strict=True):
-            keep = torch.zeros(max(columns.cardinalities[place], *codes, 0) + 1, dtype=torch.bool)
+            _refuse_codes(codes, columns, place, name)
+            keep = torch.zeros(columns.cardinalities[place], dtype=torch.bool)
             keep[list(codes)] = True
             self.register_buffer(f"keep_{place}", keep, persistent=False)
 
@@ -193,6 +194,19 @@ class ObjectEmbedding(nn.Module):
                 vectors = vectors + self.type_vectors[number]
             parts.append(ObjectSet(torch.where(mask[..., None], vectors, 0.0), mask))
         return parts
+
+
+def _refuse_codes(codes: Iterable[int], columns: Columns, place: int, name: str) -> None:
+    """Refuse codes of the categorical feature number ``place`` that no object can have."""
+    feature, known = columns.categorical[place], columns.cardinalities[place]
+    wrong = [code for code in codes if code >= known]
+    if wrong:
+        names = columns.categories[place] if columns.categories else ()
+        meanings = ", ".join(["0 (unknown)", *(f"{code} ({text})" for code, text in enumerate(names, start=1))])
+        raise ConfigError(
+            f"architecture_config.valid_type_values.{name}.{feature} lists {', '.join(map(str, wrong))}, and the codes "
+            f"of that feature are {meanings if names else f'0 to {known - 1}'}."
+        )
 
 
 def attention_of(config: ObjectTransformerKeys) -> MultiHeadAttention:

@@ -31,10 +31,17 @@ class SignalExperiment(Experiment):
     )
 
     def problems(self) -> Iterable[Problem]:
-        """Ask for the bin edges that piecewise-linear embeddings need."""
+        """Ask for the bin edges that piecewise-linear embeddings need, and for the weights that DisCo shall use."""
         yield from super().problems()
         if self.model.architecture_config.reads_bins and self.dataset_config.ple_bins is None:
             yield Problem(
                 ("dataset_config", "ple_bins"),
-                "architecture_config.embeddings.ple needs the number of its bins: set ple_bins, such as 32",
+                "ple in architecture_config needs the number of its bins: set ple_bins, such as 32",
+            )
+        disco, data = self.model.training_config.disco, self.dataset_config
+        if disco is not None and disco.weighted and not (data.use_mc_weights or data.use_class_weights):
+            yield Problem(
+                ("model_config", "training_config", "disco", "weighted"),
+                "DisCo would use the weights of the loss, and there are none: set dataset_config.use_mc_weights or "
+                "use_class_weights, or weighted: false",
             )

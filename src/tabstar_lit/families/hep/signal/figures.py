@@ -55,7 +55,7 @@ def _curves(events: Scored) -> Mapping[str, Roc]:
     plain = roc(events.logit, events.is_signal)
     found = {"signal": weighted}
     if np.ptp(events.weights) > 0:
-        found["signal, unweighted"] = plain
+        found = {"event weights": weighted, "unweighted": plain}
     return {name: curve for name, curve in found.items() if curve is not None}
 
 

@@ -24,7 +24,7 @@ def roc_figure(curves: Mapping[str, Roc]) -> Figure:
         kept = _thin(len(curve.fpr))
         axes.plot(curve.fpr[kept], curve.tpr[kept], color=_color(number), label=f"{name} {curve.area:.4f}")
     axes.set(xlabel="background efficiency", ylabel="signal efficiency", title="ROC", xlim=(-0.01, 1.01))
-    axes.legend(title="area (weighted)", loc="lower right", frameon=False)
+    axes.legend(title="area", loc="lower right", frameon=False)
     return figure
 
 
@@ -61,7 +61,11 @@ def precision_recall_figure(curves: Mapping[str, tuple[Floats, Floats, float]]) 
 
 
 def calibration_figure(confidence: Floats, correct: Bools, weights: Floats, label: str) -> Figure:
-    """Draw how often a probability comes true, with errors of weighted counts, above the events in each bin."""
+    """Draw how often a probability comes true, with errors of weighted counts, above the events in each bin.
+
+    Counts are of event weights, as physics has them. A network that was trained with class weights or on resampled
+    events gives the probabilities of other shares of the classes, and is off the diagonal by that.
+    """
     figure, (axes, below) = new_figure(2, 1, width=5.2, height=5.6, sharex=True, height_ratios=[3, 1])
     edges = np.linspace(0, 1, ECE_BINS + 1)
     which = np.clip((confidence * ECE_BINS).astype(int), 0, ECE_BINS - 1)
@@ -78,31 +82,36 @@ def calibration_figure(confidence: Floats, correct: Bools, weights: Floats, labe
     ece = calibration_error(confidence, correct, weights)
     axes.set(ylabel=f"share of {label}", title=f"Calibration, expected error {ece:.4f}")
     axes.set(ylim=(-0.03, 1.03), xlim=(-0.01, 1.01))
+    weighed = "by the weights of the events in the file" if np.ptp(weights) > 0 else "all events weigh the same"
+    note = f"{weighed};\nclass weights and resampling of the training\nare not in it, and move points off the line"
+    axes.text(0.03, 0.97, note, transform=axes.transAxes, va="top", fontsize=8, color="0.3")
     below.stairs(total, edges, fill=True, color=PALETTE[0], alpha=0.5)
     below.set(xlabel="predicted probability", ylabel="weight")
     return figure
 
 
 def significance_figure(scan: Scan, name: str) -> Figure:
-    """Draw significance and efficiencies against the cut on the signal probability."""
-    figure, (axes, below) = new_figure(2, 1, width=5.8, height=5.6, sharex=True, height_ratios=[3, 2])
-    kept = _thin(len(scan.cuts))
-    axes.plot(scan.cuts[kept], scan.significance[kept], color=PALETTE[0])
+    """Draw significance and efficiencies against the cut on the log-odds, with the numbers of the best one above."""
+    figure, (axes, below) = new_figure(2, 1, width=5.8, height=5.9, sharex=True, height_ratios=[3, 2])
     best = scan.best
+    kept = np.union1d(_thin(len(scan.cuts)), [best])
+    axes.plot(scan.cuts[kept], scan.significance[kept], color=PALETTE[0])
     axes.plot(scan.cuts[best], scan.maximum, "o", color=PALETTE[1])
-    axes.set(ylabel="Asimov significance (σ)", title=f"Significance {name}".rstrip())
-    axes.annotate(
-        f"max {scan.maximum:.3g} σ at {scan.cuts[best]:.3f}\ns = {scan.signal[best]:.4g}, "
-        f"b = {scan.background[best]:.4g}\nall bins {scan.integrated:.3g} σ",
-        (0.03, 0.05),
-        xycoords="axes fraction",
+    lines = (
+        f"Significance {name}".rstrip(),
+        f"best cut {scan.maximum:.3g} σ at {scan.cuts[best]:.3g}: "
+        f"s = {scan.signal[best]:.4g}{_share(scan.signal, best)}, "
+        f"b = {scan.background[best]:.4g}{_share(scan.background, best)}",
+        f"bins of the score {scan.integrated:.3g} σ",
     )
+    axes.set_title("\n".join(lines), fontsize=9)
+    axes.set(ylabel="Asimov significance (σ)")
     for color, label, yields in ((PALETTE[1], "signal", scan.signal), (PALETTE[0], "background", scan.background)):
         if yields[-1] > 0:
             below.plot(scan.cuts[kept], yields[kept] / yields[-1], color=color, label=label)
             below.legend(frameon=False)
     below.axvline(scan.cuts[best], color="0.6", linewidth=1, linestyle=":")
-    below.set(xlabel="cut on the signal probability", ylabel="efficiency")
+    below.set(xlabel="cut on log(p signal / p background)", ylabel="efficiency")
     return figure
 
 
@@ -115,6 +124,11 @@ def draw_one_vs_rest(axes: Axes, curves: Mapping[str, Roc]) -> None:
     axes.set(xlabel="efficiency of the other classes", ylabel="efficiency", title="One against the rest")
     if curves:
         axes.legend(title="area (weighted)", loc="lower right", frameon=False, fontsize=9)
+
+
+def _share(yields: Floats, index: int) -> str:
+    """Return which share of all passes a cut, where negative weights leave a whole to take a share of."""
+    return f" ({100 * yields[index] / yields[-1]:.3g} %)" if yields[-1] > 0 else ""
 
 
 def _thin(points: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

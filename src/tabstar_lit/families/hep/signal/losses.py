@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from tabstar_lit.config.schema import LossConfig
 from tabstar_lit.config.tree import Problem
-from tabstar_lit.engine.arguments import check_arguments, fail_unless_empty, parameters_of
+from tabstar_lit.engine.arguments import Parameters, check_arguments, fail_unless_empty, parameters_of
+from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.signal.training_config import DiscoConfig, SignalTraining
 from tabstar_lit.losses.classification import BCEWithLogitsLoss, CrossEntropyLoss, EventLoss, MSELoss
 from tabstar_lit.losses.disco import DisCo
@@ -104,7 +105,7 @@ def build_loss(
     fail_unless_empty(_problems(name, given, n_classes=n_classes, weighted=weighted, filled=()))
     known = NAMES[name.lower()]
     arguments, _ = _arguments(known, given)
-    return OWN[known](**arguments) if known in OWN else LibraryLoss(known, n_classes, arguments)
+    return _made(known, arguments, n_classes)
 
 
 class LossTerms(NamedTuple):
@@ -182,7 +183,9 @@ def _problems(
     name = NAMES.get(written.lower())
     if name is None:
         return [Problem(("loss",), f"no loss is called '{written}'.", tuple(NAMES.values()))]
-    problems = _arguments(name, params, filled)[1]
+    arguments, problems = _arguments(name, params, filled)
+    if not problems:
+        problems = _refusals(name, arguments, n_classes, filled)
     classes = USES[name].classes if name in USES else ("two" if not OWN[name].multiclass else "any")
     if n_classes is not None and classes == "two" and n_classes > 2:
         problems.append(Problem(("loss",), f"{written} is for two classes and there are {n_classes}. Use ce."))
@@ -193,12 +196,34 @@ def _problems(
     return problems
 
 
+def _refusals(name: str, arguments: Mapping[str, Any], n_classes: int | None, filled: Collection[str]) -> list[Problem]:
+    """Return what a loss itself says about the values of its parameters: it is built on trial."""
+    listed = arguments.get("num_class_list")
+    count = n_classes or (len(listed) if isinstance(listed, list | tuple) else 2)
+    stand_in = {key: [1.0] * count for key in filled if key in _parameters(name)}
+    try:
+        _made(name, {**stand_in, **arguments}, count)
+    except ConfigError as error:
+        _, named, text = str(error).partition("loss_params.")
+        key, _, text = text.partition(": ")
+        place = ("loss", "loss_params")
+        return [Problem((*place, key), f"'{key}' of {name}: {text}") if named else Problem(place, str(error))]
+    return []
+
+
+def _made(name: str, arguments: Mapping[str, Any], n_classes: int) -> EventLoss:
+    return OWN[name](**arguments) if name in OWN else LibraryLoss(name, n_classes, arguments)
+
+
+def _parameters(name: str) -> Parameters:
+    kind: Callable[..., Any] = OWN[name] if name in OWN else LOSS_FUNCTIONS[name]
+    return parameters_of(kind, without=NOT_CONFIGURED)
+
+
 def _arguments(
     name: str, params: Mapping[str, Any], filled: Collection[str] = ()
 ) -> tuple[dict[str, Any], list[Problem]]:
-    kind: Callable[..., Any] = OWN[name] if name in OWN else LOSS_FUNCTIONS[name]
-    parameters = parameters_of(kind, without=NOT_CONFIGURED)
-    return check_arguments(parameters, params, owner=name, path=("loss", "loss_params"), filled=filled)
+    return check_arguments(_parameters(name), params, owner=name, path=("loss", "loss_params"), filled=filled)
 
 
 def _summary(kind: Callable[..., Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -36,6 +36,14 @@ class SignificanceConfig(Section):
     signal: ClassNames = Field(description="Names of classes.")
     background: ClassNames = Field(description="Names of classes.")
 
+    def problems(self) -> Iterable[Problem]:
+        """Refuse a class that would count twice."""
+        for index, name in enumerate(self.background):
+            if name in self.signal:
+                yield Problem(("background", index), f"class '{name}' is in signal too; a class is one or the other")
+        for key, names in (("signal", self.signal), ("background", self.background)):
+            yield from _listed_twice((key,), names)
+
 
 class SignalPlotting(Section):
     """Figures and physics metrics of a signal classifier."""
@@ -57,7 +65,9 @@ class SignalPlotting(Section):
         0.0, description="Relative uncertainty of the background yield in significances."
     )
     min_background_events: PositiveCount = Field(
-        10, description="A cut or bin with fewer background events counts as significance 0."
+        10,
+        description="Cuts that fewer background events pass count as significance 0; bins grow until they hold as "
+        "many.",
     )
     yield_scale: PositiveNumber = Field(
         1.0, description="Factor on event weights in significances: 10 when validation holds a tenth of all events."
@@ -78,6 +88,27 @@ class SignalPlotting(Section):
         description="Variables whose background is drawn in slices of the score; null: those of DisCo, or else "
         "all spectators.",
     )
+
+    def problems(self) -> Iterable[Problem]:
+        """Refuse an empty range, and classes that would be in two groups."""
+        if self.logit_range is not None and not self.logit_range[0] < self.logit_range[1]:
+            low, high = self.logit_range
+            yield Problem(
+                ("logit_range",), f"[{low:g}, {high:g}] is no range: the first number must be the smaller one"
+            )
+        owner: dict[str, str] = {}
+        for group, classes in self.groups.items():
+            yield from _listed_twice(("groups", group), classes)
+            for index, name in enumerate(classes):
+                if owner.setdefault(name, group) != group:
+                    text = f"class '{name}' is in the group '{owner[name]}' already; a class can be in one group only"
+                    yield Problem(("groups", group, index), text)
+
+
+def _listed_twice(place: Path_, names: Sequence[str]) -> Iterator[Problem]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Problem((*place, index), f"class '{name}' is listed twice")
 
 
 def check_plotting(plotting: SignalPlotting, *, classes: Collection[str], spectators: Collection[str]) -> list[Problem]:

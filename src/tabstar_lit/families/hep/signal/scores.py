@@ -13,7 +13,6 @@ from tabstar_lit.families.hep.signal.scored import Scored
 from tabstar_lit.losses.disco import distance_correlation
 from tabstar_lit.metrics.significance import Scan, scan_cuts
 from tabstar_lit.metrics.weighted import (
-    Floats,
     accuracy,
     auprc,
     auroc,
@@ -118,7 +117,7 @@ def significance_scans(events: Scored, plotting: SignalPlotting) -> Mapping[str,
         groups[name] = (numbers[0], numbers[1])
     return {
         name: scan_cuts(
-            _sigmoid(events.discriminant(signal, background)),
+            events.discriminant(signal, background),
             np.isin(events.targets, signal),
             np.isin(events.targets, background),
             events.weights * plotting.yield_scale,
@@ -141,10 +140,6 @@ def correlation(events: Scored, variable: str, *, weighted: bool) -> float:
     weights = torch.from_numpy(np.maximum(background.weights, 0.0)) if weighted else None
     values = torch.from_numpy(background.variables[variable].copy())
     return distance_correlation(values, torch.from_numpy(background.logit), weights).item()
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    return np.asarray(torch.from_numpy(logits).sigmoid())
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -91,6 +91,10 @@ class SignalTracker(Tracker):
         """Return the name of every score."""
         return metric_names(self.classes, self.signal, self.plotting, self.disco)
 
+    def better_when_larger(self) -> tuple[str, ...]:
+        """Return all but errors and correlations."""
+        return tuple(name for name in self.metric_names() if not name.startswith(("ece", "dcorr_")))
+
     def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
         """Yield the figures of this epoch."""
         events = self._events(collected)
