@@ -33,6 +33,7 @@ from tabstar_lit.families.hep.preparation.serving import (
 )
 from tabstar_lit.families.hep.preparation.split import SPLITS, require_classes, split_events
 from tabstar_lit.families.hep.preparation.weights import (
+    REMEDY,
     check_weights,
     class_weights,
     require_finite,
@@ -43,6 +44,13 @@ from tabstar_lit.families.hep.preparation.weights import (
 
 TOY_EVENTS = "signal_toy.h5"
 """Name of the generated events below the data root."""
+
+METRICS = (
+    "but metrics are weighted by the file, with or without use_mc_weights, and need a positive sum of each class. If "
+    "that of the whole class is positive (see `tabstar_lit data show`), give dataset_config.split a larger share or "
+    f"another seed; else {REMEDY}"
+)
+"""Why held-out events need weights, and what to do."""
 
 EXAMPLES = ("higgs_uci", "higgsml", "jets", "zee_probes")
 """Files of the shipped data sets: ``examples/events`` holds a conversion of the same name."""
@@ -175,7 +183,9 @@ class EventData(DataModule):
         for split in SPLITS[1:]:
             rows = self._rows[split]
             if len(rows):
-                require_positive_sums(weights[rows], self._targets[rows], self.classes, f"{path}: {split} split")
+                require_positive_sums(
+                    weights[rows], self._targets[rows], self.classes, f"{path}: {split} split", METRICS
+                )
 
     # -- batches ------------------------------------------------------------------------------------------------------
 

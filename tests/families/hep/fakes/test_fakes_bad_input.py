@@ -29,8 +29,8 @@ WEIGHTS: dict[str, np.ndarray] = {
     "plain": np.ones(N),
 }
 CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "simulation with a negative sum": (("files=negative.h5",), ("train split", "tight_mc events sum to -")),
-    "simulation without weight": (("files=weightless.h5",), ("tight_mc events sum to 0", "positive sum")),
+    "simulation with a negative sum": (("files=negative.h5",), ("train split", "class 'tight_mc' sum to -")),
+    "simulation without weight": (("files=weightless.h5",), ("class 'tight_mc' sum to 0", "positive sum")),
     "no simulation at all": (("files=data_only.h5",), ("regions.tight.mc", "no event is labelled 'tight_mc'")),
     "no data": (("files=mc_only.h5",), ("regions.tight.data", "no event is labelled 'tight_data'")),
     "a region that a cut empties": (("files=plain.h5", "pt_cut={min: 1e6}"), ("has no events of class",)),
@@ -81,7 +81,7 @@ def test_loose_simulation_whose_weights_cancel_is_found_in_its_own_stage(
 ) -> None:
     monkeypatch.chdir(folder)
     arguments = ["--check", *RUN, "dataset_config.files=cancelling.h5"]
-    assert_refused(CliRunner().invoke(train_fakes, arguments), "loose_mc events sum to")
+    assert_refused(CliRunner().invoke(train_fakes, arguments), "class 'loose_mc' sum to")
 
 
 def test_a_metric_that_is_never_computed_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ import pytest
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.fakes.replicas import mc_norm_factors, poisson_copies
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining
-from tabstar_lit.families.hep.fakes.weights import Sample, head_weights, require_positive
+from tabstar_lit.families.hep.fakes.weights import Sample, head_weights
+from tabstar_lit.families.hep.preparation.weights import require_positive_sums
 
 N, HEADS, SEED = 400, 3, 5
 WEIGHTS = np.random.default_rng(0).normal(1.0, 1.0, N)
@@ -87,11 +88,13 @@ def test_a_stage_whose_events_weigh_nothing_is_refused() -> None:
 
 
 def test_a_class_that_the_stage_does_not_serve_needs_no_weight() -> None:
-    require_positive(np.ones(3), np.ones(3, dtype=np.int64), ("absent", "present"), "file")
+    require_positive_sums(np.ones(3), np.ones(3, dtype=np.int64), ("absent", "present"), "file", "why")
 
 
 @pytest.mark.parametrize(("first", "says"), [(-1.0, "sum to -2"), (0.0, "sum to 0")])
 def test_a_class_without_positive_weight_is_refused_by_name(first: float, says: str) -> None:
     weights, targets = np.array([first, first, 1.0, -0.5]), np.array([0, 0, 1, 1])
-    with pytest.raises(DataError, match=f"file: train split: the weights of the 2 tight_mc events {says}"):
-        require_positive(weights, targets, ("tight_mc", "tight_data"), "file: train split")
+    with pytest.raises(
+        DataError, match=f"file: train split: the weights of the 2 events of class 'tight_mc' {says}, why"
+    ):
+        require_positive_sums(weights, targets, ("tight_mc", "tight_data"), "file: train split", "why")

@@ -25,14 +25,19 @@ from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
 from tabstar_lit.families.hep.fakes.restore import Restored
 from tabstar_lit.families.hep.fakes.subtraction import subtraction
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining
-from tabstar_lit.families.hep.fakes.weights import HeadWeights, Sample, head_weights, require_positive
+from tabstar_lit.families.hep.fakes.weights import HeadWeights, Sample, head_weights
 from tabstar_lit.families.hep.preparation.selection import select
-from tabstar_lit.families.hep.preparation.weights import check_weights
+from tabstar_lit.families.hep.preparation.weights import check_weights, require_positive_sums
 
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 MODELS: Mapping[str, Role] = {"tight": "numerator", "loose": "denominator"}
 """Role of the model that says how much of a region is simulated."""
+DENSITY = (
+    "and a density needs a positive sum. Look at the weights with `tabstar_lit data show`, and convert the file with "
+    "others."
+)
+"""Why events need weights, and what to do."""
 FROZEN_BATCH = 8192
 """Events in a batch of the frozen models."""
 
@@ -136,7 +141,8 @@ class FakesData(EventData):
         check_weights(weights, "absolute", str(file.path))
         for split, rows in self._rows.items():
             if len(rows):
-                require_positive(weights[rows], self._targets[rows], self.classes, f"{file.path}: {split} split")
+                where = f"{file.path}: {split} split"
+                require_positive_sums(weights[rows], self._targets[rows], self.classes, where, DENSITY)
         training = np.zeros(file.n_events, dtype=bool)
         training[self._rows["train"]] = True
         simulated = np.array([*(name.endswith("mc") for name in self.classes), False])

@@ -107,32 +107,3 @@ def _variations(sample: Sample, options: FakesTraining, rows: npt.NDArray[np.int
         norms = mc_norm_factors(options.mc_norm_sigma, heads, seed)
         varied *= np.where(sample.simulated[rows, None], norms, 1.0).astype(np.float32)
     return varied
-
-
-def require_positive(weights: Float64, targets: npt.NDArray[np.int64], classes: tuple[str, ...], where: str) -> None:
-    """Refuse samples that have no density: those whose weights do not sum to more than 0.
-
-    Parameters
-    ----------
-    weights : ndarray of float64 [n]
-        Signed.
-    targets : ndarray of int64 [n]
-        Class numbers.
-    classes : tuple of str
-        Names of the classes.
-    where : str
-        File and split, for messages.
-
-    Raises
-    ------
-    DataError
-        Names the class and its sum.
-    """
-    sums = np.bincount(targets, weights=weights, minlength=len(classes))
-    counts = np.bincount(targets, minlength=len(classes))
-    for name, total, count in zip(classes, sums.tolist(), counts.tolist(), strict=True):
-        if count and not total > 0:
-            raise DataError(
-                f"{where}: the weights of the {count} {name} events sum to {total:g}, and a density needs a positive "
-                "sum. Look at the weights with `tabstar_lit data show`, and convert the file with others."
-            )

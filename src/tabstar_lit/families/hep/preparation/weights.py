@@ -109,19 +109,19 @@ def require_weight(weights: Float64, targets: Int64, classes: tuple[str, ...], w
         )
 
 
-def require_positive_sums(weights: Float64, targets: Int64, classes: tuple[str, ...], where: str) -> None:
-    """Refuse held-out events of which a class has no positive sum of weights: every metric is divided by it.
+def require_positive_sums(weights: Float64, targets: Int64, classes: tuple[str, ...], where: str, why: str) -> None:
+    """Refuse events of which a class has no positive sum of weights.
 
     Parameters
     ----------
     weights : ndarray of float64 [n]
-        Signed weights of the events of a split, as in the file.
+        Signed weights of the events of a split.
     targets : ndarray of int64 [n]
         Their class numbers.
     classes : tuple of str
         Names of the classes.
-    where : str
-        File and split, for messages.
+    where, why : str
+        File and split, and what needs the sum and what to do, for messages.
 
     Raises
     ------
@@ -131,12 +131,9 @@ def require_positive_sums(weights: Float64, targets: Int64, classes: tuple[str, 
     sums = np.bincount(targets, weights=weights, minlength=len(classes))
     counts = np.bincount(targets, minlength=len(classes))
     for name, total, count in zip(classes, sums.tolist(), counts.tolist(), strict=True):
-        if not total > 0:
+        if count and not total > 0:
             raise DataError(
-                f"{where}: the weights of the {count} events of class '{name}' sum to {total + 0.0:g}, but metrics are "
-                "weighted by the file, with or without use_mc_weights, and need a positive sum of each class. If that "
-                "of the whole class is positive (see `tabstar_lit data show`), give dataset_config.split a larger "
-                f"share or another seed; else {REMEDY}"
+                f"{where}: the weights of the {count} events of class '{name}' sum to {total + 0.0:g}, {why}"
             )
 
 
