@@ -16,6 +16,7 @@ from tabstar_lit.data.plans import RowBatch
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.data import EventData
 from tabstar_lit.families.hep.events.file import EventFile, ObjectChunk
+from tabstar_lit.families.hep.preparation.agreement import json_text
 from tabstar_lit.families.hep.preparation.blocks import EventBlock
 from tabstar_lit.families.hep.preparation.plans import ChunkShuffledPlan
 from tabstar_lit.families.hep.preparation.preprocess import EventReader, Preprocessor
@@ -166,7 +167,7 @@ def test_a_bad_value_of_an_object_is_named_with_its_row_in_the_file(tmp_path: Pa
 
 def test_a_checkpoint_of_another_version_and_without_spectators(data: EventData) -> None:
     assert Preprocessor.from_payload(data.payload(), spectators=False).spectators == ()
-    assert Preprocessor.from_payload(data.payload()).to_payload() == data.payload()
+    assert json_text(Preprocessor.from_payload(data.payload()).to_payload()) == json_text(data.payload())
     with pytest.raises(DataError, match="preprocessing in version 7, this release reads 1: use the release"):
         Preprocessor.from_payload(data.payload() | {"version": 7})
 
