@@ -227,7 +227,7 @@ def test_odd_tables_are_accepted_and_trained(workplace: Path) -> None:
         "experiment_config.plot_metrics_n_epoch=null",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert (workplace / "runs/logs/tabstar_builtin/run/report.md").exists()
+    assert (workplace / "runs/logs/tabstar_corpus/run/report.md").exists()
 
 
 # -- files to train on and to load -------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ NAMES = {
     ("signal", "dataset_config.name=mine"): "signal_mine",
     ("signal", "dataset_config.name=mine", "experiment_config.experiment_name=study"): "study",
     ("fakes",): "fakes_toy",
-    ("fakes", "dataset_config=fakes/zee", "stages=[ratio]"): "zee_probes",
+    ("fakes", "dataset_config=fakes/zee", "stages=[ratio]"): "fakes_zee_probes",
 }
 
 

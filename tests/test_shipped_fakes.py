@@ -78,7 +78,7 @@ def test_every_shipped_model_trains_on_real_electrons_in_one_stage(folder: Path,
     name = f"zee_{model.replace('/', '_')}"
     done = train(name, f"model_config={model}", "dataset_config=fakes/zee", "stages=[ratio]")
     assert done.exit_code == 0, done.output
-    assert list(stages_of(folder, "zee_probes", name)) == ["ratio"]
+    assert list(stages_of(folder, "fakes_zee_probes", name)) == ["ratio"]
 
 
 def test_probes_of_one_pair_stand_on_one_side(folder: Path) -> None:
