@@ -83,10 +83,12 @@ def test_a_condition_that_is_missing_does_not_hold(tmp_path: Path) -> None:
 def test_an_expression_can_say_that_a_value_is_missing(tmp_path: Path) -> None:
     """A code, such as -999, is one of the source's values; a computed value cannot be one."""
     column = "{from: 'where(x > 0, log(x), missing)'"
-    file = convert(tmp_path, SOURCE + f"columns: {{y: {column}, nullable: true}}}}", t="x,missing\n1,5\n-1,6\n")
+    file = convert(tmp_path, SOURCE + f"columns: {{y: {column}, nullable: true}}}}", t="x\n1\n-1\n")
     np.testing.assert_array_equal(file.column("y"), [0, np.nan])
     with pytest.raises(DataError, match=r"column 'y': 1 values are missing .* say 'nullable: true'"):
         convert(tmp_path, SOURCE + f"columns: {{y: {column}}}}}", "other.h5", t="x\n1\n-1\n")
+    with pytest.raises(ConfigError, match="'missing' may be the word or the column of t.csv: `missing` in backquotes"):
+        convert(tmp_path, SOURCE + f"columns: {{y: {column}, nullable: true}}}}", "both.h5", t="x,missing\n1,5\n")
     quoted = convert(tmp_path, SOURCE + "columns: {y: '`missing`'}", "quoted.h5", t="x,missing\n1,5\n-1,6\n")
     assert quoted.column("y").tolist() == [5, 6]
     config = SOURCE + "define: {none: missing}\ncolumns: {y: {from: 'where(x > 0, x, none)', nullable: true}}"

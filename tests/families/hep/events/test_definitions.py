@@ -72,6 +72,7 @@ def test_a_definition_is_computed_once_however_often_it_is_named() -> None:
         ("{a: x +}", "c.yaml:2:10: 'x +' is no expression"),
         ("{a: z}", "c.yaml:2:10: no column 'z' in t.csv"),
         ("{x: x + 1}", "'x' is not defined above this line"),
+        ("{missing: x, a: y}", "c.yaml:2:10: 'missing' is the word for no value; choose another name"),
         ("{x: y}", "c.yaml:2:10: 'x' is a column of t.csv already; choose another name"),
         ("{aa: x}", "no column 'a' in t.csv. Did you mean 'aa'?"),
     ],

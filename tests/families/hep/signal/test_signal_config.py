@@ -50,7 +50,7 @@ def test_bins_are_asked_for_wherever_they_are_read(part: dict[str, Any]) -> None
 def test_a_wrong_entry_is_one_mistake() -> None:
     """That the list would be empty without it is no second one."""
     key = "model_config.architecture_config.particle_attention.quantities"
-    with pytest.raises(ConfigError, match=r"quantities\.0 cannot be|quantities=\[foo\]|'foo'") as raised:
+    with pytest.raises(ConfigError, match="'foo'") as raised:
         load_experiment(
             SignalExperiment,
             command="train_signal",

@@ -24,7 +24,7 @@ from tabstar_lit.families.hep.events.conversion_config import (
     SourceSpec,
     is_pattern,
 )
-from tabstar_lit.families.hep.events.expressions import Expression
+from tabstar_lit.families.hep.events.expressions import MISSING, Expression
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.events.readers import Reader, open_reader
 from tabstar_lit.families.hep.events.schema import ColumnInfo, EventSchema
@@ -164,7 +164,13 @@ def _unknown_names(config: ConversionConfig, part: _Part) -> Iterator[Problem]:
     columns = (*part.reader.names, *config.derived())
     known = (*columns, *config.define)
     for path, text in config.expressions(part.index):
-        for name, position, _ in Expression(text).names:
+        expression = Expression(text)
+        if expression.says_missing and MISSING in part.reader.names:
+            remedy = (
+                f"`{MISSING}` in backquotes is the column; to say that there is no value, name the column otherwise."
+            )
+            yield Problem(path, f"'{MISSING}' may be the word or the column of {part.path.name}: {remedy}")
+        for name, position, _ in expression.names:
             if name not in known:
                 where = f' (character {position} of "{text}")' if text not in (name, f"`{name}`") else ""
                 yield Problem(path, f"no column '{name}'{where} in {part.path.name}.", known)

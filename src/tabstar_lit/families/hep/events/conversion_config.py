@@ -15,7 +15,7 @@ from tabstar_lit.config.tree import ConfigTree, Path_, Problem
 from tabstar_lit.config.validate import validate
 from tabstar_lit.config.yaml_reader import parse_yaml, shown_path
 from tabstar_lit.errors import ConfigError, DataError
-from tabstar_lit.families.hep.events.expressions import Expression, ExpressionError
+from tabstar_lit.families.hep.events.expressions import MISSING, Expression, ExpressionError
 
 WILDCARDS = "*?["
 TRIMMED = ("pt", "mass", "n")
@@ -246,6 +246,8 @@ class ConversionConfig(Section):
         for name, text in self.define.items():
             if name in derived:
                 yield Problem(("define", name), f"'{name}' is a column of substructure already; choose another name.")
+            if name == MISSING:
+                yield Problem(("define", name), f"'{name}' is the word for no value; choose another name.")
             for other in {column.name for column in Expression(text).names} & below:
                 yield Problem(("define", name), f"'{other}' is not defined above this line; move its definition up.")
             below.remove(name)
