@@ -87,7 +87,9 @@ def test_an_expression_can_say_that_a_value_is_missing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(file.column("y"), [0, np.nan])
     with pytest.raises(DataError, match=r"column 'y': 1 values are missing .* say 'nullable: true'"):
         convert(tmp_path, SOURCE + f"columns: {{y: {column}}}}}", "other.h5", t="x\n1\n-1\n")
-    with pytest.raises(ConfigError, match="'missing' may be the word or the column of t.csv: `missing` in backquotes"):
+    with pytest.raises(
+        ConfigError, match=r"'missing' may be the word or the column of t\.csv: `missing` in backquotes"
+    ):
         convert(tmp_path, SOURCE + f"columns: {{y: {column}, nullable: true}}}}", "both.h5", t="x,missing\n1,5\n")
     quoted = convert(tmp_path, SOURCE + "columns: {y: '`missing`'}", "quoted.h5", t="x,missing\n1,5\n-1,6\n")
     assert quoted.column("y").tolist() == [5, 6]
@@ -120,7 +122,7 @@ def test_a_category_that_is_also_computed_with_stays_a_number(tmp_path: Path) ->
 
 
 def test_missing_numbers_of_csv_are_missing_in_every_spelling(tmp_path: Path) -> None:
-    file = convert(tmp_path, SOURCE + "columns: {x: {nullable: true}}", t="x,y\n1,0\nnan,0\nNone,0\nNA,0\n,0\n")
+    file = convert(tmp_path, SOURCE + "columns: {x: {nullable: true}}", t="x,y\n1,0\nnan,0\nNone,0\n-1.#IND,0\n,0\n")
     np.testing.assert_array_equal(file.column("x"), [1, np.nan, np.nan, np.nan, np.nan])
 
 

@@ -34,14 +34,9 @@ FORMATS = {
     ".hdf5": "hdf5",
 }
 """Format of a file by the end of its name."""
-MISSING_NUMBERS = ["", "nan", "NaN", "-nan", "-NaN", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None"] + [
-    "#N/A",
-    "#NA",
-    "#N/A N/A",
-    "1.#IND",
-    "-1.#IND",
-    "1.#QNAN",
-    "-1.#QNAN",
+MISSING_NUMBERS = [
+    *("", "nan", "NaN", "-nan", "-NaN", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None"),
+    *("#N/A", "#NA", "#N/A N/A", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
 ]
 """Cells of a CSV file that stand for a number that is missing: pandas' own list, which it applies to texts as well."""
 
