@@ -13,7 +13,7 @@ from tabstar_lit.commands.train import load
 from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.preflight import check_names
 from tabstar_lit.engine.run import run
-from tabstar_lit.engine.run_files import RunFiles
+from tabstar_lit.engine.runs.files import RunFiles
 
 EXPERIMENT = "experiment_config.experiment_name=results"
 

@@ -14,8 +14,8 @@ from benchmarks.signal import Shuffled
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.fakes.family import family
-from tabstar_lit.families.hep.fakes.toy_config import FakesToy
-from tabstar_lit.families.hep.fakes.toys import toy_fakes
+from tabstar_lit.families.hep.fakes.toy.config import FakesToy
+from tabstar_lit.families.hep.fakes.toy.events import toy_fakes
 from tabstar_lit.losses.density_ratio import ratio_loss
 from tabstar_lit.losses.ratio_risk import RatioRisk
 

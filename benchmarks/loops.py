@@ -19,8 +19,8 @@ from tabstar_lit.config import Stage, load_experiment
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.module import TrainingModule
-from tabstar_lit.engine.opening import locate
-from tabstar_lit.engine.run_directory import RunDirectory
+from tabstar_lit.engine.runs.directory import RunDirectory
+from tabstar_lit.engine.runs.opening import locate
 from tabstar_lit.engine.stages import Parts, build_parts, stage_loggers
 from tabstar_lit.engine.trainer import build_callbacks, build_trainer
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.experiment import Trained
-from tabstar_lit.engine.report import table
+from tabstar_lit.engine.runs.report import table
 
 INTRODUCTION = """\
 # Results

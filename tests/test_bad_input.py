@@ -18,8 +18,8 @@ from checks import assert_refused
 from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.track import track
 from tabstar_lit.commands.train import train_tabstar
-from tabstar_lit.engine import loggers
-from tabstar_lit.engine.mlflow_logger import MlflowLogger
+from tabstar_lit.engine.tracking import loggers
+from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 
 SHIPPED = ("training_config.yaml", "model_config", "dataset_config")
 TINY = ("model_config=tabstar/tiny", "dataset_config=tabstar/corpus", "experiment_config.run_name=run")

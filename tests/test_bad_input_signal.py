@@ -21,8 +21,8 @@ from checks import assert_refused
 from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.train import train_signal
 from tabstar_lit.data import hdf5
-from tabstar_lit.engine import loggers
-from tabstar_lit.engine.mlflow_logger import MlflowLogger
+from tabstar_lit.engine.tracking import loggers
+from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.events import toys
 from tabstar_lit.families.hep.events.file import (
     ColumnInfo,

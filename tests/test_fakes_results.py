@@ -15,13 +15,13 @@ from benchmarks import fakes_results, results, signal_results
 from benchmarks.fakes_results import Estimate, binned_error, estimate
 from click.testing import CliRunner, Result
 
-from tabstar_lit.engine import loggers
-from tabstar_lit.engine.mlflow_logger import MlflowLogger
+from tabstar_lit.engine.tracking import loggers
+from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.fakes.closed_form import form_of
-from tabstar_lit.families.hep.fakes.factors import RegionEvents
-from tabstar_lit.families.hep.fakes.reweighted import Reweighted
-from tabstar_lit.families.hep.fakes.toy_config import FakesToy
+from tabstar_lit.families.hep.fakes.factor.factors import RegionEvents
+from tabstar_lit.families.hep.fakes.toy.closed_form import form_of
+from tabstar_lit.families.hep.fakes.toy.config import FakesToy
+from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 
 N_EVENTS = 3000

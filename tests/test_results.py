@@ -18,8 +18,8 @@ from benchmarks.page import Section, one_word_a_line, write_section
 from click.testing import CliRunner
 
 from tabstar_lit.commands.train import load
-from tabstar_lit.engine.callbacks.noise import seed_generators
-from tabstar_lit.engine.checkpoints import load_weights
+from tabstar_lit.engine.callbacks.seeding import seed_generators
+from tabstar_lit.engine.weights.loading import load_weights
 from tabstar_lit.families.tabstar.family import TabstarFamily
 
 TINY = (

@@ -12,8 +12,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.train import train_tabstar
-from tabstar_lit.engine import loggers
-from tabstar_lit.engine.mlflow_logger import MlflowLogger
+from tabstar_lit.engine.tracking import loggers
+from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.tabstar.builtin import ensure_builtin
 
 REPOSITORY = Path(__file__).resolve().parents[1]

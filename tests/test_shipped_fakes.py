@@ -13,12 +13,12 @@ from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.convert import convert
 from tabstar_lit.commands.train import train_fakes
-from tabstar_lit.engine import loggers
-from tabstar_lit.engine.mlflow_logger import MlflowLogger
+from tabstar_lit.engine.tracking import loggers
+from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.fakes.restore import restore
-from tabstar_lit.families.hep.fakes.toy_config import FakesToy
-from tabstar_lit.families.hep.fakes.toys import toy_fakes
+from tabstar_lit.families.hep.fakes.factor.restore import restore
+from tabstar_lit.families.hep.fakes.toy.config import FakesToy
+from tabstar_lit.families.hep.fakes.toy.events import toy_fakes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODELS = [f"fakes/{path.stem}" for path in sorted((REPOSITORY / "model_config/fakes").glob("*.yaml"))]

@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.train import train_signal
-from tabstar_lit.engine import loggers
-from tabstar_lit.engine.mlflow_logger import MlflowLogger
+from tabstar_lit.engine.tracking import loggers
+from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.events.toys import toy_events
 from tabstar_lit.families.hep.networks.build import FLAT_NETWORKS, JAGGED_NETWORKS
 

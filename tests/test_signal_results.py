@@ -13,9 +13,9 @@ from benchmarks.experiment import Trained
 from benchmarks.signal_results import HeldOut, train_and_test
 from click.testing import CliRunner, Result
 
-from tabstar_lit.engine import loggers
-from tabstar_lit.engine.mlflow_logger import MlflowLogger
-from tabstar_lit.engine.run_files import RunFiles
+from tabstar_lit.engine.runs.files import RunFiles
+from tabstar_lit.engine.tracking import loggers
+from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.config import FoldsConfig, SplitConfig
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.preparation.split import SPLITS, split_events

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from runs_fixture import append, write_run
 from tabstar_lit.commands.runs import new_lines, runs
-from tabstar_lit.engine.run_files import RunFiles
+from tabstar_lit.engine.runs.files import RunFiles
 
 
 def invoke(save_dir: Path, *arguments: str) -> Result:

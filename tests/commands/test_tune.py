@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.train import train_signal
 from tabstar_lit.commands.tune import training_command
-from tabstar_lit.engine.run_files import RunFiles
+from tabstar_lit.engine.runs.files import RunFiles
 from tabstar_lit.errors import RunInterrupted
 from tabstar_lit.families import FAMILIES, get_family
 
@@ -44,8 +44,8 @@ SETTINGS = (
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder with events and a study, without the tracking service."""
-    from tabstar_lit.engine import loggers
-    from tabstar_lit.engine.mlflow_logger import MlflowLogger
+    from tabstar_lit.engine.tracking import loggers
+    from tabstar_lit.engine.tracking.mlflow import MlflowLogger
     from tabstar_lit.families.hep.events.toys import toy_events
 
     for name in ("_tracking_logger", "_mlflow_logger"):

@@ -9,8 +9,8 @@ from unittest.mock import MagicMock
 import pytest
 from toy_bench import CONFIG, Bench
 
-from tabstar_lit.engine import loggers
-from tabstar_lit.engine.mlflow_logger import MlflowLogger
+from tabstar_lit.engine.tracking import loggers
+from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 
 
 @pytest.fixture(autouse=True)

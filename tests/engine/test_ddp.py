@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from toy_bench import Bench, load_checkpoint, metrics
 
-SCRIPT = Path(__file__).with_name("ddp_run.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "ddp_run.py"
 
 
 def launch(bench: Bench, *overrides: str) -> None:

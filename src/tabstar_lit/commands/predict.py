@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tabstar_lit.commands.checkpoints import checkpoint_verb
 from tabstar_lit.commands.errors import reported_errors
+from tabstar_lit.commands.verbs import checkpoint_verb
 
 
 @click.command()

@@ -15,8 +15,8 @@ import click
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.terminal import curve, text_table
 from tabstar_lit.config import roots
-from tabstar_lit.engine.records import METRICS_FILE, RESERVED, parse_record
-from tabstar_lit.engine.run_files import RunFiles, find_runs, format_value
+from tabstar_lit.engine.runs.files import RunFiles, find_runs, format_value
+from tabstar_lit.engine.runs.records import METRICS_FILE, RESERVED, parse_record
 from tabstar_lit.errors import RunError
 
 POLL_SECONDS = 0.5

@@ -115,8 +115,8 @@ def load(
 
 def begin(family: AnyFamily, loaded: Loaded[Any], overrides: Sequence[str], config_dir: Path | None) -> None:
     """Train, continue or evaluate, as ``load_checkpoint`` and ``continue_training`` say."""
-    from tabstar_lit.engine.resume import configured_checkpoint, find_run
     from tabstar_lit.engine.run import evaluate
+    from tabstar_lit.engine.runs.resume import configured_checkpoint, find_run
 
     checkpoint = configured_checkpoint(loaded.experiment)
     if checkpoint is None:
@@ -134,7 +134,7 @@ def begin(family: AnyFamily, loaded: Loaded[Any], overrides: Sequence[str], conf
 
 def go_on(family: AnyFamily, loaded: Loaded[Any], overrides: tuple[str, ...], resume: str) -> None:
     """Go on with a run under the configuration it was started with, changed by the overrides."""
-    from tabstar_lit.engine.resume import find_run
+    from tabstar_lit.engine.runs.resume import find_run
 
     root, checkpoint = find_run(loaded.experiment, family.command, None if resume == LATEST else resume)
     name = f"experiment_config.run_name={root.name}"
@@ -182,8 +182,8 @@ def print_list(family: AnyFamily, listed: str) -> None:
     if listed in ("models", "losses"):
         entries = family.models() if listed == "models" else family.losses()
     else:
-        from tabstar_lit.engine.optimizers import list_optimizers
-        from tabstar_lit.engine.schedulers import list_schedulers
+        from tabstar_lit.engine.optim.optimizers import list_optimizers
+        from tabstar_lit.engine.optim.schedulers import list_schedulers
 
         entries = list_optimizers() if listed == "optimizers" else list_schedulers()
     width = max(map(len, entries))

@@ -60,8 +60,8 @@ def family_of(command: str) -> AnyFamily:
 def search(family: AnyFamily, overrides: Sequence[str], config_dir: Path | None, *, check: bool) -> None:
     """Check the study, and train its trials unless it is only to be checked."""
     from tabstar_lit.config import compose_experiment
-    from tabstar_lit.engine.tuning import tune as train_trials
-    from tabstar_lit.engine.tuning_plan import plan_study
+    from tabstar_lit.tuning.plan import plan_study
+    from tabstar_lit.tuning.search import tune as train_trials
 
     composition = compose_experiment(
         family.schema(),

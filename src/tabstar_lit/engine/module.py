@@ -17,13 +17,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from tabstar_lit.config.schema import ModelConfig
-from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_VERSION
-from tabstar_lit.engine.checkpoints import difference_table
-from tabstar_lit.engine.modules_transfer import apply_freeze, frozen_modules
-from tabstar_lit.engine.monitor import score_of_epoch
-from tabstar_lit.engine.optimizers import build_optimizer
-from tabstar_lit.engine.parameter_groups import parameter_groups
-from tabstar_lit.engine.schedulers import EpochDecay, build_scheduler
+from tabstar_lit.engine.callbacks.monitor import score_of_epoch
+from tabstar_lit.engine.optim.optimizers import build_optimizer
+from tabstar_lit.engine.optim.parameter_groups import parameter_groups
+from tabstar_lit.engine.optim.schedulers import EpochDecay, build_scheduler
+from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_VERSION
+from tabstar_lit.engine.weights.loading import difference_table
+from tabstar_lit.engine.weights.transfer import apply_freeze, frozen_modules
 from tabstar_lit.errors import CheckpointError, NonFiniteError
 
 

@@ -11,13 +11,13 @@ import torch
 
 from tabstar_lit.config import Loaded, Problem, Stage, raise_problems
 from tabstar_lit.config.tree import ConfigTree, dotted
+from tabstar_lit.engine.callbacks.monitor import TRAINING, never_computed
 from tabstar_lit.engine.family import AnyFamily
-from tabstar_lit.engine.monitor import TRAINING, never_computed
-from tabstar_lit.engine.opening import locate
-from tabstar_lit.engine.optimizers import check_optimizer
-from tabstar_lit.engine.resume import configured_checkpoint
-from tabstar_lit.engine.run_directory import RunDirectory
-from tabstar_lit.engine.schedulers import check_scheduler
+from tabstar_lit.engine.optim.optimizers import check_optimizer
+from tabstar_lit.engine.optim.schedulers import check_scheduler
+from tabstar_lit.engine.runs.directory import RunDirectory
+from tabstar_lit.engine.runs.opening import locate
+from tabstar_lit.engine.runs.resume import configured_checkpoint
 from tabstar_lit.engine.stages import Parts, build_parts, load_weights_of
 
 

@@ -11,9 +11,9 @@ from lightning.pytorch import Callback
 from tabstar_lit.config import Loaded
 from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.family import AnyFamily
-from tabstar_lit.engine.opening import opened
-from tabstar_lit.engine.resume import is_over, resume_point
-from tabstar_lit.engine.run_directory import RunDirectory
+from tabstar_lit.engine.runs.directory import RunDirectory
+from tabstar_lit.engine.runs.opening import opened
+from tabstar_lit.engine.runs.resume import is_over, resume_point
 from tabstar_lit.engine.stages import evaluate_stage, parent_run, run_stage
 
 

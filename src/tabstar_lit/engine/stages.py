@@ -17,19 +17,19 @@ from tabstar_lit.config import Problem, Stage, raise_problems
 from tabstar_lit.config.schema import Experiment, TrainingConfig
 from tabstar_lit.config.tree import Path_
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
-from tabstar_lit.engine.callbacks.noise import StepNoise, seed_generators
-from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, read_checkpoint
-from tabstar_lit.engine.checkpoints import find_checkpoint, load_strict, network_weights
+from tabstar_lit.engine.callbacks.monitor import LOSSES, TRAINING, doubtful_mode, is_loss
+from tabstar_lit.engine.callbacks.seeding import StepNoise, seed_generators
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.family import AnyFamily
-from tabstar_lit.engine.loggers import build_loggers, finish_loggers, start_parent, tracking_run_id
 from tabstar_lit.engine.module import TrainingModule
-from tabstar_lit.engine.modules_transfer import transfer_modules
-from tabstar_lit.engine.monitor import LOSSES, TRAINING, doubtful_mode, is_loss
-from tabstar_lit.engine.run_directory import RunDirectory
+from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.tracker import Tracker
+from tabstar_lit.engine.tracking.loggers import build_loggers, finish_loggers, start_parent, tracking_run_id
 from tabstar_lit.engine.trainer import build_callbacks, build_trainer
+from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
+from tabstar_lit.engine.weights.loading import find_checkpoint, load_strict, network_weights
+from tabstar_lit.engine.weights.transfer import transfer_modules
 from tabstar_lit.errors import CheckpointError, RunInterrupted
 
 log = logging.getLogger(__name__)

@@ -16,14 +16,14 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from tabstar_lit.config.schema import Experiment
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.callbacks.interrupt import Interrupt
-from tabstar_lit.engine.callbacks.noise import StepNoise
 from tabstar_lit.engine.callbacks.progress import build_progress
 from tabstar_lit.engine.callbacks.resources import ResourceMonitor
+from tabstar_lit.engine.callbacks.seeding import StepNoise
 from tabstar_lit.engine.callbacks.training_log import TrainingLog
-from tabstar_lit.engine.checkpoint_io import AtomicCheckpointIO
 from tabstar_lit.engine.module import TrainingModule
-from tabstar_lit.engine.run_directory import RunDirectory
+from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.tracker import Tracker
+from tabstar_lit.engine.weights.files import AtomicCheckpointIO
 from tabstar_lit.errors import ConfigError
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from tabstar_lit.config import Loaded, load_experiment
-from tabstar_lit.engine import loggers
-from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY, read_checkpoint
-from tabstar_lit.engine.checkpoints import load_weights
-from tabstar_lit.engine.mlflow_logger import MlflowLogger
 from tabstar_lit.engine.run import run
+from tabstar_lit.engine.tracking import loggers
+from tabstar_lit.engine.tracking.mlflow import MlflowLogger
+from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
+from tabstar_lit.engine.weights.loading import load_weights
 from tabstar_lit.families.tabstar.builtin import ensure_builtin
 from tabstar_lit.families.tabstar.config import TabstarArchitecture
 from tabstar_lit.families.tabstar.family import family

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from tabstar_lit.config.schema import TrainingConfig
-from tabstar_lit.engine.monitor import score_of_epoch
+from tabstar_lit.engine.callbacks.monitor import score_of_epoch
 from tabstar_lit.errors import CheckpointError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tabstar_lit.engine.distributed import gather
-from tabstar_lit.engine.schedulers import learning_rates
+from tabstar_lit.engine.optim.schedulers import learning_rates
 
 
 def log_metrics(trainer: Trainer, metrics: Mapping[str, float]) -> None:

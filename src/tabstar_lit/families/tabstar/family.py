@@ -35,7 +35,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
     def check(self, experiment: TabstarExperiment) -> Sequence[Problem]:
         """Look up the loss and its parameters, and ask whether the monitored score is computed often enough."""
         from tabstar_lit.config import Problem
-        from tabstar_lit.engine.arguments import check_arguments, parameters_of
+        from tabstar_lit.config.arguments import check_arguments, parameters_of
         from tabstar_lit.families.tabstar.losses import DEFAULT_LOSS, LOSSES
 
         name, params = _loss(experiment)

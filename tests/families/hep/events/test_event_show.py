@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tabstar_lit.data.progress import Progress
 from tabstar_lit.families.hep.events import show
 from tabstar_lit.families.hep.events.file import (
     ColumnInfo,
@@ -23,7 +24,6 @@ from tabstar_lit.families.hep.events.file import (
     ObjectChunk,
 )
 from tabstar_lit.families.hep.events.show import MAX_CATEGORIES, N_BINS, _edges, _normalised, describe, draw
-from tabstar_lit.families.hep.progress import Progress
 
 TABLE = "x,k,w,n\n" + "".join(f"{x},{k},{w},{n}\n" for x, k, w, n in zip(
     ["", 2, 4, 12], ["a", "b", "b", ""], [1, -0.5, 2, 1], [0, 1, 1, 0], strict=True

@@ -9,10 +9,10 @@ from unittest.mock import MagicMock
 import pytest
 from fakes_bench import FakesBench
 
-from tabstar_lit.engine import loggers
-from tabstar_lit.engine.mlflow_logger import MlflowLogger
-from tabstar_lit.families.hep.fakes.toy_config import FakesToy
-from tabstar_lit.families.hep.fakes.toys import toy_fakes
+from tabstar_lit.engine.tracking import loggers
+from tabstar_lit.engine.tracking.mlflow import MlflowLogger
+from tabstar_lit.families.hep.fakes.toy.config import FakesToy
+from tabstar_lit.families.hep.fakes.toy.events import toy_fakes
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from fakes_bench import RUN, TRAINING
 from checks import assert_refused
 from tabstar_lit.commands.train import train_fakes
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventFile, EventSchema, EventWriter
-from tabstar_lit.families.hep.fakes.closed_form import CLASSES
+from tabstar_lit.families.hep.fakes.toy.closed_form import CLASSES
 
 N = 400
 LABELS = np.arange(N) % 4

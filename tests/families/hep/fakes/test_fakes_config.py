@@ -11,9 +11,9 @@ from fakes_bench import ARCHITECTURE, TRAINING, FakesBench
 from tabstar_lit.config.schema_walk import models_in
 from tabstar_lit.engine.preflight import check_names
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.fakes.closed_form import CLASSES
 from tabstar_lit.families.hep.fakes.config import FakesDataset, FakesModel, Regions, Role
 from tabstar_lit.families.hep.fakes.family import family
+from tabstar_lit.families.hep.fakes.toy.closed_form import CLASSES
 from tabstar_lit.losses.density_ratio import RATIO_LOSSES
 
 DATA = "dataset_config"

@@ -20,10 +20,10 @@ from tabstar_lit.families.hep.batch import Columns, Features, Inputs, Objects
 from tabstar_lit.families.hep.networks.build import build_network, network_type
 from tabstar_lit.families.hep.networks.deepsets_jagged import DeepSets
 from tabstar_lit.families.hep.networks.features import OneHotFeatures, build_embedding
-from tabstar_lit.families.hep.networks.masking import MaskedBatchNorm, SetNorm
 from tabstar_lit.families.hep.networks.objects import ObjectEmbedding, TypeEmbedding, TypeMask
 from tabstar_lit.families.hep.networks.pairwise import kinematics, pair_logs
 from tabstar_lit.families.hep.networks.particle_transformer import ParticleTransformer
+from tabstar_lit.nn.masking import MaskedBatchNorm, SetNorm
 
 TWO = Columns((), ("flavour", "charge"), (4, 3), max_objects=3)
 

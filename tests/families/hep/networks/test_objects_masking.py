@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tabstar_lit.families.hep.networks.masking import MaskedBatchNorm, PointNorm, SetNorm
+from tabstar_lit.nn.masking import MaskedBatchNorm, PointNorm, SetNorm
 
 
 def ragged(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,8 +13,8 @@ import torch
 from pydantic import TypeAdapter
 from tabstar.preprocessing.verbalize import prepend_target_tokens, verbalize_feature
 
-from tabstar_lit.engine.checkpoint_io import AtomicCheckpointIO
-from tabstar_lit.engine.modules_transfer import transfer_modules
+from tabstar_lit.engine.weights.files import AtomicCheckpointIO
+from tabstar_lit.engine.weights.transfer import transfer_modules
 from tabstar_lit.errors import CheckpointError, ConfigError
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.batch import Columns, Features, Inputs

@@ -9,8 +9,8 @@ from unittest.mock import MagicMock
 import pytest
 from signal_bench import SignalBench
 
-from tabstar_lit.engine import loggers
-from tabstar_lit.engine.mlflow_logger import MlflowLogger
+from tabstar_lit.engine.tracking import loggers
+from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.events.toys import toy_events
 
 

@@ -15,7 +15,7 @@ from signal_bench import FLAT, JAGGED, SignalBench, logged, metrics
 from tabstar_lit.data.plans import PlanSampler
 from tabstar_lit.families.hep.data import EventData
 
-SCRIPT = Path(__file__).with_name("signal_ddp_run.py")
+SCRIPT = Path(__file__).parents[3] / "support" / "signal_ddp_run.py"
 SCORES = {"val_loss", "val_auroc", "val_auprc", "val_accuracy", "val_significance_max", "train_loss"}
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY
+from tabstar_lit.engine.weights.files import CHECKPOINT_KEY
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch, Features
 from tabstar_lit.families.hep.networks.calibrated import Calibrated

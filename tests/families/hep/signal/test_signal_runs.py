@@ -20,7 +20,7 @@ from signal_bench import FLAT, JAGGED, RUN, SignalBench, logged, metrics
 from sklearn.metrics import roc_auc_score
 
 from checks import assert_equal
-from tabstar_lit.engine.run_directory import RunDirectory
+from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.errors import CheckpointError, RunInterrupted
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.config import EventsDataset
@@ -128,8 +128,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, toy_file: Path) -> tuple[S
     """Return a run that ended well, and the folder it was trained in."""
     from unittest.mock import MagicMock
 
-    from tabstar_lit.engine import loggers
-    from tabstar_lit.engine.mlflow_logger import MlflowLogger
+    from tabstar_lit.engine.tracking import loggers
+    from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 
     bench = SignalBench(tmp_path_factory.mktemp("trained"), toy_file)
     with pytest.MonkeyPatch.context() as patch:

@@ -16,13 +16,13 @@ import torch
 from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor
 
+from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.deployment.outputs import whole_file
 from tabstar_lit.families.hep.deployment.restore import Classifier
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.families.hep.preparation.serving import STORED_ROWS
-from tabstar_lit.families.hep.progress import Progress, no_progress
 
 BATCH_SIZE = 1024
 

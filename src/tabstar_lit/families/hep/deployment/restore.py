@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from tabstar_lit.engine.checkpoint_io import read_checkpoint
-from tabstar_lit.engine.checkpoints import load_strict, network_weights
+from tabstar_lit.engine.weights.files import read_checkpoint
+from tabstar_lit.engine.weights.loading import load_strict, network_weights
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.config import EventsDataset

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY
+from tabstar_lit.engine.weights.files import CHECKPOINT_KEY
 from tabstar_lit.errors import CheckpointError
 
 PLAIN: Mapping[str, object] = {"compile": False, "sdp_backend": None}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tabstar_lit.config.tree import Path_, Problem, raise_problems
+from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.data.source_files import file_sha256
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.columns import ChunkMaker
@@ -29,7 +30,6 @@ from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.events.readers import Reader, open_reader
 from tabstar_lit.families.hep.events.schema import ColumnInfo, EventSchema
 from tabstar_lit.families.hep.events.writer import EventWriter
-from tabstar_lit.families.hep.progress import Progress, no_progress
 
 CONVERTER_VERSION = 3
 """Raise when the same input gives other output: files made before are converted again."""

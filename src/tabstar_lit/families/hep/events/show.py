@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tabstar_lit.data.progress import progress_bar
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventFile
-from tabstar_lit.families.hep.progress import progress_bar
 from tabstar_lit.plots.style import new_figure, save_figure
 
 Array = npt.NDArray[Any]

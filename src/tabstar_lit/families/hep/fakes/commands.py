@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tabstar_lit.families.hep.fakes.toy_config import TOYS, WEIGHT_KINDS, FakesToy
+from tabstar_lit.families.hep.fakes.toy.config import TOYS, WEIGHT_KINDS, FakesToy
 from tabstar_lit.families.hep.fakes.verbs import fakes
 
 SHAPE = "signal, background, resonance or qcd, with parameters as in 'resonance:250,100' and '+tail' for a boosted tail"
@@ -26,7 +26,7 @@ SHAPE = "signal, background, resonance or qcd, with parameters as in 'resonance:
 def fakes_toy(output: Path, **options: Any) -> None:
     """Make toy events of tight and loose leptons, whose fake factor is known in closed form."""
     toy = FakesToy(**options)
-    from tabstar_lit.families.hep.fakes.toys import toy_fakes
+    from tabstar_lit.families.hep.fakes.toy.events import toy_fakes
 
     file = toy_fakes(output, toy)
     click.echo(f"wrote {output}: {file.n_events} events, classes {', '.join(file.classes)}")

@@ -22,7 +22,7 @@ from tabstar_lit.families.hep.config import EventsDataset, EventSource
 from tabstar_lit.families.hep.data import EventData, open_events
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
-from tabstar_lit.families.hep.fakes.restore import Restored
+from tabstar_lit.families.hep.fakes.factor.restore import Restored
 from tabstar_lit.families.hep.fakes.subtraction import subtraction
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining
 from tabstar_lit.families.hep.fakes.weights import HeadWeights, Sample, head_weights

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
-    from tabstar_lit.families.hep.fakes.closed_form import ClosedForm
     from tabstar_lit.families.hep.fakes.config import FakesExperiment
     from tabstar_lit.families.hep.fakes.data import FakesData
-    from tabstar_lit.families.hep.fakes.restore import Restored
+    from tabstar_lit.families.hep.fakes.factor.restore import Restored
+    from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
 
 TOY_EVENTS = "fakes_toy.h5"
 """Name of the generated events below the data root."""
@@ -73,8 +73,8 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
         from tabstar_lit.config.paths import roots
         from tabstar_lit.families.hep.events.toy_files import has_toy
         from tabstar_lit.families.hep.fakes.data import FakesData
-        from tabstar_lit.families.hep.fakes.toy_config import FakesToy
-        from tabstar_lit.families.hep.fakes.toys import ensure_toy_fakes
+        from tabstar_lit.families.hep.fakes.toy.config import FakesToy
+        from tabstar_lit.families.hep.fakes.toy.events import ensure_toy_fakes
 
         config, model = experiment.dataset_config, experiment.model
         if config.files is None:
@@ -151,7 +151,7 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
 def _models(experiment: FakesExperiment) -> Mapping[str, Restored] | None:
     """Return the trained models of the regions, where the stage reads them."""
     from tabstar_lit.families.hep.fakes.data import MODELS
-    from tabstar_lit.families.hep.fakes.restore import restore
+    from tabstar_lit.families.hep.fakes.factor.restore import restore
 
     paths = experiment.earlier()
     named = {region: paths.get(f"{role}_checkpoint") for region, role in MODELS.items()}
@@ -162,8 +162,8 @@ def _form(data: FakesData) -> ClosedForm | None:
     """Return the true fake factor, if these are toys, it is what is estimated, and its variables are carried along."""
     from tabstar_lit.families.hep.data import events_path
     from tabstar_lit.families.hep.events.file import EventFile
-    from tabstar_lit.families.hep.fakes.closed_form import closed_form, is_toy
     from tabstar_lit.families.hep.fakes.config import Regions
+    from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form, is_toy
 
     file = EventFile.open(events_path(data.fakes))
     estimated = data.fakes.subtract_mc and data.fakes.regions == Regions()

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tabstar_lit.engine.checkpoint_io import CHECKPOINT_KEY
 from tabstar_lit.engine.module import StepOutput, TrainingModule
+from tabstar_lit.engine.weights.files import CHECKPOINT_KEY
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.fakes.config import FakesModel, Role

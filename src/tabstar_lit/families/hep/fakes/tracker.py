@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from tabstar_lit.config.tree import dotted, suggestion
 from tabstar_lit.engine.tracker import Collected, Tracker
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.fakes.closed_form import ClosedForm
-from tabstar_lit.families.hep.fakes.figures import draw_all
-from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, FigureName, check_plotting
-from tabstar_lit.families.hep.fakes.reweighted import Reweighted, Role
-from tabstar_lit.families.hep.fakes.scores import metric_names, score
+from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
+from tabstar_lit.families.hep.fakes.tracking.figures import draw_all
+from tabstar_lit.families.hep.fakes.tracking.plotting_config import FakesPlotting, FigureName, check_plotting
+from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted, Role
+from tabstar_lit.families.hep.fakes.tracking.scores import metric_names, score
 from tabstar_lit.families.hep.plotting import epoch_figure, name_units
 
 if TYPE_CHECKING:

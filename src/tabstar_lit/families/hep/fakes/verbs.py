@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tabstar_lit.config.paths import roots
-from tabstar_lit.families.hep.progress import progress_bar
+from tabstar_lit.data.progress import progress_bar
 
 SPLITS = click.Choice(["test", "val", "calib", "train", "all"])
 
@@ -40,10 +40,10 @@ def closure(
 
     CHECKPOINT is of the stage 'ratio': a path, or the name of a file below the folder of the models.
     """
-    from tabstar_lit.engine.checkpoints import find_checkpoint
-    from tabstar_lit.families.hep.fakes import closure_report
-    from tabstar_lit.families.hep.fakes.closure import measure_closure
-    from tabstar_lit.families.hep.fakes.restore import restore
+    from tabstar_lit.engine.weights.loading import find_checkpoint
+    from tabstar_lit.families.hep.fakes.factor import closure_report
+    from tabstar_lit.families.hep.fakes.factor.closure import measure_closure
+    from tabstar_lit.families.hep.fakes.factor.restore import restore
 
     model = restore(find_checkpoint(checkpoint, [roots().models]))
     side = None if split == "all" else split
@@ -68,9 +68,9 @@ def apply(checkpoint: str, events: Path, split: str, batch_size: int, output: Pa
 
     CHECKPOINT is of the stage 'ratio': a path, or the name of a file below the folder of the models.
     """
-    from tabstar_lit.engine.checkpoints import find_checkpoint
-    from tabstar_lit.families.hep.fakes.apply import apply_factor
-    from tabstar_lit.families.hep.fakes.restore import restore
+    from tabstar_lit.engine.weights.loading import find_checkpoint
+    from tabstar_lit.families.hep.fakes.factor.apply import apply_factor
+    from tabstar_lit.families.hep.fakes.factor.restore import restore
 
     model = restore(find_checkpoint(checkpoint, [roots().models]))
     side = None if split == "all" else split

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import torch
 
+from tabstar_lit.config.arguments import check_arguments, parameters_of
 from tabstar_lit.config.schema import Section
 from tabstar_lit.config.tree import Path_, Problem
-from tabstar_lit.engine.arguments import check_arguments, parameters_of
 from tabstar_lit.families.hep.architecture.flat import DeepSetsKeys, MLPKeys
 from tabstar_lit.families.hep.architecture.sections import Fuse, NetworkArchitecture
 from tabstar_lit.nn.activations import activation_problems

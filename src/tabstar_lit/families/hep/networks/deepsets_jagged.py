@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from tabstar_lit.families.hep.architecture.jagged import DeepSetsArchitecture
 from tabstar_lit.families.hep.batch import Features, Inputs
-from tabstar_lit.families.hep.networks.masking import MaskedBatchNorm
 from tabstar_lit.families.hep.networks.objects import ObjectEmbedding
 from tabstar_lit.nn.activations import is_gated, make_activation
 from tabstar_lit.nn.feed_forward import FeedForward
+from tabstar_lit.nn.masking import MaskedBatchNorm
 from tabstar_lit.nn.pooling import masked_mean
 
 

@@ -14,10 +14,10 @@ from tabstar_lit.families.hep.architecture.jagged import ObjectsArchitecture, Ob
 from tabstar_lit.families.hep.architecture.sections import Embeddings, PostEmbeddings
 from tabstar_lit.families.hep.batch import Columns, Features, Inputs, Objects
 from tabstar_lit.families.hep.networks.features import build_embedding
-from tabstar_lit.families.hep.networks.masking import MaskedBatchNorm
 from tabstar_lit.nn.attention import MultiHeadAttention
 from tabstar_lit.nn.embeddings import post_embedding
 from tabstar_lit.nn.fusion import EmbeddingFusion
+from tabstar_lit.nn.masking import MaskedBatchNorm
 
 
 class ObjectSet(NamedTuple):

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from tabstar_lit.families.hep.architecture.jagged import SetPredictor, SetTransformerArchitecture
 from tabstar_lit.families.hep.batch import Features, Inputs
-from tabstar_lit.families.hep.networks.masking import PointNorm, SetNorm
 from tabstar_lit.families.hep.networks.objects import ObjectEmbedding, attention_of
 from tabstar_lit.nn.activations import make_activation
 from tabstar_lit.nn.feed_forward import FeedForward
+from tabstar_lit.nn.masking import PointNorm, SetNorm
 
 
 def make_norm(config: SetTransformerArchitecture) -> SetNorm | PointNorm:

@@ -10,9 +10,9 @@ import torch
 from pytorch_optimizer.loss import LOSS_FUNCTIONS
 from torch import Tensor, nn
 
+from tabstar_lit.config.arguments import Parameters, check_arguments, fail_unless_empty, parameters_of
 from tabstar_lit.config.schema import LossConfig
 from tabstar_lit.config.tree import Problem
-from tabstar_lit.engine.arguments import Parameters, check_arguments, fail_unless_empty, parameters_of
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.signal.training_config import DiscoConfig, SignalTraining
 from tabstar_lit.losses.classification import BCEWithLogitsLoss, CrossEntropyLoss, EventLoss, MSELoss

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from tabstar_lit.families.hep.progress import progress_bar
+from tabstar_lit.data.progress import progress_bar
 
 
 def predict(

@@ -1,0 +1,236 @@
+"""Optimizers by name, from torch and pytorch_optimizer, for one automatic optimization step per batch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import pytorch_optimizer
+import torch
+from pytorch_optimizer.base.exception import NegativeLRError, NegativeStepError
+from torch.optim import Optimizer
+
+from tabstar_lit.config.arguments import Parameters, check_arguments, fail_unless_empty, parameters_of
+from tabstar_lit.config.schema import OptimizerConfig
+from tabstar_lit.config.tree import Problem
+from tabstar_lit.errors import ConfigError
+
+ParamGroup = dict[str, Any]
+
+_TWO_PASSES = "it evaluates each batch twice or more, and a step here is one evaluation."
+_SECOND_DERIVATIVES = "it needs second derivatives (a backward pass with create_graph=True)."
+_TAKES_MODEL = "it takes the model instead of parameter groups and updates it during the backward pass."
+_SWITCHES = (
+    "it trains other weights than it evaluates and has to be switched around validation and saving. "
+    "A schedule with AdamW or prodigy gives a similar effect."
+)
+_NOT_PLAIN = "its state is made of Python objects that a checkpoint without code cannot hold, so no resume."
+_NO_LR = "it has no learning rate, which schedules, parameter groups and logs here work with."
+
+REFUSED: Mapping[str, str] = {
+    "LBFGS": "it evaluates each batch up to 20 times per step, and a step here is one evaluation.",
+    "Muon": "torch's Muon takes matrices only. Write 'muon', which uses AdamW for everything else.",
+    "SparseAdam": "it takes sparse gradients only, and the layers here give dense ones. Use Adam.",
+    "a2grad": _NO_LR,
+    "adahessian": _SECOND_DERIVATIVES,
+    "adalomo": _TAKES_MODEL,
+    "adammini": "it takes the model instead of parameter groups.",
+    "adashift": _NOT_PLAIN,
+    "alig": _NO_LR,
+    "bsam": _TWO_PASSES,
+    "conda": _NOT_PLAIN,
+    "demo": "it communicates between processes itself, which DDP already does.",
+    "distributedmuon": "it communicates between processes itself, which DDP already does. Use 'muon'.",
+    "friendlysam": _TWO_PASSES,
+    "gsam": _TWO_PASSES,
+    "lomo": _TAKES_MODEL,
+    "looksam": _TWO_PASSES,
+    "lorarite": "it takes pairs of LoRA factors only.",
+    "sam": _TWO_PASSES,
+    "scalableshampoo": _NOT_PLAIN + " Use 'shampoo' or 'soap'.",
+    "schedulefreeadamw": _SWITCHES,
+    "schedulefreeradam": _SWITCHES,
+    "schedulefreesgd": _SWITCHES,
+    "scion": _NOT_PLAIN,
+    "scionlight": _NOT_PLAIN,
+    "sophiah": _SECOND_DERIVATIVES,
+    "spectralsphere": "it takes matrices only, and networks have biases. Use 'muon'.",
+    "splus": _SWITCHES,
+    "wsam": _TWO_PASSES,
+}
+"""Optimizers of the two libraries that cannot work here, and why."""
+
+FUSED = frozenset({"Adam", "AdamW", "SGD"})
+"""Optimizers of torch with one kernel for the update of all weights, which takes a fraction of the time of a kernel for
+each operation on each weight, and which torch chooses only when told to."""
+
+FUSED_DEVICES = frozenset({"cpu", "cuda", "mps"})
+"""Kinds of devices that have these kernels."""
+
+MUON_FAMILY = frozenset({"adago", "adamuon", "muon", "muonclip", "normuon"})
+"""Optimizers that orthogonalize matrices and hand everything else to AdamW."""
+
+# What the libraries raise for a value out of range: several types that share no base class.
+_BAD_VALUES = (ValueError, TypeError, RuntimeError, AssertionError, NegativeLRError, NegativeStepError)
+
+_PASSED_BY_US = ("params", "optimizer")
+
+
+def list_optimizers() -> dict[str, str]:
+    """Return every optimizer name with a line about it; refused ones say ``refused:`` and why."""
+    lines = {name: _first_sentence(kind) for name, kind in _registry().items()}
+    lines |= {name: f"refused: {reason}" for name, reason in REFUSED.items()}
+    return dict(sorted(lines.items(), key=lambda item: item[0].lower()))
+
+
+def check_optimizer(config: OptimizerConfig) -> list[Problem]:
+    """Return what is wrong with ``config``; paths are relative to ``training_config``.
+
+    The name must be one of :func:`list_optimizers`, its parameters those of the class, and their values such
+    that the optimizer can be built.
+    """
+    name = _resolve(config.optimizer_name)
+    if name is None:
+        usable = [known for known in _registry() if known not in REFUSED]
+        message = f"unknown optimizer '{config.optimizer_name}'."
+        return [Problem(("optimizer", "optimizer_name"), message, usable)]
+    if name in REFUSED:
+        message = f"the optimizer '{config.optimizer_name}' cannot be used: {REFUSED[name]}"
+        return [Problem(("optimizer", "optimizer_name"), message)]
+    arguments, problems = _arguments(name, config)
+    if problems:
+        return problems
+    trial = {"params": [torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))]}
+    try:
+        _build(name, arguments, [trial])
+    except _BAD_VALUES as error:
+        return [Problem(("optimizer", "optimizer_params"), f"{name} refuses its parameters: {error}")]
+    return []
+
+
+def build_optimizer(config: OptimizerConfig, groups: Sequence[ParamGroup], *, loss_scaling: bool = False) -> Optimizer:
+    """Build the optimizer that ``config`` names, with a fused kernel where torch has one.
+
+    Parameters
+    ----------
+    config : OptimizerConfig
+        Name and parameters. An exact spelling is looked up first, then any case, in both torch before
+        pytorch_optimizer: ``Adamax`` is torch's and ``adamax`` the other one's.
+    groups : sequence of dict
+        As :func:`tabstar_lit.engine.optim.parameter_groups.parameter_groups` makes them.
+    loss_scaling : bool
+        Whether losses are scaled for float16. Fused kernels then undo the scale themselves, after gradients have been
+        checked and clipped.
+
+    Raises
+    ------
+    ConfigError
+        The name or a parameter is not right, see :func:`check_optimizer`; or a fused kernel is asked for while losses
+        are scaled.
+    """
+    fail_unless_empty(check_optimizer(config))
+    name = _resolve(config.optimizer_name) or config.optimizer_name
+    arguments, _ = _arguments(name, config)
+    if loss_scaling and arguments.get("fused"):
+        raise ConfigError(
+            "training_config.optimizer.optimizer_params.fused: with precision 16-mixed, gradients could not be clipped "
+            "or checked, since a fused kernel undoes the scale of the loss only in its step. Leave it out, or set "
+            "experiment_config.precision to bf16-mixed."
+        )
+    if not loss_scaling and _can_be_fused(name, arguments, groups):
+        arguments["fused"] = True
+    return _build(name, arguments, groups)
+
+
+def _can_be_fused(name: str, arguments: Mapping[str, Any], groups: Sequence[ParamGroup]) -> bool:
+    """Tell whether there is a fused kernel for all weights, and nothing configured chooses another way."""
+    return (
+        name in FUSED
+        and not arguments.keys() & {"fused", "foreach", "differentiable"}
+        and all(p.is_floating_point() and p.device.type in FUSED_DEVICES for group in groups for p in group["params"])
+    )
+
+
+def base_lr(config: OptimizerConfig) -> float | None:
+    """Return the learning rate as configured or by the optimizer's own default; None when it has neither."""
+    name = _resolve(config.optimizer_name)
+    if name is None:
+        return None
+    arguments, _ = _arguments(name, config)
+    parameter = _parameters(name).get("lr")
+    lr = arguments.get("lr", parameter.default if parameter else None)
+    return float(lr) if isinstance(lr, int | float) else None
+
+
+def has_weight_decay(config: OptimizerConfig) -> bool:
+    """Tell whether the optimizer knows weight decay."""
+    name = _resolve(config.optimizer_name)
+    return name is not None and "weight_decay" in _parameters(name)
+
+
+@cache
+def _registry() -> dict[str, type[Optimizer]]:
+    """Return both libraries' optimizers by name, torch's first and each class once."""
+    classes = {
+        name: kind
+        for name, kind in vars(torch.optim).items()
+        if inspect.isclass(kind) and issubclass(kind, Optimizer) and kind is not Optimizer
+    }
+    for name in pytorch_optimizer.get_supported_optimizers():
+        kind = pytorch_optimizer.load_optimizer(name)
+        if kind not in classes.values():
+            classes[name] = kind
+    return classes
+
+
+def _resolve(name: str) -> str | None:
+    known = [*_registry(), *REFUSED]
+    if name in known:
+        return name
+    return next((candidate for candidate in known if candidate.lower() == name.lower()), None)
+
+
+def _parameters(name: str) -> Parameters:
+    if name not in _registry():
+        return {}
+    parameters = parameters_of(_registry()[name], without=_PASSED_BY_US)
+    if name == "magma":  # a mask around AdamW, whose parameters it takes as **kwargs
+        return {**parameters_of(torch.optim.AdamW, without=_PASSED_BY_US), **parameters}
+    return parameters
+
+
+def _arguments(name: str, config: OptimizerConfig) -> tuple[dict[str, Any], list[Problem]]:
+    path = ("optimizer", "optimizer_params")
+    return check_arguments(_parameters(name), config.optimizer_params, owner=name, path=path)
+
+
+def _build(name: str, arguments: Mapping[str, Any], groups: Sequence[ParamGroup]) -> Optimizer:
+    if name in MUON_FAMILY:
+        groups = _split_for_muon(name, arguments, groups)
+    return _registry()[name]([dict(group) for group in groups], **arguments)
+
+
+def _split_for_muon(name: str, arguments: Mapping[str, Any], groups: Sequence[ParamGroup]) -> list[ParamGroup]:
+    """Divide every group into matrices, which are orthogonalized, and the rest, which AdamW updates.
+
+    A learning rate set on the group is that of the matrices; AdamW's keeps its ratio to it.
+    """
+    parameters = _parameters(name)
+    lr, adamw_lr = (arguments.get(key, parameters[key].default) for key in ("lr", "adamw_lr"))
+    split: list[ParamGroup] = []
+    for group in groups:
+        matrices = [p for p in group["params"] if p.ndim >= 2]
+        others = [p for p in group["params"] if p.ndim < 2]
+        if matrices:
+            split.append(group | {"params": matrices, "use_muon": True})
+        if others:
+            adamw = group | {"params": others, "use_muon": False, "name": f"{group.get('name', 'all')}/adamw"}
+            split.append(adamw | ({"lr": group["lr"] * adamw_lr / lr} if "lr" in group else {}))
+    return split
+
+
+def _first_sentence(kind: type[Optimizer]) -> str:
+    lines = (inspect.getdoc(kind) or kind.__name__).strip().splitlines()
+    return lines[0].strip()

@@ -1,0 +1,1 @@
+"""The directory of a run: opened, locked, written, read, resumed and reported on."""

@@ -1,0 +1,1 @@
+"""Where metrics and figures go: ``metrics.jsonl``, MLflow, Comet."""

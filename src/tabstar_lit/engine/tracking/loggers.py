@@ -1,0 +1,162 @@
+"""Where a run's metrics go: its own ``metrics.jsonl``, and a copy in MLflow or Comet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lightning.pytorch.loggers.logger import Logger
+
+from tabstar_lit.config import redact
+from tabstar_lit.config.schema import Experiment
+from tabstar_lit.engine.tracking.jsonl import JsonlLogger
+from tabstar_lit.engine.tracking.mlflow import MlflowLogger
+
+if TYPE_CHECKING:
+    from tabstar_lit.config.schema import Experiment
+    from tabstar_lit.engine.runs.directory import RunDirectory
+    from tabstar_lit.engine.tracking.comet import CometLogger
+
+COMET_KEY = "COMET_API_KEY"
+CONFIG_FILE = "config.yaml"
+
+
+def build_loggers(
+    experiment: Experiment,
+    run: RunDirectory,
+    *,
+    stage: str,
+    parent_run_id: str | None = None,
+    resume_run_id: str | None = None,
+    resume_step: int | None = None,
+) -> list[Logger]:
+    """Return the started loggers of one stage: ``metrics.jsonl``, then Comet if there is a key, else MLflow.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Gives the names, the Comet key and project, and whether to log system metrics. Its parameters are
+        logged without secrets.
+    run : RunDirectory
+        Its ``config.yaml`` is uploaded when it is there.
+    stage : str
+        Name of the stage.
+    parent_run_id : str or None
+        MLflow run that the stage belongs to (see :func:`start_parent`); None makes the stage's run the run
+        itself.
+    resume_run_id : str or None
+        MLflow run id or Comet key to go on with.
+    resume_step : int or None
+        Optimizer steps inside the resumed checkpoint (its ``global_step``): metrics up to it are kept, later
+        ones are about to be logged again. None when the stage starts anew.
+
+    Returns
+    -------
+    list of Logger
+        For ``Trainer(logger=...)``. End them with :func:`finish_loggers`.
+    """
+    local = JsonlLogger(run.root, stage=stage, resume_step=resume_step)
+    tracking = _tracking_logger(experiment, run, stage, parent_run_id, resume_run_id)
+    tracking.start()
+    local.start()
+    if isinstance(tracking, MlflowLogger) and resume_run_id is not None and resume_step is not None:
+        tracking.backfill(local.path, stage, resume_step)
+    tracking.log_hyperparams(redact(experiment.model_dump(by_alias=True)))
+    config = run.root / CONFIG_FILE
+    if config.exists():
+        tracking.log_file(config, CONFIG_FILE)
+    return [local, tracking]
+
+
+def start_parent(
+    experiment: Experiment,
+    run: RunDirectory,
+    *,
+    resume_run_id: str | None = None,
+    parent_run_id: str | None = None,
+) -> MlflowLogger | None:
+    """Start the MLflow run that the stages' runs stand under; None with Comet, which has no such thing.
+
+    Its ``run_id`` is the ``parent_run_id`` of the stages; end it with :func:`finish_loggers`.
+    """
+    if comet_key(experiment) is not None:
+        return None
+    parent = _mlflow_logger(experiment, run, run.root.name, parent_run_id, resume_run_id, system_metrics=False)
+    parent.start()
+    return parent
+
+
+def finish_loggers(loggers: Iterable[Logger | None], status: str) -> None:
+    """End the tracking runs as ``finished``, ``failed`` or ``interrupted`` and send everything that waits."""
+    for logger in loggers:
+        if logger is not None and hasattr(logger, "finish"):
+            logger.finish(status)
+
+
+def tracking_run_id(loggers: Iterable[Logger]) -> str | None:
+    """Return the MLflow run id or the Comet key among ``loggers``; None when the service could not be had."""
+    ids = [getattr(logger, "run_id", None) for logger in loggers]
+    return next((run_id for run_id in ids if run_id is not None), None)
+
+
+def comet_key(experiment: Experiment) -> str | None:
+    """Return the Comet key of the configuration, else of the environment variable ``COMET_API_KEY``."""
+    key = experiment.experiment_config.comet_api_key
+    return (key and key.get_secret_value()) or os.environ.get(COMET_KEY) or None
+
+
+def _tracking_logger(
+    experiment: Experiment, run: RunDirectory, stage: str, parent_run_id: str | None, run_id: str | None
+) -> MlflowLogger | CometLogger:
+    key = comet_key(experiment)
+    if key is not None:
+        return _comet_logger(experiment, run, stage, key, run_id)
+    name = f"{run.root.name}/{stage}" if run.several_stages else run.root.name
+    logger = _mlflow_logger(
+        experiment,
+        run,
+        name,
+        parent_run_id,
+        run_id,
+        system_metrics=experiment.experiment_config.log_system_metrics,
+    )
+    logger.tags["tabstar_lit.stage"] = stage
+    return logger
+
+
+def _mlflow_logger(
+    experiment: Experiment,
+    run: RunDirectory,
+    name: str,
+    parent_run_id: str | None,
+    run_id: str | None,
+    *,
+    system_metrics: bool,
+) -> MlflowLogger:
+    return MlflowLogger(
+        uri=run.mlflow_uri,
+        artifacts=str(run.mlflow_artifacts),
+        experiment_name=experiment.experiment_config.experiment_name,
+        run_name=name,
+        run_id=run_id,
+        parent_run_id=parent_run_id,
+        tags={"tabstar_lit.run_directory": str(run.root)},
+        system_metrics=system_metrics,
+    )
+
+
+def _comet_logger(experiment: Experiment, run: RunDirectory, stage: str, key: str, run_id: str | None) -> CometLogger:
+    from tabstar_lit.engine.tracking.comet import CometLogger, offline_directory, wants_online
+
+    settings = experiment.experiment_config
+    return CometLogger(
+        api_key=key,
+        project=settings.comet_project_name,
+        run_name=f"{run.root.name}/{stage}" if len(experiment.stages) > 1 else run.root.name,
+        offline_directory=offline_directory(run.root),
+        online=wants_online(),
+        experiment_key=run_id,
+        tags={"experiment_name": settings.experiment_name, "run_name": run.root.name, "stage": stage},
+        system_metrics=settings.log_system_metrics,
+    )

@@ -1,0 +1,1 @@
+"""Checkpoint files, and weights out of them."""

@@ -1,0 +1,72 @@
+"""What event families add to ``tabstar_lit convert`` and ``data show``. Light: the work is imported when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import click
+
+from tabstar_lit.data.progress import progress_bar
+from tabstar_lit.families.hep.signal.verbs import calibrate, export, predict
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The event file; kept as it is when nothing changed.",
+)
+def events(config: Path, output: Path) -> None:
+    """Make an event file of the CSV, Parquet, ROOT or HDF5 files that CONFIG names."""
+    from tabstar_lit.families.hep.events.conversion_config import read_conversion
+
+    conversion = read_conversion(config)
+    from tabstar_lit.families.hep.events.conversion import convert_events
+
+    report = convert_events(conversion, output, progress=progress_bar("converting"))
+    if report.written:
+        file = report.file
+        classes = f"classes {', '.join(file.classes)}" if file.classes else "no classes"
+        click.echo(f"wrote {output}: {file.n_events} of {report.n_read} events, {classes}")
+        click.echo(f"look into it with: tabstar_lit data show {output}")
+    else:
+        click.echo(f"{output} is up to date: nothing was written")
+
+
+CONVERTERS: tuple[click.Command, ...] = (events,)
+"""Subcommands of ``tabstar_lit convert``."""
+
+
+def show_events(path: Path, figures: Path | None) -> None:
+    """Print what is in an event file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    figures : Path, optional
+        Folder for histograms of all columns.
+
+    Raises
+    ------
+    DataError
+        If it is no event file, or damaged.
+    """
+    from tabstar_lit.families.hep.events.file import EventFile
+    from tabstar_lit.families.hep.events.show import describe, draw
+
+    file = EventFile.open(path)
+    click.echo(describe(file))
+    if figures is not None:
+        click.echo(f"wrote {len(draw(file, figures))} figures to {figures}")
+
+
+VIEWERS: Mapping[str, Callable[[Path, Path | None], None]] = {"tabstar_lit.events": show_events}
+"""Kinds of HDF5 files and what ``tabstar_lit data show`` does with them."""
+
+VERBS: Mapping[str, Callable[..., None]] = {"predict": predict, "calibrate": calibrate, "export": export}
+"""What ``tabstar_lit`` does with a checkpoint of the family."""

@@ -1,0 +1,1 @@
+"""What is done with a learned fake factor: applied, compared with counting, tested by closure."""

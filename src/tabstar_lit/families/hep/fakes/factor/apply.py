@@ -1,0 +1,106 @@
+"""``tabstar_lit fakes apply``: the fake factor of each loose event as Parquet, and the fakes they predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.data.progress import Progress, no_progress
+from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.fakes.factor.factors import (
+    BATCH_SIZE,
+    FakeYield,
+    RegionEvents,
+    event_factors,
+    loose_events,
+    region_events,
+    require_ratio,
+)
+from tabstar_lit.families.hep.fakes.factor.restore import Restored
+
+
+class Applied(NamedTuple):
+    """What was written: numbers of loose events of data, of simulation, and left out by cuts; and the prediction."""
+
+    n_data: int
+    n_mc: int
+    left_out: int
+    prediction: FakeYield
+
+
+def apply_factor(
+    model: Restored,
+    events: Path,
+    output: Path,
+    *,
+    split: str | None = None,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress = no_progress,
+) -> Applied:
+    """Write the fake factor of every loose event of a file as Parquet, in the order of the file.
+
+    Columns: ``event_id``, ``label``, ``weight``, ``F``, ``sigma_F``, ``log_f_mean``, ``log_f_std`` and ``fake_weight``,
+    which is ``w F``, with its sign turned for simulation: its sum is the prediction.
+
+    Parameters
+    ----------
+    model : Restored
+        The ratio, see :func:`~tabstar_lit.families.hep.fakes.factor.restore.restore`.
+    events : Path
+        An event file with its features, labelled as in the training; tight events are passed over.
+    output : Path
+        The Parquet file.
+    split : str, optional
+        Only events on this side of the training's split.
+    batch_size : int
+        Events in a batch.
+    progress : callable
+        For a progress bar.
+
+    Raises
+    ------
+    CheckpointError
+        The model is no fake factor.
+    DataError
+        There are no loose events, or they lack a feature.
+    """
+    require_ratio(model)
+    regions = region_events(model, EventFile.open(events), split)
+    loose = loose_events(model, regions)
+    parts: list[FakeYield] = []
+    tables = _tables(model, loose, batch_size, parts)
+    first = next(tables)
+    with whole_file(output) as path, pq.ParquetWriter(path, first.schema) as writer, progress(len(loose.rows)) as done:
+        for table in chain([first], tables):
+            writer.write_table(table)
+            done(len(table))
+    n_mc = int(loose.simulated.sum())
+    return Applied(len(loose.rows) - n_mc, n_mc, regions.left_out, FakeYield.joined(parts))
+
+
+def _tables(model: Restored, loose: RegionEvents, batch_size: int, parts: list[FakeYield]) -> Iterator[pa.Table]:
+    """Yield the rows of each chunk, and append what it predicts to ``parts``."""
+    file = loose.file
+    ids, labels, names = file.event_ids(), file.labels(), pa.array(file.classes, pa.string())
+    for found in event_factors(model, loose, batch_size=batch_size):
+        own = slice(*np.searchsorted(loose.rows, [found.rows[0], found.rows[-1] + 1]))
+        parts.append(FakeYield.of(loose, found))
+        yield pa.table(
+            {
+                "event_id": ids[found.rows],
+                "label": pa.DictionaryArray.from_arrays(pa.array(labels[found.rows], pa.int32()), names),
+                "weight": np.where(loose.simulated[own], -loose.signed[own], loose.signed[own]),
+                "F": found.factor,
+                "sigma_F": found.error,
+                "log_f_mean": found.mean,
+                "log_f_std": found.std,
+                "fake_weight": parts[-1].terms,
+            }
+        )

@@ -1,0 +1,278 @@
+"""``tabstar_lit fakes closure``: the tight yield that loose events predict, against the one that was seen.
+
+Predicted is ``M_T + sum_L(data) w F - sum_L(simulation) w F``; of events that were not trained on, so that agreement is
+no matter of course.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tabstar_lit.config.tree import suggestion
+from tabstar_lit.data.progress import Progress, no_progress
+from tabstar_lit.errors import ConfigError, DataError
+from tabstar_lit.families.hep.data import events_path
+from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.fakes.data import numbers_of
+from tabstar_lit.families.hep.fakes.factor.binned import BinnedFactor, binned_factor
+from tabstar_lit.families.hep.fakes.factor.factors import (
+    FakeYield,
+    RegionEvents,
+    event_factors,
+    loose_events,
+    region_events,
+    require_ratio,
+)
+from tabstar_lit.families.hep.fakes.factor.restore import Restored
+from tabstar_lit.families.hep.fakes.tracking.plotting_config import has_variable
+from tabstar_lit.families.hep.fakes.tracking.reweighted import column_of, standard_variables
+from tabstar_lit.families.hep.fakes.tracking.scores import chi2_of, grouped_variance, grouped_variances, quantile_edges
+from tabstar_lit.families.hep.plotting import binned
+from tabstar_lit.metrics.weighted import Bools, Floats
+
+BINS = 20
+BINNED_BINS = 10
+"""Bins of the binned estimate in each variable."""
+
+
+@dataclass(frozen=True)
+class VariableClosure:
+    """Seen and predicted tight events in bins of a variable.
+
+    In statistical errors, the events of a group, as both electrons of a pair, vary as one.
+
+    Attributes
+    ----------
+    variable : str
+        Its name.
+    edges : ndarray
+        ``[bins + 1]``, equal shares of the tight data.
+    observed, observed_error : ndarray
+        ``[bins]`` tight data and their error.
+    prompt : ndarray
+        ``[bins]`` tight simulation; zeros if none is subtracted.
+    fakes : ndarray
+        ``[bins]`` what loose events predict.
+    statistical : ndarray
+        ``[bins]`` statistical error of the prediction.
+    model : ndarray
+        ``[bins]`` standard deviation of the prediction over the heads.
+    variance : ndarray
+        ``[bins]`` statistical, of seen less predicted.
+    binned : ndarray or None
+        ``[bins]`` fakes by the binned estimate.
+    """
+
+    variable: str
+    edges: Floats
+    observed: Floats
+    observed_error: Floats
+    prompt: Floats
+    fakes: Floats
+    statistical: Floats
+    model: Floats
+    variance: Floats
+    binned: Floats | None
+
+    @property
+    def predicted(self) -> Floats:
+        """Simulation and fakes, ``[bins]``."""
+        return self.prompt + self.fakes
+
+    def chi2(self, *, model: bool = False) -> float:
+        """Return chi2 per bin with the statistical errors of all terms, and with ``model`` those of the factor too."""
+        return chi2_of(self.observed - self.predicted, self.variance + (self.model**2 if model else 0.0))
+
+    def binned_chi2(self) -> float:
+        """Return that of the binned estimate, with the same errors: those of its own factor are left out."""
+        if self.binned is None:
+            return math.nan
+        return chi2_of(self.observed - self.prompt - self.binned, self.variance)
+
+
+@dataclass(frozen=True)
+class Closure:
+    """A closure test.
+
+    Attributes
+    ----------
+    regions : RegionEvents
+        The ``n`` events.
+    columns : dict of str to ndarray
+        ``[n]`` all numbers the file has of them.
+    terms : ndarray
+        ``[n]`` what each adds to seen less predicted; those of loose events are ``-w F``, with the sign of
+        :attr:`RegionEvents.signed`.
+    log_factors : ndarray
+        ``[loose, C]`` of the heads, for the loose events.
+    counted : BinnedFactor or None
+        The binned estimate, measured on the training events.
+    prediction : FakeYield
+        Of all loose events.
+    variables : tuple of VariableClosure
+        Seen and predicted by variable.
+    """
+
+    regions: RegionEvents
+    columns: Mapping[str, Floats]
+    terms: Floats
+    log_factors: Floats
+    counted: BinnedFactor | None
+    prediction: FakeYield
+    variables: tuple[VariableClosure, ...]
+
+    @property
+    def of_loose(self) -> dict[str, Floats]:
+        """:attr:`columns` of the loose events."""
+        return {name: values[~self.regions.tight] for name, values in self.columns.items()}
+
+    @property
+    def unknown(self) -> int:
+        """Loose events in cells without a binned factor; they predict nothing in :attr:`VariableClosure.binned`."""
+        return 0 if self.counted is None else int(np.isnan(self.counted.at(self.of_loose).factor).sum())
+
+    @property
+    def observed(self) -> tuple[float, float]:
+        """Tight data and their error."""
+        return self._total(self.regions.tight & ~self.regions.simulated)
+
+    @property
+    def prompt(self) -> tuple[float, float]:
+        """Tight simulation and its error."""
+        value, error = self._total(self.regions.tight & self.regions.simulated)
+        return 0.0 - value, error  # never minus zero
+
+    @property
+    def predicted(self) -> tuple[float, float]:
+        """Tight simulation and fakes, and the statistical error."""
+        value, error = self._total(~self.regions.tight | self.regions.simulated)
+        return 0.0 - value, error
+
+    def _total(self, which: Bools) -> tuple[float, float]:
+        terms = self.terms[which]
+        return float(terms.sum()), math.sqrt(grouped_variance(terms, self.regions.groups[which]))
+
+
+def measure_closure(
+    model: Restored,
+    events: Path | None = None,
+    *,
+    split: str | None = "test",
+    variables: Sequence[str] = (),
+    bins: int = BINS,
+    progress: Progress = no_progress,
+) -> Closure:
+    """Compare tight data with what loose events predict.
+
+    Parameters
+    ----------
+    model : Restored
+        The ratio, see :func:`~tabstar_lit.families.hep.fakes.factor.restore.restore`.
+    events : Path, optional
+        An event file; without one that of the training, where the binned estimate is measured too.
+    split : str or None
+        Side of the training's split; None takes all events.
+    variables : sequence of str
+        To compare in; by default the numerical features and spectators of the training.
+    bins : int
+        Of each, fewer where they would hold less than 10 events.
+    progress : callable
+        For a progress bar.
+
+    Raises
+    ------
+    CheckpointError
+        The model is no fake factor.
+    DataError
+        The file lacks a column, or has no tight data or no loose events in the split.
+    ConfigError
+        There is no such variable.
+    """
+    require_ratio(model)
+    file = EventFile.open(events_path(model.dataset) if events is None else events)
+    names = _variables(model, file, variables)
+    regions = region_events(model, file, split)
+    loose = loose_events(model, regions)
+    if not np.any(regions.tight & ~regions.simulated):
+        raise DataError(f"{file.path}: there are no tight data to compare with. Choose another split or other events.")
+    columns = _columns(file, regions)
+    counted = _counted(model, region_events(model, file, "train")) if events is None else None
+    yields, logs = [], []
+    with progress(len(loose.rows)) as advance:
+        for part in event_factors(model, loose):
+            yields.append(FakeYield.of(loose, part))
+            logs.append(np.log(part.heads))
+            advance(len(part.rows))
+    prediction, log_factors = FakeYield.joined(yields), np.concatenate(logs)
+    terms = regions.signed.copy()
+    terms[~regions.tight] = -prediction.terms
+    compared = tuple(_compare(name, regions, columns, terms, log_factors, counted, bins) for name in names)
+    return Closure(regions, columns, terms, log_factors, counted, prediction, compared)
+
+
+def _compare(
+    variable: str,
+    regions: RegionEvents,
+    columns: Mapping[str, Floats],
+    terms: Floats,
+    log_factors: Floats,
+    counted: BinnedFactor | None,
+    bins: int,
+) -> VariableClosure:
+    """Count seen and predicted events in bins of a variable; those without a value in none."""
+    values = column_of(columns, variable)
+    known, tight, data = np.isfinite(values), regions.tight, ~regions.simulated
+    seen, simulated, loose = known & tight & data, known & tight & ~data, known & ~tight
+    edges = quantile_edges(values[seen], bins)
+
+    def variances(which: Bools) -> Floats:
+        return grouped_variances(values[which], terms[which], regions.groups[which], edges)
+
+    own, signed = log_factors[known[~tight]], regions.signed[loose]
+    heads = [binned(values[loose], signed * factor, edges)[0] for factor in np.exp(own).T]
+    by_cells = None
+    if counted is not None:
+        factors = counted.at({name: column[loose] for name, column in columns.items()}).factor
+        by_cells = binned(values[loose], signed * np.nan_to_num(factors), edges)[0]
+    return VariableClosure(
+        variable,
+        edges,
+        observed=binned(values[seen], terms[seen], edges)[0],
+        observed_error=np.sqrt(variances(seen)),
+        prompt=binned(values[simulated], -terms[simulated], edges)[0],
+        fakes=binned(values[loose], -terms[loose], edges)[0],
+        statistical=np.sqrt(variances(known & ~seen)),
+        model=np.std(heads, axis=0, ddof=1) if len(heads) > 1 else np.zeros(len(edges) - 1),
+        variance=variances(known),
+        binned=by_cells,
+    )
+
+
+def _variables(model: Restored, file: EventFile, asked: Sequence[str]) -> tuple[str, ...]:
+    known = numbers_of(file, file.columns)
+    for name in asked:
+        if not has_variable(name, known):
+            raise ConfigError(f"--variable {name}: {file.path} has no such numerical column.{suggestion(name, known)}")
+    return tuple(asked) or tuple(name for name in model.variables if name in known)
+
+
+def _columns(file: EventFile, events: RegionEvents) -> dict[str, Floats]:
+    columns = file.read(numbers_of(file, file.columns))
+    return {name: values[events.rows].astype(np.float64) for name, values in columns.items()}
+
+
+def _counted(model: Restored, training: RegionEvents) -> BinnedFactor:
+    """Measure the binned estimate on training events, in pt and abs(eta) or MET."""
+    columns = _columns(training.file, training)
+    names = standard_variables(tuple(columns), model.dataset.pt_variable)[:2]
+    edges = {name: quantile_edges(_known(column_of(columns, name)[~training.tight]), BINNED_BINS) for name in names}
+    return binned_factor(columns, training.signed, training.tight, edges)
+
+
+def _known(values: Floats) -> Floats:
+    return values[np.isfinite(values)]

@@ -1,0 +1,160 @@
+"""What a closure test leaves: a summary, a table of all bins, and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from matplotlib.figure import Figure
+from pyarrow import csv
+
+from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.families.hep.fakes.factor.binned import binned_factor
+from tabstar_lit.families.hep.fakes.factor.closure import Closure, VariableClosure
+from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form, is_toy
+from tabstar_lit.families.hep.fakes.tracking.figures import CURVE_BINS, STANDARD_BINS
+from tabstar_lit.families.hep.fakes.tracking.figures_factor import factor_figure, profile
+from tabstar_lit.families.hep.fakes.tracking.figures_style import (
+    BEFORE,
+    LEARNED,
+    draw_band,
+    draw_points,
+    draw_ratio,
+    scale_to,
+    with_ratio_panel,
+)
+from tabstar_lit.families.hep.fakes.tracking.reweighted import column_of, standard_variables
+from tabstar_lit.families.hep.fakes.tracking.scores import quantile_edges
+from tabstar_lit.families.hep.plotting import name_units
+from tabstar_lit.metrics.weighted import Floats
+from tabstar_lit.plots.style import save_figure
+
+
+def summary(closure: Closure, *, model: bool) -> str:
+    """Return totals, and chi2 per bin by variable, as text.
+
+    Parameters
+    ----------
+    closure : Closure
+        The test.
+    model : bool
+        Count the spread of the heads among the errors.
+    """
+    (seen, seen_error), (prompt, prompt_error) = closure.observed, closure.prompt
+    predicted, error = closure.predicted
+    spread = f" ± {closure.prediction.model:.4g} (model)" if closure.prediction.model else ""
+    lines = [
+        f"tight data          {seen:.6g} ± {seen_error:.4g}",
+        f"predicted           {predicted:.6g} ± {error:.4g} (statistical){spread}",
+        f"  simulation        {prompt:.6g} ± {prompt_error:.4g}",
+        f"  fakes             {closure.prediction.total:.6g} ± {closure.prediction.statistical:.4g}",
+        "",
+        f"{'variable':<20}{'bins':>6}{'chi2/bin':>12}{'binned F':>12}",
+    ]
+    for own in closure.variables:
+        lines.append(
+            f"{own.variable:<20}{len(own.observed):>6}{own.chi2(model=model):>12.3f}{own.binned_chi2():>12.3f}"
+        )
+    if closure.counted is not None:
+        lines += ["", f"binned F: of the training events, in {' and '.join(closure.counted.variables)}"]
+        if closure.unknown:
+            lines[-1] += (
+                f"; {closure.counted.undefined} cells have none, and {closure.unknown} loose events in them predict "
+                "nothing in it"
+            )
+    return "\n".join(lines)
+
+
+def write_table(closure: Closure, path: Path) -> None:
+    """Write all bins as CSV.
+
+    Raises
+    ------
+    DataError
+        The file cannot be written.
+    """
+    parts = [_bins(own) for own in closure.variables]
+    with whole_file(path) as part:
+        csv.write_csv(pa.concat_tables(parts, promote_options="default"), part)
+
+
+def figures(closure: Closure, pt_variable: str) -> Iterator[tuple[str, Figure]]:
+    """Yield ``(name, figure)``: the closure in each variable, and the factor against pt, abs(eta) and MET."""
+    units = closure.regions.file.units
+    for own in closure.variables:
+        yield f"closure_{own.variable}", name_units(closure_figure(own), units)
+    for name in standard_variables(tuple(closure.columns), pt_variable):
+        values = column_of(closure.of_loose, name)
+        if np.isfinite(values).any():
+            yield f"factor_{name}", name_units(_factor(closure, name, values), units)
+
+
+def draw(closure: Closure, folder: Path, pt_variable: str) -> int:
+    """Write the figures as PNG, and return how many there are."""
+    return len([save_figure(figure, folder / f"{name}.png") for name, figure in figures(closure, pt_variable)])
+
+
+def closure_figure(own: VariableClosure) -> Figure:
+    """Draw tight data over simulation and predicted fakes, with the statistical band of the prediction."""
+    figure, axes, below = with_ratio_panel(own.variable, log=False)
+    widths = np.diff(own.edges)
+    axes.stairs(own.prompt / widths, own.edges, fill=True, color=BEFORE, alpha=0.5, label="simulation")
+    band: dict[str, Any] = {"edges": own.edges, "color": LEARNED}
+    draw_band(axes, own.predicted / widths, own.statistical / widths, label="simulation + fakes", **band)
+    seen, errors = own.observed / widths, own.observed_error / widths
+    draw_points(axes, seen, errors, own.edges, label="tight data")
+    if own.binned is not None:
+        axes.stairs((own.prompt + own.binned) / widths, own.edges, color="0.3", linestyle=":", label="with binned F")
+    draw_ratio(below, (own.observed, own.observed_error), (own.predicted, own.statistical), own.edges)
+    if own.model.any():
+        total = np.hypot(own.statistical, own.model)
+        draw_band(below, np.ones(len(total)), total / np.where(own.predicted > 0, own.predicted, np.nan), **band)
+    axes.set(ylabel="events / bin width", title=f"Closure: χ²/bin {own.chi2():.2f}, statistical errors")
+    scale_to(axes, seen, errors)
+    axes.legend(frameon=False)
+    below.set(ylabel="data /\npredicted", ylim=(0.7, 1.3))
+    return figure
+
+
+def _factor(closure: Closure, name: str, values: Floats) -> Figure:
+    """Draw the learned factor over the closed form of a toy, and the estimate counted in the same events."""
+    known = values[np.isfinite(values)]
+    edges, curve = quantile_edges(known, STANDARD_BINS), quantile_edges(known, CURVE_BINS)
+    columns = {name: column_of(closure.columns, name)}
+    counted = binned_factor(columns, closure.regions.signed, closure.regions.tight, {name: edges})
+    data = ~closure.regions.simulated[~closure.regions.tight]
+    weights, truth = closure.regions.signed[~closure.regions.tight][data], _truth(closure)
+    fine, coarse = (
+        profile(values[data], weights, closure.log_factors[data], own, None if truth is None else truth[data])
+        for own in (curve, edges)
+    )
+    return factor_figure(name, fine, coarse, counted, heads=closure.log_factors.shape[1])
+
+
+def _truth(closure: Closure) -> Floats | None:
+    """Return the true log-factor of the loose events of a toy."""
+    if not is_toy(closure.regions.file):
+        return None
+    form = closed_form(closure.regions.file)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(form.factor(np.stack([closure.of_loose[name] for name in form.columns], axis=1)))
+
+
+def _bins(own: VariableClosure) -> pa.Table:
+    count = len(own.observed)
+    columns: dict[str, Any] = {
+        "variable": [own.variable] * count,
+        "low": own.edges[:-1],
+        "high": own.edges[1:],
+        "observed": own.observed,
+        "observed_error": own.observed_error,
+        "predicted": own.predicted,
+        "predicted_statistical": own.statistical,
+        "predicted_model": own.model,
+        "simulation": own.prompt,
+        "fakes": own.fakes,
+    }
+    return pa.table(columns if own.binned is None else columns | {"fakes_binned": own.binned})

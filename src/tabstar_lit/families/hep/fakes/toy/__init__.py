@@ -1,0 +1,1 @@
+"""Toy events whose fake factor is known in closed form."""

@@ -1,0 +1,153 @@
+"""Events of one stage with their learned log-ratios, as arrays that metrics and figures share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tabstar_lit.families.hep.fakes.subtraction import over_heads
+from tabstar_lit.families.hep.fakes.tracking.plotting_config import ABSOLUTE, has_variable
+from tabstar_lit.metrics.weighted import Bools, Floats
+
+Role = Literal["numerator", "denominator", "ratio"]
+NAMES: Mapping[str, tuple[str, str]] = {
+    "numerator": ("tight data", "tight simulation"),
+    "denominator": ("loose data", "loose simulation"),
+    "ratio": ("tight", "loose"),
+}
+"""What each role takes the ratio of: reference over sample."""
+
+
+@dataclass(frozen=True)
+class Reweighted:
+    """``N`` events of two samples: a reference, and one that the learned ratio reweights to look like it.
+
+    Attributes
+    ----------
+    log_ratios : ndarray
+        ``[N, C]`` log-ratios of ``C`` heads.
+    is_reference : ndarray of bool
+        ``[N]`` event of the numerator of the ratio.
+    weights : ndarray
+        ``[N]`` signed weights.
+    variables : dict of str to ndarray
+        ``[N]`` each, in the file's units, NaN where missing.
+    role : str
+        The stage.
+    mean, std : ndarray
+        ``[N]`` of the log-ratios over the heads; ``std`` is 0 with one head.
+    """
+
+    log_ratios: Floats
+    is_reference: Bools
+    weights: Floats
+    variables: Mapping[str, Floats]
+    role: Role
+    mean: Floats
+    std: Floats
+
+    @classmethod
+    def of(
+        cls,
+        log_ratios: Tensor,
+        targets: Tensor,
+        weights: Tensor | None,
+        extras: Tensor | None,
+        *,
+        names: Sequence[str],
+        role: Role,
+    ) -> Reweighted:
+        """Return the events of a validation.
+
+        Parameters
+        ----------
+        log_ratios : Tensor
+            ``[N, C]``.
+        targets : Tensor
+            ``[N]``: 1 for the reference, 0 for the sample that is reweighted.
+        weights, extras : Tensor or None
+            ``[N]`` signed weights, ``[N, S]`` variables.
+        names : sequence of str
+            Names of the variables.
+        role : str
+            The stage.
+        """
+        columns = torch.zeros(len(targets), 0) if extras is None else extras
+        values = log_ratios.double()
+        factor = over_heads(values)
+        return cls(
+            values.numpy(),
+            targets.numpy() > 0.5,
+            np.ones(len(targets)) if weights is None else weights.double().numpy(),
+            {name: columns[:, i].double().numpy() for i, name in enumerate(names) if i < columns.shape[1]},
+            role,
+            factor.mean.numpy(),
+            factor.std.numpy(),
+        )
+
+    @property
+    def heads(self) -> int:
+        """Number of heads ``C``."""
+        return int(self.log_ratios.shape[1])
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Names of the reference and of the sample that is reweighted."""
+        return NAMES[self.role]
+
+    @property
+    def reweights(self) -> Floats:
+        """``[N]`` weights, times the ratio for events that are reweighted: all that a histogram needs."""
+        return self.weights * np.where(self.is_reference, 1.0, np.exp(np.where(self.is_reference, 0.0, self.mean)))
+
+    def variable(self, name: str) -> Floats:
+        """Return a variable ``[N]``, or the absolute value of one."""
+        return column_of(self.variables, name)
+
+    def rows(self, chosen: NDArray[np.bool_] | slice) -> Reweighted:
+        """Return some of the events."""
+        return replace(
+            self,
+            log_ratios=self.log_ratios[chosen],
+            is_reference=self.is_reference[chosen],
+            weights=self.weights[chosen],
+            variables={name: column[chosen] for name, column in self.variables.items()},
+            mean=self.mean[chosen],
+            std=self.std[chosen],
+        )
+
+    def at_most(self, events: int) -> Reweighted:
+        """Return every k-th event, so that there are at most ``events``, with weights times k."""
+        step = max(1, -(-len(self.weights) // events))
+        if step == 1:
+            return self
+        thinned = self.rows(slice(None, None, step))
+        return replace(thinned, weights=thinned.weights * step)
+
+
+def column_of(variables: Mapping[str, Floats], name: str) -> Floats:
+    """Return a variable ``[N]``, or the absolute value of the one that ``abs_`` stands in front of."""
+    return variables[name] if name in variables else np.abs(variables[name.removeprefix(ABSOLUTE)])
+
+
+def standard_variables(variables: Collection[str], pt_variable: str) -> tuple[str, ...]:
+    """Return the variables a fake factor is shown against: pt, abs(eta) and MET, as far as there are such.
+
+    Parameters
+    ----------
+    variables : collection of str
+        What there is. ``eta`` and ``met`` may stand at the end of a longer name, as in ``probe_eta``.
+    pt_variable : str
+        The transverse momentum.
+    """
+    wanted = [pt_variable]
+    for ending in ("abs_eta", "eta", "met"):
+        wanted += [name for name in variables if name == ending or name.endswith(f"_{ending}")][:1]
+    absolute = [f"{ABSOLUTE}{name}" if name.endswith("eta") and ABSOLUTE not in name else name for name in wanted]
+    return tuple(name for name in dict.fromkeys(absolute) if has_variable(name, variables))

@@ -1,0 +1,173 @@
+"""A study from the first trial to the report: many trainings with different values, in search of the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import yaml
+from filelock import FileLock, Timeout
+
+from tabstar_lit.config import to_yaml
+from tabstar_lit.engine.runs.directory import RunDirectory
+from tabstar_lit.engine.tracking.loggers import finish_loggers, start_parent
+from tabstar_lit.engine.tracking.uploads import flatten
+from tabstar_lit.errors import RunError, RunInterrupted
+from tabstar_lit.tuning.plan import Plan
+from tabstar_lit.tuning.report import BEST_FILE, FIGURE_FILE, REPORT_FILE, Summary, write_summary
+from tabstar_lit.tuning.session import Session
+from tabstar_lit.tuning.study import Trials, open_study
+from tabstar_lit.tuning.trials import Training
+from tabstar_lit.tuning.workers import Workers, one_at_a_time
+
+MAY_CHANGE = (
+    "min_logging_level",
+    "tuning_config.n_trials",
+    "tuning_config.n_jobs",
+    "tuning_config.timeout",
+    "experiment_config.run_name",
+    "experiment_config.tqdm_refresh_rate",
+    "experiment_config.log_system_metrics",
+)
+"""Keys that may differ from one call of a study to the next; all others would make trials of different trainings."""
+
+
+def tune(plan: Plan, *, command: Sequence[str], say: Callable[[str], None]) -> tuple[Path, Summary]:
+    """Train the trials that a study still lacks, and report on all of them.
+
+    Parameters
+    ----------
+    plan : Plan
+        From :func:`plan_study`.
+    command : sequence of str
+        The training command without the values of a trial.
+    say : callable
+        Called with a line for the user.
+
+    Returns
+    -------
+    folder : Path
+        With the report, the best values and the database.
+    summary : Summary
+        The study.
+
+    Raises
+    ------
+    RunError
+        Another process works on the study, it was begun with another configuration, or no trial finished.
+    RunInterrupted
+        A signal came; trials and study are saved.
+    """
+    plan.folder.create()
+    with _locked(plan.folder):
+        _check_same(plan)
+        storage = plan.tuning.storage
+        trials, seed = open_study(
+            plan.tuning,
+            plan.base.tree,
+            plan.space.distributions(),
+            storage=f"sqlite:///{plan.folder.root / 'study.db'}" if storage is None else storage.get_secret_value(),
+            maximize=plan.maximize,
+            seed=plan.base.experiment.experiment_config.seed,
+        )
+        for number in trials.recover():
+            say(f"trial {number} was interrupted")
+        _check_free(plan, trials)
+        session = Session(plan, trials, seed, command=command, say=say)
+        with _tracked(session):
+            try:
+                _train(session)
+            finally:
+                write_summary(plan.folder.root, session.summary())
+        summary = session.summary()
+    if summary.best is None:
+        raise RunError(f"No trial has finished; {plan.folder.root / REPORT_FILE} says why.")
+    return plan.folder.root, summary
+
+
+def _train(session: Session) -> None:
+    plan = session.plan
+    parent_run_id = None if session.parent is None else session.parent.run_id
+    training = Training(plan.family, plan.monitor, plan.maximize, parent_run_id)
+    n_jobs = plan.tuning.n_jobs
+    if n_jobs == 1:
+        one_at_a_time(training, session.next_job, session.judge, session.done)
+    else:
+        training = replace(training, threads=max(1, torch.get_num_threads() // n_jobs))
+        Workers(training, n_jobs).run(session.next_job, session.judge, session.done)
+    if session.ending is not None:
+        raise session.ending
+
+
+@contextmanager
+def _tracked(session: Session) -> Iterator[None]:
+    """Open the tracked run of the study, under which those of its trials stand."""
+    folder, study = session.plan.folder, session.trials.study
+    parent = start_parent(session.plan.base.experiment, folder, resume_run_id=study.user_attrs.get("mlflow_run_id"))
+    session.parent, ending = parent, "failed"
+    if parent is not None:
+        study.set_user_attr("mlflow_run_id", parent.run_id)
+    try:
+        yield
+        ending = "finished"
+    except RunInterrupted:
+        ending = "interrupted"
+        raise
+    finally:
+        if parent is not None:
+            for name in (REPORT_FILE, FIGURE_FILE, BEST_FILE):
+                if (folder.root / name).exists():
+                    parent.log_file(folder.root / name, name)
+        finish_loggers([parent], ending)
+
+
+@contextmanager
+def _locked(folder: RunDirectory) -> Iterator[None]:
+    """Hold the study for this process; a second one is refused."""
+    lock = FileLock(folder.root / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(
+            f"Another process works on the study {folder.root}. Wait for it, or choose another "
+            "tuning_config.study_name; tuning_config.n_jobs trains several trials at a time."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _check_same(plan: Plan) -> None:
+    """Refuse to go on with a study whose earlier trials were trained under another configuration."""
+    path, text = plan.folder.root / "config.yaml", to_yaml(plan.base.tree)
+    if path.exists():
+        before, now = _flat(path.read_text(encoding="utf-8")), _flat(text)
+        keys = [key for key in {**before, **now} if key not in MAY_CHANGE and before.get(key) != now.get(key)]
+        if keys:
+            changes = "; ".join(
+                f"{key}: {before.get(key, 'not set')} before, {now.get(key, 'not set')} now" for key in keys
+            )
+            raise RunError(
+                f"The study {plan.folder.root} was begun with another configuration ({changes}). Its trials could "
+                "not be compared: choose another tuning_config.study_name, or go back to the configuration of before."
+            )
+    plan.folder.write("config.yaml", text)
+
+
+def _flat(text: str) -> dict[str, str]:
+    return dict(flatten(yaml.safe_load(text)))
+
+
+def _check_free(plan: Plan, trials: Trials) -> None:
+    """Refuse to train over runs that another study of this name has left."""
+    numbers = range(len(trials.latest()), plan.tuning.n_trials)
+    taken = [root for n in numbers if ((root := plan.folder.root.parent / plan.run_name(n)) / "run.json").exists()]
+    if taken:
+        raise RunError(
+            f"{taken[0]} exists already, but the study knows nothing of it. Remove it, or choose another "
+            "tuning_config.study_name."
+        )

@@ -1,0 +1,301 @@
+"""The memory of a study: an Optuna study in its database, from which every call goes on."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tabstar_lit.config import ConfigTree, Problem, raise_problems
+from tabstar_lit.config.arguments import check_arguments, parameters_of
+from tabstar_lit.config.schema import TuningConfig
+from tabstar_lit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial, Trial
+
+    Distributions = Mapping[str, BaseDistribution]
+
+ONE_DESIGN = ("GridSampler", "QMCSampler")
+"""Samplers whose seed makes one design for the whole study; all others are seeded anew for each trial."""
+WRAPPERS = ("BaseGASampler", "PartialFixedSampler", "PatientPruner")
+"""Classes that are made from objects, which a configuration cannot hold."""
+REHEARSED = 3
+NUMBER, RESUMED, EXHAUSTED = "trial", "resumed", "exhausted"
+
+
+class Trials:
+    """The trials of a study, numbered so that one that was interrupted and the one that goes on with it are the same.
+
+    Parameters
+    ----------
+    study : optuna.Study
+        The study in its database; only one process works on it.
+    distributions : mapping of str to BaseDistribution
+        What is drawn, by dotted key.
+    sampler : callable
+        Makes the sampler of a trial from its number.
+    """
+
+    def __init__(self, study: Study, distributions: Distributions, sampler: Callable[[int], BaseSampler]) -> None:
+        self.study = study
+        self.distributions = dict(distributions)
+        self._sampler = sampler
+        self._open: dict[int, Trial] = {}
+        study.stop = self._exhaust  # type: ignore[method-assign]  # theirs only works inside their own loop
+
+    def latest(self) -> dict[int, FrozenTrial]:
+        """Return the trials by number, of those that were resumed the last."""
+        found: dict[int, FrozenTrial] = {}
+        resumed = 0
+        for trial in self.study.get_trials(deepcopy=False):
+            found[trial.user_attrs.get(NUMBER, trial.number - resumed)] = trial
+            resumed += RESUMED in trial.user_attrs
+        return found
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the sampler has drawn all there is, which ends the study before it has all its trials."""
+        return bool(self.study.user_attrs.get(EXHAUSTED))
+
+    def recover(self) -> list[int]:
+        """Take trials that a killed process left behind for interrupted ones; returns their numbers."""
+        from optuna.trial import TrialState
+
+        left = [number for number, trial in self.latest().items() if trial.state == TrialState.RUNNING]
+        for number in left:
+            self.retry(number)
+        return left
+
+    def ask(self, n_trials: int) -> tuple[int, dict[str, Any], bool] | None:
+        """Begin a trial: one that was interrupted, else a new one while there are fewer than ``n_trials``.
+
+        Returns
+        -------
+        tuple or None
+            Number of the trial, what was drawn for it, and whether it goes on; None when there are to be no others.
+        """
+        from optuna.trial import TrialState
+
+        latest = self.latest()
+        waiting = [number for number, trial in latest.items() if trial.state == TrialState.WAITING]
+        if not waiting and (len(latest) >= n_trials or self.exhausted):
+            return None
+        number = waiting[0] if waiting else len(latest)
+        self.study.sampler = self._sampler(number)
+        self._open[number] = trial = self.study.ask(self.distributions)
+        return number, trial.params, bool(waiting)
+
+    def prune(self, number: int, epoch: int, value: float) -> bool:
+        """Report the value of an epoch, and say whether the pruner would stop the trial."""
+        trial = self._open[number]
+        trial.report(value, epoch)
+        return trial.should_prune()
+
+    def complete(self, number: int, value: float) -> None:
+        """Close a trial with its value."""
+        self.study.tell(self._open.pop(number), value)
+
+    def close(self, number: int, state: str, reason: str = "") -> None:
+        """Close a trial that has no value: ``PRUNED``, or ``FAIL`` for a reason."""
+        from optuna.trial import TrialState
+
+        trial = self._open.pop(number)
+        if reason:
+            trial.set_user_attr("failure", reason)
+        self.study.tell(trial, state=TrialState[state])
+
+    def retry(self, number: int) -> None:
+        """Mark an interrupted trial as failed, and put it in line to be gone on with."""
+        from optuna.trial import TrialState
+
+        trial = self.latest()[number]
+        self._open.pop(number, None)
+        self.study.tell(trial.number, state=TrialState.FAIL)
+        self.study.enqueue_trial(trial.params, user_attrs={NUMBER: number, RESUMED: True})
+
+    def _exhaust(self) -> None:
+        """Remember that a sampler asked for the end."""
+        self.study.set_user_attr(EXHAUSTED, True)
+
+
+def open_study(
+    tuning: TuningConfig,
+    tree: ConfigTree,
+    distributions: Distributions,
+    *,
+    storage: str,
+    maximize: bool,
+    seed: int | None,
+) -> tuple[Trials, int]:
+    """Open the study of a configuration in its database, or make it.
+
+    Parameters
+    ----------
+    tuning : TuningConfig
+        Names sampler, pruner and study.
+    tree : ConfigTree
+        For the places of mistakes.
+    distributions : mapping of str to BaseDistribution
+        What is drawn.
+    storage : str
+        URL of the database.
+    maximize : bool
+        Whether a higher value is better.
+    seed : int or None
+        Seed of the experiment; None takes what the study was begun with, or a new one.
+
+    Returns
+    -------
+    trials : Trials
+        The study.
+    seed : int
+        Seed of all its trainings.
+
+    Raises
+    ------
+    ConfigError
+        Sampler, pruner or their arguments are wrong, or the database cannot be used.
+    """
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    sampler, pruner = check_choosers(tuning, tree, distributions)
+    with _quiet():
+        try:
+            study = optuna.create_study(
+                storage=storage,
+                study_name=tuning.study_name,
+                direction="maximize" if maximize else "minimize",
+                load_if_exists=True,
+                pruner=pruner,
+            )
+        except (SQLAlchemyError, ImportError, optuna.exceptions.StorageInternalError) as error:
+            reason = str(error).partition("\n")[0]
+            message = f"the database of the study cannot be used ({reason}); give another URL, or null for a file"
+            raise_problems(tree, [Problem(("tuning_config", "storage"), message)])
+            raise
+    if seed is None:
+        seed = study.user_attrs.get("seed")
+    if seed is None:
+        seed = int(np.random.SeedSequence().generate_state(1)[0])
+    study.set_user_attr("seed", seed)
+    return Trials(study, distributions, lambda number: sampler(_seed(tuning.sampler, seed, number))), seed
+
+
+def check_choosers(
+    tuning: TuningConfig, tree: ConfigTree, distributions: Distributions
+) -> tuple[Callable[[int], BaseSampler], BasePruner]:
+    """Return how to make the sampler from a seed, and the pruner, after a rehearsal with both.
+
+    Raises
+    ------
+    ConfigError
+        There is no such class, its arguments are wrong, or it cannot do with these parameters.
+    """
+    import optuna
+
+    sampler_class, sampler_arguments = _chosen(tuning, tree, "sampler", optuna.samplers.BaseSampler)
+    pruner: BasePruner = optuna.pruners.NopPruner()
+    seeded = "seed" in parameters_of(sampler_class)
+
+    def sampler(seed: int) -> BaseSampler:
+        with _quiet():
+            made: BaseSampler = sampler_class(**sampler_arguments, **({"seed": seed} if seeded else {}))
+        return made
+
+    with _reported(tree, "sampler"):
+        sampler(0)
+    if tuning.pruner is not None:
+        pruner_class, pruner_arguments = _chosen(tuning, tree, "pruner", optuna.pruners.BasePruner)
+        with _reported(tree, "pruner"):
+            pruner = pruner_class(**pruner_arguments)
+    with _reported(tree, "sampler"), _quiet():
+        _rehearse(sampler(0), pruner, dict(distributions))
+    return sampler, pruner
+
+
+def import_optuna() -> None:
+    """Make sure that Optuna is there, and let it keep its remarks to itself.
+
+    Raises
+    ------
+    ConfigError
+        It is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigError("Tuning needs Optuna, which is not installed: pip install 'tabstar_lit[tune]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def _chosen(tuning: TuningConfig, tree: ConfigTree, key: str, base: type) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Return the class that the configuration names, and its checked arguments."""
+    import optuna
+
+    module = getattr(optuna, f"{key}s")
+    classes = {
+        name: found
+        for name, found in vars(module).items()
+        if inspect.isclass(found) and issubclass(found, base) and found is not base and name not in WRAPPERS
+    }
+    name, given = getattr(tuning, key), getattr(tuning, f"{key}_params")
+    if name not in classes:
+        problem = Problem(("tuning_config", key), f"there is no {key} '{name}'.", tuple(classes))
+        raise_problems(tree, [problem])
+    arguments, problems = check_arguments(
+        parameters_of(classes[name], without=("seed",)), given, owner=name, path=("tuning_config", f"{key}_params")
+    )
+    raise_problems(tree, problems)
+    return classes[name], arguments
+
+
+def _rehearse(sampler: BaseSampler, pruner: BasePruner, distributions: dict[str, BaseDistribution]) -> None:
+    """Draw a few trials in memory: what a sampler cannot do, it says only when it draws."""
+    import optuna
+
+    study = optuna.create_study(sampler=sampler, pruner=pruner)
+    study.stop = lambda: None  # type: ignore[method-assign]  # theirs only works inside their own loop
+    for value in range(REHEARSED):
+        trial = study.ask(distributions)
+        trial.report(value, 0)
+        trial.should_prune()
+        study.tell(trial, value)
+
+
+@contextmanager
+def _reported(tree: ConfigTree, key: str) -> Iterator[None]:
+    """Report what a class of Optuna refuses as a mistake of its arguments."""
+    try:
+        yield
+    except (ValueError, TypeError, ImportError, AttributeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        reason = " ".join(str(error).split())
+        raise_problems(tree, [Problem(("tuning_config", f"{key}_params"), f"the {key} cannot be used: {reason}")])
+        raise
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what Optuna says of its own changes."""
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
+
+
+def _seed(sampler: str, seed: int, number: int) -> int:
+    """Return the seed of a trial's sampler: of (seed, number) alone, so that a resumed study draws as an unbroken."""
+    entropy = [seed] if sampler in ONE_DESIGN else [seed, number]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.demos.boring_classes import BoringModel
+
+from tabstar_lit.engine.callbacks.resources import ResourceMonitor
+from tabstar_lit.engine.runs.records import read_records
+from tabstar_lit.engine.tracking.jsonl import JsonlLogger
+
+
+class SlowModel(BoringModel):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        time.sleep(0.02)
+        return super().training_step(torch.nn.functional.dropout(batch), batch_idx)
+
+
+def fit(directory: Path, *callbacks: ResourceMonitor, accumulate: int = 1) -> list[torch.Tensor]:
+    seed_everything(3, verbose=False)
+    directory.mkdir()
+    model = SlowModel()
+    Trainer(
+        max_epochs=2,
+        limit_train_batches=6,
+        limit_val_batches=1,
+        accumulate_grad_batches=accumulate,
+        logger=JsonlLogger(directory, stage="train"),
+        callbacks=list(callbacks),
+        accelerator="cpu",
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=directory,
+    ).fit(model)
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+def logged(directory: Path, name: str) -> list[tuple[int, int, float]]:
+    records = read_records(directory / "metrics.jsonl")
+    return [(record["epoch"], record["step"], record[name]) for record in records if name in record]
+
+
+def test_time_and_memory_of_every_epoch(tmp_path: Path) -> None:
+    fit(tmp_path / "run", ResourceMonitor())
+    seconds = logged(tmp_path / "run", "epoch_seconds")
+    assert [(epoch, step) for epoch, step, _ in seconds] == [(0, 6), (1, 12)]
+    assert all(6 * 0.02 < value < 30 for *_, value in seconds)
+    resident = psutil.Process().memory_info().rss / 2**20
+    [*_, (_, _, rss)] = logged(tmp_path / "run", "rss_mib")
+    assert math.isclose(rss, resident, rel_tol=0.2)
+    assert logged(tmp_path / "run", "train_memory_mib") == []
+    assert logged(tmp_path / "run", "cuda_peak_mib") == []
+
+
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 12), (2, 6)])
+def test_memory_of_every_step_when_asked(tmp_path: Path, accumulate: int, steps: int) -> None:
+    fit(tmp_path / "run", ResourceMonitor(train_memory=True), accumulate=accumulate)
+    lines = logged(tmp_path / "run", "train_memory_mib")
+    assert [step for _, step, _ in lines] == list(range(1, steps + 1))
+    assert all(value > 10 for *_, value in lines)
+
+
+def test_the_training_is_the_same_with_and_without(tmp_path: Path) -> None:
+    plain = fit(tmp_path / "plain")
+    watched = fit(tmp_path / "watched", ResourceMonitor(train_memory=True))
+    assert all(torch.equal(one, other) for one, other in zip(plain, watched, strict=True))
+
+
+class SaveInTheMiddle(Callback):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        if trainer.global_step == 2:
+            trainer.save_checkpoint(self.path)
+
+
+def test_an_epoch_resumed_in_its_middle_counts_from_there(tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "limit_train_batches": 4,
+        "limit_val_batches": 0,
+        "accelerator": "cpu",
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "default_root_dir": tmp_path,
+    }
+    saving = SaveInTheMiddle(tmp_path / "middle.ckpt")
+    Trainer(**options, max_epochs=1, logger=False, callbacks=[saving]).fit(SlowModel())
+    monitor = ResourceMonitor(train_memory=True)
+    time.sleep(1.0)
+    second = Trainer(**options, max_epochs=1, logger=JsonlLogger(tmp_path, stage="train"), callbacks=[monitor])
+    second.fit(SlowModel(), ckpt_path=tmp_path / "middle.ckpt")
+    [(epoch, step, seconds)] = logged(tmp_path, "epoch_seconds")
+    assert (epoch, step) == (0, 4)
+    assert 2 * 0.02 < seconds < 1.0
+    assert [step for _, step, _ in logged(tmp_path, "train_memory_mib")] == [3, 4]

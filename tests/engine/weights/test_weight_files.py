@@ -1,0 +1,289 @@
+"""Checkpoint files survive crashes, full disks and hostile content."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import pickle
+import random
+import shutil
+import time
+import zipfile
+from collections import deque, namedtuple
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.demos.boring_classes import BoringModel
+
+from tabstar_lit.engine.weights import files as checkpoint_io
+from tabstar_lit.engine.weights.files import (
+    CHECKPOINT_KEY,
+    CHECKPOINT_SCHEMA_VERSION,
+    AtomicCheckpointIO,
+    read_checkpoint,
+    sweep_stale_files,
+)
+from tabstar_lit.errors import CheckpointError
+
+
+def content(step: int, size: int = 1000) -> dict:
+    return {"global_step": step, "state_dict": {"network.weight": torch.full((size,), float(step))}}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "run.ckpt"
+    AtomicCheckpointIO().save_checkpoint(content(1), path)
+    return path
+
+
+class Bomb:
+    """Unpickling this creates the canary."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.canary),)
+
+
+def test_round_trip_leaves_one_readable_file(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "on" / "demand" / "a.ckpt"
+    io = AtomicCheckpointIO()
+    tree = {
+        "epoch": 3,
+        "nested": {"list": [1, 2.5, None, "x", (True,)]},
+        "state_dict": {"w": torch.arange(4)},
+    }
+    io.save_checkpoint(tree, path)
+    loaded = io.load_checkpoint(path)
+    assert loaded["nested"] == tree["nested"]
+    assert torch.equal(loaded["state_dict"]["w"], torch.arange(4))
+    assert [file.name for file in path.parent.iterdir()] == ["a.ckpt"]
+    io.remove_checkpoint(path)
+    io.remove_checkpoint(path)
+    assert not path.exists()
+
+
+def test_lightning_trains_saves_and_resumes_through_it(tmp_path: Path) -> None:
+    def trainer(epochs: int) -> pl.Trainer:
+        return pl.Trainer(
+            max_epochs=epochs,
+            limit_train_batches=2,
+            limit_val_batches=1,
+            default_root_dir=tmp_path,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            plugins=[AtomicCheckpointIO()],
+            accelerator="cpu",
+        )
+
+    first = trainer(1)
+    first.fit(BoringModel())
+    first.save_checkpoint(tmp_path / "a.ckpt")
+    second = trainer(2)
+    second.fit(BoringModel(), ckpt_path=tmp_path / "a.ckpt")
+    assert second.global_step == 4
+
+
+def save_for_ever(path: Path) -> None:
+    torch.set_num_threads(1)
+    for step in range(10_000):
+        AtomicCheckpointIO().save_checkpoint(content(step, size=500_000), path)
+
+
+def test_kill_9_during_saves_never_costs_the_previous_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/dev/shm")  # another file system than the target's
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(content(0, size=500_000), path)
+    moments = random.Random(0)
+    left_behind = 0
+    for _ in range(24):
+        process = multiprocessing.get_context("fork").Process(target=save_for_ever, args=(path,))
+        process.start()
+        time.sleep(moments.uniform(0.005, 0.06))
+        process.kill()
+        process.join()
+        left_behind += len(list(tmp_path.glob(".*.ckpt.tmp")))
+        loaded = read_checkpoint(path)
+        assert (loaded["state_dict"]["network.weight"] == loaded["global_step"]).all()
+    assert left_behind > 0, "no process was killed inside a save: the test shows nothing"
+    AtomicCheckpointIO().save_checkpoint(content(7), path)
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+class FullDisk:
+    """A file that takes ``room`` bytes."""
+
+    def __init__(self, stream, room: int) -> None:
+        self.stream, self.room = stream, room
+
+    def __enter__(self) -> FullDisk:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stream.close()
+
+    def write(self, data: bytes) -> int:
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self.stream.write(data)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+
+@pytest.mark.parametrize("where", ["write", "fsync", "replace"])
+def test_a_full_disk_keeps_the_previous_file(saved: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    before = saved.read_bytes()
+
+    def no_space(*args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if where == "write":
+        real = Path.open
+        monkeypatch.setattr(Path, "open", lambda self, mode: FullDisk(real(self, mode), room=2000))
+    else:
+        monkeypatch.setattr(checkpoint_io.os, where, no_space)
+    with pytest.raises(CheckpointError, match=r"run.ckpt: No space left on device.*unchanged"):
+        AtomicCheckpointIO().save_checkpoint(content(2), saved)
+    monkeypatch.undo()
+    assert saved.read_bytes() == before
+    assert [file.name for file in saved.parent.iterdir()] == ["run.ckpt"]
+
+
+def test_space_is_checked_before_anything_is_written(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")(10**7, 9_000_000, 1_500_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    AtomicCheckpointIO().save_checkpoint(content(2, size=1000), saved)
+    shared = torch.zeros(100_000)
+    views = {"state_dict": {"a": shared, "b": shared, "c": shared[:10]}}  # one storage, counted once
+    AtomicCheckpointIO().save_checkpoint(views, saved)
+    with pytest.raises(CheckpointError, match="5,048,576 bytes are needed, 1,500,000 are free"):
+        AtomicCheckpointIO().save_checkpoint(content(2, size=1_000_000), saved)
+    assert read_checkpoint(saved)["state_dict"]["a"].shape == (100_000,)
+
+
+def test_an_unwritable_place_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"Not a directory|File exists"):
+        AtomicCheckpointIO().save_checkpoint(content(1), tmp_path / "file" / "a.ckpt")
+    with pytest.raises(CheckpointError, match="storage_options"):
+        AtomicCheckpointIO().save_checkpoint(content(1), tmp_path / "a.ckpt", storage_options={"acl": 1})
+
+
+Pair = namedtuple("Pair", "a b")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (Path("a"), r"\['callbacks'\]\['x'\]\[1\] is a pathlib.PosixPath"),
+        (deque([1]), "collections.deque"),
+        (Pair(1, 2), "Pair"),
+        (lambda: 0, "builtins.function"),
+        ({Path("key"): 1}, "pathlib.PosixPath"),
+        (object(), "builtins.object"),
+    ],
+)
+def test_content_that_is_not_plain_is_refused_by_place(saved: Path, value: object, kind: str) -> None:
+    tree = content(2) | {"callbacks": {"x": [0, value]}}
+    with pytest.raises(CheckpointError, match=kind):
+        AtomicCheckpointIO().save_checkpoint(tree, saved)
+    assert read_checkpoint(saved)["global_step"] == 1
+    assert [file.name for file in saved.parent.iterdir()] == ["run.ckpt"]
+
+
+def test_only_files_of_dead_processes_are_swept(tmp_path: Path) -> None:
+    host = checkpoint_io.socket.gethostname()
+    own, dead = tmp_path / f".{host}.{os.getpid()}.ckpt.tmp", tmp_path / f".{host}.999999999.ckpt.tmp"
+    foreign, old_foreign = tmp_path / ".node7.cluster.12.ckpt.tmp", tmp_path / ".node7.cluster.13.ckpt.tmp"
+    for file in (own, dead, foreign, old_foreign):
+        file.touch()
+    os.utime(old_foreign, (0, 0))
+    assert set(sweep_stale_files(tmp_path)) == {dead, old_foreign}
+    assert own.exists()
+    assert foreign.exists()
+
+
+def test_a_missing_file_names_the_nearest(saved: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*Did you mean run.ckpt"):
+        read_checkpoint(saved.with_name("rum.ckpt"))
+
+
+def test_a_directory_lists_its_files(saved: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"is a directory.*run\.ckpt"):
+        read_checkpoint(saved.parent)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_refused(saved: Path, fraction: float) -> None:
+    data = saved.read_bytes()
+    saved.write_bytes(data[: int(len(data) * fraction)])
+    with pytest.raises(CheckpointError, match="truncated"):
+        read_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"model: tabstar\n", "some other kind of file"),
+        (pickle.dumps({"state_dict": {}}), "bare pickle"),
+    ],
+)
+def test_files_that_are_no_checkpoint_say_what_they_are(saved: Path, data: bytes, reason: str) -> None:
+    saved.write_bytes(data)
+    with pytest.raises(CheckpointError, match=reason):
+        read_checkpoint(saved)
+
+
+def test_a_foreign_zip_and_a_damaged_archive_are_refused(saved: Path) -> None:
+    damaged = bytearray(saved.read_bytes())
+    with zipfile.ZipFile(saved) as archive:
+        offset = next(info.header_offset for info in archive.infolist() if info.filename.endswith("data.pkl"))
+    damaged[offset + 90 : offset + 130] = bytes(40)
+    saved.write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=r"damaged|Python objects"):
+        read_checkpoint(saved)
+    with zipfile.ZipFile(saved, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(CheckpointError, match=r"not written by torch.save"):
+        read_checkpoint(saved)
+
+
+def test_a_checkpoint_that_is_not_a_dict_is_refused(saved: Path) -> None:
+    torch.save([1, 2], saved)
+    with pytest.raises(CheckpointError, match="holds a list"):
+        read_checkpoint(saved)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_a_pickle_bomb_is_refused_and_never_executed(saved: Path, tmp_path: Path, mmap: bool) -> None:
+    canary = tmp_path / "canary"
+    torch.save({"state_dict": Bomb(canary)}, saved)
+    torch.load(saved, weights_only=False)
+    assert canary.exists(), "the bomb does not work: the test shows nothing"
+    canary.rmdir()
+    with pytest.raises(CheckpointError, match=r"Python object posix\.mkdir\b.*Nothing was run"):
+        read_checkpoint(saved, mmap=mmap)
+    with pytest.raises(CheckpointError, match="Nothing was run"):
+        AtomicCheckpointIO().load_checkpoint(saved, weights_only=False)
+    assert not canary.exists()
+
+
+def test_a_newer_schema_is_refused_and_the_own_one_read(saved: Path) -> None:
+    io = AtomicCheckpointIO()
+    io.save_checkpoint(content(1) | {CHECKPOINT_KEY: {"schema_version": CHECKPOINT_SCHEMA_VERSION}}, saved)
+    assert io.load_checkpoint(saved)["global_step"] == 1
+    io.save_checkpoint(content(1) | {CHECKPOINT_KEY: {"schema_version": CHECKPOINT_SCHEMA_VERSION + 1}}, saved)
+    with pytest.raises(CheckpointError, match=r"schema version 2; this installation reads up to 1\. Update"):
+        io.load_checkpoint(saved)
