@@ -16,14 +16,14 @@ from benchmarks.page import Section, embedded, how_it_was_made, results_table
 from benchmarks.signal_results import conversion_command, converted
 from tabstar_lit.config.paths import roots
 from tabstar_lit.engine.runs.report import table
-from tabstar_lit.families.hep.data import events_path
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.fakes.data import numbers_of
-from tabstar_lit.families.hep.fakes.factor.binned import binned_factor
+from tabstar_lit.families.hep.events.location import events_path
+from tabstar_lit.families.hep.fakes.bins.estimate import binned_factor
 from tabstar_lit.families.hep.fakes.factor.closure import Closure, VariableClosure, measure_closure
 from tabstar_lit.families.hep.fakes.factor.factors import RegionEvents, event_factors, loose_events, region_events
-from tabstar_lit.families.hep.fakes.factor.restore import Restored, restore
 from tabstar_lit.families.hep.fakes.family import family
+from tabstar_lit.families.hep.fakes.restore import Restored, restore
+from tabstar_lit.families.hep.fakes.selection import numbers_of
 from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 from tabstar_lit.families.hep.fakes.toy.events import ensure_toy_fakes

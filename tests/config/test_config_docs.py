@@ -36,7 +36,7 @@ from tabstar_lit.families.hep.architecture.tabstar import TabSTARArchitecture
 from tabstar_lit.families.hep.events import conversion_config as conversion
 from tabstar_lit.families.hep.fakes import architecture as ratio_networks
 from tabstar_lit.families.hep.fakes import config as fakes
-from tabstar_lit.families.hep.fakes.tracking import plotting_config as fakes_plotting
+from tabstar_lit.families.hep.fakes import plotting_config as fakes_plotting
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining
 from tabstar_lit.families.hep.signal import plotting_config as plotting
 from tabstar_lit.families.hep.signal.config import SignalExperiment

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from tabstar_lit.families.hep.batch import Features
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.fakes.factor.restore import Restored
 from tabstar_lit.families.hep.fakes.network import FakesNetwork
+from tabstar_lit.families.hep.fakes.restore import Restored
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm, closed_form
 from tabstar_lit.losses.density_ratio import ratio_loss
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checks import assert_equal
 from fakes_bench import ROLES, TRAINING, FakesBench
 from mlflow.tracking import MlflowClient
 
-from checks import assert_equal
 from tabstar_lit.engine.preflight import trial
 from tabstar_lit.errors import CheckpointError, RunInterrupted
 from tabstar_lit.families.hep.config import SplitConfig
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.fakes.factor.restore import Restored, restore
 from tabstar_lit.families.hep.fakes.family import family
+from tabstar_lit.families.hep.fakes.restore import Restored, restore
 from tabstar_lit.families.hep.preparation.split import split_events
 
 MakeBench = Callable[[str], FakesBench]
@@ -95,7 +95,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         paths.append(path)
         return restore(path)
 
-    monkeypatch.setattr("tabstar_lit.families.hep.fakes.factor.restore.restore", watching)
+    monkeypatch.setattr("tabstar_lit.families.hep.fakes.restore.restore", watching)
     return paths
 
 

@@ -43,7 +43,7 @@ def closure(
     from tabstar_lit.engine.weights.loading import find_checkpoint
     from tabstar_lit.families.hep.fakes.factor import closure_report
     from tabstar_lit.families.hep.fakes.factor.closure import measure_closure
-    from tabstar_lit.families.hep.fakes.factor.restore import restore
+    from tabstar_lit.families.hep.fakes.restore import restore
 
     model = restore(find_checkpoint(checkpoint, [roots().models]))
     side = None if split == "all" else split
@@ -70,7 +70,7 @@ def apply(checkpoint: str, events: Path, split: str, batch_size: int, output: Pa
     """
     from tabstar_lit.engine.weights.loading import find_checkpoint
     from tabstar_lit.families.hep.fakes.factor.apply import apply_factor
-    from tabstar_lit.families.hep.fakes.factor.restore import restore
+    from tabstar_lit.families.hep.fakes.restore import restore
 
     model = restore(find_checkpoint(checkpoint, [roots().models]))
     side = None if split == "all" else split

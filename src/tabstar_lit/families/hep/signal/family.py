@@ -55,7 +55,8 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
 
     def data(self, experiment: SignalExperiment, seed: int, scratch: Path | None = None) -> EventData:
         """Open the events; toy events are generated when none are named and they are missing."""
-        from tabstar_lit.families.hep.data import EventData, events_path
+        from tabstar_lit.families.hep.data import EventData
+        from tabstar_lit.families.hep.events.location import events_path
         from tabstar_lit.families.hep.events.toy_files import has_toy
         from tabstar_lit.families.hep.events.toys import ensure_toy, toy_source
 

@@ -12,11 +12,12 @@ from torch import Tensor
 from tabstar_lit.config.tree import Problem, dotted, suggestion
 from tabstar_lit.engine.tracker import Collected, Tracker
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.plotting import epoch_figure, name_units
+from tabstar_lit.families.hep.plotting import name_units
 from tabstar_lit.families.hep.signal.figures import draw_all
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, check_plotting
 from tabstar_lit.families.hep.signal.scored import Scored
 from tabstar_lit.families.hep.signal.scores import metric_names, score
+from tabstar_lit.plots.curves import epoch_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,12 +106,12 @@ class SignalTracker(Tracker):
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield losses and scores by epoch."""
-        for name, values, title in (
-            ("losses", ["train_loss", "val_loss"], "Loss"),
-            ("metrics", [f"val_{metric}" for metric in SUMMARY], "Scores on validation events"),
+        for name, values, title, ylabel in (
+            ("losses", ["train_loss", "val_loss"], "Loss", "loss, mean over events"),
+            ("metrics", [f"val_{metric}" for metric in SUMMARY], "Scores on validation events", "score (ece: error)"),
         ):
             wanted = self.plotting.figures == "all" or name in self.plotting.figures
-            figure = epoch_figure(self.history, values, title) if wanted else None
+            figure = epoch_figure(self.history, values, title=title, ylabel=ylabel) if wanted else None
             if figure is not None:
                 yield name, figure
 

@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 
 from tabstar_lit.engine.tracker import Collected
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.fakes.bins.profile import profile
+from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, VariablePlot
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm, form_of
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 from tabstar_lit.families.hep.fakes.tracker import FakesTracker
-from tabstar_lit.families.hep.fakes.tracking.figures_factor import profile
-from tabstar_lit.families.hep.fakes.tracking.figures_style import plot_edges
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import FakesPlotting, VariablePlot
+from tabstar_lit.families.hep.fakes.tracking.figures_samples import plot_edges
 
 VARIABLES = ("pt", "eta", "njets")
 ALWAYS = {"weights", "log_ratio", *(f"reweighting/{name}" for name in VARIABLES)}

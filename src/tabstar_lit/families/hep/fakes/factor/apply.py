@@ -23,7 +23,7 @@ from tabstar_lit.families.hep.fakes.factor.factors import (
     region_events,
     require_ratio,
 )
-from tabstar_lit.families.hep.fakes.factor.restore import Restored
+from tabstar_lit.families.hep.fakes.restore import Restored
 
 
 class Applied(NamedTuple):
@@ -52,7 +52,7 @@ def apply_factor(
     Parameters
     ----------
     model : Restored
-        The ratio, see :func:`~tabstar_lit.families.hep.fakes.factor.restore.restore`.
+        The ratio, see :func:`~tabstar_lit.families.hep.fakes.restore.restore`.
     events : Path
         An event file with its features, labelled as in the training; tight events are passed over.
     output : Path

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tabstar_lit.families.hep.fakes.config import Role
 from tabstar_lit.families.hep.fakes.subtraction import over_heads
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import ABSOLUTE, has_variable
+from tabstar_lit.families.hep.fakes.variables import column_of
 from tabstar_lit.metrics.weighted import Bools, Floats
 
-Role = Literal["numerator", "denominator", "ratio"]
 NAMES: Mapping[str, tuple[str, str]] = {
     "numerator": ("tight data", "tight simulation"),
     "denominator": ("loose data", "loose simulation"),
@@ -129,25 +128,3 @@ class Reweighted:
             return self
         thinned = self.rows(slice(None, None, step))
         return replace(thinned, weights=thinned.weights * step)
-
-
-def column_of(variables: Mapping[str, Floats], name: str) -> Floats:
-    """Return a variable ``[N]``, or the absolute value of the one that ``abs_`` stands in front of."""
-    return variables[name] if name in variables else np.abs(variables[name.removeprefix(ABSOLUTE)])
-
-
-def standard_variables(variables: Collection[str], pt_variable: str) -> tuple[str, ...]:
-    """Return the variables a fake factor is shown against: pt, abs(eta) and MET, as far as there are such.
-
-    Parameters
-    ----------
-    variables : collection of str
-        What there is. ``eta`` and ``met`` may stand at the end of a longer name, as in ``probe_eta``.
-    pt_variable : str
-        The transverse momentum.
-    """
-    wanted = [pt_variable]
-    for ending in ("abs_eta", "eta", "met"):
-        wanted += [name for name in variables if name == ending or name.endswith(f"_{ending}")][:1]
-    absolute = [f"{ABSOLUTE}{name}" if name.endswith("eta") and ABSOLUTE not in name else name for name in wanted]
-    return tuple(name for name in dict.fromkeys(absolute) if has_variable(name, variables))

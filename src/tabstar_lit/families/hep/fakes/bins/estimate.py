@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.fakes.tracking.reweighted import column_of
+from tabstar_lit.families.hep.fakes.variables import column_of
 from tabstar_lit.metrics.weighted import Bools, Floats
 
 MOST_VARIABLES = 3

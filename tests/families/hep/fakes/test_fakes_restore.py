@@ -14,8 +14,8 @@ from tabstar_lit.data.plans import RowBatch
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.fakes.factor.restore import restore
 from tabstar_lit.families.hep.fakes.module import FakesModule
+from tabstar_lit.families.hep.fakes.restore import restore
 
 ONE_STEP = ("stages=[numerator]", f"{TRAINING}.max_epochs=1")
 SETTINGS = {
