@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -138,6 +139,7 @@ def test_losses_and_scores_by_epoch(tmp_path: Path) -> None:
     figures = dict(own.summary_figures())
     assert set(figures) == {"losses", "metrics"}
     assert [line.get_label() for line in figures["losses"].axes[0].get_lines()] == ["train_loss", "val_loss"]
+    assert all(figure.axes[0].get_ylabel() for figure in figures.values())
 
 
 def test_a_diverged_network_draws_nothing(tmp_path: Path) -> None:
@@ -161,7 +163,8 @@ def drawn_of_nothing(own: SignalTracker) -> list[object]:
 def test_figures_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[int] = []
     monkeypatch.setattr(
-        "tabstar_lit.families.hep.signal.figures.draw.confusion_figure", lambda events: kept.append(len(events.targets))
+        "tabstar_lit.families.hep.signal.figures.confusion",
+        lambda predicted, targets, n_classes, weights: kept.append(len(targets)) or np.eye(n_classes),
     )
     rows = collected(2)
     events = Scored.of(

@@ -105,17 +105,12 @@ class FakesTracker(Tracker):
         """Yield losses and scores by epoch."""
         chi2 = ["chi2", *(f"chi2_{name}" for name in self.compared if len(self.compared) > 1)]
         summaries: tuple[tuple[FigureName, list[str], str, str], ...] = (
-            ("losses", ["train_loss", "val_loss"], "Loss", "risk, mean over events"),
-            ("chi2", [f"val_{name}" for name in chi2], "χ² of reweighted against reference", "χ² / bin"),
-            (
-                "metrics",
-                [f"val_{name}" for name in SUMMARY],
-                "Scores on validation events",
-                "share (logerror: |Δ log|)",
-            ),
+            ("losses", ["train_loss", "val_loss"], "Loss of the {}", "risk, mean over events"),
+            ("chi2", [f"val_{name}" for name in chi2], "χ² of the {}, reweighted against reference", "χ² / bin"),
+            ("metrics", [f"val_{name}" for name in SUMMARY], "Scores of the {}", "share (logerror: |Δ log ratio|)"),
         )
         for name, values, title, ylabel in summaries:
-            labels = {"title": f"{self.role.capitalize()}: {title}", "ylabel": ylabel}
+            labels = {"title": title.format(self.role), "ylabel": ylabel}
             wanted = self.plotting.wants(name)
             figure = epoch_figure(self.history, values, log=name == "chi2", **labels) if wanted else None
             if figure is not None:
