@@ -120,6 +120,8 @@ class Closure:
         Of all loose events.
     variables : tuple of VariableClosure
         Seen and predicted by variable.
+    split : str or None
+        Side of the training's split that the events are on; None for all.
     """
 
     regions: RegionEvents
@@ -129,6 +131,7 @@ class Closure:
     counted: BinnedFactor | None
     prediction: FakeYield
     variables: tuple[VariableClosure, ...]
+    split: str | None
 
     @property
     def of_loose(self) -> dict[str, Floats]:
@@ -216,7 +219,7 @@ def measure_closure(
     terms = regions.signed.copy()
     terms[~regions.tight] = -prediction.terms
     compared = tuple(_compare(name, regions, columns, terms, log_factors, counted, bins) for name in names)
-    return Closure(regions, columns, terms, log_factors, counted, prediction, compared)
+    return Closure(regions, columns, terms, log_factors, counted, prediction, compared, split)
 
 
 def _compare(

@@ -85,7 +85,17 @@ def figures(closure: Closure, pt_variable: str) -> Iterator[tuple[str, Figure]]:
 
 def draw(closure: Closure, folder: Path, pt_variable: str) -> int:
     """Write the figures as PNG, and return how many there are."""
-    return len([save_figure(figure, folder / f"{name}.png") for name, figure in figures(closure, pt_variable)])
+    note = _note(closure)
+    drawn = figures(closure, pt_variable)
+    return len([save_figure(figure, folder / f"{name}.png", note=note) for name, figure in drawn])
+
+
+def _note(closure: Closure) -> str:
+    """Say which events are compared, and how many."""
+    regions = closure.regions
+    which = "all events" if closure.split is None else f"{closure.split} split"
+    tight, loose = int((regions.tight & ~regions.simulated).sum()), int((~regions.tight).sum())
+    return f"{regions.file.path.name}, {which}: {tight} tight data, {loose} loose events"
 
 
 def closure_figure(own: VariableClosure) -> Figure:
@@ -100,7 +110,14 @@ def closure_figure(own: VariableClosure) -> Figure:
     draw_band(axes, predicted.over(widths), color=LEARNED, label="simulation + fakes")
     draw_points(axes, seen.over(widths), label="tight data")
     if own.binned is not None:
-        axes.stairs((own.prompt + own.binned) / widths, own.edges, color="0.3", linestyle=":", label="with binned F")
+        axes.stairs(
+            (own.prompt + own.binned) / widths,
+            own.edges,
+            color="0.3",
+            linestyle=":",
+            baseline=None,
+            label="with binned F",
+        )
     draw_ratio(below, seen, predicted, color=LEARNED)
     if own.model.any():
         total = Bins(own.predicted, np.hypot(own.statistical, own.model), own.edges)
