@@ -5,6 +5,7 @@ What the families add stands beside the commands below: verbs for their checkpoi
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -57,6 +58,7 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
 
 
+@cache
 def _of_families() -> dict[str, click.Command]:
     """Return what the families add: verbs first, and groups that only one of them has."""
     from tabstar_lit.commands.offers import by_name, offered_once
