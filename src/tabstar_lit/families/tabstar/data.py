@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from tabstar_lit.config.paths import roots
+from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data.plans import RowBatch, SequentialPlan
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import DataError
@@ -240,6 +240,5 @@ def serve(table: Table, features: NDArray[np.int64], tokens: StringTokens) -> Se
 
 
 def _unknown_table(key: str, name: str, corpus: Corpus) -> str:
-    near = difflib.get_close_matches(name, corpus.tables, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(corpus.tables)}."
-    return f"dataset_config.{key}: {corpus.path} has no table {name!r}. {hint}"
+    hint = suggestion(name, corpus.tables, listed="It has")
+    return f"dataset_config.{key}: {corpus.path} has no table {name!r}.{hint}"
