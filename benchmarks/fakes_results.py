@@ -22,8 +22,8 @@ from tabstar_lit.families.hep.fakes.bins.estimate import binned_factor
 from tabstar_lit.families.hep.fakes.bins.statistics import chi2_of, quantile_edges
 from tabstar_lit.families.hep.fakes.factor.closure import Closure, VariableClosure, measure_closure
 from tabstar_lit.families.hep.fakes.factor.factors import RegionEvents, event_factors, loose_events, region_events
+from tabstar_lit.families.hep.fakes.factor.restore import Restored, restore
 from tabstar_lit.families.hep.fakes.family import family
-from tabstar_lit.families.hep.fakes.restore import Restored, restore
 from tabstar_lit.families.hep.fakes.selection import numbers_of
 from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
@@ -136,9 +136,12 @@ class Estimate:
         loose = loose.chosen(~loose.simulated)
         logs = np.concatenate([np.log(part.heads) for part in event_factors(self.model, loose)])
         columns = _columns(loose)
-        extras = torch.from_numpy(np.stack(list(columns.values()), axis=1))
-        nothing = torch.zeros(len(logs))
-        return Reweighted.of(torch.from_numpy(logs), nothing, None, extras, names=list(columns), role="ratio")
+        rows = {
+            "log_ratios": torch.from_numpy(logs),
+            "targets": torch.zeros(len(logs)),
+            "variables": torch.from_numpy(np.stack(list(columns.values()), axis=1)),
+        }
+        return Reweighted.of(rows, names=list(columns), role="ratio")
 
 
 def toys() -> Section:

@@ -16,7 +16,7 @@ from tabstar_lit.commands.train import train_fakes
 from tabstar_lit.engine.tracking import loggers
 from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.fakes.restore import restore
+from tabstar_lit.families.hep.fakes.factor.restore import restore
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 from tabstar_lit.families.hep.fakes.toy.events import toy_fakes
 

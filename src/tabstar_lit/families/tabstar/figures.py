@@ -61,7 +61,7 @@ def table_pages(tables: Mapping[str, tuple[Tensor, Tensor]], task: str) -> Itera
 def calibration(axes: Axes, predictions: Tensor, targets: Tensor) -> None:
     """Draw how often the predicted class is right against how sure the model was, from the confidence of a guess on."""
     confidence, predicted = predictions.max(dim=1)
-    correct = (predicted == targets.long()).numpy()
+    correct = (predicted == targets).numpy()
     low = 1.0 / predictions.shape[1]
     draw_reliability(axes, reliability(confidence.double().numpy(), correct, low=low, bins=BINS))
     axes.set(xlabel="confidence", ylabel="accuracy")

@@ -13,8 +13,8 @@ from fakes_bench import ROLES, FakesBench, open_events
 
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.fakes.factor.restore import Restored, restore
 from tabstar_lit.families.hep.fakes.replicas import poisson_copies
-from tabstar_lit.families.hep.fakes.restore import Restored, restore
 
 Edit = Callable[..., Path]
 

@@ -17,8 +17,8 @@ from tabstar_lit.engine.preflight import trial
 from tabstar_lit.errors import CheckpointError, RunInterrupted
 from tabstar_lit.families.hep.config import SplitConfig
 from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.fakes.factor.restore import Restored, restore
 from tabstar_lit.families.hep.fakes.family import family
-from tabstar_lit.families.hep.fakes.restore import Restored, restore
 from tabstar_lit.families.hep.preparation.split import split_events
 
 MakeBench = Callable[[str], FakesBench]
@@ -95,7 +95,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         paths.append(path)
         return restore(path)
 
-    monkeypatch.setattr("tabstar_lit.families.hep.fakes.restore.restore", watching)
+    monkeypatch.setattr("tabstar_lit.families.hep.fakes.factor.restore.restore", watching)
     return paths
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from tabstar_lit.config.paths import roots
+from tabstar_lit.config.tree import nearest_names
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.config import EventSource
 from tabstar_lit.families.hep.events.file import EventFile
@@ -52,7 +52,6 @@ def _remedy(path: Path) -> str:
     if path.stem in EXAMPLES:
         return f"Make it with: tabstar_lit convert events examples/events/{path.stem}.yaml -o {target}"
     names = [found.name for folder in (path.parent, (roots().data / path).parent) for found in folder.glob("*.h5")]
-    near = difflib.get_close_matches(path.name, sorted(names), n=1)
-    if near:
+    if near := nearest_names(path.name, sorted(names), n=1):
         return f"Did you mean '{path.with_name(near[0])}'?"
     return f"Make it with: tabstar_lit convert events CONFIG.yaml -o {target}"

@@ -16,7 +16,7 @@ from tabstar_lit.engine.data import DataModule
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.events.location import open_events
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
-from tabstar_lit.families.hep.fakes.restore import Restored
+from tabstar_lit.families.hep.fakes.factor.restore import Restored
 from tabstar_lit.families.hep.fakes.samples import require_slices, stage_sample, subtraction_factors
 from tabstar_lit.families.hep.fakes.selection import as_events, kept_events
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining

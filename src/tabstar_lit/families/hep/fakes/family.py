@@ -10,12 +10,14 @@ from tabstar_lit.engine.family import Family
 from tabstar_lit.errors import ConfigError
 
 if TYPE_CHECKING:
+    import click
+
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.hep.fakes.config import FakesExperiment
     from tabstar_lit.families.hep.fakes.data import FakesData
-    from tabstar_lit.families.hep.fakes.restore import Restored
+    from tabstar_lit.families.hep.fakes.factor.restore import Restored
     from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
 
 TOY_EVENTS = "fakes_toy.h5"
@@ -147,10 +149,34 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
 
         return {name: (loss.__doc__ or "").splitlines()[0] for name, loss in RATIO_LOSSES.items()}
 
+    def converters(self) -> Sequence[click.Command]:
+        """Return the maker of toy events."""
+        from tabstar_lit.families.hep.fakes.commands import fakes_toy
+
+        return (fakes_toy,)
+
+    def verbs(self) -> Mapping[str, click.Command]:
+        """Return prediction: the fake factor of loose events, as ``tabstar_lit fakes apply`` writes it."""
+        from tabstar_lit.families.hep.fakes.verbs import apply
+
+        return {"predict": apply}
+
+    def groups(self) -> Sequence[click.Command]:
+        """Return what is done with a learned fake factor."""
+        from tabstar_lit.families.hep.fakes.verbs import fakes
+
+        return (fakes,)
+
+    def restore(self, checkpoint: Path) -> Restored:
+        """Return the trained model of a stage; that of the ratio predicts."""
+        from tabstar_lit.families.hep.fakes.factor.restore import restore
+
+        return restore(checkpoint)
+
 
 def _models(experiment: FakesExperiment) -> Mapping[str, Restored] | None:
     """Return the trained models of the regions, where the stage reads them."""
-    from tabstar_lit.families.hep.fakes.restore import restore
+    from tabstar_lit.families.hep.fakes.factor.restore import restore
     from tabstar_lit.families.hep.fakes.samples import MODELS
 
     paths = experiment.earlier()

@@ -13,7 +13,7 @@ from torch import Tensor
 from tabstar_lit.data.plans import SequentialPlan
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
-from tabstar_lit.families.hep.fakes.restore import Restored
+from tabstar_lit.families.hep.fakes.factor.restore import Restored
 from tabstar_lit.families.hep.fakes.subtraction import subtraction
 from tabstar_lit.families.hep.fakes.weights import Sample
 from tabstar_lit.families.hep.preparation.prepared import Events

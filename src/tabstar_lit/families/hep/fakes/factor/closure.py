@@ -33,7 +33,7 @@ from tabstar_lit.families.hep.fakes.factor.factors import (
     region_events,
     require_ratio,
 )
-from tabstar_lit.families.hep.fakes.restore import Restored
+from tabstar_lit.families.hep.fakes.factor.restore import Restored
 from tabstar_lit.families.hep.fakes.selection import numbers_of
 from tabstar_lit.families.hep.fakes.variables import column_of, has_variable, standard_variables
 from tabstar_lit.metrics.weighted import Bools, Floats
@@ -179,7 +179,7 @@ def measure_closure(
     Parameters
     ----------
     model : Restored
-        The ratio, see :func:`~tabstar_lit.families.hep.fakes.restore.restore`.
+        The ratio, see :func:`~tabstar_lit.families.hep.fakes.factor.restore.restore`.
     events : Path, optional
         An event file; without one that of the training, where the binned estimate is measured too.
     split : str or None
