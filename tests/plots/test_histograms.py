@@ -14,6 +14,7 @@ from tabstar_lit.plots.histograms import (
     draw_band,
     draw_points,
     draw_ratio,
+    overlay_figure,
     range_edges,
     sample_figure,
     scale_to,
@@ -98,3 +99,18 @@ def test_samples_are_drawn_as_weighted_and_each_normalized() -> None:
     assert (left.get_yscale(), right.get_yscale()) == ("log", "linear")
     assert left.get_ylabel() == "sum of weights / bin"
     assert right.get_title() == "Score, each normalized to 1"
+
+
+def test_samples_of_two_origins_lie_over_each_other_with_their_ratio() -> None:
+    first, second = (
+        [Sample(name, "C0", np.array(values), np.ones(len(values))) for name, values in samples]
+        for samples in ([("a", [0.5, 1.5])], [("a", [0.5, 0.5, 0.5, 1.5]), ("b", [0.5])])
+    )
+    figure = overlay_figure(first, second, EDGES, names=("training", "test"), xlabel="score", title="Score")
+    axes, below = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert {text.get_text() for text in legend.get_texts()} == {"a, training", "a, test", "b, test"}
+    (ratio,) = below.containers
+    np.testing.assert_allclose(ratio.lines[0].get_ydata(), [0.75 / 0.5, 0.25 / 0.5])
+    assert (below.get_xlabel(), below.get_ylabel()) == ("score", "test /\ntraining")

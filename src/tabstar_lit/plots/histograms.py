@@ -164,6 +164,37 @@ def draw_samples(axes: Axes, samples: Sequence[Sample], edges: Floats, *, normal
         make_logarithmic(axes, np.concatenate(heights))
 
 
+def overlay_figure(
+    first: Sequence[Sample], second: Sequence[Sample], edges: Floats, *, names: tuple[str, str], xlabel: str, title: str
+) -> Figure:
+    """Draw the same samples of two origins over each other, each normalized to 1, above the ratio of the two.
+
+    Parameters
+    ----------
+    first, second : sequence of Sample
+        Drawn as lines with bands, and as points. Those of equal label are compared.
+    edges : ndarray
+        ``[bins + 1]``.
+    names : tuple of str
+        What the origins are, such as training and validation.
+    xlabel, title : str
+        What the values are.
+    """
+    figure, axes, below = with_ratio_panel(xlabel)
+    wholes = {own.label: binned(own.values, own.weights, edges, normalize=True) for own in first}
+    for own in first:
+        draw_band(axes, wholes[own.label], color=own.color, label=f"{own.label}, {names[0]}")
+    for own in second:
+        bins = binned(own.values, own.weights, edges, normalize=True)
+        draw_points(axes, bins, color=own.color, label=f"{own.label}, {names[1]}")
+        if own.label in wholes:
+            draw_points(below, bins.over(wholes[own.label].heights), color=own.color)
+    axes.set(ylabel="share of the sum of weights / bin", title=title)
+    axes.legend(frameon=False)
+    below.set(ylabel=f"{names[1]} /\n{names[0]}")
+    return figure
+
+
 def make_logarithmic(axes: Axes, heights: Floats) -> None:
     """Make the vertical axis logarithmic, from below the lowest bin on, where a bin is above 0."""
     positive = heights[heights > 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -13,6 +14,9 @@ from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.events.location import open_events
 from tabstar_lit.families.hep.preparation.plans import ShuffledPlan
 from tabstar_lit.families.hep.preparation.prepared import Int64, prepare_events
+
+SOME_EVENTS = 5000
+"""Training events that are scored again for a figure."""
 
 
 class EventData(DataModule):
@@ -89,6 +93,10 @@ class EventData(DataModule):
     def rows(self, split: str) -> Int64:
         """Return the rows of ``train``, ``val``, ``test`` or ``calib`` in the file: see :meth:`Events.rows`."""
         return self.events.rows(split)
+
+    def some_training(self) -> Iterator[EventBatch]:
+        """Yield batches of about :data:`SOME_EVENTS` training events, to compare with others; none when streaming."""
+        return self.events.some("train", SOME_EVENTS)
 
     def train_plan(self) -> ShuffledPlan:
         """Return the plan of the training batches."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,45 @@ def test_named_significances_have_their_figure(tmp_path: Path) -> None:
         {"figures": ("significance",), "significance": {"top": {"signal": ("signal",), "background": ("top",)}}}
     )
     assert set(drawn(tracker(tmp_path, 3, plotting=plotting), collected(3))) == {"significance", "significance/top"}
+
+
+def overtraining(own: SignalTracker, rows: Columns, world_size: int = 1, **state: Any) -> dict[str, Figure]:
+    """Return what is drawn of a network whose training events score as ``rows`` do."""
+    network = SimpleNamespace(
+        compute=lambda batch: SimpleNamespace(source="events", columns=batch),
+        device=torch.device("cpu"),
+        trainer=SimpleNamespace(world_size=world_size, **{"testing": False, **state}),
+    )
+    return dict(own.samples(network, {"events": rows}))  # type: ignore[arg-type]  # what of a module is used
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_training_events_are_drawn_over_those_of_validation(tmp_path: Path, classes: int) -> None:
+    rows = collected(classes)
+    own = tracker(tmp_path, classes, training=lambda: iter([rows, rows]))
+    (figure,) = overtraining(own, rows).values()
+    axes, below = figure.axes
+    assert axes.get_title() == "600 training events against validation"
+    legend = axes.get_legend()
+    assert legend is not None
+    labels = {text.get_text() for text in legend.get_texts()}
+    assert labels == {f"{name}, {origin}" for name in CLASSES[:classes] for origin in ("training", "validation")}
+    for bars in below.containers:
+        heights = bars.lines[0].get_ydata()
+        np.testing.assert_allclose(heights[np.isfinite(heights)], 1, err_msg="the same events have the same scores")
+    (figure,) = overtraining(own, rows, testing=True).values()
+    assert "against test" in figure.axes[0].get_title()
+
+
+def test_training_events_are_not_drawn_where_they_cannot_be_scored_or_nobody_asks(tmp_path: Path) -> None:
+    rows = collected(2)
+    given = {"training": lambda: iter([rows])}
+    assert overtraining(tracker(tmp_path), rows) == {}
+    assert overtraining(tracker(tmp_path, training=lambda: iter([])), rows) == {}
+    assert overtraining(tracker(tmp_path, **given), rows, world_size=2) == {}
+    assert overtraining(tracker(tmp_path, plotting=SignalPlotting(figures=("roc",)), **given), rows) == {}
+    rows["logits"][0] = torch.nan
+    assert overtraining(tracker(tmp_path, **given), rows) == {}
 
 
 def test_losses_and_scores_by_epoch(tmp_path: Path) -> None:

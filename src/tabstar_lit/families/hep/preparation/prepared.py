@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -165,6 +165,17 @@ class Events:
     def dataset(self, *, shuffled: bool) -> Dataset[EventBatch]:
         """Return what makes batches of the keys of a plan: of the training plan, or of one in the file's order."""
         return self.store.dataset(shuffled=shuffled)
+
+    def some(self, split: str, n_events: int) -> Iterator[EventBatch]:
+        """Yield whole batches of about so many events, evenly spaced over a split; none of a file that is streamed."""
+        if self.store.streamed:
+            return
+        rows, size = self.rows(split), self.config.dataloader_kwargs.batch_size
+        count = min(len(rows), max(size, n_events // size * size))
+        chosen = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
+        served = self.dataset(shuffled=False)
+        for key in SequentialPlan([chosen], size).batches(0):
+            yield served[key]
 
     def require_scorable(self) -> None:
         """Refuse held-out events whose weights in the file no metric can use, whatever the loss uses.

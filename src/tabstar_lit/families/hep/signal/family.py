@@ -132,6 +132,7 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
             spectators=data.spectators,
             plotting=experiment.plotting_config,
             units=data.units,
+            training=data.some_training,
             disco=experiment.model.training_config.disco,
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,

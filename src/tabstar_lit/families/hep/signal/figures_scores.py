@@ -19,12 +19,14 @@ from tabstar_lit.plots.histograms import (
     draw_band,
     draw_points,
     draw_samples,
+    overlay_figure,
     range_edges,
     sample_figure,
 )
 from tabstar_lit.plots.style import PALETTE, new_figure, palette_color
 
 EMBEDDED_EVENTS = 2000
+OVERLAY_BINS = 30
 SLICES = (0.0, 0.5, 0.8, 0.95)
 """Shares of background that a cut removes; its variable is drawn for what each leaves."""
 
@@ -32,6 +34,18 @@ SLICES = (0.0, 0.5, 0.8, 0.95)
 def by_class_figure(values: Floats, events: Scored, edges: Floats, *, xlabel: str, title: str) -> Figure:
     """Draw the distribution of ``values [N]`` for each class: as weighted, and each normalized to 1."""
     return sample_figure(_by_class(values, events), edges, xlabel=xlabel, title=title)
+
+
+def overtraining_figure(trained: Scored, held_out: Scored, bins: int, held_out_name: str) -> Figure:
+    """Draw the logit of each class for training events, and for events that were not trained on.
+
+    A network that has learned its events by heart gives them better scores than others of the same class.
+    """
+    first, second = (_by_class(events.logit, events) for events in (trained, held_out))
+    edges = range_edges(held_out.logit, min(bins, OVERLAY_BINS))
+    title = f"{len(trained.targets)} training events against {held_out_name}"
+    names, xlabel = ("training", held_out_name), "log(p signal / p background)"
+    return overlay_figure(first, second, edges, names=names, xlabel=xlabel, title=title)
 
 
 def discriminant_panels(
