@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data import verbalize
 from tabstar_lit.data.scaling import LARGEST, ZScore
 from tabstar_lit.data.splits import hash_split
@@ -161,9 +161,7 @@ def _usable_rows(entry: TableEntry, raw: RawTable) -> tuple[pd.DataFrame, npt.ND
 def _check_columns(role: str, names: Sequence[str], columns: list[str]) -> None:
     for name in names:
         if name not in columns:
-            near = difflib.get_close_matches(name, columns, n=1)
-            hint = f"Did you mean '{near[0]}'?" if near else f"It has: {', '.join(columns)}."
-            raise DataError(f"no column '{name}' (named under '{role}'). {hint}")
+            raise DataError(f"no column '{name}' (named under '{role}').{suggestion(name, columns, listed='It has')}")
 
 
 def _read_target(entry: TableEntry, column: pd.Series) -> _Target:

@@ -116,7 +116,7 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
             payload,
             signal=signal[0],
             weighted=_weighted(experiment),
-            disco_columns=() if disco is None else [data.spectators.index(name) for name in disco.variables],
+            disco_columns={} if disco is None else {name: data.spectators.index(name) for name in disco.variables},
         )
 
     def tracker(self, experiment: SignalExperiment, data: EventData, figures: Path) -> Tracker:
