@@ -129,7 +129,7 @@ def test_every_other_loss_is_trained(estimates: list[Estimate], monkeypatch: pyt
     monkeypatch.setattr(fakes_results, "RATIO_LOSSES", dict.fromkeys(("bce", "exp", "kliep")))
     told = printed(measure("fakes_losses"))
     assert list(told) == ["fakes.toy_exp_logerror", "fakes.toy_kliep_logerror"]
-    assert [one.model.payload["loss"] for one in estimates] == ["exp", "kliep"]
+    assert [one.model.config["loss"] for one in estimates] == ["exp", "kliep"]
     assert float(told["fakes.toy_kliep_logerror"]) == pytest.approx(estimates[1].scores["logerror"], abs=1e-4)
 
 

@@ -68,8 +68,8 @@ def test_what_the_checkpoint_says_of_its_events(trained: FakesBench) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"family": "signal"}, r"no checkpoint of train_fakes .*family: signal"),
-        ({"role": None}, r"no checkpoint of train_fakes"),
+        ({"family": "signal"}, r"a checkpoint of the family signal, and one of the family fakes is needed"),
+        ({"role": None}, r"keeps no role, .*older release"),
         ({"architecture_config": {"model": "Oracle"}}, r"an architecture that this release does not know"),
     ],
 )
