@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tabstar_lit.arrays import Bool, UInt64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data import verbalize
 from tabstar_lit.data.scaling import LARGEST, ZScore
-from tabstar_lit.data.splits import hash_split
+from tabstar_lit.data.splits import Split
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.manifest import TableEntry
@@ -78,8 +79,7 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
     target = _read_target(entry, frame[entry.target])
     warnings += _rare_classes(target)
     features = _features(entry, frame, warnings)
-    groups = target.values.astype(np.int64) if target.classes else None
-    held_out = hash_split(ids, fraction=settings.validation_fraction, seed=settings.seed, classes=groups)
+    held_out = _held_out(ids, target, settings)
     train = ~held_out
     if train.sum() < 2:
         raise DataError(f"{len(frame)} rows are too few: two or more must be left for training after the split.")
@@ -205,6 +205,12 @@ def _rare_classes(target: _Target) -> list[str]:
     counts = np.bincount(target.values.astype(np.int64), minlength=len(target.classes))
     single = [name for name, count in zip(target.classes, counts, strict=True) if count == 1]
     return [f"class '{name}' has one row: it trains and is never validated" for name in single]
+
+
+def _held_out(ids: UInt64, target: _Target, settings: Settings) -> Bool:
+    classes = target.values.astype(np.int64) if target.classes else np.zeros(len(ids), dtype=np.int64)
+    split = Split(settings.seed, {"validation": settings.validation_fraction})
+    return np.asarray(split.sides(ids, classes) == split.names.index("validation"))
 
 
 def _features(entry: TableEntry, frame: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
