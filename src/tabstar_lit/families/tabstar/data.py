@@ -16,13 +16,14 @@ from torch.utils.data import Dataset
 from tabstar_lit.config.paths import roots
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data.plans import RowBatch, SequentialPlan, source_rng
+from tabstar_lit.data.tokenizers import JsonTokenizer
+from tabstar_lit.data.tokens import StringTokens, corpus_tokens
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarDataset
 from tabstar_lit.families.tabstar.corpus import Corpus, Table
 from tabstar_lit.families.tabstar.table_plan import TablePlan
-from tabstar_lit.families.tabstar.tokens import StringTokens, corpus_tokens
 
 BUILTIN_CORPUS = "tabstar_builtin.h5"
 """Name of the corpus of scikit-learn's tables below the data root."""
@@ -140,7 +141,8 @@ class TabstarData(DataModule):
         self.names = select_tables(corpus, config)
         tables = [corpus.load(name) for name in self.names]
         vocabularies = {table.name: table.vocabulary for table in tables}
-        self.tokens = corpus_tokens(corpus.path, vocabularies, tokenizer, max_tokens, keep=keep_tokens)
+        reader = JsonTokenizer(tokenizer, max_tokens)
+        self.tokens = corpus_tokens(corpus.path, vocabularies, reader, keep=keep_tokens)
         kept = [kept_features(table, config.max_features, seed) for table in tables]
         self.schemas = {
             table.name: table.schema | {"features": [table.feature_names[i] for i in own]}

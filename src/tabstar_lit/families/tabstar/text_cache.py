@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tabstar_lit.families.tabstar.tokens import StringTokens
+from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.nn.text_encoder import TextEncoder
 
 GROUP_SIZE = 64
