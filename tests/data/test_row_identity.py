@@ -14,7 +14,7 @@ from scipy.stats import zscore
 
 from tabstar_lit.data import verbalize
 from tabstar_lit.data.plans import PlanSampler, RowBatch, SequentialPlan
-from tabstar_lit.data.scaling import ZScore
+from tabstar_lit.data.scalers import ZScore
 from tabstar_lit.data.splits import Split, row_ids
 from tabstar_lit.errors import DataError
 

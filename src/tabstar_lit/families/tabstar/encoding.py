@@ -14,7 +14,7 @@ import pandas as pd
 from tabstar_lit.arrays import Bool, UInt64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data import verbalize
-from tabstar_lit.data.scaling import LARGEST, ZScore
+from tabstar_lit.data.scalers import LARGEST, ZScore
 from tabstar_lit.data.splits import Split
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.corpus import Table

@@ -18,7 +18,7 @@ from sklearn.preprocessing import QuantileTransformer
 
 from tabstar_lit.config.tree import did_you_mean
 from tabstar_lit.data import verbalize
-from tabstar_lit.data.scaling import LARGEST, ZScore
+from tabstar_lit.data.scalers import LARGEST, ZScore
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar import dates
 

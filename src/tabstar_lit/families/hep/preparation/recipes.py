@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tabstar_lit.data.scalers import ColumnScaler
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.batch import Columns
 from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.events.file import ColumnInfo
-from tabstar_lit.families.hep.preparation.scalers import ColumnScaler
 from tabstar_lit.families.hep.preparation.weights import SHOWN_ROWS
 
 Array = npt.NDArray[Any]
