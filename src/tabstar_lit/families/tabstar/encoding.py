@@ -78,7 +78,7 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
     frame, ids = _usable_rows(entry, raw)
     target = _read_target(entry, frame[entry.target])
     warnings += _rare_classes(target)
-    features = _features(entry, frame, warnings)
+    features = read_features(frame, left_out=(entry.target, *entry.ignore), parsed=entry.dates, warnings=warnings)
     held_out = _held_out(ids, target, settings)
     train = ~held_out
     if train.sum() < 2:
@@ -213,9 +213,29 @@ def _held_out(ids: UInt64, target: _Target, settings: Settings) -> Bool:
     return np.asarray(split.sides(ids, classes) == split.names.index("validation"))
 
 
-def _features(entry: TableEntry, frame: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
-    features = frame.drop(columns=[entry.target, *entry.ignore])
-    for name in entry.dates:
+def read_features(
+    frame: pd.DataFrame, *, left_out: Sequence[str], parsed: Sequence[str], warnings: list[str]
+) -> pd.DataFrame:
+    """Return the features of a table's rows, in training and in prediction.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The rows.
+    left_out : sequence of str
+        Columns that are no features, where the frame has them.
+    parsed : sequence of str
+        Columns of text that hold dates.
+    warnings : list of str
+        Gets a line for every column with cells that hold no date.
+
+    Raises
+    ------
+    DataError
+        A column holds numbers that cannot be scaled, or no date at all.
+    """
+    features = frame.drop(columns=[name for name in left_out if name in frame.columns])
+    for name in parsed:
         if name in features.columns:
             features[name] = _parse_dates(name, features[name], warnings)
     for name in features.columns:
