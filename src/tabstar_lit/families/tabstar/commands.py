@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tabstar_lit.data.conversion import outcome_line
 from tabstar_lit.data.progress import item_progress
 from tabstar_lit.engine.options import output_option
 
@@ -80,7 +81,5 @@ def _print(report: Report) -> None:
         for warning in row.warnings:
             click.echo(f"warning: table '{row.name}': {warning}", err=True)
     kept = sum(row.kept for row in report.tables)
-    if report.written:
-        click.echo(f"wrote {report.path}: {len(report.tables) - kept} tables converted, {kept} kept")
-    else:
-        click.echo(f"{report.path} is up to date: nothing was written")
+    what = f"{len(report.tables) - kept} tables converted, {kept} kept"
+    click.echo(outcome_line(report.path, report.written, what))
