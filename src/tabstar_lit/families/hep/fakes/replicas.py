@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from pandas.util import hash_array
 
+from tabstar_lit.arrays import Float64, UInt64
 from tabstar_lit.data.splits import salt
 from tabstar_lit.errors import ConfigError
 
-UInt64 = npt.NDArray[np.uint64]
 MOST_COPIES = 20
 """P(Poisson(1) > 20) is 1e-20, below the resolution of a hash."""
 _CUMULATED = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(MOST_COPIES)])
@@ -46,7 +46,7 @@ def poisson_copies(event_ids: UInt64, heads: int, seed: int) -> npt.NDArray[np.u
     return np.stack(columns, axis=1) if columns else np.empty((len(hashes), 0), dtype=np.uint8)
 
 
-def mc_norm_factors(sigma: float, heads: int, seed: int, step: int | None = None) -> npt.NDArray[np.float64]:
+def mc_norm_factors(sigma: float, heads: int, seed: int, step: int | None = None) -> Float64:
     """Return ``exp(sigma z)`` with a standard normal ``z`` for each head: the factor on its simulated events.
 
     Parameters
