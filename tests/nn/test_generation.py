@@ -251,6 +251,8 @@ def test_mistakes_are_named() -> None:
         pad_left([[3], []])
     with pytest.raises(ConfigError, match="max_new_tokens is 0; let at least 1"):
         Stop(0)
+    with pytest.raises(ValueError, match="there are 3 prompts and the numbers of 1 rows"):
+        generate(SmallTransformer(), pad_left(RAGGED), STOP, Sampling(), context=None, rows=[4])
 
 
 @pytest.mark.parametrize("how", [*HOW, Beams(2)])

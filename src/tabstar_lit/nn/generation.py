@@ -133,8 +133,12 @@ def generate(
     ------
     NonFiniteError
         The logits of a text are not numbers, or all tokens were forbidden.
+    ValueError
+        There are not as many ``rows`` as prompts.
     """
     batch, length = prompts.tokens.shape
+    if rows is not None and len(rows) != batch:
+        raise ValueError(f"there are {batch} prompts and the numbers of {len(rows)} rows; give one for each.")
     draws = sampling.draws(range(batch) if rows is None else rows, stop.max_new_tokens).to(prompts.tokens.device)
     written, log_probabilities = room_for(prompts, stop), []
     lengths = torch.zeros_like(prompts.tokens[:, 0])
