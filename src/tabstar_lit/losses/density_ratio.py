@@ -10,7 +10,6 @@ Rizvi, Pettee and Nachman (arXiv 2305.10500) compare losses and links for likeli
 
 from __future__ import annotations
 
-import difflib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import ConfigError
 
 
@@ -337,9 +337,5 @@ def ratio_loss(name: str) -> RatioLoss:
         None of :data:`RATIO_LOSSES` is called so.
     """
     if name not in RATIO_LOSSES:
-        near = difflib.get_close_matches(name, RATIO_LOSSES, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(
-            f"training_config.loss: no density-ratio loss '{name}'.{hint} There are: {', '.join(RATIO_LOSSES)}."
-        )
+        raise ConfigError(f"training_config.loss: no density-ratio loss '{name}'.{suggestion(name, RATIO_LOSSES)}")
     return RATIO_LOSSES[name]()
