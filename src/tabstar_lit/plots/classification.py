@@ -10,10 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.plots.style import PALETTE, SEQUENTIAL, new_figure, palette_color
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 POINTS = 2000
 """A curve is drawn through at most so many of its points."""
@@ -25,11 +23,11 @@ class RocCurve(Protocol):
     """Efficiencies ``[T]`` of what is not looked for and of what is, rising, and the area under the curve."""
 
     @property
-    def fpr(self) -> Floats:
+    def fpr(self) -> Float64:
         """Share of the others that passes."""
 
     @property
-    def tpr(self) -> Floats:
+    def tpr(self) -> Float64:
         """Share of the looked-for that passes."""
 
     @property
@@ -40,8 +38,8 @@ class RocCurve(Protocol):
 class PrecisionRecall(NamedTuple):
     """Precision and recall ``[T]`` by falling cut, and the share of the looked-for among all: what no cut reaches."""
 
-    precision: Floats
-    recall: Floats
+    precision: Float64
+    recall: Float64
     share: float
 
     @property
@@ -63,15 +61,15 @@ class Reliability(NamedTuple):
         ``[bins + 1]``.
     """
 
-    mean: Floats
-    rate: Floats
-    error: Floats
-    total: Floats
-    edges: Floats
+    mean: Float64
+    rate: Float64
+    error: Float64
+    total: Float64
+    edges: Float64
 
 
 def reliability(
-    confidence: Floats, correct: Bools, weights: Floats | None = None, *, low: float = 0.0, bins: int = BINS
+    confidence: Float64, correct: Bool, weights: Float64 | None = None, *, low: float = 0.0, bins: int = BINS
 ) -> Reliability:
     """Compare probabilities with what happened.
 
@@ -171,7 +169,7 @@ def precision_recall_figure(curves: Mapping[str, PrecisionRecall], *, title: str
     return figure
 
 
-def confusion_figure(counts: Floats, classes: Sequence[str], *, title: str) -> Figure:
+def confusion_figure(counts: Float64, classes: Sequence[str], *, title: str) -> Figure:
     """Draw a confusion matrix as sums of weights, coloured and labelled with the share of each true class.
 
     Parameters

@@ -11,11 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.plots.style import new_figure
-
-Floats = NDArray[np.float64]
 
 COUNTED = "#000000"
 """Colour of points: what was counted, and others are compared with."""
@@ -39,16 +37,16 @@ class Bins(NamedTuple):
         ``[bins + 1]``.
     """
 
-    heights: Floats
-    errors: Floats
-    edges: Floats
+    heights: Float64
+    errors: Float64
+    edges: Float64
 
     @property
-    def middles(self) -> Floats:
+    def middles(self) -> Float64:
         """The middle of each bin."""
         return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
 
-    def over(self, whole: Floats) -> Bins:
+    def over(self, whole: Float64) -> Bins:
         """Return both divided by ``whole [bins]``; NaN where that is not above 0."""
         positive = np.where(whole > 0, whole, np.nan)
         return Bins(self.heights / positive, self.errors / positive, self.edges)
@@ -59,11 +57,11 @@ class Sample(NamedTuple):
 
     label: str
     color: str
-    values: Floats
-    weights: Floats
+    values: Float64
+    weights: Float64
 
 
-def binned(values: Floats, weights: Floats, edges: Floats, *, normalize: bool = False) -> Bins:
+def binned(values: Float64, weights: Float64, edges: Float64, *, normalize: bool = False) -> Bins:
     """Return sums of weights by bin and their errors.
 
     Parameters
@@ -83,7 +81,7 @@ def binned(values: Floats, weights: Floats, edges: Floats, *, normalize: bool = 
     return Bins(scale * heights, scale * errors, edges)
 
 
-def range_edges(values: Floats, bins: int, limits: tuple[float, float] | None = None) -> Floats:
+def range_edges(values: Float64, bins: int, limits: tuple[float, float] | None = None) -> Float64:
     """Return edges of ``bins`` equal bins over ``limits``, or over where all but 1 in 1000 values lie."""
     low, high = np.quantile(values, CENTRAL) if limits is None and len(values) else limits or (0.0, 1.0)
     if not high > low:
@@ -130,7 +128,7 @@ def with_ratio_panel(xlabel: str, *, log: bool = False) -> tuple[Figure, Axes, A
     return figure, axes, below
 
 
-def sample_figure(samples: Sequence[Sample], edges: Floats, *, xlabel: str, title: str) -> Figure:
+def sample_figure(samples: Sequence[Sample], edges: Float64, *, xlabel: str, title: str) -> Figure:
     """Draw a distribution in several samples: as weighted, and each normalized to 1.
 
     The first is logarithmic and cannot show bins that negative weights made negative; the second can.
@@ -153,7 +151,7 @@ def sample_figure(samples: Sequence[Sample], edges: Floats, *, xlabel: str, titl
     return figure
 
 
-def draw_samples(axes: Axes, samples: Sequence[Sample], edges: Floats, *, normalize: bool) -> None:
+def draw_samples(axes: Axes, samples: Sequence[Sample], edges: Float64, *, normalize: bool) -> None:
     """Draw a distribution in several samples: each normalized to 1, or as weighted on a logarithmic axis."""
     heights = []
     for own in samples:
@@ -165,7 +163,13 @@ def draw_samples(axes: Axes, samples: Sequence[Sample], edges: Floats, *, normal
 
 
 def overlay_figure(
-    first: Sequence[Sample], second: Sequence[Sample], edges: Floats, *, names: tuple[str, str], xlabel: str, title: str
+    first: Sequence[Sample],
+    second: Sequence[Sample],
+    edges: Float64,
+    *,
+    names: tuple[str, str],
+    xlabel: str,
+    title: str,
 ) -> Figure:
     """Draw the same samples of two origins over each other, each normalized to 1, above the ratio of the two.
 
@@ -195,7 +199,7 @@ def overlay_figure(
     return figure
 
 
-def make_logarithmic(axes: Axes, heights: Floats) -> None:
+def make_logarithmic(axes: Axes, heights: Float64) -> None:
     """Make the vertical axis logarithmic, from below the lowest bin on, where a bin is above 0."""
     positive = heights[heights > 0]
     if len(positive):

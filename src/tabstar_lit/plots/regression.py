@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.plots.style import PALETTE
-
-Floats = NDArray[np.float64]
 
 MOST_POINTS = 2000
 """More rows are drawn as a density: points would hide each other."""
@@ -17,7 +14,7 @@ CELLS = 40
 """Cells of a density along the horizontal axis."""
 
 
-def draw_predicted_against_true(axes: Axes, true: Floats, predicted: Floats, unit: str) -> None:
+def draw_predicted_against_true(axes: Axes, true: Float64, predicted: Float64, unit: str) -> None:
     """Draw predictions against targets, with the line of equality: as points, or where they are many as a density.
 
     Parameters

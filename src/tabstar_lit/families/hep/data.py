@@ -7,13 +7,14 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
+from tabstar_lit.arrays import Int64
 from tabstar_lit.data.plans import SequentialPlan
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.events.location import open_events
 from tabstar_lit.families.hep.preparation.plans import ShuffledPlan
-from tabstar_lit.families.hep.preparation.prepared import Int64, prepare_events
+from tabstar_lit.families.hep.preparation.prepared import prepare_events
 
 SOME_EVENTS = 5000
 """Training events that are scored again for a figure."""

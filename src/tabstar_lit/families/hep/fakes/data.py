@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset
 
+from tabstar_lit.arrays import Int64
 from tabstar_lit.data.plans import RowBatch, SequentialPlan
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.families.hep.batch import EventBatch
@@ -23,8 +23,6 @@ from tabstar_lit.families.hep.fakes.training_config import FakesTraining
 from tabstar_lit.families.hep.fakes.weights import HeadWeights, head_weights
 from tabstar_lit.families.hep.preparation.plans import ShuffledPlan
 from tabstar_lit.families.hep.preparation.prepared import Events, prepare_events
-
-Int64 = npt.NDArray[np.int64]
 
 
 class FakesData(DataModule):

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tabstar_lit.arrays import Float32, Int64
 from tabstar_lit.data.plans import SequentialPlan
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
@@ -19,8 +19,6 @@ from tabstar_lit.families.hep.fakes.weights import Sample
 from tabstar_lit.families.hep.preparation.prepared import Events
 from tabstar_lit.families.hep.preparation.weights import check_weights, require_positive_sums
 
-Int64 = npt.NDArray[np.int64]
-Float32 = npt.NDArray[np.float32]
 MODELS: Mapping[str, Role] = {"tight": "numerator", "loose": "denominator"}
 """Role of the model that says how much of a region is simulated."""
 DENSITY = (

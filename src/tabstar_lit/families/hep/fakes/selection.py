@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from tabstar_lit.arrays import Bool
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.config import EventsDataset, EventSource
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.config import FakesDataset
 from tabstar_lit.families.hep.preparation.selection import select
-from tabstar_lit.metrics.weighted import Bools
 
 
 def as_events(config: FakesDataset, file: EventFile) -> EventsDataset:
@@ -45,7 +45,7 @@ def numbers_of(file: EventFile, names: Sequence[str] | Mapping[str, Any]) -> lis
     return [name for name in names if file.columns[name].kind == "numerical"]
 
 
-def kept_events(config: FakesDataset, file: EventFile) -> Bools:
+def kept_events(config: FakesDataset, file: EventFile) -> Bool:
     """Return which events the cut on pt and the veto keep, ``[N]``."""
     kept = np.ones(file.n_events, dtype=bool)
     if config.pt_cut is not None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tabstar_lit.metrics.weighted import Floats
+    from tabstar_lit.arrays import Float64
 
 ABSOLUTE = "abs_"
 """In front of a variable: its absolute value, where there is no column of that name."""
@@ -17,7 +17,7 @@ def has_variable(name: str, variables: Collection[str]) -> bool:
     return name in variables or (name.startswith(ABSOLUTE) and name.removeprefix(ABSOLUTE) in variables)
 
 
-def column_of(variables: Mapping[str, Floats], name: str) -> Floats:
+def column_of(variables: Mapping[str, Float64], name: str) -> Float64:
     """Return a variable ``[N]``, or the absolute value of the one that ``abs_`` stands in front of."""
     return variables[name] if name in variables else abs(variables[name.removeprefix(ABSOLUTE)])
 

@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch.utils.data import Dataset
 
+from tabstar_lit.arrays import Bool, Float64, Int64
 from tabstar_lit.data.plans import SequentialPlan
 from tabstar_lit.errors import ConfigError, DataError
 from tabstar_lit.families.hep.batch import EventBatch, Inputs
@@ -41,10 +41,6 @@ METRICS = (
     f"another seed; else {REMEDY}"
 )
 """Why held-out events need weights, and what to do."""
-
-Bools = npt.NDArray[np.bool_]
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -131,7 +127,7 @@ class Events:
             raise DataError(f"the {split} split has no events: give it a share in dataset_config.split.{split}.")
         return rows
 
-    def of_classes(self, chosen: Bools) -> Events:
+    def of_classes(self, chosen: Bool) -> Events:
         """Return the same preparation with the events of some classes in the splits: ``chosen`` is ``[C]``."""
         rows = {split: rows[chosen[self.targets[rows]]] for split, rows in self.split_rows.items()}
         return replace(self, split_rows=rows)
@@ -210,7 +206,7 @@ def prepare_events(
     config: EventsDataset,
     file: EventFile,
     *,
-    kept: Bools | None = None,
+    kept: Bool | None = None,
     momenta: bool = False,
     bin_edges: bool = False,
 ) -> Events:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.families.hep.signal import figures_curves as curves
 from tabstar_lit.families.hep.signal import figures_scores as draw
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting
 from tabstar_lit.families.hep.signal.scored import Scored
 from tabstar_lit.families.hep.signal.scores import significance_scans
-from tabstar_lit.metrics.weighted import Floats, Roc, calibration_error, confusion, precision_recall, roc
+from tabstar_lit.metrics.weighted import Roc, calibration_error, confusion, precision_recall, roc
 from tabstar_lit.plots.classification import (
     PrecisionRecall,
     calibration_figure,
@@ -163,7 +164,7 @@ def _one_vs_rest_of(events: Scored) -> Figure:
     return roc_figure(known, title="One against the rest", **labels)
 
 
-def _panels(events: Scored, values: Floats) -> Mapping[str, Floats]:
+def _panels(events: Scored, values: Float64) -> Mapping[str, Float64]:
     """Return the column of each class; with two classes that of signal alone, as the other mirrors it."""
     numbers = range(len(events.classes)) if len(events.classes) > 2 else events.signal[:1]
     return {events.classes[number]: values[:, number] for number in numbers}

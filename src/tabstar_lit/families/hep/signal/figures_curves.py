@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.metrics.significance import Scan
-from tabstar_lit.metrics.weighted import Floats, Roc
+from tabstar_lit.metrics.weighted import Roc
 from tabstar_lit.plots.classification import thinned
 from tabstar_lit.plots.style import PALETTE, new_figure, palette_color
 
@@ -56,6 +57,6 @@ def significance_figure(scan: Scan, name: str) -> Figure:
     return figure
 
 
-def _share(yields: Floats, index: int) -> str:
+def _share(yields: Float64, index: int) -> str:
     """Return which share of all passes a cut, where negative weights leave a whole to take a share of."""
     return f" ({100 * yields[index] / yields[-1]:.3g} %)" if yields[-1] > 0 else ""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.families.hep.fakes.bins.estimate import BinnedFactor
 from tabstar_lit.families.hep.fakes.bins.statistics import quantile_edges
-from tabstar_lit.metrics.weighted import Floats
 from tabstar_lit.plots.histograms import Bins, draw_band, draw_points, with_ratio_panel
 from tabstar_lit.plots.style import PALETTE
 
@@ -34,19 +34,19 @@ class Profile:
         ``[bins]`` the closed form, averaged over the same events.
     """
 
-    edges: Floats
-    factor: Floats
-    error: Floats
-    truth: Floats | None
+    edges: Float64
+    factor: Float64
+    error: Float64
+    truth: Float64 | None
 
     @property
-    def base(self) -> Floats:
+    def base(self) -> Float64:
         """What others are compared with: the truth, or else what was learned."""
         return self.factor if self.truth is None else self.truth
 
 
 def profile(
-    values: Floats, weights: Floats, log_factors: Floats, edges: Floats, truth: Floats | None = None
+    values: Float64, weights: Float64, log_factors: Float64, edges: Float64, truth: Float64 | None = None
 ) -> Profile:
     """Average the factor of each head over the events in each bin.
 
@@ -67,7 +67,7 @@ def profile(
     values, positive, heads = values[used], np.maximum(weights[used], 0.0), np.exp(log_factors[used])
     total = np.histogram(values, edges, weights=positive)[0]
 
-    def averaged(factors: Floats) -> Floats:
+    def averaged(factors: Float64) -> Float64:
         sums = np.histogram(values, edges, weights=positive * factors)[0]
         return np.asarray(sums / np.where(total > 0, total, np.nan))
 
@@ -91,13 +91,13 @@ class Learned:
         ``[n]`` true log-factors, where they are known; NaN where there is none.
     """
 
-    weights: Floats
-    log_factors: Floats
-    truth: Floats | None = None
+    weights: Float64
+    log_factors: Float64
+    truth: Float64 | None = None
 
 
 def factor_against(
-    variable: str, values: Floats, learned: Learned, counted: BinnedFactor, *, log: bool = False
+    variable: str, values: Float64, learned: Learned, counted: BinnedFactor, *, log: bool = False
 ) -> Figure:
     """Draw the factor against a variable, in bins for a curve and in those of the binned estimate.
 

@@ -8,18 +8,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-from tabstar_lit.metrics.weighted import Bools, Floats
+from tabstar_lit.arrays import Bool, Float64, UInt64
 from tabstar_lit.plots.histograms import binned
-
-UInt64 = npt.NDArray[np.uint64]
 
 FEWEST = 10
 """Events of either sample that a bin of chi2 holds at least, so that its error can be taken from them."""
 
 
-def chi2_per_bin(values: Floats, weights: Floats, reference: Bools, bins: int) -> float:
+def chi2_per_bin(values: Float64, weights: Float64, reference: Bool, bins: int) -> float:
     """Return ``sum((a - b)^2 / (var a + var b))`` over its number of bins, for two weighted samples.
 
     Nothing is fitted to these events, so that each bin is a degree of freedom. Both samples enter with their
@@ -48,13 +45,13 @@ def chi2_per_bin(values: Floats, weights: Floats, reference: Bools, bins: int) -
     return chi2_of((a.heights - b.heights)[filled], (a.errors**2 + b.errors**2)[filled])
 
 
-def chi2_of(differences: Floats, variances: Floats) -> float:
+def chi2_of(differences: Float64, variances: Float64) -> float:
     """Return ``sum(d^2 / v)`` over the number of bins whose variance is known; NaN without any."""
     used = np.isfinite(differences) & (variances > 0)
     return float(np.mean(differences[used] ** 2 / variances[used])) if used.any() else math.nan
 
 
-def grouped_variance(weights: Floats, groups: UInt64) -> float:
+def grouped_variance(weights: Float64, groups: UInt64) -> float:
     """Return the variance of a sum of weights, where events come in independent groups: the events of one vary as one.
 
     Parameters
@@ -68,7 +65,7 @@ def grouped_variance(weights: Floats, groups: UInt64) -> float:
     return float(sums @ sums)
 
 
-def grouped_variances(values: Floats, weights: Floats, groups: UInt64, edges: Floats) -> Floats:
+def grouped_variances(values: Float64, weights: Float64, groups: UInt64, edges: Float64) -> Float64:
     """Return that of the sum in each bin, ``[bins]``.
 
     Parameters
@@ -85,7 +82,7 @@ def grouped_variances(values: Floats, weights: Floats, groups: UInt64, edges: Fl
     return np.asarray(variances, dtype=np.float64)
 
 
-def quantile_edges(values: Floats, bins: int) -> Floats:
+def quantile_edges(values: Float64, bins: int) -> Float64:
     """Return bin edges between which equal shares of ``values [N]`` lie, at least :data:`FEWEST` in each.
 
     A variable of few values has fewer bins, one that is constant a single one.

@@ -11,6 +11,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from pyarrow import csv
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.data.outputs import whole_file
 from tabstar_lit.families.hep.fakes.bins.estimate import binned_factor
 from tabstar_lit.families.hep.fakes.bins.profile import BEFORE, LEARNED, STANDARD_BINS, Learned, factor_against
@@ -19,7 +20,6 @@ from tabstar_lit.families.hep.fakes.factor.closure import Closure, VariableClosu
 from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form, is_toy
 from tabstar_lit.families.hep.fakes.variables import column_of, standard_variables
 from tabstar_lit.families.hep.plotting import name_units
-from tabstar_lit.metrics.weighted import Floats
 from tabstar_lit.plots.histograms import Bins, draw_band, draw_points, draw_ratio, scale_to, with_ratio_panel
 from tabstar_lit.plots.style import save_figure
 
@@ -129,7 +129,7 @@ def closure_figure(own: VariableClosure) -> Figure:
     return figure
 
 
-def _factor(closure: Closure, name: str, values: Floats) -> Figure:
+def _factor(closure: Closure, name: str, values: Float64) -> Figure:
     """Draw the learned factor over the closed form of a toy, and the estimate counted in the same events."""
     edges = {name: quantile_edges(values[np.isfinite(values)], STANDARD_BINS)}
     columns = {name: column_of(closure.columns, name)}
@@ -140,7 +140,7 @@ def _factor(closure: Closure, name: str, values: Floats) -> Figure:
     return factor_against(name, values[data], learned, counted)
 
 
-def _truth(closure: Closure) -> Floats | None:
+def _truth(closure: Closure) -> Float64 | None:
     """Return the true log-factor of the loose events of a toy."""
     if not is_toy(closure.regions.file):
         return None

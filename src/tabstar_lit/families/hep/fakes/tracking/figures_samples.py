@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.families.hep.fakes.bins.profile import BEFORE, LEARNED
 from tabstar_lit.families.hep.fakes.plotting_config import VariablePlot
 from tabstar_lit.families.hep.fakes.subtraction import subtraction
 from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
-from tabstar_lit.metrics.weighted import Floats
 from tabstar_lit.plots.histograms import (
     Sample,
     binned,
@@ -28,7 +28,7 @@ CENTRAL = (0.005, 0.995)
 """Quantiles a log-ratio is drawn between: it has no bound where one sample has no events."""
 
 
-def plot_edges(values: Floats, plot: VariablePlot) -> Floats:
+def plot_edges(values: Float64, plot: VariablePlot) -> Float64:
     """Return the bin edges of a variable ``[N]``; whole numbers in a short range get a bin each."""
     low, high = np.quantile(values, [0.0005, 0.9995]) if len(values) else (0.0, 1.0)
     low, high = (own if own is not None else found for own, found in ((plot.low, low), (plot.high, high)))
@@ -134,6 +134,6 @@ def subtraction_figure(events: Reweighted, variable: str, plot: VariablePlot) ->
     return figure
 
 
-def _counts(label: str, color: str, values: Floats) -> Sample:
+def _counts(label: str, color: str, values: Float64) -> Sample:
     """Return ``values [N]`` that count 1 each."""
     return Sample(label, color, values, np.ones(len(values)))

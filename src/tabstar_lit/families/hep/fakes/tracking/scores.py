@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.families.hep.fakes.bins.statistics import chi2_per_bin
 from tabstar_lit.families.hep.fakes.config import Role
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
 from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
-from tabstar_lit.metrics.weighted import Bools, Floats
 
 CENTRAL = (0.01, 0.99)
 """Quantiles of pt between which a ratio is compared with its closed form."""
@@ -74,7 +74,7 @@ def reweighting_chi2(events: Reweighted, variable: str, bins: int) -> float:
     return chi2_per_bin(values[known], events.reweights[known], reference, bins)
 
 
-def effective_share(weights: Floats) -> float:
+def effective_share(weights: Float64) -> float:
     """Return Kish's ``(sum w)^2 / sum w^2`` over the number of events: 1 where all count the same; NaN for none."""
     squares = float(np.sum(weights**2))
     return float(weights.sum()) ** 2 / squares / len(weights) if squares > 0 else math.nan
@@ -99,7 +99,7 @@ def truth_scores(events: Reweighted, form: ClosedForm, pt_variable: str) -> dict
     return scores
 
 
-def truth_of(events: Reweighted, form: ClosedForm) -> Floats:
+def truth_of(events: Reweighted, form: ClosedForm) -> Float64:
     """Return the true log-ratio ``[N]``; NaN where there is none, as where there is more simulation than data."""
     points = np.stack([events.variable(name) for name in form.columns], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -108,7 +108,7 @@ def truth_of(events: Reweighted, form: ClosedForm) -> Floats:
         return form.log_ratio(REGIONS[events.role], points)
 
 
-def central(pt: Floats) -> Bools:
+def central(pt: Float64) -> Bool:
     """Return which events ``[N]`` lie between the quantiles :data:`CENTRAL` of their pt."""
     low, high = np.quantile(pt, CENTRAL) if len(pt) else (0.0, 0.0)
     return np.asarray((pt >= low) & (pt <= high))
