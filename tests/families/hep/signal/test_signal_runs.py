@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from checks import assert_equal
 from pydantic import TypeAdapter
 from signal_bench import FLAT, JAGGED, RUN, SignalBench, logged, metrics
 from sklearn.metrics import roc_auc_score
 
-from checks import assert_equal
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.errors import CheckpointError, RunInterrupted
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
