@@ -72,7 +72,7 @@ def without(*names: str) -> Callable[[Trainer], Undo]:
 
 def gradient_norm(trainer: Trainer) -> Undo:
     """Take torch's norm of the gradients."""
-    kept, module.gradient_norm = module.gradient_norm, torch.nn.utils.get_total_norm  # type: ignore[attr-defined]
+    kept, module.gradient_norm = module.gradient_norm, torch.nn.utils.get_total_norm  # type: ignore[attr-defined]  # imported there, not exported
     return _restore(module, {"gradient_norm": kept})
 
 

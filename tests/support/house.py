@@ -267,9 +267,9 @@ def table(house: House) -> list[tuple[str, ...]]:
 
 def _row(room: str, sources: Sequence[Source], parts: int, arrows: int) -> tuple[str, ...]:
     files = [source.lines for source in sources]
-    functions = [length(node) for source in sources for node in source.functions()] or [0]
-    sizes = [len(files), sum(files), median(files), max(files)]
-    return room, *(f"{n:g}" for n in (*sizes, len(functions), median(functions), max(functions), parts, arrows))
+    functions = [length(node) for source in sources for node in source.functions()]
+    sizes = [len(functions), median(functions or [0]), max(functions, default=0)]
+    return room, *(f"{n:g}" for n in (len(files), sum(files), median(files), max(files), *sizes, parts, arrows))
 
 
 def _arrows(house: House, room: str) -> tuple[int, int]:
