@@ -134,9 +134,12 @@ class Estimate:
         loose = loose.chosen(~loose.simulated)
         logs = np.concatenate([np.log(part.heads) for part in event_factors(self.model, loose)])
         columns = _columns(loose)
-        extras = torch.from_numpy(np.stack(list(columns.values()), axis=1))
-        nothing = torch.zeros(len(logs))
-        return Reweighted.of(torch.from_numpy(logs), nothing, None, extras, names=list(columns), role="ratio")
+        rows = {
+            "log_ratios": torch.from_numpy(logs),
+            "targets": torch.zeros(len(logs)),
+            "variables": torch.from_numpy(np.stack(list(columns.values()), axis=1)),
+        }
+        return Reweighted.of(rows, names=list(columns), role="ratio")
 
 
 def toys() -> Section:

@@ -40,6 +40,7 @@ def test_two_ranks_equal_one(make_bench: Callable[[str], Bench]) -> None:
     ours, theirs = (load_checkpoint(bench.folder / path)["state_dict"] for bench in (two, one))
     for name in theirs:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=0)
-    for name in ("val_loss", "val_error", "train_loss", "val_loss/left"):
+    terms = ("train_bias", "train_spread/left", "val_spread", "val_bias/right")
+    for name in ("val_loss", "val_error", "val_mae", "train_loss", "val_loss/left", *terms):
         pairs = [[line[name] for line in metrics(bench.load_run()) if name in line] for bench in (two, one)]
         torch.testing.assert_close(torch.tensor(pairs[0]), torch.tensor(pairs[1]), atol=1e-5, rtol=0)

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import click
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.terminal import curve, text_table
 from tabstar_lit.config import roots
+from tabstar_lit.config.tree import did_you_mean, suggestion
 from tabstar_lit.engine.runs.files import RunFiles, find_runs, format_value
 from tabstar_lit.engine.runs.records import METRICS_FILE, RESERVED, parse_record
 from tabstar_lit.errors import RunError
@@ -111,9 +111,8 @@ def find_run(name: str, save_dir: Path) -> RunFiles:
             f"Several runs are called {name!r}: {', '.join(run.name for run in found)}. Give the whole name."
         )
     candidates = [candidate for run in known for candidate in (run.name, run.root.name)]
-    near = get_close_matches(name, candidates, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "`tabstar_lit runs list` shows what there is."
-    raise RunError(f"No run {name!r} in {save_dir}. {hint}")
+    hint = did_you_mean(name, candidates, n=3) or " `tabstar_lit runs list` shows what there is."
+    raise RunError(f"No run {name!r} in {save_dir}.{hint}")
 
 
 def check_metrics(run: RunFiles, metrics: Sequence[str]) -> None:
@@ -121,8 +120,8 @@ def check_metrics(run: RunFiles, metrics: Sequence[str]) -> None:
     known = run.names()
     for metric in metrics:
         if metric not in known and known:
-            near = get_close_matches(metric, known, n=3, cutoff=0.5) or known[:10]
-            raise RunError(f"{run.name} has no metric {metric!r}. Did you mean {' or '.join(map(repr, near))}?")
+            hint = did_you_mean(metric, known, n=3) or suggestion(metric, known, listed="It has")
+            raise RunError(f"{run.name} has no metric {metric!r}.{hint}")
 
 
 # -- what is said -----------------------------------------------------------------------------------------------------

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from tabstar_lit.errors import EXIT_FAILED
-from tabstar_lit.families import FAMILIES, get_family
+from tabstar_lit.families import own_families
 
 
 def generated() -> dict[str, str]:
-    """Generate the schemas of all families: path below ``schemas/`` -> content."""
+    """Generate the schemas of the families that come with the program: path below ``schemas/`` -> content."""
     from tabstar_lit.config.json_schema import schema_files
 
-    families = [get_family(name) for name in FAMILIES]
+    families = own_families()
     return schema_files(
         {family.name: family.schema() for family in families},
         {family.command: family.summary for family in families},

@@ -6,6 +6,7 @@ for the same epoch and goes on at the next batch, with any number of loader work
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
@@ -145,6 +146,11 @@ class PlanSampler(Sampler[K], Generic[K]):
                 )
             keys[largest : largest + 1] = self.plan.split(keys[largest])
         return keys
+
+
+def source_rng(seed: int, name: str, *more: int) -> np.random.Generator:
+    """Return a generator that depends on the seed, a source's name, further numbers, and nothing else."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode()), *more])
 
 
 def cut(rows: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:

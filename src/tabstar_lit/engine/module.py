@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -39,20 +39,20 @@ class StepOutput:
         Which named source (table, process, domain) the batch came from.
     size : float
         Number of rows ``B`` the loss is a mean over, or the sum of their weights where it is a weighted mean; losses of
-        batches are averaged by it.
-    predictions, targets, weights : Tensor or None
-        ``[B, ...]`` for the tracker; event weights where the family has them.
-    extras : Tensor or None
-        ``[B, ...]`` further columns the tracker wants beside them.
+        batches are averaged by it, and so are their terms.
+    terms : Mapping of str to Tensor
+        Named parts of the loss, or what it is made of: scalars over the same rows. They are logged as
+        ``train_<term>``, ``val_<term>`` and, where there are several sources, ``val_<term>/<source>``; those that
+        :meth:`ModelConfig.loss_terms` declares may be monitored.
+    columns : Mapping of str to Tensor
+        ``[B, ...]`` by name, of any type. The tracker keeps those it asks for and nothing else of a batch.
     """
 
     loss: Tensor
     source: str
     size: float
-    predictions: Tensor | None = None
-    targets: Tensor | None = None
-    weights: Tensor | None = None
-    extras: Tensor | None = None
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class TrainingModule(LeanModule, ABC):
@@ -93,7 +93,7 @@ class TrainingModule(LeanModule, ABC):
 
     @abstractmethod
     def compute(self, batch: Any) -> StepOutput:
-        """Run the network on one batch and return its loss and predictions."""
+        """Run the network on one batch and return its loss, its terms and the columns a tracker may want."""
 
     def adopt(self, payload: Mapping[str, Any]) -> None:
         """Take over, before evaluation, what the payload of a checkpoint does to its network, as a calibration."""
@@ -105,7 +105,8 @@ class TrainingModule(LeanModule, ABC):
         output = self.compute(batch)
         mean = output.loss.detach()
         self._window.append((mean, output.source))
-        return {"loss": output.loss, "mean": mean, "source": output.source, "size": output.size}
+        terms = {name: term.detach() for name, term in output.terms.items()}
+        return {"loss": output.loss, "mean": mean, "terms": terms, "source": output.source, "size": output.size}
 
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
         """Return the :class:`StepOutput`, all that the tracker needs: there is no second forward pass."""

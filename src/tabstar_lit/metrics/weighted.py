@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, roc_curve
+
+from tabstar_lit.metrics.scores import area_under_roc
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -74,6 +77,8 @@ def roc(scores: Floats, positive: Bools, weights: Floats | None = None) -> Roc |
 
 def auroc(scores: Floats, positive: Bools, weights: Floats | None = None) -> float:
     """Return the area under the ROC curve; arguments as in :func:`roc`."""
+    if weights is None and _both_present(positive, weights):
+        return area_under_roc(torch.from_numpy(scores), torch.from_numpy(positive))
     curve = roc(scores, positive, weights)
     return math.nan if curve is None else curve.area
 

@@ -27,6 +27,23 @@ class GeGLU(nn.Module):
         return value * functional.gelu(gate)
 
 
+class SwiGLU(nn.Module):
+    """Gated SiLU of the same paper, without the scale of its Swish: ``[..., 2 D]`` to ``[..., D]``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply one half by the SiLU of the other."""
+        value, gate = x.chunk(2, dim=-1)
+        return value * functional.silu(gate)
+
+
+class SquaredReLU(nn.Module):
+    """ReLU squared, from "Primer: Searching for Efficient Transformers for Language Modeling" (arXiv 2109.08668)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``max(x, 0)²``, same shape."""
+        return functional.relu(x).square()
+
+
 class ELUPlus(nn.Module):
     """ELU raised by one, which is positive everywhere."""
 
@@ -68,7 +85,10 @@ class MinusSoftabs(Softabs):
         return -super().forward(x)
 
 
-_OWN: dict[str, type[nn.Module]] = {cls.__name__: cls for cls in (GeGLU, ELUPlus, Abs, MinusAbs, Softabs, MinusSoftabs)}
+_GATED: dict[str, type[nn.Module]] = {cls.__name__: cls for cls in (GeGLU, SwiGLU)}
+_OWN: dict[str, type[nn.Module]] = _GATED | {
+    cls.__name__: cls for cls in (SquaredReLU, ELUPlus, Abs, MinusAbs, Softabs, MinusSoftabs)
+}
 _TORCH: dict[str, type[nn.Module]] = {
     name: getattr(torch_activations, name) for name in torch_activations.__all__ if name not in NOT_ELEMENTWISE
 }
@@ -78,7 +98,7 @@ ACTIVATIONS: Registry[type[nn.Module]] = Registry("activation", {"Identity": nn.
 
 def is_gated(name: str | None) -> bool:
     """Whether the activation halves the width, so that the layer before must be twice as wide."""
-    return name == "GeGLU"
+    return name in _GATED
 
 
 def make_activation(name: str | None, arguments: Mapping[str, Any] | None = None) -> nn.Module:

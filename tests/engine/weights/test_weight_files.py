@@ -215,7 +215,7 @@ def test_only_files_of_dead_processes_are_swept(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_names_the_nearest(saved: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no checkpoint at .*Did you mean run.ckpt"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*Did you mean 'run.ckpt'"):
         read_checkpoint(saved.with_name("rum.ckpt"))
 
 

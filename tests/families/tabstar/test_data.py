@@ -18,7 +18,7 @@ from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import LoaderOptions, TabstarDataset
 from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.data import TableBatches, TabstarData, corpus_path, serve
-from tabstar_lit.families.tabstar.table_plan import TablePlan, row_quotas
+from tabstar_lit.families.tabstar.table_plan import TablePlan, table_quotas
 from tabstar_lit.families.tabstar.tokens import StringTokens, tokenize
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_tokenizer
@@ -192,7 +192,7 @@ SIZES = [10, 100, 1000, 10_000]
 
 def quotas(strategy: str, temperature: float = 2.0, rows: int = 500) -> list[int]:
     settings = TabstarDataset(name="t", strategy=strategy, temperature=temperature, rows_per_dataset=rows)
-    return row_quotas(SIZES, settings).tolist()
+    return table_quotas(SIZES, settings).tolist()
 
 
 def test_uniform_takes_up_to_the_limit_of_each() -> None:

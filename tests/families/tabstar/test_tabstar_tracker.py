@@ -16,24 +16,24 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import r2_score, roc_auc_score
 
-from tabstar_lit.engine.tracker import Collected
+from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.families.tabstar import figures as draw
 from tabstar_lit.families.tabstar.tracker import TabstarTracker
 
 TASKS = {"coin": "classification", "iris": "classification", "price": "regression"}
 
 
-def classes(rows: int = 200, n_classes: int = 2, seed: int = 0) -> Collected:
+def classes(rows: int = 200, n_classes: int = 2, seed: int = 0) -> Columns:
     generator = torch.Generator().manual_seed(seed)
     targets = torch.arange(rows) % n_classes
     logits = torch.randn(rows, n_classes, generator=generator) + 0.8 * torch.eye(n_classes)[targets]
-    return Collected(logits.softmax(1), targets.float())
+    return {"predictions": logits.softmax(1), "targets": targets}
 
 
-def values(rows: int = 50, seed: int = 0) -> Collected:
+def values(rows: int = 50, seed: int = 0) -> Columns:
     generator = torch.Generator().manual_seed(seed)
     targets = torch.randn(rows, generator=generator)
-    return Collected(targets + 0.5 * torch.randn(rows, generator=generator), targets)
+    return {"predictions": targets + 0.5 * torch.randn(rows, generator=generator), "targets": targets}
 
 
 def tracker(tasks: dict[str, str] = TASKS, history: list[dict[str, float]] | None = None) -> TabstarTracker:
@@ -51,17 +51,17 @@ def test_every_table_has_the_score_of_its_task_and_the_mean_weighs_tables_equall
     scores = tracker().metrics(rows)
     coin, iris, price = rows.values()
     expected = {
-        "score/coin": roc_auc_score(coin.targets, coin.predictions[:, 1]),
-        "score/iris": roc_auc_score(iris.targets, iris.predictions, multi_class="ovr"),
-        "score/price": r2_score(price.targets, price.predictions),
+        "score/coin": roc_auc_score(coin["targets"], coin["predictions"][:, 1]),
+        "score/iris": roc_auc_score(iris["targets"], iris["predictions"], multi_class="ovr"),
+        "score/price": r2_score(price["targets"], price["predictions"]),
     }
     assert scores == pytest.approx({**expected, "score": np.mean(list(expected.values()))}, abs=1e-6)
     assert set(scores) <= set(tracker().metric_names())
 
 
 def test_a_table_of_one_class_or_value_is_left_out_of_the_mean() -> None:
-    single = Collected(torch.rand(5, 2), torch.ones(5))
-    constant = Collected(torch.rand(5), torch.ones(5))
+    single = {"predictions": torch.rand(5, 2), "targets": torch.ones(5, dtype=torch.long)}
+    constant = {"predictions": torch.rand(5), "targets": torch.ones(5)}
     scores = tracker().metrics({"coin": classes(), "iris": single, "price": constant})
     assert set(scores) == {"score/coin", "score"}
     assert scores["score"] == scores["score/coin"]
@@ -89,8 +89,8 @@ def test_the_calibration_curve_is_that_of_scikit_learn(n_classes: int) -> None:
     rows = classes(400, n_classes)
     axes = Figure().subplots()
     draw.calibration(axes, rows)
-    sure, predicted = (part.numpy() for part in rows.predictions.double().max(dim=1))
-    correct = predicted == rows.targets.numpy()
+    sure, predicted = (part.numpy() for part in rows["predictions"].double().max(dim=1))
+    correct = predicted == rows["targets"].numpy()
     low = 1 / n_classes
     # scikit-learn's bins lie in [0, 1]; ours begin at the confidence of a guess.
     rates, _ = calibration_curve(correct, (sure - low) / (1 - low), n_bins=draw.BINS)
@@ -108,7 +108,8 @@ def test_a_bin_that_is_all_right_is_not_certain_and_more_rows_are_surer() -> Non
 
 def test_the_line_of_equality_spans_predictions_and_targets() -> None:
     axes = Figure().subplots()
-    draw.predicted_vs_true(axes, Collected(torch.tensor([-5.0, 1.0]), torch.tensor([0.0, 3.0])))
+    rows = {"predictions": torch.tensor([-5.0, 1.0]), "targets": torch.tensor([0.0, 3.0])}
+    draw.predicted_vs_true(axes, rows)
     assert xy(axes, 0) == [[-5.0, -5.0], [3.0, 3.0]]
     assert xy(axes, 1) == [[0.0, -5.0], [3.0, 1.0]]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("true z-score", "predicted z-score")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from tabstar_lit.config import Stage
 from tabstar_lit.config.schema import Experiment
+from tabstar_lit.config.tree import did_you_mean
 from tabstar_lit.engine.runs.directory import RunDirectory, read_run, run_directory
 from tabstar_lit.engine.runs.files import is_evaluation
 from tabstar_lit.engine.weights.loading import find_checkpoint, latest_checkpoint, progress_in
@@ -80,8 +80,7 @@ def _find(experiment: Experiment, command: str, wanted: str | None) -> tuple[Pat
     else:
         candidates = [run for run in candidates if run.name == wanted]
     if not candidates:
-        near = get_close_matches(wanted or "", [run.name for run in runs], n=3)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        hint = did_you_mean(wanted or "", [run.name for run in runs], n=3)
         what = f"run {wanted!r}" if wanted else f"run of {command}"
         raise RunError(f"No {what} in {folder} to resume.{hint} `tabstar_lit runs list` shows what there is.")
     return candidates[-1], None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from tabstar_lit.config.paths import roots
+from tabstar_lit.config.tree import nearest_names
 from tabstar_lit.data.plans import SequentialPlan
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import ConfigError, DataError
@@ -336,8 +336,7 @@ def _remedy(path: Path) -> str:
     if path.stem in EXAMPLES:
         return f"Make it with: tabstar_lit convert events examples/events/{path.stem}.yaml -o {target}"
     names = [found.name for folder in (path.parent, (roots().data / path).parent) for found in folder.glob("*.h5")]
-    near = difflib.get_close_matches(path.name, sorted(names), n=1)
-    if near:
+    if near := nearest_names(path.name, sorted(names), n=1):
         return f"Did you mean '{path.with_name(near[0])}'?"
     return f"Make it with: tabstar_lit convert events CONFIG.yaml -o {target}"
 

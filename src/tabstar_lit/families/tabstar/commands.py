@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tabstar_lit.engine.options import output_option
+
 if TYPE_CHECKING:
     from tabstar_lit.families.tabstar.converter import Report, Source
     from tabstar_lit.families.tabstar.encoding import Settings
@@ -25,13 +27,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Outer bins of numbers: as pretrained weights know them, or by true minimum and maximum.",
         ),
         click.option("--seed", type=int, default=0, show_default=True, help="Of the validation split."),
-        click.option(
-            "-o",
-            "--output",
-            required=True,
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="The corpus; what did not change in it is kept.",
-        ),
+        output_option("The corpus; what did not change in it is kept."),
     ):
         command = option(command)
     return command
@@ -59,10 +55,6 @@ def builtin(output: Path, seed: int, bin_labels: str) -> None:
     from tabstar_lit.families.tabstar.converter import convert
 
     _print(convert(SOURCES, output, settings=_settings(seed, bin_labels), progress=_bar))
-
-
-CONVERTERS: tuple[click.Command, ...] = (tables, builtin)
-"""Subcommands of ``tabstar_lit convert``."""
 
 
 def _settings(seed: int, bin_labels: str) -> Settings:

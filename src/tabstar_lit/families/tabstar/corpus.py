@@ -17,7 +17,6 @@ Layout (version 1)::
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data import hdf5
 from tabstar_lit.errors import DataError
 
@@ -247,9 +247,8 @@ def _group(file: h5py.File, name: str) -> h5py.Group:
     group = folder.get(name) if name in names else None
     if isinstance(group, h5py.Group):
         return group
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean '{near[0]}'?" if near else f"It has: {', '.join(names) or 'none'}."
-    raise DataError(f"{file.filename}: no table '{name}'. {hint}")
+    hint = suggestion(name, names, listed="It has") or " It has none."
+    raise DataError(f"{file.filename}: no table '{name}'.{hint}")
 
 
 def _arrays(table: Table) -> dict[str, npt.NDArray[Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +14,14 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from tabstar_lit.config.paths import roots
-from tabstar_lit.data.plans import RowBatch, SequentialPlan
+from tabstar_lit.config.tree import suggestion
+from tabstar_lit.data.plans import RowBatch, SequentialPlan, source_rng
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarDataset
 from tabstar_lit.families.tabstar.corpus import Corpus, Table
-from tabstar_lit.families.tabstar.table_plan import TablePlan, table_rng
+from tabstar_lit.families.tabstar.table_plan import TablePlan
 from tabstar_lit.families.tabstar.tokens import StringTokens, corpus_tokens
 
 BUILTIN_CORPUS = "tabstar_builtin.h5"
@@ -181,7 +181,7 @@ class TabstarData(DataModule):
         limit = self.config.val_rows_per_dataset
         if limit is None or len(rows) <= limit:
             return rows
-        return np.sort(table_rng(self.seed, table.name).choice(rows, size=limit, replace=False))
+        return np.sort(source_rng(self.seed, table.name).choice(rows, size=limit, replace=False))
 
 
 def corpus_path(config: TabstarDataset) -> Path:
@@ -221,7 +221,7 @@ def kept_features(table: Table, max_features: int | None, seed: int) -> NDArray[
     if max_features is None or n_features <= max_features:
         return np.arange(n_features)
     # A third number keeps this draw apart from those of rows.
-    return np.sort(table_rng(seed, table.name, 0, 1).choice(n_features, size=max_features, replace=False))
+    return np.sort(source_rng(seed, table.name, 0, 1).choice(n_features, size=max_features, replace=False))
 
 
 def serve(table: Table, features: NDArray[np.int64], tokens: StringTokens) -> ServedTable:
@@ -240,6 +240,5 @@ def serve(table: Table, features: NDArray[np.int64], tokens: StringTokens) -> Se
 
 
 def _unknown_table(key: str, name: str, corpus: Corpus) -> str:
-    near = difflib.get_close_matches(name, corpus.tables, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(corpus.tables)}."
-    return f"dataset_config.{key}: {corpus.path} has no table {name!r}. {hint}"
+    hint = suggestion(name, corpus.tables, listed="It has")
+    return f"dataset_config.{key}: {corpus.path} has no table {name!r}.{hint}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data import verbalize
 from tabstar_lit.data.scaling import LARGEST, ZScore
 from tabstar_lit.data.splits import hash_split
@@ -77,7 +77,7 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
     frame, ids = _usable_rows(entry, raw)
     target = _read_target(entry, frame[entry.target])
     warnings += _rare_classes(target)
-    features = _features(entry, frame, warnings)
+    features = read_features(frame, left_out=(entry.target, *entry.ignore), parsed=entry.dates, warnings=warnings)
     groups = target.values.astype(np.int64) if target.classes else None
     held_out = hash_split(ids, fraction=settings.validation_fraction, seed=settings.seed, classes=groups)
     train = ~held_out
@@ -161,9 +161,7 @@ def _usable_rows(entry: TableEntry, raw: RawTable) -> tuple[pd.DataFrame, npt.ND
 def _check_columns(role: str, names: Sequence[str], columns: list[str]) -> None:
     for name in names:
         if name not in columns:
-            near = difflib.get_close_matches(name, columns, n=1)
-            hint = f"Did you mean '{near[0]}'?" if near else f"It has: {', '.join(columns)}."
-            raise DataError(f"no column '{name}' (named under '{role}'). {hint}")
+            raise DataError(f"no column '{name}' (named under '{role}').{suggestion(name, columns, listed='It has')}")
 
 
 def _read_target(entry: TableEntry, column: pd.Series) -> _Target:
@@ -209,9 +207,29 @@ def _rare_classes(target: _Target) -> list[str]:
     return [f"class '{name}' has one row: it trains and is never validated" for name in single]
 
 
-def _features(entry: TableEntry, frame: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
-    features = frame.drop(columns=[entry.target, *entry.ignore])
-    for name in entry.dates:
+def read_features(
+    frame: pd.DataFrame, *, left_out: Sequence[str], parsed: Sequence[str], warnings: list[str]
+) -> pd.DataFrame:
+    """Return the features of a table's rows, in training and in prediction.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The rows.
+    left_out : sequence of str
+        Columns that are no features, where the frame has them.
+    parsed : sequence of str
+        Columns of text that hold dates.
+    warnings : list of str
+        Gets a line for every column with cells that hold no date.
+
+    Raises
+    ------
+    DataError
+        A column holds numbers that cannot be scaled, or no date at all.
+    """
+    features = frame.drop(columns=[name for name in left_out if name in frame.columns])
+    for name in parsed:
         if name in features.columns:
             features[name] = _parse_dates(name, features[name], warnings)
     for name in features.columns:

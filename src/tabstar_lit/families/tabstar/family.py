@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from tabstar_lit.engine.family import Family
 
 if TYPE_CHECKING:
+    import click
+
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.tabstar.config import TabstarExperiment
     from tabstar_lit.families.tabstar.data import TabstarData
+    from tabstar_lit.families.tabstar.trained import TrainedTabstar
 
 
 class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
@@ -102,6 +105,24 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         from tabstar_lit.families.tabstar.losses import LOSSES
 
         return LOSSES.lines()
+
+    def converters(self) -> Sequence[click.Command]:
+        """Return the converters of tables into a corpus."""
+        from tabstar_lit.families.tabstar.commands import builtin, tables
+
+        return (tables, builtin)
+
+    def verbs(self) -> Mapping[str, click.Command]:
+        """Return the prediction of new rows."""
+        from tabstar_lit.families.tabstar.verbs import predict
+
+        return {"predict": predict}
+
+    def restore(self, checkpoint: Path) -> TrainedTabstar:
+        """Return a trained network with the tables it knows."""
+        from tabstar_lit.families.tabstar.trained import restore
+
+        return restore(checkpoint)
 
 
 def _loss(experiment: TabstarExperiment) -> tuple[str | None, dict[str, Any]]:

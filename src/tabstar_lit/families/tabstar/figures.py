@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from tabstar_lit.engine.tracker import Collected
+from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.plots.style import PALETTE, new_figure
 
 Curve = dict[int, float]
-Panel = Callable[[Axes, Collected], None]
+Panel = Callable[[Axes, Columns], None]
 
 PANELS_PER_PAGE = 12
 COLUMNS = 4
@@ -98,7 +98,7 @@ def loss_curves(losses: Mapping[str, Mapping[str, Curve]]) -> Figure:
     return figure
 
 
-def pages(tables: Mapping[str, Collected], panel: Panel) -> Iterator[Figure]:
+def pages(tables: Mapping[str, Columns], panel: Panel) -> Iterator[Figure]:
     """Draw one panel per table, twelve to a page."""
     names = sorted(tables)
     for start in range(0, len(names), PANELS_PER_PAGE):
@@ -108,21 +108,21 @@ def pages(tables: Mapping[str, Collected], panel: Panel) -> Iterator[Figure]:
         figure, all_axes = new_figure(rows, columns, width=3.1 * columns, height=2.9 * rows)
         for axes, name in zip(all_axes, own, strict=False):
             panel(axes, tables[name])
-            axes.set_title(f"{name} ({len(tables[name].targets)} rows)", fontsize=9)
+            axes.set_title(f"{name} ({len(tables[name]['targets'])} rows)", fontsize=9)
         for axes in all_axes[len(own) :]:
             axes.set_axis_off()
         yield figure
 
 
-def calibration(axes: Axes, rows: Collected) -> None:
+def calibration(axes: Axes, rows: Columns) -> None:
     """Draw how often the predicted class is right against how sure the model was, with binomial errors.
 
     Each bin of confidence gives a point at its mean confidence; the number of rows decides the error bar.
     """
-    confidence, predicted = rows.predictions.max(dim=1)
-    correct = (predicted == rows.targets.long()).double().numpy()
+    confidence, predicted = rows["predictions"].max(dim=1)
+    correct = (predicted == rows["targets"]).double().numpy()
     sure = confidence.double().numpy()
-    edges = np.linspace(1.0 / rows.predictions.shape[1], 1.0, BINS + 1)
+    edges = np.linspace(1.0 / rows["predictions"].shape[1], 1.0, BINS + 1)
     which = np.clip(np.digitize(sure, edges) - 1, 0, BINS - 1)
     points = [_bin(sure[which == b], correct[which == b]) for b in range(BINS) if np.any(which == b)]
     x, y, error = np.array(points).T
@@ -131,9 +131,9 @@ def calibration(axes: Axes, rows: Collected) -> None:
     axes.set(xlabel="confidence", ylabel="accuracy", ylim=(-0.02, 1.02))
 
 
-def predicted_vs_true(axes: Axes, rows: Collected) -> None:
+def predicted_vs_true(axes: Axes, rows: Columns) -> None:
     """Draw predictions against targets, both as z-scores, with the line of equality."""
-    true, predicted = rows.targets.double().numpy(), rows.predictions.double().numpy()
+    true, predicted = rows["targets"].double().numpy(), rows["predictions"].double().numpy()
     low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
     axes.plot([low, high], [low, high], color="0.6", linewidth=1, linestyle="--")
     axes.plot(true, predicted, ".", markersize=3, alpha=0.4, color=PALETTE[0], markeredgewidth=0)

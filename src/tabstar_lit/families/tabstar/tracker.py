@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tabstar_lit.engine.tracker import Collected, Tracker
+from tabstar_lit.engine.tracker import Tracker
+from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.families.tabstar import figures as draw
 from tabstar_lit.metrics.scores import r_squared, roc_auc
 
@@ -37,7 +38,11 @@ class TabstarTracker(Tracker):
         super().__init__(figures, check_every=check_every, plot_every=plot_every)
         self.tasks = dict(tasks)
 
-    def metrics(self, collected: Mapping[str, Collected]) -> dict[str, float]:
+    def keeps(self) -> tuple[str, ...]:
+        """Return the columns of all scores and figures."""
+        return ("predictions", "targets")
+
+    def metrics(self, collected: Mapping[str, Columns]) -> dict[str, float]:
         """Return ``score/<table>`` for every table that has one, and ``score``."""
         scores = {table: self._score(table, rows) for table, rows in collected.items()}
         scores = {table: score for table, score in scores.items() if not math.isnan(score)}
@@ -52,7 +57,7 @@ class TabstarTracker(Tracker):
         """Return all scores: areas and R²."""
         return self.metric_names()
 
-    def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
+    def figures(self, collected: Mapping[str, Columns]) -> Iterable[tuple[str, Figure]]:
         """Yield calibration curves of the classification tables and predicted-versus-true of the others."""
         for task, name, panel in (
             ("classification", "calibration", draw.calibration),
@@ -74,9 +79,9 @@ class TabstarTracker(Tracker):
         }
         yield "losses", draw.loss_curves(losses)
 
-    def _score(self, table: str, rows: Collected) -> float:
+    def _score(self, table: str, rows: Columns) -> float:
         score = roc_auc if self.tasks[table] == "classification" else r_squared
-        return score(rows.predictions, rows.targets, rows.weights)
+        return score(rows["predictions"], rows["targets"])
 
     def _single(self, split: str) -> dict[str, draw.Curve]:
         """Return the loss of a run with one table, which is logged without the table's name."""

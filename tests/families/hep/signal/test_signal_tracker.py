@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from tabstar_lit.engine.tracker import Collected
+from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.signal.figures import draw_all
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, SignificanceConfig, check_plotting
@@ -23,7 +24,7 @@ BINARY = {"roc", "rejection", "precision_recall", "confusion", "scores", "logits
 MULTICLASS = {"scores/background", "scores/signal", "scores/top", "one_vs_rest", "discriminants"} | BINARY - {"scores"}
 
 
-def collected(classes: int, rows: int = 300, *, absent: int | None = None, equal: bool = False) -> Collected:
+def collected(classes: int, rows: int = 300, *, absent: int | None = None, equal: bool = False) -> dict[str, Tensor]:
     """Return what validation of ``rows`` events would have returned."""
     generator = torch.Generator().manual_seed(0)
     targets = torch.arange(rows) % classes
@@ -32,7 +33,8 @@ def collected(classes: int, rows: int = 300, *, absent: int | None = None, equal
     logits = torch.randn(rows, 1 if classes == 2 else classes, generator=generator)
     weights = torch.rand(rows, generator=generator) - 0.05
     mass = torch.randn(rows, 1, generator=generator)
-    return Collected(torch.zeros_like(logits) if equal else logits, targets.float(), weights, mass)
+    scores = torch.zeros_like(logits) if equal else logits
+    return {"logits": scores, "targets": targets, "weights": weights, "spectators": mass}
 
 
 def tracker(folder: Path, classes: int = 2, **options: Any) -> SignalTracker:
@@ -41,7 +43,7 @@ def tracker(folder: Path, classes: int = 2, **options: Any) -> SignalTracker:
     return SignalTracker(folder, classes=CLASSES[:classes], signal=1, check_every=1, plot_every=1, **given)
 
 
-def drawn(own: SignalTracker, rows: Collected) -> dict[str, Figure]:
+def drawn(own: SignalTracker, rows: Columns) -> dict[str, Figure]:
     """Return figures by name, each of them laid out as it is for a file."""
     figures = dict(own.figures({"events": rows}))
     for figure in figures.values():
@@ -83,14 +85,14 @@ def test_little_to_draw_is_drawn_without_a_word(tmp_path: Path, classes: int, ro
 def test_all_weights_zero_or_negative_is_survived(tmp_path: Path) -> None:
     for factor in (0.0, -1.0):
         rows = collected(2)
-        rows.weights = torch.full((300,), factor)
+        rows["weights"] = torch.full((300,), factor)
         drawn(tracker(tmp_path), rows)
         assert math.isnan(tracker(tmp_path).metrics({"events": rows})["auroc"])
 
 
 def test_without_weights_and_spectators(tmp_path: Path) -> None:
     rows = collected(2)
-    rows.weights, rows.extras = None, None
+    del rows["weights"], rows["spectators"]
     own = tracker(tmp_path, spectators=(), disco=None)
     assert set(drawn(own, rows)) == BINARY
     values = own.metrics({"events": rows})
@@ -99,10 +101,7 @@ def test_without_weights_and_spectators(tmp_path: Path) -> None:
 
 def test_sources_are_scored_together(tmp_path: Path) -> None:
     rows = collected(2)
-    half = [
-        Collected(*(getattr(rows, name)[part] for name in Collected.__slots__))
-        for part in (slice(150), slice(150, None))
-    ]
+    half = [{name: column[part] for name, column in rows.items()} for part in (slice(150), slice(150, None))]
     own = tracker(tmp_path)
     together = own.metrics({"events": rows})
     assert own.metrics({"a": half[0], "b": half[1]}) == together
@@ -142,7 +141,7 @@ def test_losses_and_scores_by_epoch(tmp_path: Path) -> None:
 
 def test_a_diverged_network_draws_nothing(tmp_path: Path) -> None:
     rows = collected(2)
-    rows.predictions[0] = torch.nan
+    rows["logits"][0] = torch.nan
     own = tracker(tmp_path)
     assert drawn(own, rows) == {}
     assert all(math.isnan(value) for value in own.metrics({"events": rows}).values())
@@ -163,16 +162,7 @@ def test_figures_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "tabstar_lit.families.hep.signal.figures.draw.confusion_figure", lambda events: kept.append(len(events.targets))
     )
-    rows = collected(2)
-    events = Scored.of(
-        rows.predictions,
-        rows.targets,
-        rows.weights,
-        rows.extras,
-        classes=CLASSES[:2],
-        signal=(1,),
-        spectators=("mass",),
-    )
+    events = Scored.of(collected(2), classes=CLASSES[:2], signal=(1,), spectators=("mass",))
     list(draw_all(events, SignalPlotting(figures=("confusion",), max_events=100), ()))
     assert kept == [100]
 

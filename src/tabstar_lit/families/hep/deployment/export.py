@@ -86,8 +86,8 @@ def export_safetensors(classifier: Classifier, output: Path) -> int:
         tensors = dict(network.network.state_dict())
         tensors |= {"calibration.weight": network.weight, "calibration.bias": network.bias}
     metadata = describe(classifier, raw=False) | {
-        "architecture_config": classifier.payload["architecture_config"],
-        "output_dim": classifier.payload["output_dim"],
+        "architecture_config": classifier.config["architecture_config"],
+        "output_dim": classifier.config["output_dim"],
     }
     with whole_file(output) as part:
         own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -110,7 +110,7 @@ def describe(classifier: Classifier, *, raw: bool) -> dict[str, Any]:
         if recipe.momentum:
             inputs[f"{name}_momenta"] = ["pt", "eta", "phi", "energy"]
         objects[name] = {"slots": recipe.slots, "order_by": recipe.order_by, "momentum": recipe.momentum}
-    calibration = classifier.payload.get("calibration")
+    calibration = classifier.config.get("calibration")
     return {
         "format_version": FORMAT_VERSION,
         "checkpoint": classifier.path.name,
@@ -120,7 +120,7 @@ def describe(classifier: Classifier, *, raw: bool) -> dict[str, Any]:
         "classes": list(classifier.classes),
         "signal": list(own.signal),
         "calibration": None if calibration is None else calibration["method"],
-        "preprocessing": classifier.payload["preprocessing"],
+        "preprocessing": classifier.config["preprocessing"],
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tabstar_lit.config.tree import Path_, Problem, raise_problems
+from tabstar_lit.config.tree import Path_, Problem, did_you_mean, raise_problems
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.data.source_files import file_sha256
 from tabstar_lit.errors import DataError
@@ -122,9 +121,7 @@ def _files(source: SourceSpec, folder: Path) -> list[Path]:
         found += matches
     for path in found:
         if not path.is_file():
-            near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise DataError(f"{path}: no such file.{hint}")
+            raise DataError(f"{path}: no such file.{did_you_mean(path.name, (p.name for p in path.parent.glob('*')))}")
     return list(dict.fromkeys(found))  # a file that two patterns match is read once
 
 

@@ -14,7 +14,6 @@ Layout (version 1)::
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data import hdf5
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.schema import (
@@ -245,6 +245,4 @@ def _columns(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, ColumnInfo]:
 
 def _known(name: str, names: Mapping[str, object], problem: str) -> None:
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean '{near[0]}'?" if near else f"It has: {', '.join(names) or 'none'}."
-        raise DataError(f"{problem} '{name}'. {hint}")
+        raise DataError(f"{problem} '{name}'.{suggestion(name, names, listed='It has') or ' It has none.'}")

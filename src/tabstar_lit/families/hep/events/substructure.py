@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.conversion_config import SubstructureSpec
-
-if TYPE_CHECKING:
-    from tabstar_lit.families.hep.events.columns import Events
+from tabstar_lit.families.hep.events.source_events import SourceEvents
 
 Array = npt.NDArray[Any]
 
@@ -20,12 +18,12 @@ AXES = "OnePass_WTA_KT_Axes"
 """Winner-take-all axes (arXiv 1401.2158) of kT jets, moved once to the nearest minimum."""
 
 
-def substructure_columns(events: Events, spec: SubstructureSpec) -> dict[str, Array]:
+def substructure_columns(events: SourceEvents, spec: SubstructureSpec) -> dict[str, Array]:
     """Compute what a conversion asks for, by the names it can be used with.
 
     Parameters
     ----------
-    events : Events
+    events : SourceEvents
         One jet each.
     spec : SubstructureSpec
         Where the momenta of constituents are, and what is asked for.

@@ -138,6 +138,13 @@ class FakesModel(ModelConfig):
     architecture_config: FakesArchitecture = Field(description="The network; `model` names it.")
     training_config: FakesTraining = Field(default_factory=FakesTraining, description="How it is trained.")
 
+    def loss_terms(self) -> tuple[str, ...]:
+        """Return the risk and the penalties that are added to it, where there are any."""
+        training = self.training_config
+        added = {"shrinkage": training.w_lambda, "ess_penalty": training.ess_lambda}
+        penalties = [name for name, factor in added.items() if factor]
+        return ("risk", *penalties) if penalties else ()
+
 
 class FakesExperiment(Experiment):
     """A fake-factor estimate."""

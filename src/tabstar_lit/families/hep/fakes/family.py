@@ -10,6 +10,8 @@ from tabstar_lit.engine.family import Family
 from tabstar_lit.errors import ConfigError
 
 if TYPE_CHECKING:
+    import click
+
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
@@ -143,6 +145,30 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
         from tabstar_lit.losses.density_ratio import RATIO_LOSSES
 
         return RATIO_LOSSES.lines()
+
+    def converters(self) -> Sequence[click.Command]:
+        """Return the maker of toy events."""
+        from tabstar_lit.families.hep.fakes.commands import fakes_toy
+
+        return (fakes_toy,)
+
+    def verbs(self) -> Mapping[str, click.Command]:
+        """Return prediction: the fake factor of loose events, as ``tabstar_lit fakes apply`` writes it."""
+        from tabstar_lit.families.hep.fakes.verbs import apply
+
+        return {"predict": apply}
+
+    def groups(self) -> Sequence[click.Command]:
+        """Return what is done with a learned fake factor."""
+        from tabstar_lit.families.hep.fakes.verbs import fakes
+
+        return (fakes,)
+
+    def restore(self, checkpoint: Path) -> Restored:
+        """Return the trained model of a stage; that of the ratio predicts."""
+        from tabstar_lit.families.hep.fakes.factor.restore import restore
+
+        return restore(checkpoint)
 
 
 def _models(experiment: FakesExperiment) -> Mapping[str, Restored] | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tabstar_lit.config.tree import dotted, suggestion
-from tabstar_lit.engine.tracker import Collected, Tracker
+from tabstar_lit.engine.tracker import Tracker
+from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
 from tabstar_lit.families.hep.fakes.tracking.figures import draw_all
@@ -25,8 +26,8 @@ SUMMARY = ("ess", "logerror", "coverage1", "coverage2")
 class FakesTracker(Tracker):
     """Track chi2 of reweighted against reference, effective sample size and, for toys, the distance to the truth.
 
-    Validation steps return log-ratios ``[B, C]``, targets ``[B]`` (1 for the reference), signed weights ``[B]`` (in the
-    ratio stage times the subtraction factor) and variables ``[B, S]`` in the file's units.
+    Validation steps return ``log_ratios`` ``[B, C]``, ``targets`` ``[B]`` (1 for the reference), signed ``weights``
+    ``[B]`` (in the ratio stage times the subtraction factor) and ``variables`` ``[B, S]`` in the file's units.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ class FakesTracker(Tracker):
     role : str
         The stage: numerator, denominator or ratio.
     variables : sequence of str
-        Names of the columns that steps return as extras.
+        Names of the columns of ``variables``.
     plotting : FakesPlotting
         Figures and bins.
     form : ClosedForm or None
@@ -76,7 +77,11 @@ class FakesTracker(Tracker):
         self._check_names()
         self.compared = self.variables if self.plotting.variables is None else tuple(self.plotting.variables)
 
-    def metrics(self, collected: Mapping[str, Collected]) -> dict[str, float]:
+    def keeps(self) -> tuple[str, ...]:
+        """Return the columns of all scores and figures."""
+        return ("log_ratios", "targets", "weights", "variables")
+
+    def metrics(self, collected: Mapping[str, Columns]) -> dict[str, float]:
         """Return every score by name."""
         events = self._events(collected)
         if events is None:
@@ -92,7 +97,7 @@ class FakesTracker(Tracker):
         """Return the effective sample size; of the others some should be small and some near a value."""
         return ("ess",)
 
-    def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
+    def figures(self, collected: Mapping[str, Columns]) -> Iterable[tuple[str, Figure]]:
         """Yield the figures of this epoch."""
         events = self._events(collected)
         if events is not None:
@@ -128,11 +133,7 @@ class FakesTracker(Tracker):
         if messages:
             raise ConfigError("\n".join(messages))
 
-    def _events(self, collected: Mapping[str, Collected]) -> Reweighted | None:
+    def _events(self, collected: Mapping[str, Columns]) -> Reweighted | None:
         """Return the events of the stage, if any."""
-        part = collected.get(self.role)
-        if part is None:
-            return None
-        return Reweighted.of(
-            part.predictions, part.targets, part.weights, part.extras, names=self.variables, role=self.role
-        )
+        rows = collected.get(self.role)
+        return None if rows is None else Reweighted.of(rows, names=self.variables, role=self.role)

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 from tabstar_lit.engine.family import Family
 
 if TYPE_CHECKING:
+    import click
+
     from tabstar_lit.config import Problem
+    from tabstar_lit.engine.family import Viewer
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.hep.data import EventData
+    from tabstar_lit.families.hep.deployment.restore import Classifier
     from tabstar_lit.families.hep.signal.config import SignalExperiment
 
 TRAINING = ("model_config", "training_config")
@@ -112,7 +116,7 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
             payload,
             signal=signal[0],
             weighted=_weighted(experiment),
-            disco_columns=() if disco is None else [data.spectators.index(name) for name in disco.variables],
+            disco_columns={} if disco is None else {name: data.spectators.index(name) for name in disco.variables},
         )
 
     def tracker(self, experiment: SignalExperiment, data: EventData, figures: Path) -> Tracker:
@@ -143,6 +147,30 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
         from tabstar_lit.families.hep.signal.losses import list_losses
 
         return list_losses()
+
+    def converters(self) -> Sequence[click.Command]:
+        """Return the converter of event files."""
+        from tabstar_lit.families.hep.events.commands import events
+
+        return (events,)
+
+    def viewers(self) -> Mapping[str, Viewer]:
+        """Return what shows event files."""
+        from tabstar_lit.families.hep.events.commands import show_events
+
+        return {"tabstar_lit.events": show_events}
+
+    def verbs(self) -> Mapping[str, click.Command]:
+        """Return prediction, calibration and export of a classifier."""
+        from tabstar_lit.families.hep.signal.verbs import calibrate, export, predict
+
+        return {"predict": predict, "calibrate": calibrate, "export": export}
+
+    def restore(self, checkpoint: Path) -> Classifier:
+        """Return a trained classifier, calibrated if the checkpoint is."""
+        from tabstar_lit.families.hep.deployment.restore import restore
+
+        return restore(checkpoint)
 
 
 def _require_variables(variables: Sequence[str], spectators: Sequence[str]) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
+from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.metrics.weighted import Bools, Floats, Ints
 
 
@@ -42,10 +42,7 @@ class Scored:
     @classmethod
     def of(
         cls,
-        logits: Tensor,
-        targets: Tensor,
-        weights: Tensor | None,
-        extras: Tensor | None,
+        rows: Columns,
         *,
         classes: Sequence[str],
         signal: Sequence[int],
@@ -55,23 +52,20 @@ class Scored:
 
         Parameters
         ----------
-        logits : Tensor
-            ``[N, C]``, or ``[N, 1]`` log-odds of the one signal class of two.
-        targets : Tensor
-            ``[N]`` class numbers.
-        weights, extras : Tensor or None
-            ``[N]`` event weights, ``[N, S]`` spectators.
+        rows : Mapping of str to Tensor
+            ``logits`` ``[N, C]``, or ``[N, 1]`` log-odds of the one signal class of two; class numbers ``targets``
+            ``[N]``; and, where there are any, event ``weights`` ``[N]`` and ``spectators`` ``[N, S]``.
         classes, signal, spectators : sequence
             Class names, numbers of signal classes, names of the spectators.
         """
-        values = logits.double().numpy()
+        values = rows["logits"].double().numpy()
         if values.shape[1] == 1:
             values = np.concatenate([values * 0, values] if signal[0] == 1 else [values, values * 0], axis=1)
-        columns = np.zeros((len(values), 0)) if extras is None else extras.double().numpy()
+        columns = rows["spectators"].double().numpy() if "spectators" in rows else np.zeros((len(values), 0))
         return cls(
             _log_softmax(values),
-            targets.long().numpy(),
-            np.ones(len(values)) if weights is None else weights.double().numpy(),
+            rows["targets"].long().numpy(),
+            rows["weights"].double().numpy() if "weights" in rows else np.ones(len(values)),
             {name: columns[:, i] for i, name in enumerate(spectators) if i < columns.shape[1]},
             tuple(classes),
             tuple(signal),

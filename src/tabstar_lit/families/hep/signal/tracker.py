@@ -6,11 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from tabstar_lit.config.tree import Problem, dotted, suggestion
-from tabstar_lit.engine.tracker import Collected, Tracker
+from tabstar_lit.engine.tracker import Tracker
+from tabstar_lit.engine.tracking.columns import Columns, stack
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.plotting import epoch_figure, name_units
 from tabstar_lit.families.hep.signal.figures import draw_all
@@ -29,8 +27,8 @@ SUMMARY = ("auroc", "auroc_unweighted", "auprc", "accuracy", "f1", "ece")
 class SignalTracker(Tracker):
     """Track areas, accuracy, F1, calibration, rejection, significance and sculpting of weighted events.
 
-    Validation steps return raw logits ``[B, K]``, class numbers ``[B]``, signed event weights ``[B]`` and spectators
-    ``[B, S]``. All sources are scored together.
+    Validation steps return raw ``logits`` ``[B, K]``, class numbers ``targets`` ``[B]``, signed event ``weights``
+    ``[B]`` and ``spectators`` ``[B, S]``. All sources are scored together.
 
     Parameters
     ----------
@@ -41,7 +39,7 @@ class SignalTracker(Tracker):
     signal : int or sequence of int
         Number of the signal class, or of each.
     spectators : sequence of str
-        Names of the columns that steps return as extras: spectators, and the variables of DisCo.
+        Names of the columns of ``spectators``: spectators, and the variables of DisCo.
     plotting : SignalPlotting
         Figures and physics metrics.
     disco : DiscoConfig or None
@@ -80,7 +78,11 @@ class SignalTracker(Tracker):
         self.disco_weighted = disco is not None and disco.weighted
         self._check_names()
 
-    def metrics(self, collected: Mapping[str, Collected]) -> dict[str, float]:
+    def keeps(self) -> tuple[str, ...]:
+        """Return the columns of all scores and figures."""
+        return ("logits", "targets", "weights", "spectators")
+
+    def metrics(self, collected: Mapping[str, Columns]) -> dict[str, float]:
         """Return every score by name."""
         events = self._events(collected)
         if events is None:
@@ -95,7 +97,7 @@ class SignalTracker(Tracker):
         """Return all but errors and correlations."""
         return tuple(name for name in self.metric_names() if not name.startswith(("ece", "dcorr_")))
 
-    def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
+    def figures(self, collected: Mapping[str, Columns]) -> Iterable[tuple[str, Figure]]:
         """Yield the figures of this epoch."""
         events = self._events(collected)
         if events is not None:
@@ -126,26 +128,13 @@ class SignalTracker(Tracker):
         if messages:
             raise ConfigError("\n".join(messages))
 
-    def _events(self, collected: Mapping[str, Collected]) -> Scored | None:
+    def _events(self, collected: Mapping[str, Columns]) -> Scored | None:
         """Return the events of all sources together."""
-        parts = list(collected.values())
-        if not parts:
+        if not collected:
             return None
-        return Scored.of(
-            torch.cat([part.predictions for part in parts]),
-            torch.cat([part.targets for part in parts]),
-            _joined([part.weights for part in parts]),
-            _joined([part.extras for part in parts]),
-            classes=self.classes,
-            signal=self.signal,
-            spectators=self.spectators,
-        )
+        rows = stack(collected.values())
+        return Scored.of(rows, classes=self.classes, signal=self.signal, spectators=self.spectators)
 
 
 def _nearest(problem: Problem) -> str:
     return suggestion(problem.message.split("'")[1], problem.allowed)
-
-
-def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
-    present = [part for part in parts if part is not None]
-    return torch.cat(present) if present else None

@@ -26,9 +26,10 @@ from tabstar_lit.families.hep.fakes.tracking.scores import (
 def events_of(
     log_ratios: np.ndarray, targets: np.ndarray, weights: np.ndarray, role: str = "ratio", **variables: np.ndarray
 ) -> Reweighted:
-    columns = torch.from_numpy(np.stack(list(variables.values()), axis=1))
-    parts = [torch.from_numpy(np.asarray(part, dtype=float)) for part in (log_ratios, targets, weights)]
-    return Reweighted.of(*parts, columns, names=list(variables), role=role)  # type: ignore[arg-type]  # a literal
+    given = {"log_ratios": log_ratios, "targets": targets, "weights": weights}
+    given["variables"] = np.stack(list(variables.values()), axis=1)
+    rows = {name: torch.from_numpy(np.asarray(column, dtype=float)) for name, column in given.items()}
+    return Reweighted.of(rows, names=list(variables), role=role)  # type: ignore[arg-type]  # a literal
 
 
 def scored(events: Reweighted, form: ClosedForm | None) -> dict[str, float]:

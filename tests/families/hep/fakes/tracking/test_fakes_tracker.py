@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from tabstar_lit.engine.tracker import Collected
+from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm, form_of
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
@@ -30,24 +31,25 @@ def form() -> ClosedForm:
     return form_of(FakesToy("pt", n_events=1000))
 
 
-def collected(rows: int = 400, heads: int = 3, *, one_sample: bool = False) -> Collected:
+def collected(rows: int = 400, heads: int = 3, *, one_sample: bool = False) -> dict[str, Tensor]:
     """Return what validation of ``rows`` events would have returned."""
     generator = torch.Generator().manual_seed(0)
     pt = 20 + 100 * torch.rand(rows, generator=generator)
     eta = torch.randn(rows, generator=generator)
     eta[::50] = math.nan
     jets = (torch.arange(rows) % 4).float()
-    targets = torch.ones(rows) if one_sample else (torch.arange(rows) % 2).float()
+    targets = torch.ones(rows, dtype=torch.long) if one_sample else torch.arange(rows) % 2
     log_ratios = 0.3 * torch.randn(rows, heads, generator=generator) - 0.5
     weights = torch.rand(rows, generator=generator) - 0.05
-    return Collected(log_ratios, targets, weights, torch.stack([pt, eta, jets], dim=1))
+    variables = torch.stack([pt, eta, jets], dim=1)
+    return {"log_ratios": log_ratios, "targets": targets, "weights": weights, "variables": variables}
 
 
 def tracker(folder: Path, role: Any = "ratio", **options: Any) -> FakesTracker:
     return FakesTracker(folder, role=role, **{"variables": VARIABLES, "check_every": 1, "plot_every": 1} | options)
 
 
-def drawn(own: FakesTracker, rows: Collected) -> dict[str, Figure]:
+def drawn(own: FakesTracker, rows: Columns) -> dict[str, Figure]:
     """Return figures by name, each of them laid out as it is for a file."""
     figures = dict(own.figures({own.role: rows}))
     for figure in figures.values():
@@ -88,7 +90,7 @@ def test_nothing_is_drawn_or_scored_of_nothing(tmp_path: Path) -> None:
     assert math.isnan(own.metrics({"ratio": alone})["chi2"])
     assert drawn(own, alone) == {}
     broken = collected()
-    broken.predictions[5] = math.inf
+    broken["log_ratios"][5] = math.inf
     assert all(map(math.isnan, own.metrics({"ratio": broken}).values()))
     assert drawn(own, broken) == {}
 

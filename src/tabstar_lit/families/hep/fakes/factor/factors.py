@@ -15,16 +15,13 @@ import torch
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.data import kept_events
-from tabstar_lit.families.hep.fakes.factor.restore import Restored
+from tabstar_lit.families.hep.fakes.factor.restore import BATCH_SIZE, Restored
 from tabstar_lit.families.hep.fakes.subtraction import over_heads
 from tabstar_lit.families.hep.fakes.tracking.scores import UInt64, grouped_variance
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.families.hep.preparation.selection import class_table
 from tabstar_lit.families.hep.preparation.serving import STORED_ROWS
-from tabstar_lit.families.hep.preparation.split import rows_of
 from tabstar_lit.metrics.weighted import Bools, Floats
-
-BATCH_SIZE = 8192
 
 Int64 = npt.NDArray[np.int64]
 
@@ -168,7 +165,7 @@ def region_events(model: Restored, file: EventFile, split: str | None) -> Region
     DataError
         There is no such split, it has no events, or none of the regions; or the file lacks a column of the cuts.
     """
-    rows = rows_of(file, split, model.dataset.split, model.dataset.folds, model.path)
+    rows = model.rows(file, split)
     classes = model.preprocessor.classes
     names = np.array([*classes, ""])[class_table(classes, file.classes)[file.labels()[rows]]]
     weights = file.weights()[rows]

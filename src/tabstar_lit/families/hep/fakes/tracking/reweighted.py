@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.families.hep.fakes.subtraction import over_heads
 from tabstar_lit.families.hep.fakes.tracking.plotting_config import ABSOLUTE, has_variable
 from tabstar_lit.metrics.weighted import Bools, Floats
@@ -53,39 +52,27 @@ class Reweighted:
     std: Floats
 
     @classmethod
-    def of(
-        cls,
-        log_ratios: Tensor,
-        targets: Tensor,
-        weights: Tensor | None,
-        extras: Tensor | None,
-        *,
-        names: Sequence[str],
-        role: Role,
-    ) -> Reweighted:
+    def of(cls, rows: Columns, *, names: Sequence[str], role: Role) -> Reweighted:
         """Return the events of a validation.
 
         Parameters
         ----------
-        log_ratios : Tensor
-            ``[N, C]``.
-        targets : Tensor
-            ``[N]``: 1 for the reference, 0 for the sample that is reweighted.
-        weights, extras : Tensor or None
-            ``[N]`` signed weights, ``[N, S]`` variables.
+        rows : Mapping of str to Tensor
+            ``log_ratios`` ``[N, C]``; ``targets`` ``[N]``, 1 for the reference and 0 for the sample that is reweighted;
+            and, where there are any, signed ``weights`` ``[N]`` and ``variables`` ``[N, S]``.
         names : sequence of str
             Names of the variables.
         role : str
             The stage.
         """
-        columns = torch.zeros(len(targets), 0) if extras is None else extras
-        values = log_ratios.double()
+        values, targets = rows["log_ratios"].double(), rows["targets"].numpy()
+        variables = rows.get("variables", values[:, :0])
         factor = over_heads(values)
         return cls(
             values.numpy(),
-            targets.numpy() > 0.5,
-            np.ones(len(targets)) if weights is None else weights.double().numpy(),
-            {name: columns[:, i].double().numpy() for i, name in enumerate(names) if i < columns.shape[1]},
+            targets > 0.5,
+            rows["weights"].double().numpy() if "weights" in rows else np.ones(len(targets)),
+            {name: variables[:, i].double().numpy() for i, name in enumerate(names) if i < variables.shape[1]},
             role,
             factor.mean.numpy(),
             factor.std.numpy(),

@@ -1,11 +1,15 @@
-"""Masked statistics against PyTorch's own over the valid entries alone."""
+"""Masked statistics against PyTorch's own over the valid entries alone; RMSNorm against Llama's."""
 
 from __future__ import annotations
 
+import warnings
+
+import pytest
 import torch
 from torch import nn
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from tabstar_lit.nn.masking import MaskedBatchNorm, PointNorm, SetNorm
+from tabstar_lit.nn.norms import MaskedBatchNorm, PointNorm, RMSNorm, SetNorm
 
 
 def ragged(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,3 +72,22 @@ def test_set_norm_has_finite_gradients_for_equal_and_for_no_objects() -> None:
 def test_point_norm_is_layer_norm() -> None:
     values, mask = ragged()
     torch.testing.assert_close(PointNorm(3)(values, mask), nn.functional.layer_norm(values, (3,)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_rms_norm_is_llamas(dtype: torch.dtype) -> None:
+    ours, theirs = RMSNorm(16).to(dtype), LlamaRMSNorm(16, eps=1e-6).to(dtype)
+    nn.init.normal_(ours.weight)
+    theirs.weight = ours.weight
+    x = (torch.randn(5, 16) * 200).to(dtype)  # squares that half precision cannot hold
+    assert ours(x).dtype == dtype
+    assert torch.isfinite(ours(x)).all()
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_rms_norm_under_mixed_precision_takes_the_fused_kernel() -> None:
+    norm, x = RMSNorm(16), torch.randn(5, 16)
+    with torch.autocast("cpu", torch.bfloat16), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert norm(x.bfloat16()).dtype == torch.bfloat16
+    torch.testing.assert_close(norm(x.bfloat16()).float(), norm(x), atol=2e-2, rtol=2e-2)
