@@ -13,6 +13,8 @@ import torch
 from pydantic import TypeAdapter
 from tabstar.preprocessing.verbalize import prepend_target_tokens, verbalize_feature
 
+from tabstar_lit.data.tokenizers import JsonTokenizer
+from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.engine.weights.files import AtomicCheckpointIO
 from tabstar_lit.engine.weights.transfer import transfer_modules
 from tabstar_lit.errors import CheckpointError, ConfigError
@@ -26,8 +28,6 @@ from tabstar_lit.families.tabstar.config import TabstarArchitecture, TabstarMode
 from tabstar_lit.families.tabstar.losses import build_loss
 from tabstar_lit.families.tabstar.module import TabstarModule
 from tabstar_lit.families.tabstar.network import TabStarNetwork
-from tabstar_lit.data.tokenizers import JsonTokenizer
-from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_text_encoder
 
