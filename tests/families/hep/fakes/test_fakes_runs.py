@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checks import assert_equal
 from fakes_bench import ROLES, TRAINING, FakesBench
 from mlflow.tracking import MlflowClient
 from signal_bench import metrics
 
-from checks import assert_equal
 from tabstar_lit.engine.preflight import trial
 from tabstar_lit.errors import CheckpointError, RunInterrupted
 from tabstar_lit.families.hep.config import SplitConfig

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tabstar_lit.arrays import Float64, Int64
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, AtomicCheckpointIO, read_checkpoint
 from tabstar_lit.errors import CheckpointError, DataError
@@ -184,9 +184,7 @@ def _sample(classifier: Classifier, reader: EventReader, split: str, device: str
     return Sample(torch.cat(logits), targets, torch.from_numpy(weights), torch.from_numpy(reader.weights[rows]))
 
 
-def _require_classes(
-    classifier: Classifier, targets: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], where: str
-) -> None:
+def _require_classes(classifier: Classifier, targets: Int64, weights: Float64, where: str) -> None:
     sums = np.bincount(targets, weights, minlength=len(classifier.classes))
     for name, total in zip(classifier.classes, sums, strict=True):
         if not total > 0:
