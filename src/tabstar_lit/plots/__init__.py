@@ -1,1 +1,1 @@
-"""Figures that more than one family draws."""
+"""What figures of every family have in common."""
