@@ -211,6 +211,7 @@ def fit_number(
     values: Array,
     info: ColumnInfo,
     weights: Float64 | None,
+    *,
     config: EventsDataset,
     bins: int | None,
     place: Place,
