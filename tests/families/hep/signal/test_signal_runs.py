@@ -21,7 +21,7 @@ from signal_bench import FLAT, JAGGED, RUN, SignalBench, logged, metrics
 from sklearn.metrics import roc_auc_score
 
 from tabstar_lit.engine.runs.directory import RunDirectory
-from tabstar_lit.errors import CheckpointError, RunInterrupted
+from tabstar_lit.errors import CheckpointError, ConfigError, RunInterrupted
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.data import EventData
@@ -63,6 +63,18 @@ KINDS = {
     "disco": (*FLAT, "model_config.training_config.disco={variables: [mass], lambda: 5.0, weighted: true}"),
     "ensemble": (*FLAT, "model_config.architecture_config.ensemble={members: 3}"),
 }
+
+
+def test_the_parts_of_a_loss_with_disco_are_logged_and_may_be_monitored(bench: SignalBench) -> None:
+    monitor = "model_config.training_config.monitor=val_correlation_mass"
+    run = bench.train(*KINDS["disco"], monitor, "model_config.training_config.monitor_mode=min")
+    for split in ("train", "val"):
+        loss, own, correlation = (logged(run, f"{split}_{n}") for n in ("loss", "classification", "correlation_mass"))
+        assert len(loss) == 2
+        assert [a + 5.0 * b for a, b in zip(own, correlation, strict=True)] == pytest.approx(loss, rel=1e-5)
+    assert run.stage("train")["best_score"] == pytest.approx(min(logged(run, "val_correlation_mass")))
+    with pytest.raises(ConfigError, match=r"no metric is called 'val_correlation_mas'.*'val_correlation_mass'"):
+        bench.train(*KINDS["disco"], "experiment_config.run_name=other", monitor.removesuffix("s"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
