@@ -43,7 +43,8 @@ def pairs(merges: int = 20) -> JsonTokenizer:
     return JsonTokenizer(trained.to_str())
 
 
-ALL = {"bytes": ByteTokenizer(), "proteins": PROTEINS, "nucleotides": NUCLEOTIDES, "pairs": pairs()}
+PAIRS = pairs()
+ALL: dict[str, Tokenizer] = {"bytes": ByteTokenizer(), "proteins": PROTEINS, "nucleotides": NUCLEOTIDES, "pairs": PAIRS}
 
 
 def listed(tokenizer: Tokenizer, strings: list[str]) -> list[list[int]]:
@@ -107,7 +108,7 @@ def test_alphabets_that_cannot_be_read_back_are_refused(
 
 
 def test_a_file_of_byte_pairs_is_read_as_its_library_reads_it() -> None:
-    tokenizer, other = ALL["pairs"], tokenizers.Tokenizer.from_str(ALL["pairs"].text)  # type: ignore[attr-defined]  # only this one
+    tokenizer, other = PAIRS, tokenizers.Tokenizer.from_str(PAIRS.text)
     texts = ["the cat", "", "ünknown\nwords"]
     assert listed(tokenizer, texts) == [other.encode(text).ids for text in texts]
     assert [tokenizer.decode(ids) for ids in listed(tokenizer, texts)] == texts
@@ -135,7 +136,7 @@ def test_checkpoints_and_workers_get_the_same_tokenizer(name: str) -> None:
 
 def test_fingerprints_see_all_that_ids_depend_on() -> None:
     ways: list[Any] = [*ALL.values(), ByteTokenizer(9), ByteTokenizer(begin=True), ByteTokenizer(end=False)]
-    ways += [JsonTokenizer(ALL["pairs"].text, 7)]  # type: ignore[attr-defined]  # only this one
+    ways += [JsonTokenizer(PAIRS.text, 7)]
     ways += [LetterTokenizer({"A": 2, "C": 1}, {"pad": 0, "bos": 5, "mask": 6}, end=False)]
     assert len({way.fingerprint for way in ways}) == len(ways)
 
