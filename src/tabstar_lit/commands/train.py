@@ -116,13 +116,13 @@ def load(
 def begin(family: AnyFamily, loaded: Loaded[Any], overrides: Sequence[str], config_dir: Path | None) -> None:
     """Train, continue or evaluate, as ``load_checkpoint`` and ``continue_training`` say."""
     from tabstar_lit.engine.run import evaluate
-    from tabstar_lit.engine.runs.resume import configured_checkpoint, find_run
+    from tabstar_lit.engine.runs.resume import configured_checkpoint, run_to_resume
 
     checkpoint = configured_checkpoint(loaded.experiment)
     if checkpoint is None:
         execute(family, loaded)
     elif loaded.experiment.model.continue_training:
-        root, checkpoint = find_run(loaded.experiment, family.command, str(checkpoint))
+        root, checkpoint = run_to_resume(loaded.experiment, family.command, str(checkpoint))
         name = f"experiment_config.run_name={root.name}"
         execute(family, load(family, (*overrides, name), config_dir), resume=True, checkpoint=checkpoint)
     else:
@@ -134,9 +134,9 @@ def begin(family: AnyFamily, loaded: Loaded[Any], overrides: Sequence[str], conf
 
 def go_on(family: AnyFamily, loaded: Loaded[Any], overrides: tuple[str, ...], resume: str) -> None:
     """Go on with a run under the configuration it was started with, changed by the overrides."""
-    from tabstar_lit.engine.runs.resume import find_run
+    from tabstar_lit.engine.runs.resume import run_to_resume
 
-    root, checkpoint = find_run(loaded.experiment, family.command, None if resume == LATEST else resume)
+    root, checkpoint = run_to_resume(loaded.experiment, family.command, None if resume == LATEST else resume)
     name = f"experiment_config.run_name={root.name}"
     again = load(family, (*overrides, name), None, primary=root / "config.yaml")
     execute(family, again, resume=True, checkpoint=checkpoint)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checks import assert_equal
 from fakes_bench import ROLES, TRAINING, FakesBench
 from mlflow.tracking import MlflowClient
 
-from checks import assert_equal
 from tabstar_lit.engine.preflight import trial
 from tabstar_lit.errors import CheckpointError, RunInterrupted
 from tabstar_lit.families.hep.config import SplitConfig
@@ -22,8 +22,6 @@ from tabstar_lit.families.hep.fakes.family import family
 from tabstar_lit.families.hep.preparation.split import split_events
 
 MakeBench = Callable[[str], FakesBench]
-
-pytestmark = pytest.mark.usefixtures("only_local_metrics")
 
 
 def assert_same_end(ours: FakesBench, theirs: FakesBench, role: str) -> None:
