@@ -5,7 +5,6 @@ Figures made here belong to nobody but the caller: no global state, no window, n
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
+
+from tabstar_lit.files import replacement
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 """Okabe and Ito's colours, readable with every common colour vision deficiency; the darkest first."""
@@ -96,15 +97,11 @@ def save_figure(figure: Figure, path: Path, *, note: str = "") -> Path:
     Path
         ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        with rc_context(STYLE):
+        with replacement(path, sync=False) as part, rc_context(STYLE):
             if note:
                 figure.supxlabel(note, x=0.995, ha="right", fontsize=7, color="0.45")
-            figure.savefig(beside)
-        beside.replace(path)
+            figure.savefig(part, format=path.suffix.removeprefix("."))
     finally:
-        beside.unlink(missing_ok=True)
         figure.clear()
     return path
