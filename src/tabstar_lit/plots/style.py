@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cycler import cycler
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 """Okabe and Ito's colours, readable with every common colour vision deficiency; the darkest first."""
@@ -38,6 +38,11 @@ STYLE: dict[Any, Any] = {  # matplotlib types its keys as one long list of liter
     "grid.linewidth": 0.6,
     "image.cmap": SEQUENTIAL,
 }
+
+
+def palette_color(number: int) -> str:
+    """Return the colour of the curve, class or sample of a number from 0 on."""
+    return PALETTE[number % len(PALETTE)]
 
 
 def new_figure(
@@ -74,7 +79,7 @@ def new_figure(
     return figure, list(axes.flat)
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path, *, note: str = "") -> Path:
     """Write ``figure`` to ``path`` as a whole (never half a file under that name) and close it.
 
     Parameters
@@ -83,6 +88,8 @@ def save_figure(figure: Figure, path: Path) -> Path:
         Is empty afterwards.
     path : Path
         Its suffix chooses the format; missing folders are made.
+    note : str
+        Small print below: which run, split and rows it shows.
 
     Returns
     -------
@@ -93,6 +100,8 @@ def save_figure(figure: Figure, path: Path) -> Path:
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         with rc_context(STYLE):
+            if note:
+                figure.supxlabel(note, x=0.995, ha="right", fontsize=7, color="0.45")
             figure.savefig(beside)
         beside.replace(path)
     finally:

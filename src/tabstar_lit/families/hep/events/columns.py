@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from tabstar_lit.arrays import Array, Float32, UInt64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.conversion_config import (
@@ -26,8 +26,6 @@ from tabstar_lit.families.hep.events.source_events import SourceEvents, as_float
 from tabstar_lit.families.hep.events.substructure import substructure_columns
 from tabstar_lit.families.hep.events.writer import EventChunk, ObjectChunk
 
-Array = npt.NDArray[Any]
-UInt64 = npt.NDArray[np.uint64]
 DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.\d+")
 """A text that is a number with a decimal point."""
 WHOLE_IN_FLOAT32 = 1 << 24
@@ -108,15 +106,15 @@ class ChunkMaker:
         value, absent = _evaluated(events, spec, name)
         flat, counts = (value.values, value.counts) if isinstance(value, Jagged) else (value, None)
         if spec.kind == "numerical":
-            result: Array = _checked(events, as_floats(flat, name), absent, counts, name, spec)
+            result: Array = _checked(events, as_floats(flat, name), absent, counts, name=name, spec=spec)
             hashed = _hash(np.where(np.isnan(result), np.float32(np.nan), result + np.float32(0)))  # -0.0 is 0.0
         else:
-            result, hashed = self._codes(events, path, name, spec, flat, counts)
+            result, hashed = self._codes(events, path, name, spec, flat, counts=counts)
         hashes.append(hashed if counts is None else _per_event(hashed, counts))
         return result if counts is None else Jagged(result, counts)
 
     def _codes(
-        self, events: SourceEvents, path: str, name: str, spec: ColumnSpec, values: Array, counts: Array | None
+        self, events: SourceEvents, path: str, name: str, spec: ColumnSpec, values: Array, *, counts: Array | None
     ) -> tuple[Array, UInt64]:
         """Give every category its code, and every value the hash of its text."""
         positions, uniques = pd.factorize(values)
@@ -214,8 +212,8 @@ def _parsed(texts: Array) -> Array:
 
 
 def _checked(
-    events: SourceEvents, values: Array, absent: Value | None, counts: Array | None, name: str, spec: ColumnSpec
-) -> npt.NDArray[np.float32]:
+    events: SourceEvents, values: Array, absent: Value | None, counts: Array | None, *, name: str, spec: ColumnSpec
+) -> Float32:
     """Enforce the type, scale, and refuse what is not finite and not declared as missing."""
     what, missing = f"column '{name}'", np.isnan(values)
     if spec.type == "int":

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.fakes.tracking.reweighted import column_of
-from tabstar_lit.metrics.weighted import Bools, Floats
+from tabstar_lit.families.hep.fakes.variables import column_of
 
 MOST_VARIABLES = 3
 
@@ -19,8 +19,8 @@ MOST_VARIABLES = 3
 class FactorAt(NamedTuple):
     """The fake factor of events: ``[N]`` each, NaN where the estimate has none."""
 
-    factor: Floats
-    error: Floats
+    factor: Float64
+    error: Float64
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,16 @@ class BinnedFactor:
     """
 
     variables: tuple[str, ...]
-    edges: tuple[Floats, ...]
-    factor: Floats
-    error: Floats
+    edges: tuple[Float64, ...]
+    factor: Float64
+    error: Float64
 
     @property
     def undefined(self) -> int:
         """Number of cells without a factor."""
         return int(np.isnan(self.factor).sum())
 
-    def at(self, columns: Mapping[str, Floats]) -> FactorAt:
+    def at(self, columns: Mapping[str, Float64]) -> FactorAt:
         """Return the factor of events.
 
         Parameters
@@ -61,7 +61,7 @@ class BinnedFactor:
 
 
 def binned_factor(
-    columns: Mapping[str, Floats], signed: Floats, tight: Bools, edges: Mapping[str, Sequence[float] | Floats]
+    columns: Mapping[str, Float64], signed: Float64, tight: Bool, edges: Mapping[str, Sequence[float] | Float64]
 ) -> BinnedFactor:
     """Count tight over loose events in cells.
 
@@ -89,7 +89,7 @@ def binned_factor(
     shape = tuple(len(own) - 1 for own in bounds)
     cells, known = _cells(columns, variables, bounds)
 
-    def summed(chosen: Bools, weights: Floats) -> Floats:
+    def summed(chosen: Bool, weights: Float64) -> Float64:
         sums = np.bincount(cells[chosen & known], weights[chosen & known], int(np.prod(shape)))
         return np.asarray(sums.reshape(shape))
 
@@ -102,8 +102,8 @@ def binned_factor(
 
 
 def _cells(
-    columns: Mapping[str, Floats], variables: Sequence[str], edges: Sequence[Floats]
-) -> tuple[NDArray[Any], Bools]:
+    columns: Mapping[str, Float64], variables: Sequence[str], edges: Sequence[Float64]
+) -> tuple[NDArray[Any], Bool]:
     """Return the number of each event's cell ``[N]``, and whether it has all values."""
     values = [column_of(columns, name) for name in variables]
     places = [
