@@ -49,7 +49,7 @@ def train(command: str, folder: Path, *overrides: str, threads: int = 1) -> dict
     """Train what a command ships as its default and return the curve of each stage, in the order of training."""
     names = ("experiment_config.experiment_name=curves", "experiment_config.run_name=golden")
     length = f"model_config.training_config.max_steps={STEPS[command]}"
-    run(folder, (command, *FIXED, *names, length, *overrides), threads=threads)
+    run(folder, (command, *FIXED, "experiment_config.tracker=none", *names, length, *overrides), threads=threads)
     curves: dict[str, Curve] = {}
     for record in records(folder / "runs/logs/curves/golden"):
         found = [Loss(name, record["step"], record[name]) for name in LOSSES if name in record]

@@ -18,10 +18,7 @@ FIXED = (
     "experiment_config.plot_metrics_n_epoch=null",
     "experiment_config.tqdm_refresh_rate=0",
 )
-"""What every golden training sets: double precision, whose rounding is far below TOLERANCE, every loss, no figures.
-
-A setting that switches MLflow off belongs here.
-"""
+"""What every golden training sets: double precision, whose rounding is far below TOLERANCE, every loss, no figures."""
 TOLERANCE = 1e-6
 """Of a number, relative to its size or to one, whichever is larger."""
 SETTINGS = ("ANALYSIS_ML_", "COMET_", "MLFLOW_")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -17,8 +16,6 @@ import tabstar_lit
 from tabstar_lit.commands.cli import main
 from tabstar_lit.config import load_experiment
 from tabstar_lit.engine.run import run
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.tabstar.builtin import SOURCES
 from tabstar_lit.families.tabstar.converter import FileSource, Source, convert
@@ -68,6 +65,7 @@ def train(folder: Path, corpus: Path, *overrides: str) -> tuple[Any, Path]:
         "model_config=tabstar/tiny", f"dataset_config.corpus={corpus}", "dataset_config.rows_per_dataset=32",
         "model_config.training_config.max_epochs=1", "experiment_config.run_name=run",
         "experiment_config.accelerator=cpu", "experiment_config.plot_metrics_n_epoch=null",
+        "experiment_config.tracker=none",
         f"experiment_config.save_dir={folder}/logs", f"experiment_config.tracker_path={folder}/figures",
         f"model_config.training_config.model_save_path={folder}/models",
     )  # fmt: skip
@@ -86,15 +84,6 @@ def outputs_of_training(experiment: Any, checkpoint: Path) -> dict[str, np.ndarr
         for batch in data.val_dataloader():
             found.setdefault(batch.source, []).append(network.eval()(batch))
     return {name: torch.cat(parts).numpy() for name, parts in found.items()}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_tracking_service() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        quiet = MagicMock(spec=MlflowLogger, run_id=None)
-        patch.setattr(loggers, "_tracking_logger", lambda *_: quiet)
-        patch.setattr(loggers, "_mlflow_logger", lambda *_, **__: quiet)
-        yield
 
 
 @pytest.fixture(scope="module")
