@@ -129,8 +129,11 @@ def test_a_short_last_batch_is_left_out_and_its_rows_come_first_in_the_next_epoc
 def test_rows_that_repeat_are_said(caplog: pytest.LogCaptureFixture) -> None:
     plan_of([100, 10], alpha=0.0, rows_per_epoch=100)
     assert not caplog.records
-    plan_of([100, 10], alpha=0.0, rows_per_epoch=100, repeat=True)
-    assert caplog.messages == ["Source 'source 1' has 10 rows and gives 50 in an epoch: each is used 5 times."]
+    plan_of([100, 10, 20], alpha=0.0, rows_per_epoch=150, repeat=True)
+    said = "Sources with fewer rows than their share of an epoch are used again: "
+    assert caplog.messages == [said + "'source 1' 5 times, 'source 2' 2.5 times."]
+    plan_of([1] * 8, 8, rows_per_epoch=16, repeat=True)
+    assert caplog.messages[1].endswith("'source 4' 2 times and 3 more.")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from tabstar_lit.errors import DataError
 MixedBatch = tuple[RowBatch, ...]
 """The rows of each source that is in the batch, in the order of sources."""
 
+MAX_SHOWN = 5
+
 logger = logging.getLogger(__name__)
 
 
@@ -119,17 +121,19 @@ class MixedPlan(BatchPlan[MixedBatch]):
     def _check(self, rows_per_epoch: int, batch_size: int) -> None:
         if not len(self._counts):
             raise DataError(f"an epoch of {rows_per_epoch} rows has no batch of {batch_size}: ask for more rows.")
+        uses = {}
         for name, own, quota in zip(self._names, self._rows, self.quotas.tolist(), strict=True):
             if not quota:
                 raise DataError(
                     f"source '{name}' ({len(own)} rows) gets none of the {rows_per_epoch} rows of an epoch. Ask for "
                     "more rows, make sources more alike by a smaller alpha, or leave it out."
                 )
-            if quota > len(own):
-                logger.warning(
-                    "Source '%s' has %d rows and gives %d in an epoch: each is used %.3g times.",
-                    *(name, len(own), quota, quota / len(own)),
-                )
+            uses[name] = quota / len(own)
+        often = sorted((name for name in uses if uses[name] > 1), key=lambda name: -uses[name])
+        if often:
+            shown = ", ".join(f"'{name}' {uses[name]:.3g} times" for name in often[:MAX_SHOWN])
+            more = f" and {len(often) - MAX_SHOWN} more" if len(often) > MAX_SHOWN else ""
+            logger.warning("Sources with fewer rows than their share of an epoch are used again: %s%s.", shown, more)
 
 
 def interleave(quotas: Int64, batch_size: int) -> Int64:

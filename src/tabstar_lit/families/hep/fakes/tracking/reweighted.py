@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.engine.tracking.columns import Columns
@@ -96,7 +95,7 @@ class Reweighted:
         """Return a variable ``[N]``, or the absolute value of one."""
         return column_of(self.variables, name)
 
-    def rows(self, chosen: NDArray[np.bool_] | slice) -> Reweighted:
+    def rows(self, chosen: Bool | slice) -> Reweighted:
         """Return some of the events."""
         return replace(
             self,
