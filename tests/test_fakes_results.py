@@ -115,7 +115,8 @@ def test_binned_error_of_a_factor_known_by_hand() -> None:
     is_tight = np.arange(30) >= 20
     training = RegionEvents(MagicMock(), np.arange(30), is_tight, np.zeros(30, dtype=bool), np.ones(30), 0)
     at = torch.tensor([[12.0], [15.0], [35.0]], dtype=torch.float64)
-    applied = Reweighted.of(torch.zeros(3, 1), torch.zeros(3), None, at, names=["pt"], role="ratio")
+    rows = {"log_ratios": torch.zeros(3, 1), "targets": torch.zeros(3), "variables": at}
+    applied = Reweighted.of(rows, names=["pt"], role="ratio")
     truth = np.log([0.8, 0.4, 0.2])
     # The outermost of the three lie beyond the central 98 % of their pt.
     assert binned_error({"pt": pt}, training, applied, truth, 2) == pytest.approx(math.log(2))
@@ -126,7 +127,7 @@ def test_every_other_loss_is_trained(estimates: list[Estimate], monkeypatch: pyt
     monkeypatch.setattr(fakes_results, "RATIO_LOSSES", dict.fromkeys(("bce", "exp", "kliep")))
     told = printed(measure("fakes_losses"))
     assert list(told) == ["fakes.toy_exp_logerror", "fakes.toy_kliep_logerror"]
-    assert [one.model.payload["loss"] for one in estimates] == ["exp", "kliep"]
+    assert [one.model.config["loss"] for one in estimates] == ["exp", "kliep"]
     assert float(told["fakes.toy_kliep_logerror"]) == pytest.approx(estimates[1].scores["logerror"], abs=1e-4)
 
 

@@ -29,6 +29,10 @@ class ConfigError(TabstarLitError):
     """One or more mistakes in a configuration, each located at ``file:line:column``."""
 
 
+class FamilyError(TabstarLitError):
+    """A family of models that is not there or cannot be used: names the package it comes from."""
+
+
 class DataError(TabstarLitError):
     """Data that cannot be read or used: names the file, the table and the column."""
 

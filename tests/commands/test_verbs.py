@@ -58,6 +58,13 @@ def test_predict_by_name(here: Path) -> None:
     assert (here / "out" / "scores.parquet").exists()
 
 
+def test_the_checkpoint_is_found_behind_options(here: Path) -> None:
+    """Options with values before it, as a shell's history has them."""
+    done = typed("predict", "-o", "first.parquet", "--split", "test", "--batch-size", "7", "run_last", "toy.h5")
+    assert done.exit_code == 0, done.output
+    assert (here / "first.parquet").exists()
+
+
 def test_calibrate_then_use_what_it_wrote(here: Path) -> None:
     done = typed("calibrate", "run_last", "-m", "matrix")
     assert done.exit_code == 0, done.output
@@ -97,8 +104,22 @@ def test_export(here: Path) -> None:
         (("predict", "run_last", "lost.h5", "-o", "x"), "lost.h5"),
         (("predict", "run_last", "table.csv", "-o", "x"), "table.csv"),
         (("predict", "run_last", "toy.h5", "-o", "x", "--split", "tset"), "Did you mean 'test'?"),
-        (("predict", "other.ckpt", "toy.h5", "-o", "x"), "of the family tabstar, for which there is no 'predict'"),
-        (("export", "foreign.ckpt", "-o", "x"), "of the family unknown"),
+        (("predict", "other.ckpt", "toy.csv", "-o", "x"), "other.ckpt keeps no architecture_config"),
+        (
+            ("calibrate", "other.ckpt"),
+            "of the family tabstar, for which there is no 'calibrate'. Families with it: signal",
+        ),
+        (("export", "foreign.ckpt", "-o", "x"), "foreign.ckpt does not say of which family it is"),
+        (("export", "stranger.ckpt", "-o", "x"), "a checkpoint of the family waves. There is no family 'waves'"),
+        (
+            ("predict", "run_last", "toy.h5", "-o", "x", "--table", "iris"),
+            "--table is an option for checkpoints of tabstar",
+        ),
+        (("predict", "--spectators", "other.ckpt", "t.csv", "-o", "x"), "and other.ckpt is one of tabstar"),
+        (("predict", "run_last", "toy.h5", "-o", "x", "--tabel", "iris"), "No such option '--tabel'"),
+        (("predict", "-o", "x"), "Missing argument 'CHECKPOINT'"),
+        (("predict", "run_last", "-o", "x"), "Missing argument 'DATA'"),
+        (("predict", "run_last", "toy.h5"), "Missing option '-o'"),
         (("export", "toy.h5", "-o", "x"), "toy.h5 is not a usable checkpoint"),
         (("calibrate", "run_last", "--split", "all"), "name it with --data"),
         (("calibrate", "run_last", "-m", "platt"), "'platt' is not one of"),
@@ -108,11 +129,23 @@ def test_export(here: Path) -> None:
 def test_mistakes_end_with_code_2_and_leave_nothing(here: Path, arguments: tuple[str, ...], words: str) -> None:
     (here / "table.csv").write_text("met,ht\n1,2\n")
     torch.save({"tabstar_lit": {"schema_version": 1, "payload": {"family": "tabstar"}}}, here / "other.ckpt")
+    torch.save({"tabstar_lit": {"schema_version": 1, "payload": {"family": "waves"}}}, here / "stranger.ckpt")
     torch.save({"state_dict": {}}, here / "foreign.ckpt")
     done = typed(*arguments)
     assert done.exit_code == 2
     assert words in done.stderr
     assert not (here / "x").exists()
+
+
+def test_help_tells_what_each_family_takes() -> None:
+    done = typed("predict", "--help")
+    assert done.exit_code == 0
+    _, tabstar, signal, fakes = done.stdout.split("For checkpoints of ")
+    assert "--table" in tabstar
+    assert "--split" not in tabstar
+    assert "--spectators" in signal
+    assert "predict [OPTIONS] CHECKPOINT EVENTS" in fakes
+    assert typed("predict", "no_such_checkpoint", "--help").stdout == done.stdout
 
 
 def test_help_is_light(tmp_path: Path) -> None:

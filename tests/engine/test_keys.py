@@ -12,6 +12,7 @@ import torch
 from toy_bench import Bench, load_checkpoint, metrics
 
 from tabstar_lit.engine.preflight import check_names
+from tabstar_lit.engine.run import evaluate
 from tabstar_lit.errors import ConfigError, NonFiniteError
 
 TRAINING = "model_config.training_config"
@@ -293,6 +294,54 @@ def test_log_train_memory(bench: Bench) -> None:
 def test_min_logging_level(bench: Bench) -> None:
     run = bench.train(f"{TRAINING}.max_epochs=1", "min_logging_level=error")
     assert (run.root / "log.txt").read_text() == ""
+
+
+def test_terms_of_the_loss_are_logged_in_all_and_by_source_and_add_up(bench: Bench) -> None:
+    bench.train(f"{EXPERIMENT}.check_metrics_n_epoch=2")
+    for split in ("train", "val"):
+        for ending in ("", "/left", "/right"):
+            bias, spread, loss = (values(bench, f"{split}_{name}{ending}") for name in ("bias", "spread", "loss"))
+            assert len(loss) == 3
+            assert [a + b for a, b in zip(bias, spread, strict=True)] == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("monitor", ["val_spread", "val_spread/left", "train_bias", "train_loss/right"])
+def test_terms_may_be_monitored_also_where_metrics_are_rare(bench: Bench, monitor: str) -> None:
+    settings = (f"{EXPERIMENT}.check_metrics_n_epoch=9", f"{TRAINING}.monitor={monitor}")
+    check_names(bench.family, bench.load(*settings))
+    run = bench.train(*settings)
+    seen = values(bench, monitor)
+    assert run.stage("train")["best_score"] == pytest.approx(min(seen))
+    assert run.stage("train")["best_epoch"] == seen.index(min(seen))
+
+
+@pytest.mark.parametrize(
+    ("monitor", "nearest"),
+    [("val_spred", "val_spread"), ("train_spread_step", "train_spread"), ("val_may", "val_mae"), ("spread", None)],
+)
+def test_a_term_or_a_stream_that_there_is_not_is_refused_before_the_training(
+    bench: Bench, monitor: str, nearest: str | None
+) -> None:
+    with pytest.raises(ConfigError, match=f"no metric is called '{monitor}'") as refused:
+        bench.train(f"{TRAINING}.monitor={monitor}")
+    assert nearest is None or f"Did you mean '{nearest}'" in str(refused.value)
+    assert not (bench.load_run().root / "metrics.jsonl").exists()
+
+
+def test_a_stream_may_be_monitored_and_warns_of_a_wrong_mode(bench: Bench) -> None:
+    run = bench.train(f"{TRAINING}.monitor=val_r2", f"{TRAINING}.monitor_mode=min")
+    assert run.stage("train")["best_score"] == pytest.approx(min(values(bench, "val_r2")))
+    assert "monitor_mode is min, and val_r2 is better when larger" in (run.root / "log.txt").read_text()
+    assert values(bench, "val_mae") == pytest.approx(values(bench, "val_error"))
+
+
+def test_a_test_logs_terms_and_streams_under_its_own_prefix(bench: Bench) -> None:
+    trained = bench.train(f"{TRAINING}.max_epochs=1")
+    loaded = bench.load(f"{EXPERIMENT}.run_name=test", f"{EXPERIMENT}.check_metrics_n_epoch=5")
+    run = evaluate(bench.family, loaded, trained.checkpoints / "toy_last.ckpt")
+    tested = run.stage("train")["test"]
+    assert {"test_loss", "test_bias", "test_spread/left", "test_mae", "test_error", "test_r2"} <= set(tested)
+    assert tested["test_bias"] + tested["test_spread"] == pytest.approx(tested["test_loss"], rel=1e-5)
 
 
 def test_a_broken_plot_is_reported_once_and_stops_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

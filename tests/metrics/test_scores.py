@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import r2_score, roc_auc_score
 from tabstar.training.metrics import calculate_metric
 
-from tabstar_lit.metrics.scores import r_squared, roc_auc
+from tabstar_lit.metrics.scores import area_under_roc, r_squared, roc_auc
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 7])
@@ -29,24 +29,23 @@ def test_absent_classes_are_left_out_as_in_the_official_score() -> None:
     assert roc_auc(scores, targets) == pytest.approx(expected, abs=1e-12)
 
 
-def test_weights_count_as_repeated_rows() -> None:
-    torch.manual_seed(0)
-    scores, targets = torch.randn(20, 3), torch.arange(20) % 3
-    weights = torch.arange(20) % 4
-    repeated = torch.repeat_interleave(torch.arange(20), weights)
-    assert roc_auc(scores, targets, weights) == pytest.approx(roc_auc(scores[repeated], targets[repeated]))
-    values = torch.randn(20)
-    assert r_squared(scores[:, 0], values, weights) == pytest.approx(
-        r_squared(scores[repeated, 0], values[repeated]), rel=1e-9
-    )
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("steps", [3, 1000, None])
+@pytest.mark.parametrize("scale", [1.0, 200.0])
+def test_the_area_equals_scikit_learns_with_ties_and_scores_of_any_size(
+    dtype: torch.dtype, steps: int | None, scale: float
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    positive = torch.rand(5000, generator=generator) < 0.3
+    scores = torch.randn(5000, generator=generator, dtype=dtype) + 0.8 * positive
+    scores = scale * (scores if steps is None else (scores * steps).round() / steps)
+    assert area_under_roc(scores, positive) == pytest.approx(roc_auc_score(positive, scores), abs=1e-12)
+    assert torch.get_default_dtype() == torch.float32
 
 
-def test_weighted_binary_roc_auc_equals_scikit_learn() -> None:
-    torch.manual_seed(0)
-    scores, targets, weights = torch.rand(30), torch.arange(30) % 2, torch.rand(30)
-    both = torch.stack([1 - scores, scores], dim=1)
-    expected = roc_auc_score(targets, scores, sample_weight=weights)
-    assert roc_auc(both, targets, weights) == pytest.approx(expected, abs=1e-6)
+def test_sure_scores_are_told_apart() -> None:
+    """The sigmoid of both of them is 1, even in double precision."""
+    assert area_under_roc(torch.tensor([800.0, 900.0, 800.0]), torch.tensor([False, True, True])) == 0.75
 
 
 def test_r_squared_equals_scikit_learn() -> None:
@@ -54,6 +53,8 @@ def test_r_squared_equals_scikit_learn() -> None:
     targets = torch.randn(50, dtype=torch.float64)
     predictions = targets + 0.3 * torch.randn(50, dtype=torch.float64)
     assert r_squared(predictions, targets) == pytest.approx(r2_score(targets, predictions), abs=1e-12)
+    far, near = (1000 + targets).float(), (1000 + predictions).float()
+    assert r_squared(near, far) == pytest.approx(r2_score(far.double(), near.double()), abs=1e-9)
 
 
 def test_undefined_scores_are_nan() -> None:

@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 from torch.nn import functional
+from transformers.activations import ACT2FN
 
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.nn.activations import ACTIVATIONS, activation_problems, is_gated, make_activation
@@ -30,6 +31,7 @@ def test_the_own_ones_follow_their_formulas() -> None:
         "Softabs": huber,
         "MinusSoftabs": -huber,
         "ELUPlus": functional.elu(x) + 1,
+        "SquaredReLU": ACT2FN["relu2"](x),
     }
     for name, y in expected.items():
         torch.testing.assert_close(make_activation(name)(x), y)
@@ -37,6 +39,9 @@ def test_the_own_ones_follow_their_formulas() -> None:
     torch.testing.assert_close(
         make_activation("GeGLU")(torch.cat([value, gate], dim=-1)),
         value * 0.5 * gate * (1 + torch.erf(gate / 2**0.5)),
+    )
+    torch.testing.assert_close(
+        make_activation("SwiGLU")(torch.cat([value, gate], dim=-1)), value * ACT2FN["silu"](gate)
     )
 
 
@@ -54,7 +59,7 @@ def test_arguments_reach_the_activation_and_no_name_is_the_identity() -> None:
         ("Sofplus", {}, "Did you mean 'Softplus'?"),
         ("MultiheadAttention", {}, "'MultiheadAttention' is unknown"),
         ("ELU", {"alfa": 1.0}, "unknown parameter 'alfa' of ELU. Did you mean 'alpha'?"),
-        ("Threshold", {}, "activation Threshold needs threshold, value."),
+        ("Threshold", {}, "Threshold needs threshold, value, which is not given."),
     ],
 )
 def test_mistakes_are_named(name: str, arguments: dict[str, float], message: str) -> None:
@@ -62,7 +67,8 @@ def test_mistakes_are_named(name: str, arguments: dict[str, float], message: str
         make_activation(name, arguments)
 
 
-def test_a_gate_is_refused_where_it_does_not_fit() -> None:
-    (problem,) = activation_problems("GeGLU", gated=False)
+@pytest.mark.parametrize("gate", ["GeGLU", "SwiGLU"])
+def test_a_gate_is_refused_where_it_does_not_fit(gate: str) -> None:
+    (problem,) = activation_problems(gate, gated=False)
     assert "halves the width" in problem.message
-    assert "GeGLU" not in problem.allowed
+    assert gate not in problem.allowed

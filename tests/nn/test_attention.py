@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.nn.attention import KERNELS, AttentionBlock, MultiHeadAttention, masked_attention
-from tabstar_lit.nn.feed_forward import GatedFeedForward
+from tabstar_lit.nn.attention import KERNELS, MultiHeadAttention, masked_attention
+from tabstar_lit.nn.cache import KeyValueCache
+from tabstar_lit.nn.masking import document_mask
+from tabstar_lit.nn.positions import positions_in_documents, rotation
 
 
 def torchs(ours: MultiHeadAttention, width: int, heads: int) -> nn.MultiheadAttention:
@@ -43,6 +46,102 @@ def test_equals_torchs_multihead_attention(masked: bool, biased: bool) -> None:
     torch.testing.assert_close(ours(queries, context, mask=mask, bias=bias), expected)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("biased", [False, True])
+def test_causal_attention_equals_torchs(masked: bool, biased: bool) -> None:
+    ours = MultiHeadAttention(8, 2)
+    x, mask, bias = torch.randn(3, 5, 8), torch.rand(3, 5) < 0.6, torch.randn(3, 2, 5, 5)
+    mask[:, 0] = True
+    additive = nn.Transformer.generate_square_subsequent_mask(5).expand(6, 5, 5).clone()
+    if masked:
+        additive = additive.masked_fill(~mask.repeat_interleave(2, dim=0)[:, None], float("-inf"))
+    if biased:
+        additive = additive + bias.flatten(0, 1)
+    expected, _ = torchs(ours, 8, 2)(x, x, x, attn_mask=additive)
+    seen = ours(x, causal=True, mask=mask if masked else None, bias=bias if biased else None)
+    torch.testing.assert_close(seen, expected)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_what_comes_later_changes_nothing_before(masked: bool) -> None:
+    attention, x = MultiHeadAttention(8, 2), torch.randn(2, 6, 8)
+    mask = torch.ones(2, 6, dtype=torch.bool) if masked else None
+    later = torch.cat([x[:, :4], torch.randn(2, 2, 8) * 100], dim=1)
+    assert torch.equal(attention(later, causal=True, mask=mask)[:, :4], attention(x, causal=True, mask=mask)[:, :4])
+    assert not torch.equal(attention(later, causal=True, mask=mask)[:, 4:], attention(x, causal=True, mask=mask)[:, 4:])
+
+
+def test_order_alone_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, object]] = []
+    torchs_own = functional.scaled_dot_product_attention
+
+    def noted(*tensors: Tensor, **options: object) -> Tensor:
+        calls.append(options)
+        return torchs_own(*tensors, **options)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", noted)
+    query, key, value = torch.randn(3, 1, 2, 4, 5).unbind(0)
+    masked_attention(query, key, value, causal=True)
+    masked_attention(query[:, :, -1:], key, value, causal=True)
+    assert calls[0]["is_causal"]
+    assert calls[1]["attn_mask"] is None
+
+
+def test_packed_documents_do_not_see_each_other() -> None:
+    attention, x = MultiHeadAttention(8, 2), torch.randn(2, 7, 8)
+    documents = torch.tensor([[4, 4, 4, 9, 9, 2, -1], [0, 0, 0, 0, 0, 0, 0]])
+    turned = rotation(positions_in_documents(documents), 4)
+    packed = attention(x, causal=True, mask=document_mask(documents), rotation=turned)
+    for row, first, after in [(0, 0, 3), (0, 3, 5), (0, 5, 6), (1, 0, 7)]:
+        alone = x[row : row + 1, first:after]
+        expected = attention(alone, causal=True, rotation=rotation(torch.arange(after - first), 4))
+        torch.testing.assert_close(packed[row : row + 1, first:after], expected)
+    torch.testing.assert_close(packed[0, 6], attention.out.bias)
+
+
+@pytest.mark.parametrize("pieces", [(1,) * 6, (4, 1, 1), (2, 3, 1), (6,)])
+@pytest.mark.parametrize("padded", [False, True])
+@torch.no_grad()
+def test_a_cache_changes_nothing(pieces: tuple[int, ...], padded: bool) -> None:
+    attention, x = MultiHeadAttention(8, 2, qk_norm=True), torch.randn(2, 6, 8)
+    mask = torch.tensor([[False, False, True, True, True, True], [True] * 6]) if padded else None
+    expected = attention(x, causal=True, mask=mask, rotation=rotation(torch.arange(6), 4))
+    cache, first = KeyValueCache(), 0
+    for piece in pieces:
+        after = first + piece
+        turned = rotation(torch.arange(first, after), 4)
+        known = None if mask is None else mask[:, :after]
+        seen = attention(x[:, first:after], causal=True, mask=known, rotation=turned, cache=cache)
+        torch.testing.assert_close(seen, expected[:, first:after], atol=1e-6, rtol=1e-6)
+        first = after
+    assert cache.length == 6
+
+
+def test_a_context_may_be_projected_once() -> None:
+    attention, context = MultiHeadAttention(8, 2), torch.randn(2, 5, 8)
+    known, mask = attention.keys_values(context), torch.tensor([[True] * 5, [True, True, False, False, False]])
+    for _ in range(2):
+        x = torch.randn(2, 3, 8)
+        assert torch.equal(attention(x, known, mask=mask), attention(x, context, mask=mask))
+
+
+def test_projections_without_biases_and_normalised_heads() -> None:
+    attention = MultiHeadAttention(8, 2, projection_bias=False, qk_norm=True)
+    assert {name for name, _ in attention.named_parameters()} == {
+        "query.weight", "key_value.weight", "out.weight", "query_norm.weight", "key_norm.weight"
+    }  # fmt: skip
+    nn.init.normal_(attention.key_norm.weight)
+    x = torch.randn(3, 4, 8)
+    query, key, value = (
+        part.view(3, 4, 2, 4).transpose(1, 2) for part in (attention.query(x), *attention.key_value(x).chunk(2, dim=-1))
+    )
+    query = functional.normalize(query, dim=-1) * 2  # the root mean square of 4 numbers is half their length
+    key = functional.normalize(key, dim=-1) * 2 * attention.key_norm.weight
+    heads = ((query @ key.mT) / 2).softmax(-1) @ value
+    expected = attention.out(heads.transpose(1, 2).flatten(2))
+    torch.testing.assert_close(attention(x), expected, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("biased", [False, True])
 def test_rows_without_anything_give_zeros_and_finite_gradients(biased: bool) -> None:
     query, key, value = (torch.randn(2, 2, 3, 4, requires_grad=True) for _ in range(3))
@@ -65,37 +164,6 @@ def test_a_mask_for_each_query() -> None:
     torch.testing.assert_close(y[:, :1], attention(x[:, :1], x[:, :1]))
     torch.testing.assert_close(y[:, 1:2], attention(x[:, 1:2], x[:, :2]))
     torch.testing.assert_close(y[0, 2], attention.out.bias)
-
-
-def test_padding_changes_nothing() -> None:
-    block = AttentionBlock(MultiHeadAttention(8, 2, dim_head=3), GatedFeedForward(8, 16), 8)
-    x, padding = torch.randn(2, 3, 8), torch.randn(2, 4, 8) * 1e3
-    mask = torch.tensor([[True, True, True], [True, False, False]])
-    wide = torch.cat([mask, torch.zeros(2, 4, dtype=torch.bool)], dim=1)
-    y = block(x, mask=mask)
-    torch.testing.assert_close(block(torch.cat([x, padding], 1), mask=wide)[:, :3], y, atol=1e-6, rtol=0)
-
-
-def test_a_block_follows_torchs_encoder_layer() -> None:
-    attention = MultiHeadAttention(8, 2)
-    feed_forward = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8))
-    block = AttentionBlock(attention, feed_forward, 8)
-    theirs = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True, norm_first=True)
-    theirs.self_attn = torchs(attention, 8, 2)
-    theirs.linear1, theirs.linear2 = feed_forward[0], feed_forward[2]
-    for norm in (block.attention_norm, block.feed_forward_norm):
-        nn.init.normal_(norm.weight)
-    theirs.norm1, theirs.norm2 = block.attention_norm, block.feed_forward_norm
-    x = torch.randn(3, 5, 8)
-    torch.testing.assert_close(block(x), theirs(x))
-
-
-def test_skip_and_norm_can_be_removed() -> None:
-    attention = MultiHeadAttention(8, 2)
-    block = AttentionBlock(attention, nn.Identity(), 8, residual=False, layernorm=False)
-    x = torch.randn(2, 3, 8)
-    attended = attention(x)
-    torch.testing.assert_close(block(x), attended + block.feed_forward_norm(attended))
 
 
 def test_dropout_acts_in_training_only() -> None:

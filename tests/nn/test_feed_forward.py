@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
-from tabstar_lit.nn.feed_forward import BatchNorm, EnsembleLinear, FeedForward, GatedFeedForward, ResidualBlock
+from tabstar_lit.nn.feed_forward import BatchNorm, EnsembleLinear, FeedForward, PointwiseFeedForward, ResidualBlock
 
 
 def test_layers_stand_in_order() -> None:
@@ -69,8 +72,19 @@ def test_a_residual_block_follows_the_paper(size: int) -> None:
     assert len(linears) == size
 
 
-def test_the_gated_feed_forward_follows_its_formula() -> None:
-    layer = GatedFeedForward(4, 6, dropout=0.5).eval()
+@pytest.mark.parametrize(
+    ("act", "formula"),
+    [
+        ("GELU", functional.gelu),
+        ("SquaredReLU", lambda x: x.clamp(min=0) ** 2),
+        ("GeGLU", lambda x: x[..., :6] * functional.gelu(x[..., 6:])),
+        ("SwiGLU", lambda x: x[..., :6] * x[..., 6:] * x[..., 6:].sigmoid()),
+    ],
+)
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_pointwise_layers_follow_their_formula(act: str, formula: Callable[[Tensor], Tensor], bias: bool) -> None:
+    layer = PointwiseFeedForward(4, 6, act=act, dropout=0.5, bias=bias).eval()
     x = torch.randn(2, 3, 4)
-    value, gate = layer[0](x).split(6, dim=-1)
-    torch.testing.assert_close(layer(x), layer[3](value * nn.functional.gelu(gate)))
+    torch.testing.assert_close(layer(x), layer[3](formula(layer[0](x))))
+    assert (layer[0].bias is not None) == bias
+    assert (layer[3].bias is not None) == bias

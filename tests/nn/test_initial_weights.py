@@ -23,7 +23,8 @@ from tabstar_lit.nn.embeddings import (
 )
 from tabstar_lit.nn.ensemble import EnsembleHeads, HeadLayerNorm
 from tabstar_lit.nn.feed_forward import BatchNorm, EnsembleLinear, FeedForward, MemberBatchNorm, ResidualBlock
-from tabstar_lit.nn.pooling import AttentionPooling, make_reduction, masked_mean, masked_softmax
+from tabstar_lit.nn.masking import masked_mean, masked_softmax
+from tabstar_lit.nn.pooling import AttentionPooling, make_reduction
 
 
 def fills(values: Tensor, bound: float) -> bool:

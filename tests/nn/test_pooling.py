@@ -6,14 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from tabstar_lit.nn.pooling import (
-    AttentionPooling,
-    LinearReduction,
-    WeightedReduction,
-    make_reduction,
-    masked_mean,
-    masked_softmax,
-)
+from tabstar_lit.nn.masking import masked_mean, masked_softmax
+from tabstar_lit.nn.pooling import AttentionPooling, LinearReduction, WeightedReduction, make_reduction
 
 LINEAR = ("mean", "conv1d", "conv2d", "reshape")
 

@@ -36,10 +36,11 @@ class Known(nn.Module):
 def known_model(file: Path, shifts: tuple[float, ...] = (0.0,), role: Any = "ratio", **keys: Any) -> Restored:
     """Return the model of a toy; ``keys`` are of ``dataset_config``."""
     data = open_events(file, role, **FEATURES, **keys)
-    payload = {
+    config = {
+        "family": "fakes",
         "role": role,
         "preprocessing": data.payload(),
         "dataset_config": data.fakes.model_dump(mode="json", exclude={"dataloader_kwargs"}),
     }
     network = cast(FakesNetwork, Known(closed_form(EventFile.open(file)), shifts))
-    return Restored(Path("ratio.ckpt"), network, ratio_loss("bce"), data.preprocessor, payload)
+    return Restored(Path("ratio.ckpt"), network, config, data.preprocessor, ratio_loss("bce"))

@@ -75,5 +75,5 @@ def fit(module: SignalModule, data: EventData, steps: int = 60, lr: float = 0.03
 
 def logits_of(module: nn.Module, data: EventData, split: str) -> tuple[Tensor, Tensor]:
     """Return row numbers and logits of a split as the training module computes them."""
-    outputs = [(batch.rows, module.compute(batch).predictions) for batch in data.split_dataloader(split)]
+    outputs = [(batch.rows, module.compute(batch).columns["logits"]) for batch in data.split_dataloader(split)]
     return torch.cat([rows for rows, _ in outputs]), torch.cat([logits.detach() for _, logits in outputs])

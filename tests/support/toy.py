@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch import LightningModule
 from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from torchmetrics import MeanAbsoluteError, R2Score
 
 from tabstar_lit.config import Problem
 from tabstar_lit.config.schema import ArchitectureConfig, DatasetConfig, Experiment, ModelConfig
@@ -20,7 +23,9 @@ from tabstar_lit.data.plans import RowBatch, RowPlan, SequentialPlan, cut
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.engine.family import Family
 from tabstar_lit.engine.module import StepOutput, TrainingModule
-from tabstar_lit.engine.tracker import Collected, Tracker
+from tabstar_lit.engine.tracker import Tracker
+from tabstar_lit.engine.tracking.columns import Columns
+from tabstar_lit.engine.tracking.streams import Stream
 from tabstar_lit.plots.style import new_figure
 
 SOURCES = ("left", "right")
@@ -44,6 +49,9 @@ class ToyDataset(DatasetConfig):
 
 class ToyModel(ModelConfig):
     architecture_config: ToyArchitecture
+
+    def loss_terms(self) -> tuple[str, ...]:
+        return ("bias", "spread")
 
 
 class ToyExperiment(Experiment):
@@ -127,12 +135,15 @@ class ToyModule(TrainingModule):
 
     def compute(self, batch: dict[str, Any]) -> StepOutput:
         predictions = self.network(batch["x"])
-        loss = (predictions - batch["y"]).square().mean()
+        errors = predictions - batch["y"]
+        loss = errors.square().mean()
+        terms = {"bias": errors.mean().square(), "spread": errors.var(correction=0)}
         if self.training:
             self._disturb()
             self.seen.append((batch["source"], float(batch["x"].sum())))
             loss = self._poisoned(loss)
-        return StepOutput(loss, batch["source"], len(batch["y"]), predictions=predictions.detach(), targets=batch["y"])
+        columns = {"predictions": predictions, "targets": batch["y"]}
+        return StepOutput(loss, batch["source"], len(batch["y"]), terms, columns)
 
     def _disturb(self) -> None:
         config = self.config.architecture_config
@@ -154,22 +165,39 @@ class ToyModule(TrainingModule):
 
 
 class ToyTracker(Tracker):
-    broken = False
+    """Has a metric of kept columns, the same and another as streams, and draws samples where it is told to."""
 
-    def metrics(self, collected: Mapping[str, Collected]) -> dict[str, float]:
-        errors = {name: (rows.predictions - rows.targets).abs().mean() for name, rows in collected.items()}
+    broken = False
+    sampled = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for name, metric in (("mae", MeanAbsoluteError()), ("r2", R2Score())):
+            self.streams[name] = Stream(metric, ("predictions", "targets"))
+        self.streams["mae/left"] = Stream(MeanAbsoluteError(), ("predictions", "targets"), source="left")
+
+    def keeps(self) -> tuple[str, ...]:
+        return ("predictions", "targets")
+
+    def metrics(self, collected: Mapping[str, Columns]) -> dict[str, float]:
+        errors = {name: (rows["predictions"] - rows["targets"]).abs().mean() for name, rows in collected.items()}
         return {"error": float(torch.stack(list(errors.values())).mean())}
 
     def metric_names(self) -> tuple[str, ...]:
         return ("error",)
 
-    def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Any]]:
+    def figures(self, collected: Mapping[str, Columns]) -> Iterable[tuple[str, Any]]:
         if self.broken:
             raise RuntimeError("a broken plot")
         for name, rows in collected.items():
             figure, (axes,) = new_figure()
-            axes.plot(rows.targets.numpy(), rows.predictions.numpy(), ".")
+            axes.plot(rows["targets"].numpy(), rows["predictions"].numpy(), ".")
             yield f"scatter_{name}", figure
+
+    def samples(self, module: LightningModule, collected: Mapping[str, Columns]) -> Iterable[tuple[str, Any]]:
+        if self.sampled:
+            drawn = torch.randn(3, 4) + float(np.random.rand()) + random.random()
+            yield "drawn", f"{module.network(drawn).tolist()}\n"
 
     def summary_figures(self) -> Iterable[tuple[str, Any]]:
         figure, (axes,) = new_figure()

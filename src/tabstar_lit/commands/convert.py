@@ -1,18 +1,13 @@
-"""``tabstar_lit convert``: raw data into the HDF5 file a family trains on.
-
-A family that converts data has a module ``commands`` with its subcommands in ``CONVERTERS``.
-"""
+"""``tabstar_lit convert``: raw data into the HDF5 file a family trains on, by the subcommands the families add."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import click
 
 from tabstar_lit.commands.errors import reported_errors
-from tabstar_lit.families import FAMILIES
+from tabstar_lit.commands.offers import by_name, offered_once
 
 
 class ConvertGroup(click.Group):
@@ -41,7 +36,4 @@ def convert() -> None:
 
 
 def _converters() -> dict[str, click.Command]:
-    packages = [module.rpartition(".")[0] for module in FAMILIES.values()]
-    modules = [f"{package}.commands" for package in packages]
-    found = [import_module(name).CONVERTERS for name in modules if find_spec(name) is not None]
-    return {command.name or "": command for commands in found for command in commands}
+    return offered_once(lambda family: by_name(family.converters()), what="converter")

@@ -1,20 +1,18 @@
-"""``tabstar_lit data``: look into the HDF5 files that training reads.
-
-A family that can show files has them by kind in ``VIEWERS`` of its module ``commands``.
-"""
+"""``tabstar_lit data``: look into the HDF5 files that training reads, by the viewers the families have."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tabstar_lit.commands.errors import reported_errors
+from tabstar_lit.commands.offers import offered_once
 from tabstar_lit.errors import DataError
-from tabstar_lit.families import FAMILIES
+
+if TYPE_CHECKING:
+    from tabstar_lit.engine.family import Viewer
 
 
 @click.group()
@@ -33,14 +31,9 @@ def show(file: Path, output: Path | None) -> None:
         _viewer(file)(file, output)
 
 
-def _viewer(file: Path) -> Callable[[Path, Path | None], None]:
+def _viewer(file: Path) -> Viewer:
     """Find who can show this kind of file."""
-    packages = [module.rpartition(".")[0] for module in FAMILIES.values()]
-    modules = [f"{package}.commands" for package in packages]
-    found = [getattr(import_module(name), "VIEWERS", {}) for name in modules if find_spec(name) is not None]
-    viewers: dict[str, Callable[[Path, Path | None], None]] = {
-        kind: viewer for of_family in found for kind, viewer in of_family.items()
-    }
+    viewers = offered_once(lambda family: family.viewers(), what="viewer of files of kind")
     kind = _kind(file)
     if kind not in viewers:
         shown = ", ".join(viewers) or "none"

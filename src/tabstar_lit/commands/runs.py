@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import click
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.terminal import curve, text_table
 from tabstar_lit.config import roots
+from tabstar_lit.config.tree import did_you_mean, suggestion
 from tabstar_lit.engine.runs.files import RunFiles, find_run, format_value, in_order, run_directories
 from tabstar_lit.engine.runs.records import METRICS_FILE, RESERVED, parse_record
 from tabstar_lit.errors import RunError
@@ -97,8 +97,8 @@ def check_metrics(run: RunFiles, metrics: Sequence[str]) -> None:
     known = run.names()
     for metric in metrics:
         if metric not in known and known:
-            near = get_close_matches(metric, known, n=3, cutoff=0.5) or known[:10]
-            raise RunError(f"{run.name} has no metric {metric!r}. Did you mean {' or '.join(map(repr, near))}?")
+            hint = did_you_mean(metric, known, n=3) or suggestion(metric, known, listed="It has")
+            raise RunError(f"{run.name} has no metric {metric!r}.{hint}")
 
 
 # -- what is said -----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from types import FrameType
 import click
 
 from tabstar_lit.commands.errors import reported_errors
+from tabstar_lit.commands.offers import training_commands
 from tabstar_lit.config import roots
 from tabstar_lit.errors import RunError
 
@@ -55,8 +56,8 @@ def find_database(save_dir: Path) -> Path:
     database = (save_dir / "mlruns" / "mlflow.db").absolute()
     if not database.is_file():
         raise RunError(
-            f"No runs to show: {database} does not exist. Train something first (train_tabstar), or name the folder "
-            "of the runs with --save-dir or the variable ANALYSIS_ML_LOGS_DIR."
+            f"No runs to show: {database} does not exist. Train something first ({training_commands()}), or name the "
+            "folder of the runs with --save-dir or the variable ANALYSIS_ML_LOGS_DIR."
         )
     return database
 

@@ -1,16 +1,23 @@
-"""The training commands: one function, made once for each family."""
+"""The training commands: one function, made once for each family.
+
+A console script names its command here, ``tabstar_lit.commands.train:train_<name>``, and so does that of an installed
+package that adds a family: the module makes a command when it is asked for by the name that a family gives it.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tabstar_lit import api
 from tabstar_lit.commands.errors import reported_errors
-from tabstar_lit.families import get_family
+from tabstar_lit.errors import ConfigError, FamilyError
+from tabstar_lit.families import family_of_command, get_family
 
 if TYPE_CHECKING:
     from tabstar_lit.config import Loaded
@@ -20,13 +27,38 @@ LATEST = "latest"
 LISTS = ("models", "losses", "optimizers", "schedulers")
 
 
+def __getattr__(name: str) -> click.Command:
+    """Return the training command called ``name``."""
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return train_command(family_of_command(name).name)
+    except FamilyError as error:
+        return _unusable(name, error)
+    except ConfigError as error:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {error}") from error
+
+
+def _unusable(name: str, problem: FamilyError) -> click.Command:
+    """Return a command that says why it cannot do anything: a console script has no other way to."""
+
+    @click.command(name, context_settings={"ignore_unknown_options": True}, add_help_option=False)
+    @click.argument("ignored", nargs=-1)
+    def command(ignored: tuple[str, ...]) -> None:
+        with reported_errors():
+            raise problem
+
+    return command
+
+
+@cache
 def train_command(family_name: str) -> click.Command:
     """Return the console command that trains a family.
 
     Parameters
     ----------
     family_name : str
-        A key of :data:`tabstar_lit.families.FAMILIES`.
+        As :func:`tabstar_lit.families.get_family` takes it.
     """
     family = get_family(family_name)
 
@@ -47,6 +79,7 @@ def train_command(family_name: str) -> click.Command:
     @click.option("--list", "listed", type=click.Choice(LISTS), help="Print what can be named in the YAML files.")
     @click.version_option(package_name="tabstar_lit")
     def command(
+        *,
         overrides: tuple[str, ...],
         config_dir: Path | None,
         resume: str | None,
@@ -89,66 +122,20 @@ def train_one(
         trial(family, loaded, say=click.echo)
         click.echo("everything fits; nothing was written")
     elif resume is not None:
-        go_on(family, loaded, overrides, resume)
+        wanted = None if resume == LATEST else resume
+        say_where(api.go_on(family, loaded, overrides, wanted, argv=sys.argv, tell=note).root)
     else:
-        begin(family, loaded, overrides, config_dir)
+        say_where(api.begin(family, loaded, overrides, config_dir, argv=sys.argv, tell=note).root)
 
 
-def load(
-    family: AnyFamily, overrides: Sequence[str], config_dir: Path | None, primary: Path | None = None
-) -> Loaded[Any]:
+def load(family: AnyFamily, overrides: Sequence[str], config_dir: Path | None) -> Loaded[Any]:
     """Compose and validate, and print what the composer noticed."""
-    from tabstar_lit.config import load_experiment
-
-    loaded = load_experiment(
-        family.schema(),
-        command=family.command,
-        overrides=overrides,
-        config_dir=config_dir,
-        primary=primary,
-        family_directory=family.name,
-    )
-    for notice in loaded.notices:
-        click.echo(f"note: {notice}", err=True)
-    return loaded
+    return api.compose(family, overrides, config_dir, tell=note)
 
 
-def begin(family: AnyFamily, loaded: Loaded[Any], overrides: Sequence[str], config_dir: Path | None) -> None:
-    """Train, continue or evaluate, as ``load_checkpoint`` and ``continue_training`` say."""
-    from tabstar_lit.engine.run import evaluate
-    from tabstar_lit.engine.runs.resume import configured_checkpoint, run_to_resume
-
-    checkpoint = configured_checkpoint(loaded.experiment)
-    if checkpoint is None:
-        execute(family, loaded)
-    elif loaded.experiment.model.continue_training:
-        root, checkpoint = run_to_resume(loaded.experiment, family.command, str(checkpoint))
-        name = f"experiment_config.run_name={root.name}"
-        execute(family, load(family, (*overrides, name), config_dir), resume=True, checkpoint=checkpoint)
-    else:
-        from tabstar_lit.engine.preflight import check_names
-
-        check_names(family, loaded)
-        say_where(evaluate(family, loaded, checkpoint, argv=sys.argv).root)
-
-
-def go_on(family: AnyFamily, loaded: Loaded[Any], overrides: tuple[str, ...], resume: str) -> None:
-    """Go on with a run under the configuration it was started with, changed by the overrides."""
-    from tabstar_lit.engine.runs.resume import run_to_resume
-
-    root, checkpoint = run_to_resume(loaded.experiment, family.command, None if resume == LATEST else resume)
-    name = f"experiment_config.run_name={root.name}"
-    again = load(family, (*overrides, name), None, primary=root / "config.yaml")
-    execute(family, again, resume=True, checkpoint=checkpoint)
-
-
-def execute(family: AnyFamily, loaded: Loaded[Any], *, resume: bool = False, checkpoint: Path | None = None) -> None:
-    """Check the names, run the engine, and say where everything is."""
-    from tabstar_lit.engine.preflight import check_names
-    from tabstar_lit.engine.run import run
-
-    check_names(family, loaded)
-    say_where(run(family, loaded, argv=sys.argv, resume=resume, checkpoint=checkpoint).root)
+def note(text: str) -> None:
+    """Print what the user should know, beside the output."""
+    click.echo(text, err=True)
 
 
 def say_where(root: Path) -> None:
@@ -174,7 +161,7 @@ def train_all(family: AnyFamily, overrides: tuple[str, ...], config_dir: Path | 
         if name is not None:
             combination = [*combination, f"experiment_config.run_name={name}-{number}"]
             loaded = load(family, combination, config_dir)
-        begin(family, loaded, combination, config_dir)
+        say_where(api.begin(family, loaded, combination, config_dir, argv=sys.argv, tell=note).root)
 
 
 def print_list(family: AnyFamily, listed: str) -> None:
@@ -182,15 +169,11 @@ def print_list(family: AnyFamily, listed: str) -> None:
     if listed in ("models", "losses"):
         entries = family.models() if listed == "models" else family.losses()
     else:
-        from tabstar_lit.engine.optim.optimizers import list_optimizers
-        from tabstar_lit.engine.optim.schedulers import list_schedulers
+        from tabstar_lit.engine.optim.optimizers import OPTIMIZERS
+        from tabstar_lit.engine.optim.schedulers import SCHEDULERS
 
-        entries = list_optimizers() if listed == "optimizers" else list_schedulers()
+        lines = OPTIMIZERS.lines() if listed == "optimizers" else SCHEDULERS.lines()
+        entries = {name: lines[name] for name in sorted(lines, key=str.lower)}
     width = max(map(len, entries))
     for name, text in entries.items():
         click.echo(f"{name:<{width}}  {text}")
-
-
-train_tabstar = train_command("tabstar")
-train_signal = train_command("signal")
-train_fakes = train_command("fakes")

@@ -11,8 +11,8 @@ import click
 
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.train import relative
-from tabstar_lit.errors import ConfigError, RunInterrupted
-from tabstar_lit.families import FAMILIES, get_family
+from tabstar_lit.errors import RunInterrupted
+from tabstar_lit.families import family_of_command
 
 if TYPE_CHECKING:
     from tabstar_lit.engine.family import AnyFamily
@@ -26,34 +26,18 @@ ABOUT_THE_STUDY = re.compile(r"[~+]*tuning_config([.=@/].*)?", re.DOTALL)
 @click.option("--config-dir", type=click.Path(path_type=Path), help="Folder with training_config.yaml and its groups.")
 @click.option("--check", is_flag=True, help="Check the study, open the data, try one batch; write nothing.")
 def tune(command: str, overrides: tuple[str, ...], config_dir: Path | None, check: bool) -> None:
-    """Search for the best values of some keys of COMMAND, a training command such as train_signal.
+    """Search for the best values of some keys of COMMAND, a training command: `tabstar_lit --help` names them.
 
     tuning_config=FILE says what is varied and how. Each trial is a run of its own. The same command again goes on
     with the study, until it has tuning_config.n_trials trials.
     """
     with reported_errors():
-        family = family_of(command)
+        family = family_of_command(command)
         try:
             search(family, overrides, config_dir, check=check)
         except RunInterrupted as interruption:
             interruption.prospect = "the same command goes on with the study"
             raise
-
-
-def family_of(command: str) -> AnyFamily:
-    """Return the family that ``command`` trains.
-
-    Raises
-    ------
-    ConfigError
-        There is no such command.
-    """
-    from tabstar_lit.config.tree import suggestion
-
-    families = {family.command: family for family in map(get_family, FAMILIES)}
-    if command not in families:
-        raise ConfigError(f"'{command}' is no training command.{suggestion(command, list(families))}")
-    return families[command]
 
 
 def search(family: AnyFamily, overrides: Sequence[str], config_dir: Path | None, *, check: bool) -> None:
@@ -68,6 +52,7 @@ def search(family: AnyFamily, overrides: Sequence[str], config_dir: Path | None,
         overrides=overrides,
         config_dir=config_dir,
         family_directory=family.name,
+        family_files=family.configurations(),
     )
     plan = plan_study(family, composition)
     for notice in plan.base.notices:

@@ -18,6 +18,7 @@ from tabstar_lit.config.schema import Experiment
 from tabstar_lit.config.schema_walk import lookup, respell, secret_keys
 from tabstar_lit.config.tree import ConfigTree, Path_, Position
 from tabstar_lit.config.validate import complete, validate
+from tabstar_lit.config.yaml_reader import read_yaml
 from tabstar_lit.errors import ConfigError
 
 E = TypeVar("E", bound=Experiment)
@@ -87,6 +88,7 @@ def load_experiment(
     config_dir: Path | None = None,
     primary: Path | None = None,
     family_directory: str | None = None,
+    family_files: Path | None = None,
 ) -> Loaded[E]:
     """Compose, resolve and check the configuration of a command.
 
@@ -104,6 +106,9 @@ def load_experiment(
         An already composed file to start from, such as the ``config.yaml`` of a run.
     family_directory : str, optional
         A folder of a configuration directory, searched first where it holds a ``training_config.yaml``.
+    family_files : Path, optional
+        The configuration directory of a family that does not come with the program, searched before the packaged copy.
+        Its ``training_config.yaml`` also stands in for one that lists ``commands`` without this one.
 
     Raises
     ------
@@ -117,6 +122,7 @@ def load_experiment(
         config_dir=config_dir,
         primary=primary,
         family_directory=family_directory,
+        family_files=family_files,
     )
     return composition.load()
 
@@ -129,6 +135,7 @@ def compose_experiment(
     config_dir: Path | None = None,
     primary: Path | None = None,
     family_directory: str | None = None,
+    family_files: Path | None = None,
 ) -> Composition[E]:
     """Compose the configuration of a command without checking it yet; the parameters of :func:`load_experiment`.
 
@@ -138,10 +145,11 @@ def compose_experiment(
         A file or option is missing, or something is not written as it must be.
     """
     secrets = secret_keys(schema)
-    directories = _with_family(find_config_dirs(config_dir), family_directory)
+    directories = _with_family(find_config_dirs(config_dir, family_files), family_directory)
     composer = Composer(directories, lambda node: respell(node, (schema,)), composed=primary is not None)
     parsed = [parse_override(text, secrets) for text in overrides]
-    return Composition(schema, composer.compose(primary or _primary(directories), command, parsed), composer)
+    primary = primary or _primary(directories, command, family_files)
+    return Composition(schema, composer.compose(primary, command, parsed), composer)
 
 
 def _as_text(root: Node, texts: Mapping[Path_, str], secrets: Collection[str]) -> Node:
@@ -163,12 +171,20 @@ def _with_family(directories: Sequence[Path], family: str | None) -> list[Path]:
     return found
 
 
-def _primary(directories: Sequence[Path]) -> Path:
-    for directory in directories:
-        if (directory / PRIMARY_NAME).is_file():
-            return directory / PRIMARY_NAME
-    searched = ", ".join(str(directory) for directory in directories)
-    raise ConfigError(f"no {PRIMARY_NAME} in any of: {searched}; `tabstar_lit init` writes one to edit")
+def _primary(directories: Sequence[Path], command: str, family_files: Path | None) -> Path:
+    """Return the first primary file; one that leaves a command out gives way to that of the command's own family."""
+    found = [directory / PRIMARY_NAME for directory in directories if (directory / PRIMARY_NAME).is_file()]
+    if not found:
+        searched = ", ".join(str(directory) for directory in directories)
+        raise ConfigError(f"no {PRIMARY_NAME} in any of: {searched}; `tabstar_lit init` writes one to edit")
+    own = None if family_files is None else family_files / PRIMARY_NAME
+    return own if own in found and _leaves_out(found[0], command) else found[0]
+
+
+def _leaves_out(primary: Path, command: str) -> bool:
+    """Tell whether a file lists commands and this is none of them."""
+    commands = read_yaml(primary).value.get("commands")
+    return commands is not None and isinstance(commands.value, dict) and command not in commands.value
 
 
 def _with_api_key(root: Node) -> tuple[Node, list[str]]:

@@ -26,10 +26,11 @@ def roots() -> Roots:
     return Roots(**{name: _variable(name) or Path(default) for name, default in defaults.items()})
 
 
-def find_config_dirs(config_dir: Path | None) -> list[Path]:
+def find_config_dirs(config_dir: Path | None, family_files: Path | None = None) -> list[Path]:
     """Give the directories that configuration files are searched in, the first hit of each file wins.
 
-    In order: `config_dir`, ``$ANALYSIS_ML_CONFIG_DIR``, the working directory, the copy inside the package.
+    In order: `config_dir`, ``$ANALYSIS_ML_CONFIG_DIR``, the working directory, `family_files`, the copy inside the
+    package.
 
     Raises
     ------
@@ -40,8 +41,8 @@ def find_config_dirs(config_dir: Path | None) -> list[Path]:
     for source, directory in chosen.items():
         if directory is not None and not directory.is_dir():
             raise ConfigError(f"{source}: '{directory}' is not a directory; `tabstar_lit init` makes one to edit")
-    candidates = [directory for directory in chosen.values() if directory is not None]
-    return list(dict.fromkeys([*candidates, Path(), packaged_config_dir()]))
+    directories = [*chosen.values(), Path(), family_files, packaged_config_dir()]
+    return list(dict.fromkeys(directory for directory in directories if directory is not None))
 
 
 def packaged_config_dir() -> Path:

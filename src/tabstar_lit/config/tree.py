@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
@@ -14,6 +14,9 @@ Path_ = tuple[str | int, ...]
 """A place inside a configuration, such as ``("model_config", "training_config", "max_epochs")``."""
 
 MAX_LISTED = 20
+
+LIKENESS = 0.6
+"""How alike two names must be (``difflib``'s ratio, 1 for equal ones) for one to be offered in place of the other."""
 
 
 class Position(NamedTuple):
@@ -64,16 +67,29 @@ def dotted(path: Path_) -> str:
     return ".".join(str(part) for part in path)
 
 
-def suggestion(name: str, allowed: Sequence[str]) -> str:
-    """Give `` Did you mean ...?`` for a near miss, else the list of what is allowed, else nothing."""
+def nearest_names(name: str, known: Iterable[str], n: int = 3) -> list[str]:
+    """Return up to ``n`` of the ``known`` names that are nearly ``name``, the most alike first."""
+    return difflib.get_close_matches(name, list(dict.fromkeys(known)), n=n, cutoff=LIKENESS)
+
+
+def did_you_mean(name: str, known: Iterable[str], n: int = 1) -> str:
+    """Give `` Did you mean 'a' or 'b'?`` with up to ``n`` near misses, nothing where there are none."""
+    near = nearest_names(name, known, n)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def suggestion(name: str, allowed: Iterable[str], listed: str = "Allowed") -> str:
+    """Give `` Did you mean ...?`` for a near miss, else `` Allowed: a, b.``, else nothing.
+
+    ``listed`` stands before the list where its names are not a choice but what there is: ``It has``.
+    """
     names = list(dict.fromkeys(allowed))
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f" Did you mean '{near[0]}'?"
+    if near := did_you_mean(name, names):
+        return near
     if not names:
         return ""
     more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return f" Allowed: {', '.join(names[:MAX_LISTED])}{more}."
+    return f" {listed}: {', '.join(names[:MAX_LISTED])}{more}."
 
 
 def fail(position: Position | None, message: str) -> NoReturn:

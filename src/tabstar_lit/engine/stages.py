@@ -14,11 +14,11 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
 from tabstar_lit.config import Problem, Stage, raise_problems
-from tabstar_lit.config.schema import Experiment, TrainingConfig
+from tabstar_lit.config.schema import Experiment
 from tabstar_lit.config.tree import Path_
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.callbacks.interrupt import Interrupt
-from tabstar_lit.engine.callbacks.monitor import LOSSES, TRAINING, doubtful_mode, is_loss
+from tabstar_lit.engine.callbacks.monitor import TRAINING, doubtful_mode, is_loss, losses_of
 from tabstar_lit.engine.callbacks.seeding import StepNoise, seed_generators
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.engine.distributed import is_main_process
@@ -70,25 +70,26 @@ def build_parts(
     for line in (*transferred, str(module.freeze_report)):
         log.info(line)
     tracker = family.tracker(experiment, data, run.stage_folder(run.figures, stage.name))
-    raise_problems(stage.tree, list(_unknown_monitors(experiment.model.training_config, tracker)))
-    for line in doubtful_mode(experiment.model.training_config, tracker.better_when_larger()):
+    raise_problems(stage.tree, list(_unknown_monitors(experiment, tracker)))
+    for line in doubtful_mode(experiment.model.training_config, tracker.larger_is_better()):
         log.warning("%s", line)
     return Parts(data, module, tracker)
 
 
-def _unknown_monitors(training: TrainingConfig, tracker: Tracker) -> Iterator[Problem]:
+def _unknown_monitors(experiment: Experiment, tracker: Tracker) -> Iterator[Problem]:
     """Give the monitored metrics that will never be computed, where the tracker knows its own."""
-    names = tracker.metric_names()
+    names, terms = tracker.monitorable(), experiment.model.loss_terms()
     if names is None:
         return
     own = names if tracker.check_every is not None else ()
-    known = (*LOSSES, *(f"val_{name}" for name in own))
+    known = (*losses_of(terms), *(f"val_{name}" for name in own))
+    training = experiment.model.training_config
     scheduler = training.scheduler
     monitors: list[tuple[Path_, str]] = [((*TRAINING, "monitor"), training.monitor)]
     if scheduler is not None and scheduler.monitor is not None:
         monitors.append(((*TRAINING, "scheduler", "monitor"), scheduler.monitor))
     for path, monitor in monitors:
-        if monitor not in known and not is_loss(monitor):
+        if monitor not in known and not is_loss(monitor, terms):
             hint = "" if own else " Metrics are switched off: set experiment_config.check_metrics_n_epoch."
             yield Problem(path, f"no metric is called {monitor!r}.{hint}", known)
 

@@ -10,17 +10,15 @@ Rizvi, Pettee and Nachman (arXiv 2305.10500) compare losses and links for likeli
 
 from __future__ import annotations
 
-import difflib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tabstar_lit.errors import ConfigError
+from tabstar_lit.config.registry import Registry
 
 
 class RatioLoss(ABC):
@@ -312,19 +310,23 @@ class Inverse(RatioLoss):
         return self.own.output(-log_ratio)
 
 
-RATIO_LOSSES: Mapping[str, type[RatioLoss]] = {
-    "bce": BinaryCrossEntropy,
-    "logistic": Logistic,
-    "exp": Exponential,
-    "savage": Savage,
-    "tangent": Tangent,
-    "square": Square,
-    "mse": SquaredError,
-    "lsif": LeastSquares,
-    "kliep": KullbackLeibler,
-    "bregman": Bregman,
-    "gaussian_nll": GaussianLikelihood,
-}
+RATIO_LOSSES: Registry[type[RatioLoss]] = Registry(
+    "density-ratio loss",
+    {
+        "bce": BinaryCrossEntropy,
+        "logistic": Logistic,
+        "exp": Exponential,
+        "savage": Savage,
+        "tangent": Tangent,
+        "square": Square,
+        "mse": SquaredError,
+        "lsif": LeastSquares,
+        "kliep": KullbackLeibler,
+        "bregman": Bregman,
+        "gaussian_nll": GaussianLikelihood,
+    },
+    absent="no density-ratio loss is called",
+)
 """The losses by the name in ``training_config.loss``."""
 
 
@@ -336,10 +338,4 @@ def ratio_loss(name: str) -> RatioLoss:
     ConfigError
         None of :data:`RATIO_LOSSES` is called so.
     """
-    if name not in RATIO_LOSSES:
-        near = difflib.get_close_matches(name, RATIO_LOSSES, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(
-            f"training_config.loss: no density-ratio loss '{name}'.{hint} There are: {', '.join(RATIO_LOSSES)}."
-        )
-    return RATIO_LOSSES[name]()
+    return RATIO_LOSSES.find(name, ("loss",))()

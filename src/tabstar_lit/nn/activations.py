@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules import activation as torch_activations
 
+from tabstar_lit.config.registry import Registry
 from tabstar_lit.config.tree import Path_, Problem, suggestion
 from tabstar_lit.errors import ConfigError
 
@@ -25,6 +25,23 @@ class GeGLU(nn.Module):
         """Multiply one half by the GELU of the other."""
         value, gate = x.chunk(2, dim=-1)
         return value * functional.gelu(gate)
+
+
+class SwiGLU(nn.Module):
+    """Gated SiLU of the same paper, without the scale of its Swish: ``[..., 2 D]`` to ``[..., D]``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply one half by the SiLU of the other."""
+        value, gate = x.chunk(2, dim=-1)
+        return value * functional.silu(gate)
+
+
+class SquaredReLU(nn.Module):
+    """ReLU squared, from "Primer: Searching for Efficient Transformers for Language Modeling" (arXiv 2109.08668)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``max(x, 0)²``, same shape."""
+        return functional.relu(x).square()
 
 
 class ELUPlus(nn.Module):
@@ -68,17 +85,20 @@ class MinusSoftabs(Softabs):
         return -super().forward(x)
 
 
-_OWN: dict[str, type[nn.Module]] = {cls.__name__: cls for cls in (GeGLU, ELUPlus, Abs, MinusAbs, Softabs, MinusSoftabs)}
+_GATED: dict[str, type[nn.Module]] = {cls.__name__: cls for cls in (GeGLU, SwiGLU)}
+_OWN: dict[str, type[nn.Module]] = _GATED | {
+    cls.__name__: cls for cls in (SquaredReLU, ELUPlus, Abs, MinusAbs, Softabs, MinusSoftabs)
+}
 _TORCH: dict[str, type[nn.Module]] = {
     name: getattr(torch_activations, name) for name in torch_activations.__all__ if name not in NOT_ELEMENTWISE
 }
-ACTIVATIONS: dict[str, type[nn.Module]] = {"Identity": nn.Identity, **_TORCH, **_OWN}
-"""Name in a configuration -> class."""
+ACTIVATIONS: Registry[type[nn.Module]] = Registry("activation", {"Identity": nn.Identity, **_TORCH, **_OWN})
+"""Every activation by name, which is written as it stands here."""
 
 
 def is_gated(name: str | None) -> bool:
     """Whether the activation halves the width, so that the layer before must be twice as wide."""
-    return name == "GeGLU"
+    return name in _GATED
 
 
 def make_activation(name: str | None, arguments: Mapping[str, Any] | None = None) -> nn.Module:
@@ -124,12 +144,4 @@ def activation_problems(
         respelt = [other for other in known if other.lower() == name.lower()]
         yield Problem(path, f"activation '{name}' {reason}", tuple(respelt or known))
         return
-    variadic = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
-    signed = signature(ACTIVATIONS[name]).parameters
-    parameters = {key: parameter for key, parameter in signed.items() if parameter.kind not in variadic}
-    for key in arguments or {}:
-        if key not in parameters:
-            yield Problem((*arguments_path, key), f"unknown parameter '{key}' of {name}.", tuple(parameters))
-    needed = [key for key, value in parameters.items() if value.default is value.empty and key not in (arguments or {})]
-    if needed:
-        yield Problem(arguments_path, f"activation {name} needs {', '.join(needed)}.")
+    yield from ACTIVATIONS.arguments(name, arguments or {}, arguments_path)[1]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, where
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.nn.cache import KeyValue, KeyValueCache
+from tabstar_lit.nn.masking import causal_mask
+from tabstar_lit.nn.norms import RMSNorm
+from tabstar_lit.nn.positions import Rotation
 
 KERNELS = {
     "math": SDPBackend.MATH,
@@ -39,6 +42,10 @@ class MultiHeadAttention(nn.Module):
         Probability that an attention weight is dropped.
     kernels : sequence of str
         Kernels that may be used, see :data:`KERNELS`; empty: torch chooses.
+    projection_bias : bool
+        Whether the four linear maps have biases.
+    qk_norm : bool
+        Whether queries and keys are normalised head by head, which keeps scores small (arXiv 2010.04245).
 
     Raises
     ------
@@ -54,19 +61,31 @@ class MultiHeadAttention(nn.Module):
         dim_head: int | None = None,
         dropout: float = 0.0,
         kernels: Sequence[str] = (),
+        projection_bias: bool = True,
+        qk_norm: bool = False,
     ) -> None:
         super().__init__()
         if dim_head is None and width % heads:
             raise ConfigError(f"{heads} attention heads do not divide a width of {width}; change one of them.")
-        inner = heads * (dim_head or width // heads)
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dim_head, self.dropout = heads, dim_head or width // heads, dropout
+        inner = heads * self.dim_head
         self.kernels = [KERNELS[name] for name in kernels]
-        self.query = nn.Linear(width, inner)
-        self.key_value = nn.Linear(width, 2 * inner)
-        self.out = nn.Linear(inner, width)
+        self.query = nn.Linear(width, inner, bias=projection_bias)
+        self.key_value = nn.Linear(width, 2 * inner, bias=projection_bias)
+        self.out = nn.Linear(inner, width, bias=projection_bias)
+        self.query_norm = RMSNorm(self.dim_head) if qk_norm else nn.Identity()
+        self.key_norm = RMSNorm(self.dim_head) if qk_norm else nn.Identity()
 
     def forward(
-        self, queries: Tensor, context: Tensor | None = None, *, mask: Tensor | None = None, bias: Tensor | None = None
+        self,
+        queries: Tensor,
+        context: Tensor | KeyValue | None = None,
+        *,
+        mask: Tensor | None = None,
+        bias: Tensor | None = None,
+        causal: bool = False,
+        rotation: Rotation | None = None,
+        cache: KeyValueCache | None = None,
     ) -> Tensor:
         """Attend.
 
@@ -74,12 +93,18 @@ class MultiHeadAttention(nn.Module):
         ----------
         queries : Tensor
             ``[B, Q, E]``.
-        context : Tensor or None
-            ``[B, P, E]``; None: the queries.
+        context : Tensor or KeyValue or None
+            ``[B, P, E]``, or what :meth:`keys_values` made of that; None: the queries.
         mask : Tensor or None
             ``[B, P]`` or ``[B, Q, P]`` bool, True where there is something to attend to.
         bias : Tensor or None
             ``[B, H, Q, P]`` or broadcastable, added to the scores.
+        causal : bool
+            Whether a token sees itself and those before it only; the queries are the last ``Q`` of the ``P`` tokens.
+        rotation : Rotation or None
+            Of the queries' positions, for tokens that attend to themselves.
+        cache : KeyValueCache or None
+            Keys and values of the tokens before the queries, to which the queries' own are added; ``P`` counts both.
 
         Returns
         -------
@@ -87,61 +112,25 @@ class MultiHeadAttention(nn.Module):
             ``[B, Q, E]``. Where a query has nothing to attend to, the heads give zeros, so the bias of the last layer
             is what comes out.
         """
-        context = queries if context is None else context
-        query = self._split(self.query(queries))
-        key, value = (self._split(part) for part in self.key_value(context).chunk(2, dim=-1))
+        query: Tensor = self.query_norm(self._split(self.query(queries)))
+        known = context if isinstance(context, KeyValue) else self.keys_values(queries if context is None else context)
+        if rotation is not None:
+            query, known = rotation(query), known._replace(key=rotation(known.key))
+        key, value = known if cache is None else cache.extend(known)
         dropout = self.dropout if self.training else 0.0
         with chosen_kernels(self.kernels):
-            attended = masked_attention(query, key, value, mask=mask, bias=bias, dropout=dropout)
+            attended = masked_attention(query, key, value, mask=mask, bias=bias, causal=causal, dropout=dropout)
         out: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return out
+
+    def keys_values(self, context: Tensor) -> KeyValue:
+        """Project ``[B, P, E]`` once, where it is attended to more than once."""
+        key, value = (self._split(part) for part in self.key_value(context).chunk(2, dim=-1))
+        return KeyValue(self.key_norm(key), value)
 
     def _split(self, x: Tensor) -> Tensor:
         """Turn ``[B, N, H D]`` into ``[B, H, N, D]``."""
         return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
-
-
-class AttentionBlock(nn.Module):
-    """A pre-norm transformer block: ``x + attention(norm(x))``, then ``x + feed_forward(norm(x))``.
-
-    Parameters
-    ----------
-    attention : MultiHeadAttention
-        Its attention.
-    feed_forward : nn.Module
-        ``[..., E]`` to ``[..., E]``.
-    width : int
-        Length ``E`` of a token.
-    dropout : float
-        Probability, at the end of both branches.
-    residual : bool
-        Whether there is a skip around the attention.
-    layernorm : bool
-        Whether there is a LayerNorm before the attention.
-    """
-
-    def __init__(
-        self,
-        attention: MultiHeadAttention,
-        feed_forward: nn.Module,
-        width: int,
-        *,
-        dropout: float = 0.0,
-        residual: bool = True,
-        layernorm: bool = True,
-    ) -> None:
-        super().__init__()
-        self.attention, self.feed_forward, self.residual = attention, feed_forward, residual
-        self.attention_norm = nn.LayerNorm(width) if layernorm else nn.Identity()
-        self.feed_forward_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, *, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """Map ``[B, P, E]`` to ``[B, P, E]``; see :meth:`MultiHeadAttention.forward` for ``mask`` and ``bias``."""
-        attended = self.dropout(self.attention(self.attention_norm(x), mask=mask, bias=bias))
-        x = x + attended if self.residual else attended
-        changed: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
-        return changed
 
 
 def masked_attention(
@@ -151,9 +140,10 @@ def masked_attention(
     *,
     mask: Tensor | None = None,
     bias: Tensor | None = None,
+    causal: bool = False,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Run ``scaled_dot_product_attention`` with a mask, a bias, both or neither.
+    """Run ``scaled_dot_product_attention`` with a mask, a bias, an order, or some of these.
 
     A row without anything to attend to attends to everything and is then set to zero, so that neither its value nor
     any gradient can be NaN. Values under the mask must be finite.
@@ -166,6 +156,8 @@ def masked_attention(
         ``[B, P]`` or ``[B, Q, P]`` bool, True where there is something.
     bias : Tensor or None
         Added to the scores, broadcastable to ``[B, H, Q, P]``.
+    causal : bool
+        Whether the last query sees all keys, and each one before it one key less.
     dropout : float
         Probability that a weight is dropped.
 
@@ -176,14 +168,22 @@ def masked_attention(
     """
     if bias is not None:
         bias = bias.to(query.dtype)
+    if mask is not None and mask.ndim == 2:
+        mask = mask[:, None]
+    queries, keys = query.shape[2], key.shape[2]
+    if causal and queries > 1:  # a single query is the last and sees all
+        if mask is None and bias is None and queries == keys:
+            return functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+        order = causal_mask(queries, keys, query.device)
+        mask = order if mask is None else mask & order
     if mask is None:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
-    mask = mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]
+    mask = mask[:, None]
     something = mask.any(dim=-1, keepdim=True)
     allowed = mask | ~something
-    scores = allowed if bias is None else torch.where(allowed, bias, float("-inf"))
+    scores = allowed if bias is None else where(allowed, bias, float("-inf"))
     attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=scores, dropout_p=dropout)
-    return torch.where(something, attended, 0.0)
+    return where(something, attended, 0.0)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tabstar_lit.nn.activations import GeGLU, is_gated, make_activation
+from tabstar_lit.nn.activations import is_gated, make_activation
 
 
 class EnsembleLinear(nn.Module):
@@ -155,21 +155,30 @@ class ResidualBlock(nn.Module):
         return x + change
 
 
-class GatedFeedForward(nn.Sequential):
-    """The feed-forward part of a transformer block with GeGLU (arXiv 2002.05202): ``[..., D]`` to ``[..., D]``.
+class PointwiseFeedForward(nn.Sequential):
+    """The feed-forward part of a transformer block, Linear, activation, Dropout, Linear: ``[..., E]`` to ``[..., E]``.
 
     Parameters
     ----------
     width : int
-        Width ``D`` of a token.
+        Length ``E`` of a token.
     hidden : int
-        Width after the gate.
+        Width after the activation; one with a gate (``GeGLU``, ``SwiGLU``; arXiv 2002.05202) is given twice as much.
+    act : str
+        Activation, see :func:`tabstar_lit.nn.activations.make_activation`.
     dropout : float
         Probability, between the two layers.
+    bias : bool
+        Whether the layers have biases.
     """
 
-    def __init__(self, width: int, hidden: int, dropout: float = 0.0) -> None:
-        super().__init__(nn.Linear(width, 2 * hidden), GeGLU(), nn.Dropout(dropout), nn.Linear(hidden, width))
+    def __init__(self, width: int, hidden: int, *, act: str = "GELU", dropout: float = 0.0, bias: bool = True) -> None:
+        super().__init__(
+            nn.Linear(width, 2 * hidden if is_gated(act) else hidden, bias=bias),
+            make_activation(act),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, width, bias=bias),
+        )
 
 
 def linear(n_in: int, n_out: int, members: int = 1, *, first: bool = False) -> nn.Module:

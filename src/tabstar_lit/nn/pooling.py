@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tabstar_lit.nn.masking import masked_softmax
+
 
 class LinearReduction(nn.Module, ABC):
     """A reduction that is a sum of linear maps of the ``T`` vectors."""
@@ -114,18 +116,6 @@ class AttentionPooling(nn.Module):
             weights = masked_softmax(scores, mask)
             tokens = torch.where(mask[..., None], tokens, 0.0)
         return torch.einsum("...te,...t->...e", tokens, weights)
-
-
-def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last axis where ``mask`` is True; 0 elsewhere, and everywhere in a row that has no True."""
-    lowest = torch.finfo(scores.dtype).min
-    return torch.where(mask, functional.softmax(torch.where(mask, scores, lowest), dim=-1), 0.0)
-
-
-def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
-    """Mean of those vectors of ``[..., P, E]`` where ``mask`` ``[..., P]`` is True; 0 where it never is."""
-    total = torch.where(mask[..., None], tokens, 0.0).sum(-2)
-    return total / mask.sum(-1, dtype=tokens.dtype).clamp(min=1.0)[..., None]
 
 
 def make_reduction(name: str, n_tokens: int, width: int) -> nn.Module:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cycler import cycler
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 from tabstar_lit.files import replacement
 
@@ -39,6 +39,11 @@ STYLE: dict[Any, Any] = {  # matplotlib types its keys as one long list of liter
     "grid.linewidth": 0.6,
     "image.cmap": SEQUENTIAL,
 }
+
+
+def palette_color(number: int) -> str:
+    """Return the colour of the curve, class or sample of a number from 0 on."""
+    return PALETTE[number % len(PALETTE)]
 
 
 def new_figure(
@@ -75,7 +80,7 @@ def new_figure(
     return figure, list(axes.flat)
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path, *, note: str = "") -> Path:
     """Write ``figure`` to ``path`` as a whole (never half a file under that name) and close it.
 
     Parameters
@@ -84,6 +89,8 @@ def save_figure(figure: Figure, path: Path) -> Path:
         Is empty afterwards.
     path : Path
         Its suffix chooses the format; missing folders are made.
+    note : str
+        Small print below: which run, split and rows it shows.
 
     Returns
     -------
@@ -92,6 +99,8 @@ def save_figure(figure: Figure, path: Path) -> Path:
     """
     try:
         with replacement(path, sync=False) as part, rc_context(STYLE):
+            if note:
+                figure.supxlabel(note, x=0.995, ha="right", fontsize=7, color="0.45")
             figure.savefig(part, format=path.suffix.removeprefix("."))
     finally:
         figure.clear()

@@ -9,7 +9,8 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from toy_bench import Bench, load_checkpoint
+from checks import assert_equal
+from toy_bench import Bench, load_checkpoint, metrics
 
 from tabstar_lit.engine.callbacks.seeding import StepNoise
 from tabstar_lit.errors import RunInterrupted
@@ -73,3 +74,39 @@ def test_a_run_that_ends_inside_an_epoch_leaves_its_rates_alone(make_bench: Call
     rates = [[group["lr"] for group in end["optimizer_states"][0]["param_groups"]] for end in ends]
     assert rates[0] == rates[1]
     assert ends[0]["tabstar_lit"]["plateau"] == ends[1]["tabstar_lit"]["plateau"]
+
+
+def test_a_checkpoint_inside_an_epoch_holds_the_sums_of_all_terms_and_nothing_of_the_streams(bench: Bench) -> None:
+    with pytest.raises(RunInterrupted, match="SIGTERM"):
+        bench.train(f"{TOY}.signal_step=30")
+    content = load_checkpoint(bench.folder / "models/toys/toy/toy_interrupted.ckpt")
+    terms = content["callbacks"]["TrainingLog"]["terms"]
+    assert {source: set(named) for source, named in terms.items()} == {source: {"bias", "spread"} for source in terms}
+    sums = content["callbacks"]["TrainingLog"]["sources"]
+    for source, (loss, rows) in sums.items():
+        parts = [terms[source][name] for name in ("bias", "spread")]
+        assert sum(total for total, _ in parts) == pytest.approx(loss, rel=1e-5)
+        assert {size for _, size in parts} == {rows}
+    assert set(content["callbacks"]["ToyTracker"]) == {"history"}, "a validation is run whole: streams begin with it"
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_samples_change_nothing_of_the_training(
+    make_bench: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    settings = ("experiment_config.plot_metrics_n_epoch=1", "dataset_config.num_workers=1")
+    plain, sampled = make_bench("plain"), make_bench("sampled")
+    plain.train(*settings)
+    monkeypatch.setattr("toy.ToyTracker.sampled", True)
+    if stopped:
+        with pytest.raises(RunInterrupted, match="SIGTERM"):
+            sampled.train(*settings, f"{TOY}.signal_step=30")
+    sampled.train(*settings, resume=stopped)
+    ends = [load_checkpoint(one.folder / "models/toys/toy/toy_last.ckpt") for one in (plain, sampled)]
+    for key in ("state_dict", "optimizer_states", "tabstar_lit"):
+        assert_equal(ends[0][key], ends[1][key], key)
+    assert metrics(plain.load_run()) == metrics(sampled.load_run())
+    drawn = sorted((sampled.folder / "figures").rglob("drawn/*.txt"))
+    assert [path.name for path in drawn] == [f"epoch_000{epoch}.txt" for epoch in range(3)]
+    assert len({path.read_text() for path in drawn}) == 3, "the same noise, another network"
+    assert sampled.module.training

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tabstar_lit.engine.weights.patterns import matches, nearest_names
+from tabstar_lit.engine.weights.patterns import matches, nearest_parts
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,6 @@ def test_a_pattern_names_parameters_and_modules(pattern: str, name: str, expecte
     assert matches(pattern, name) is expected
 
 
-def test_nearest_names_are_modules_and_parameters() -> None:
-    assert nearest_names("encodr.*", ["encoder.layer.weight", "head.bias"])[0] == "encoder"
-    assert nearest_names("zzz", ["encoder.weight"]) == []
+def test_nearest_parts_are_modules_and_parameters() -> None:
+    assert nearest_parts("encodr.*", ["encoder.layer.weight", "head.bias"])[0] == "encoder"
+    assert nearest_parts("zzz", ["encoder.weight"]) == []

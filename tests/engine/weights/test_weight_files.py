@@ -202,7 +202,7 @@ def test_content_that_is_not_plain_is_refused_by_place(saved: Path, value: objec
 
 
 def test_a_missing_file_names_the_nearest(saved: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no checkpoint at .*Did you mean run.ckpt"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*Did you mean 'run.ckpt'"):
         read_checkpoint(saved.with_name("rum.ckpt"))
 
 

@@ -296,9 +296,14 @@ def test_metrics_need_a_positive_sum_of_weights_whatever_the_loss_uses(
 
 def test_weights_of_training_events_do_not_matter_to_metrics(path: Path, tmp_path: Path) -> None:
     weights = CHUNK.weights.copy()
-    weights[EventData(dataset(path), seed=0).rows("train")] *= -1
+    rows = {split: EventData(dataset(path), seed=0).rows(split) for split in ("train", "val")}
+    weights[rows["train"]] *= -1
     negative = write_events(tmp_path / "negative.h5", dataclasses.replace(CHUNK, weights=weights))
     EventData(dataset(negative), seed=0).require_scorable()
+    weights[rows["val"]] *= -1
+    negative = write_events(tmp_path / "both.h5", dataclasses.replace(CHUNK, weights=weights))
+    with pytest.raises(TabstarLitError, match="val split: the weights of the"):
+        EventData(dataset(negative), seed=0).require_scorable()
 
 
 def test_values_far_from_training_and_unknown_categories_of_new_files(path: Path, tmp_path: Path) -> None:
@@ -375,3 +380,19 @@ def test_settings_that_work_against_each_other() -> None:
     assert not list(used.dataset_kwargs.problems())
     to_target = dataset(Path("x.h5"), dataset_kwargs={"imbalanced_sampler": "RandomResamplerToTarget"})
     assert len(list(to_target.dataset_kwargs.problems())) == 1
+
+
+def test_some_training_events_come_in_whole_batches_from_all_over_the_file(path: Path) -> None:
+    data = EventData(dataset(path, dataloader_kwargs={"batch_size": 16}), seed=0)
+    rows = data.rows("train")
+    for asked, sizes in ((50, [16, 16, 16]), (5, [16])):
+        batches = list(data.events.some("train", asked))
+        assert [len(batch.targets) for batch in batches] == sizes
+        drawn = torch.cat([batch.rows for batch in batches]).numpy()
+        assert set(drawn) <= set(rows)
+        assert len(set(drawn)) == sum(sizes)
+        assert (drawn[0], drawn[-1]) == (rows[0], rows[-1])
+    whole = torch.cat([batch.rows for batch in data.events.some("train", 10 * len(rows))])
+    np.testing.assert_array_equal(whole, rows)
+    streamed = EventData(dataset(path, cache="stream"), seed=0)
+    assert list(streamed.some_training()) == []

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tabstar_lit.data.plans import source_rng
 from tabstar_lit.families.tabstar.config import TabstarDataset
-from tabstar_lit.families.tabstar.table_plan import TablePlan, row_quotas, table_rng
+from tabstar_lit.families.tabstar.table_plan import TablePlan, table_quotas
 
 SIZES = st.lists(st.integers(1, 100_000), min_size=1, max_size=12)
 
@@ -22,7 +23,7 @@ def settings(**values: object) -> TabstarDataset:
 @given(SIZES, st.integers(1, 5000), st.floats(1, 50))
 def test_shares_keep_total_limits_and_order(sizes: list[int], rows: int, temperature: float) -> None:
     config = settings(rows_per_dataset=rows, strategy="temperature", temperature=temperature)
-    shares = row_quotas(sizes, config)
+    shares = table_quotas(sizes, config)
     total = sum(min(size, rows) for size in sizes)
     assert ((shares >= 1) & (shares <= sizes)).all()
     assert total <= shares.sum() <= total + np.sum(shares == 1), "only rows given to tables without a share are extra"
@@ -33,7 +34,7 @@ def test_shares_keep_total_limits_and_order(sizes: list[int], rows: int, tempera
 
 @given(SIZES, st.integers(1, 5000))
 def test_proportional_shares_are_off_by_less_than_a_row(sizes: list[int], rows: int) -> None:
-    shares = row_quotas(sizes, settings(rows_per_dataset=rows, strategy="proportional"))
+    shares = table_quotas(sizes, settings(rows_per_dataset=rows, strategy="proportional"))
     exact = np.minimum(sizes, rows).sum() * np.array(sizes) / np.sum(sizes)
     assert (np.abs(shares - np.maximum(exact, 1)) <= 1).all()
 
@@ -79,5 +80,5 @@ def test_a_table_is_seen_whole_within_some_epochs() -> None:
 @pytest.mark.parametrize("other", [(1, "a", 0), (0, "b", 0), (0, "a", 1), (0, "a", 0, 1), (0, "é", 0)])
 def test_generators_of_different_places_are_different(other: tuple[Any, ...]) -> None:
     seed, name, *more = other
-    first, second = table_rng(0, "a", 0), table_rng(seed, name, *more)
+    first, second = source_rng(0, "a", 0), source_rng(seed, name, *more)
     assert first.integers(0, 2**60, 4).tolist() != second.integers(0, 2**60, 4).tolist()

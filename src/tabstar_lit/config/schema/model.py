@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
@@ -46,6 +46,10 @@ class ModelConfig(Section):
     )
     architecture_config: ArchitectureConfig = Field(description="The network.")
     training_config: TrainingConfig = Field(default_factory=TrainingConfig, description="How it is trained.")
+
+    def loss_terms(self) -> Sequence[str]:
+        """Return the names of all terms that steps return beside the loss: they are logged, and may be monitored."""
+        return ()
 
     def problems(self) -> Iterable[Problem]:
         """Refuse to continue from nothing."""

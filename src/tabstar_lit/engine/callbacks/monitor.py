@@ -17,9 +17,14 @@ LOSSES = ("val_loss", "train_loss")
 TRAINING = ("model_config", "training_config")
 
 
-def is_loss(monitor: str) -> bool:
-    """Tell whether ``monitor`` is a loss, which is there in epochs without metrics too."""
-    return monitor.partition("/")[0] in LOSSES
+def losses_of(terms: Collection[str]) -> tuple[str, ...]:
+    """Return the losses and what their ``terms`` are logged as, which are there in epochs without metrics too."""
+    return (*LOSSES, *(f"{split}_{term}" for split in ("val", "train") for term in terms))
+
+
+def is_loss(monitor: str, terms: Collection[str] = ()) -> bool:
+    """Tell whether ``monitor`` is a loss or one of its ``terms``, in all or of one source."""
+    return any(monitor == loss or monitor.startswith(f"{loss}/") for loss in losses_of(terms))
 
 
 def score_of_epoch(trainer: Trainer, monitor: str, *, metrics_every: int | None, key: str) -> float | None:
@@ -65,7 +70,7 @@ def never_computed(experiment: Experiment) -> Iterator[Problem]:
     every = math.lcm(evaluated, config.check_metrics_n_epoch)
     scheduler = training.scheduler
     watched = [training.monitor, *([scheduler.monitor] if scheduler is not None and scheduler.monitor else [])]
-    late = [monitor for monitor in dict.fromkeys(watched) if not is_loss(monitor)]
+    late = [monitor for monitor in dict.fromkeys(watched) if not is_loss(monitor, experiment.model.loss_terms())]
     if every > epochs and late:
         yield Problem(
             ("experiment_config", "check_metrics_n_epoch"),

@@ -9,7 +9,7 @@ from torch import nn
 
 from tabstar_lit.config.schema import ParameterGroup, TrainingConfig
 from tabstar_lit.engine.optim.optimizers import ParamGroup, base_lr, has_weight_decay
-from tabstar_lit.engine.weights.patterns import matches, nearest_names
+from tabstar_lit.engine.weights.patterns import matches, nearest_parts
 from tabstar_lit.errors import ConfigError
 
 NORMS = (
@@ -104,7 +104,7 @@ def _check_patterns(network: nn.Module, patterns: Sequence[ParameterGroup]) -> N
     names = [name for name, _ in network.named_parameters()]
     for place, group in enumerate(patterns):
         if not any(matches(group.pattern, name) for name in names):
-            near = nearest_names(group.pattern, names)
+            near = nearest_parts(group.pattern, names)
             hint = f" Nearest: {', '.join(near)}." if near else f" The first parameters are {', '.join(names[:5])}."
             raise ConfigError(f"{_where(place)}.pattern: '{group.pattern}' matches no parameter of the network.{hint}")
 

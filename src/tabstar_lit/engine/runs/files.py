@@ -11,7 +11,6 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from tabstar_lit.config.tree import did_you_mean
 from tabstar_lit.engine.runs.records import (
     CHECKPOINTS_FILE,
     CONFIG_FILE,
@@ -187,10 +187,9 @@ def find_run(name: str, save_dir: Path, experiment: str | None = None) -> RunFil
             f"Several runs are called {name!r}: {', '.join(run.name for run in found)}. Give the whole name."
         )
     candidates = [candidate for run in known for candidate in (run.root.name, run.name)]
-    near = get_close_matches(name, candidates, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "`tabstar_lit runs list` shows what there is."
+    hint = did_you_mean(name, candidates, n=3) or " `tabstar_lit runs list` shows what there is."
     where = save_dir if experiment is None else save_dir / experiment
-    raise RunError(f"No run {name!r} in {where}. {hint}")
+    raise RunError(f"No run {name!r} in {where}.{hint}")
 
 
 def is_evaluation(record: Mapping[str, Any]) -> bool:

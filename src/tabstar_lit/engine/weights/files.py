@@ -15,13 +15,13 @@ import shutil
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
+from tabstar_lit.config.tree import did_you_mean
 from tabstar_lit.errors import CheckpointError, SaveError
 from tabstar_lit.files import replacement
 
@@ -249,8 +249,7 @@ def _what_instead(start: bytes) -> str:
 
 def _nearest_files(path: Path) -> str:
     names = [file.name for file in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, names, n=3, cutoff=0.4)
-    return f" Did you mean {' or '.join(near)}?" if near else ""
+    return did_you_mean(path.name, names, n=3)
 
 
 def _require_known_schema(content: dict[str, Any], path: Path) -> None:

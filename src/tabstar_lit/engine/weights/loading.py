@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from tabstar_lit.config.tree import nearest_names
 from tabstar_lit.engine.weights.files import (
     CHECKPOINT_KEY,
     CHECKPOINT_SCHEMA_VERSION,
@@ -272,7 +272,7 @@ def _names(file: Path, roots: Sequence[Path]) -> set[str]:
 def _not_found(name: str, files: Sequence[Path], roots: Sequence[Path]) -> str:
     places = ", ".join(str(root) for root in roots) or "nowhere"
     by_name = {spelling: file for file in files for spelling in sorted(_names(file, roots))}
-    near = dict.fromkeys(by_name[close] for close in get_close_matches(name, by_name, n=6, cutoff=0.4))
+    near = dict.fromkeys(by_name[close] for close in nearest_names(name, by_name, n=6))
     hint = f" Nearest:\n{_listed(list(near)[:3])}" if near else " There is no .ckpt file at all." if not files else ""
     return f"There is no checkpoint {name!r}: no such file, and none of that name below {places}.{hint}"
 

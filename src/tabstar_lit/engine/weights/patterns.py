@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
+
+from tabstar_lit.config.tree import nearest_names
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -22,7 +23,6 @@ def with_ancestors(name: str) -> Iterator[str]:
     return (".".join(parts[: length + 1]) for length in range(len(parts)))
 
 
-def nearest_names(pattern: str, names: Iterable[str]) -> list[str]:
+def nearest_parts(pattern: str, names: Iterable[str]) -> list[str]:
     """Return up to three module or parameter names that look like ``pattern``."""
-    known = dict.fromkeys(prefix for name in names for prefix in with_ancestors(name))
-    return get_close_matches(pattern.strip("*."), known, n=3, cutoff=0.3)
+    return nearest_names(pattern.strip("*."), (prefix for name in names for prefix in with_ancestors(name)))

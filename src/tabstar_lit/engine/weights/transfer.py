@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tabstar_lit.config.schema import LoadModule
 from tabstar_lit.engine.weights.loading import load_strict, load_weights
-from tabstar_lit.engine.weights.patterns import matches, nearest_names
+from tabstar_lit.engine.weights.patterns import matches, nearest_parts
 from tabstar_lit.errors import CheckpointError, ConfigError
 
 
@@ -101,7 +101,7 @@ def apply_freeze(network: nn.Module, freeze: Sequence[str], unfreeze_last: Mappi
     for pattern in freeze:
         matched = [parameter for name, parameter in parameters.items() if matches(pattern, name)]
         if not matched:
-            near = nearest_names(pattern, parameters)
+            near = nearest_parts(pattern, parameters)
             hint = f" Nearest: {', '.join(near)}." if near else ""
             raise ConfigError(f"freeze: '{pattern}' matches no module or parameter of the network.{hint}")
         for parameter in matched:
@@ -136,7 +136,7 @@ def _module(network: nn.Module, path: str, key: str) -> nn.Module:
     try:
         return network.get_submodule(path)
     except AttributeError:
-        near = nearest_names(path, (name for name, _ in network.named_modules() if name))
+        near = nearest_parts(path, (name for name, _ in network.named_modules() if name))
         hint = f" Nearest: {', '.join(near)}." if near else ""
         raise ConfigError(f"{key}: the network has no module '{path}'.{hint}") from None
 
@@ -158,7 +158,7 @@ def _submodule_state(weights: Mapping[str, Tensor], module: str, path: Path) -> 
     prefix = f"{module}." if module else ""
     state = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     if not state:
-        near = nearest_names(module, weights)
+        near = nearest_parts(module, weights)
         top = ", ".join(dict.fromkeys(name.split(".")[0] for name in weights))
         hint = f" Nearest: {', '.join(near)}." if near else ""
         raise CheckpointError(f"{path} has no module '{module}'; it has {top}.{hint}")

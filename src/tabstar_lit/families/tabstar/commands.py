@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from tabstar_lit.data.conversion import outcome_line
+from tabstar_lit.data.progress import item_progress
+from tabstar_lit.engine.options import output_option
 
 if TYPE_CHECKING:
     from tabstar_lit.families.tabstar.converter import Report, Source
@@ -25,13 +28,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Outer bins of numbers: as pretrained weights know them, or by true minimum and maximum.",
         ),
         click.option("--seed", type=int, default=0, show_default=True, help="Of the validation split."),
-        click.option(
-            "-o",
-            "--output",
-            required=True,
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="The corpus; what did not change in it is kept.",
-        ),
+        output_option("The corpus; what did not change in it is kept."),
     ):
         command = option(command)
     return command
@@ -48,7 +45,7 @@ def tables(manifest: Path, output: Path, seed: int, bin_labels: str) -> None:
     from tabstar_lit.families.tabstar.converter import FileSource, convert
 
     sources = [FileSource(entry, manifest.parent / entry.file) for entry in entries]
-    _print(convert(sources, output, settings=_settings(seed, bin_labels), progress=_bar))
+    _print(convert(sources, output, settings=_settings(seed, bin_labels), progress=_progress()))
 
 
 @click.command()
@@ -58,11 +55,7 @@ def builtin(output: Path, seed: int, bin_labels: str) -> None:
     from tabstar_lit.families.tabstar.builtin import SOURCES
     from tabstar_lit.families.tabstar.converter import convert
 
-    _print(convert(SOURCES, output, settings=_settings(seed, bin_labels), progress=_bar))
-
-
-CONVERTERS: tuple[click.Command, ...] = (tables, builtin)
-"""Subcommands of ``tabstar_lit convert``."""
+    _print(convert(SOURCES, output, settings=_settings(seed, bin_labels), progress=_progress()))
 
 
 def _settings(seed: int, bin_labels: str) -> Settings:
@@ -71,16 +64,8 @@ def _settings(seed: int, bin_labels: str) -> Settings:
     return Settings(seed=seed, bin_labels="numeric" if bin_labels == "numeric" else "official")
 
 
-def _bar(sources: Sequence[Source]) -> Iterable[Source]:
-    """Show progress: at once in a terminal; in a pipe or job log after two seconds and rarely."""
-    from tqdm import tqdm
-
-    terminal = sys.stderr.isatty()
-    delay, interval = (0.0, 0.1) if terminal else (2.0, 10.0)
-    bar = tqdm(sources, desc="converting", unit="table", delay=delay, mininterval=interval, disable=not sources)
-    for source in bar:
-        bar.set_postfix_str(source.entry.name, refresh=terminal)
-        yield source
+def _progress() -> Callable[[Sequence[Source]], Iterable[Source]]:
+    return item_progress("converting", "table", lambda source: source.entry.name)
 
 
 def _print(report: Report) -> None:
@@ -96,7 +81,5 @@ def _print(report: Report) -> None:
         for warning in row.warnings:
             click.echo(f"warning: table '{row.name}': {warning}", err=True)
     kept = sum(row.kept for row in report.tables)
-    if report.written:
-        click.echo(f"wrote {report.path}: {len(report.tables) - kept} tables converted, {kept} kept")
-    else:
-        click.echo(f"{report.path} is up to date: nothing was written")
+    what = f"{len(report.tables) - kept} tables converted, {kept} kept"
+    click.echo(outcome_line(report.path, report.written, what))

@@ -17,7 +17,6 @@ Layout (version 1)::
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +25,9 @@ from typing import Any, Literal
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Array, Bool, Float32, Int32, UInt64
+from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data import hdf5
 from tabstar_lit.errors import DataError
 
@@ -36,8 +36,6 @@ SCHEMA_VERSION = 1
 REMEDY = "Make it again with: tabstar_lit convert tables MANIFEST.yaml -o CORPUS.h5"
 
 Task = Literal["classification", "regression"]
-Integers = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +79,14 @@ class Table:
     name: str
     task: Task
     vocabulary: tuple[str, ...]
-    codes: Integers
-    numbers: Floats
-    targets: Floats
-    target_codes: Integers
+    codes: Int32
+    numbers: Float32
+    targets: Float32
+    target_codes: Int32
     classes: tuple[str, ...]
     feature_names: tuple[str, ...]
-    is_validation: npt.NDArray[np.bool_]
-    row_ids: npt.NDArray[np.uint64]
+    is_validation: Bool
+    row_ids: UInt64
     target_mean: float
     target_std: float
     schema: dict[str, Any]
@@ -247,12 +245,11 @@ def _group(file: h5py.File, name: str) -> h5py.Group:
     group = folder.get(name) if name in names else None
     if isinstance(group, h5py.Group):
         return group
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean '{near[0]}'?" if near else f"It has: {', '.join(names) or 'none'}."
-    raise DataError(f"{file.filename}: no table '{name}'. {hint}")
+    hint = suggestion(name, names, listed="It has") or " It has none."
+    raise DataError(f"{file.filename}: no table '{name}'.{hint}")
 
 
-def _arrays(table: Table) -> dict[str, npt.NDArray[Any]]:
+def _arrays(table: Table) -> dict[str, Array]:
     n_text = sum(column["kind"] == "text" for column in table.schema["columns"])
     return {
         "codes": table.codes.astype(np.min_scalar_type(max(1, len(table.vocabulary) - 1))),
@@ -275,7 +272,7 @@ def _write_table(group: h5py.Group, table: Table) -> None:
     hdf5.write_text(group, "checksum", hdf5.checksum(_stored(group)))
 
 
-def _stored(group: h5py.Group) -> dict[str, npt.NDArray[Any]]:
+def _stored(group: h5py.Group) -> dict[str, Array]:
     names = ("codes", "numbers", "targets", "target_codes", "is_validation", "row_ids", "schema")
     pair = ("vocabulary/bytes", "vocabulary/offsets")
     return {name: hdf5.read_array(group, name, remedy=REMEDY) for name in (*names, *pair)}

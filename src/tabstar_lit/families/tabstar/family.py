@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from tabstar_lit.engine.family import Family
 
 if TYPE_CHECKING:
+    import click
+
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.tabstar.config import TabstarExperiment
     from tabstar_lit.families.tabstar.data import TabstarData
+    from tabstar_lit.families.tabstar.trained import TrainedTabstar
 
 
 class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
@@ -34,17 +37,11 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
     def check(self, experiment: TabstarExperiment) -> Sequence[Problem]:
         """Look up the loss and its parameters, and ask whether the monitored score is computed often enough."""
-        from tabstar_lit.config import Problem
-        from tabstar_lit.config.arguments import check_arguments, parameters_of
         from tabstar_lit.families.tabstar.losses import DEFAULT_LOSS, LOSSES
 
-        name, params = _loss(experiment)
-        place = ("model_config", "training_config", "loss")
-        if name is not None and name not in LOSSES:
-            return [Problem(place, f"no loss is called {name!r}.", tuple(LOSSES))]
-        loss = LOSSES[name or DEFAULT_LOSS]
-        _, problems = check_arguments(parameters_of(loss), params, owner=loss.__name__, path=(*place, "loss_params"))
-        return problems
+        written, params = _loss(experiment)
+        name, place = LOSSES.resolve(written or DEFAULT_LOSS), ("model_config", "training_config", "loss")
+        return LOSSES.problems(name, place) or LOSSES.arguments(name, params, (*place, "loss_params"))[1]
 
     def data(self, experiment: TabstarExperiment, seed: int, scratch: Path | None = None) -> TabstarData:
         """Open the corpus; the built-in one is made when it is missing."""
@@ -107,7 +104,25 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         """Return the losses by name."""
         from tabstar_lit.families.tabstar.losses import LOSSES
 
-        return {name: (loss.__doc__ or "").splitlines()[0] for name, loss in LOSSES.items()}
+        return LOSSES.lines()
+
+    def converters(self) -> Sequence[click.Command]:
+        """Return the converters of tables into a corpus."""
+        from tabstar_lit.families.tabstar.commands import builtin, tables
+
+        return (tables, builtin)
+
+    def verbs(self) -> Mapping[str, click.Command]:
+        """Return the prediction of new rows."""
+        from tabstar_lit.families.tabstar.verbs import predict
+
+        return {"predict": predict}
+
+    def restore(self, checkpoint: Path) -> TrainedTabstar:
+        """Return a trained network with the tables it knows."""
+        from tabstar_lit.families.tabstar.trained import restore
+
+        return restore(checkpoint)
 
 
 def _loss(experiment: TabstarExperiment) -> tuple[str | None, dict[str, Any]]:

@@ -38,11 +38,15 @@ class TabstarModule(TrainingModule):
         self.loss = loss
 
     def compute(self, batch: TableBatch) -> StepOutput:
-        """Return the loss of a batch, and unless training class probabilities ``[B, C]`` or z-scores ``[B]``."""
+        """Return the loss of a batch and, unless training, columns of the tracker.
+
+        These are ``predictions``, class probabilities ``[B, C]`` or z-scores ``[B]``, and ``targets``.
+        """
         logits: Tensor = self.network(batch)
         loss = self.loss(logits, batch.targets)
         if self.training:
             return StepOutput(loss, batch.source, len(batch))
         scores = logits.detach().float()
         predictions = scores.softmax(dim=-1) if batch.task == "classification" else scores.squeeze(-1)
-        return StepOutput(loss, batch.source, len(batch), predictions=predictions, targets=batch.targets)
+        columns = {"predictions": predictions, "targets": batch.targets}
+        return StepOutput(loss, batch.source, len(batch), columns=columns)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tabstar_lit.data.plans import RowBatch, RowPlan, cut
+from tabstar_lit.arrays import Int64
+from tabstar_lit.data.plans import RowBatch, RowPlan, cut, source_rng
+from tabstar_lit.data.quotas import apportion
 from tabstar_lit.families.tabstar.config import TabstarDataset
 
 
@@ -30,20 +30,18 @@ class TablePlan(RowPlan):
         Seed of the experiment.
     """
 
-    def __init__(
-        self, names: Sequence[str], rows: Sequence[NDArray[np.int64]], config: TabstarDataset, seed: int
-    ) -> None:
+    def __init__(self, names: Sequence[str], rows: Sequence[Int64], config: TabstarDataset, seed: int) -> None:
         self._names = names
         self._rows = rows
         self._seed = seed
         self._batch_size = config.batch_size
-        self.quotas = row_quotas([len(own) for own in rows], config)
+        self.quotas = table_quotas([len(own) for own in rows], config)
 
     def batches(self, epoch: int) -> list[RowBatch]:
         """Return the batches of ``epoch`` in the order they are served."""
         keys = []
         for source, (name, own, quota) in enumerate(zip(self._names, self._rows, self.quotas, strict=True)):
-            drawn = own[table_rng(self._seed, name, epoch).permutation(len(own))[:quota]]
+            drawn = own[source_rng(self._seed, name, epoch).permutation(len(own))[:quota]]
             keys += [RowBatch(source, part) for part in cut(drawn, self._batch_size)]
         order = np.random.default_rng([self._seed, epoch]).permutation(len(keys))
         return [keys[i] for i in order]
@@ -53,7 +51,7 @@ class TablePlan(RowPlan):
         return int(sum(-(-quota // self._batch_size) for quota in self.quotas))
 
 
-def row_quotas(sizes: Sequence[int], config: TabstarDataset) -> NDArray[np.int64]:
+def table_quotas(sizes: Sequence[int], config: TabstarDataset) -> Int64:
     """Return how many rows of each table an epoch draws.
 
     ``uniform``: min(n, ``rows_per_dataset``), as the official recipe has it. ``proportional`` and
@@ -72,26 +70,5 @@ def row_quotas(sizes: Sequence[int], config: TabstarDataset) -> NDArray[np.int64
     if config.strategy == "uniform":
         return uniform
     exponent = 1.0 if config.strategy == "proportional" else 1.0 / config.temperature
-    return _share(int(uniform.sum()), rows, rows.astype(np.float64) ** exponent)
-
-
-def table_rng(seed: int, name: str, *more: int) -> np.random.Generator:
-    """Return a generator that depends on the seed, a table's name, further numbers, and nothing else."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode()), *more])
-
-
-def _share(total: int, limits: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Share ``total`` in proportion to ``weights``, none above its limit: others take the rest."""
-    full = np.zeros(len(limits), dtype=np.bool_)
-    while True:
-        left = total - limits[full].sum()
-        share = np.where(full, limits, left * weights / np.where(full, 0.0, weights).sum().clip(1e-300))
-        over = ~full & (share > limits)
-        if not over.any():
-            break
-        full |= over
-    quotas = np.floor(share).astype(np.int64)
-    # The rows lost by rounding down go to the largest remainders.
-    for table in np.argsort(quotas - share, kind="stable")[: total - quotas.sum()]:
-        quotas[table] += quotas[table] < limits[table]
+    quotas = apportion(int(uniform.sum()), rows.astype(np.float64) ** exponent, rows)
     return np.maximum(quotas, 1)

@@ -67,12 +67,10 @@ def test_targets_weights_and_variables_are_handed_on() -> None:
     events = batch()
     step = module().compute(events)
     assert step.source == "ratio"
-    assert step.targets is not None
-    assert step.targets.tolist() == [1, 0] * (EVENTS // 2)
-    assert step.weights is events.event_weights
-    assert step.extras is events.spectators
-    assert step.predictions is not None
-    assert not step.predictions.requires_grad
+    assert step.columns["targets"].tolist() == [1, 0] * (EVENTS // 2)
+    assert step.columns["weights"] is events.event_weights
+    assert step.columns["variables"] is events.spectators
+    assert not step.columns["log_ratios"].requires_grad
 
 
 @pytest.mark.parametrize("name", RATIO_LOSSES)
@@ -80,8 +78,7 @@ def test_predictions_are_log_ratios_whatever_the_loss(name: str) -> None:
     events = batch()
     step = module(loss=name).compute(events)
     expected = ratio_loss(name).log_ratio(events.features.numerical)
-    assert step.predictions is not None
-    torch.testing.assert_close(step.predictions, expected)
+    torch.testing.assert_close(step.columns["log_ratios"], expected)
     step.loss.backward()
 
 
@@ -130,6 +127,18 @@ def test_the_penalty_on_few_effective_events_is_added_in_either_form(form: str) 
     size = ratios.sum(0) ** 2 / (ratios**2).sum(0)
     expected = 1 - size / EVENTS if form == "normalised" else 1 / size
     assert added.item() == pytest.approx(2.0 * expected.mean(), rel=1e-4)
+
+
+def test_risk_and_penalties_are_told_apart_without_their_factors() -> None:
+    events = batch()
+    own = module(w_lambda=0.3, ess_lambda=2.0)
+    step, plain = own.compute(events), module().compute(events)
+    terms = step.terms
+    assert own.config.loss_terms() == tuple(terms) == ("risk", "shrinkage", "ess_penalty")
+    torch.testing.assert_close(terms["risk"], plain.loss)
+    torch.testing.assert_close(step.loss, terms["risk"] + 0.3 * terms["shrinkage"] + 2.0 * terms["ess_penalty"])
+    assert (dict(plain.terms), module().config.loss_terms()) == ({}, ())
+    assert module(ess_lambda=0.0, w_lambda=1.0).config.loss_terms() == ("risk", "shrinkage")
 
 
 def test_checkpoints_of_another_role_or_other_data_are_refused() -> None:

@@ -23,7 +23,7 @@ from tabstar_lit.families.hep.networks.features import OneHotFeatures, build_emb
 from tabstar_lit.families.hep.networks.objects import ObjectEmbedding, TypeEmbedding, TypeMask
 from tabstar_lit.families.hep.networks.pairwise import kinematics, pair_logs
 from tabstar_lit.families.hep.networks.particle_transformer import ParticleTransformer
-from tabstar_lit.nn.masking import MaskedBatchNorm, SetNorm
+from tabstar_lit.nn.norms import MaskedBatchNorm, SetNorm
 
 TWO = Columns((), ("flavour", "charge"), (4, 3), max_objects=3)
 

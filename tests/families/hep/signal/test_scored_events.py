@@ -29,16 +29,15 @@ def scored(rows: int = 400, classes: int = 4, signal: tuple[int, ...] = (1, 2), 
     random = torch.Generator().manual_seed(1)
     targets = torch.randint(0, classes, (rows,), generator=random)
     logits = torch.randn(rows, classes if classes > 2 else 1, generator=random)
-    given: dict[str, Any] = {
+    columns = {
         "logits": logits,
         "targets": targets,
         "weights": torch.rand(rows, generator=random) - 0.1,
-        "extras": torch.randn(rows, 2, generator=random) + logits[:, :1],
-        "classes": CLASSES[:classes],
-        "signal": signal,
-        "spectators": ("mass", "pt"),
+        "spectators": torch.randn(rows, 2, generator=random) + logits[:, :1],
     }
-    return Scored.of(**{**given, **changed})
+    names = changed.pop("names", ("mass", "pt"))
+    kept = {name: column for name, column in (columns | changed).items() if column is not None}
+    return Scored.of(kept, classes=CLASSES[:classes], signal=signal, spectators=names)
 
 
 def plotting(**options: Any) -> SignalPlotting:
@@ -60,10 +59,10 @@ def test_the_logit_of_what_is_known_for_sure_keeps_its_order() -> None:
 
 
 def test_events_without_weights_and_spectators_have_ones_and_none() -> None:
-    events = scored(weights=None, extras=None)
+    events = scored(weights=None, spectators=None)
     assert events.weights.tolist() == [1.0] * 400
     assert events.variables == {}
-    assert scored(spectators=("mass",)).variables.keys() == {"mass"}
+    assert scored(names=("mass",)).variables.keys() == {"mass"}
     assert (events.targets.dtype, events.log_p.dtype) == (np.int64, np.float64)
 
 

@@ -73,8 +73,8 @@ def test_the_single_logit_is_trained_to_be_the_log_odds_of_the_signal_class(sign
         events.features.numerical[:, 0], (events.targets == signal).double(), weight=events.loss_weights.double()
     )
     torch.testing.assert_close(step.loss, expected * EVENTS / events.loss_weights.double().sum())
-    assert step.targets is not None
-    assert step.targets.tolist() == events.targets.tolist()  # the tracker wants class numbers, not signal or not
+    # The tracker wants class numbers, not signal or not.
+    assert step.columns["targets"].tolist() == events.targets.tolist()
 
 
 def test_the_loss_has_its_own_weights_and_the_tracker_the_physical_ones() -> None:
@@ -87,15 +87,13 @@ def test_the_loss_has_its_own_weights_and_the_tracker_the_physical_ones() -> Non
     assert weighted.size == pytest.approx(events.loss_weights.sum().item())
     assert unweighted.size == EVENTS
     for step in (weighted, unweighted):
-        assert step.weights is not None
-        assert torch.equal(step.weights, events.event_weights)
+        assert torch.equal(step.columns["weights"], events.event_weights)
 
 
-def test_predictions_are_cut_off_from_the_graph_and_the_loss_is_not() -> None:
+def test_logits_are_cut_off_from_the_graph_and_the_loss_is_not() -> None:
     own, network = module()
     step = own.compute(batch())
-    assert step.predictions is not None
-    assert not step.predictions.requires_grad
+    assert not step.columns["logits"].requires_grad
     step.loss.backward()
     assert network.shifts.grad is not None
 
@@ -111,23 +109,53 @@ def test_members_of_an_ensemble_are_judged_one_by_one_and_predict_together() -> 
     ]
     torch.testing.assert_close(step.loss, torch.stack(singly).mean())
     assert step.loss > alone.compute(events._replace(features=events.features._replace(numerical=logits + 1))).loss
-    assert step.predictions is not None
-    torch.testing.assert_close(step.predictions, logits + 1.0)
+    torch.testing.assert_close(step.columns["logits"], logits + 1.0)
 
 
 def test_only_the_spectators_of_disco_enter_the_loss_and_all_go_to_the_tracker() -> None:
     events = batch(spectators=3)
     disco = DiscoConfig.model_validate({"variables": ("c", "a"), "lambda": 3.0})
-    step = module(disco=disco, disco_columns=(2, 0), weighted=False)[0].compute(events)
+    step = module(disco=disco, disco_columns={"c": 2, "a": 0}, weighted=False)[0].compute(events)
     plain = module(weighted=False)[0].compute(events)
     rows = (events.targets == 0).numpy()
     logits = events.features.numerical[:, 0].numpy()[rows]
     extras = events.spectators.double().numpy()[rows]
-    expected = sum(dcor.distance_correlation_sqr(extras[:, column], logits) for column in (2, 0))
-    assert (step.loss - plain.loss).item() == pytest.approx(3.0 * expected, abs=1e-7)
-    assert step.extras is not None
-    assert torch.equal(step.extras, events.spectators)
-    assert module()[0].compute(batch(spectators=0)).extras is None
+    expected = [dcor.distance_correlation_sqr(extras[:, column], logits) for column in (2, 0)]
+    assert (step.loss - plain.loss).item() == pytest.approx(3.0 * sum(expected), abs=1e-7)
+    assert torch.equal(step.columns["spectators"], events.spectators)
+    assert "spectators" not in module()[0].compute(batch(spectators=0)).columns
+    terms = {name: term.item() for name, term in step.terms.items()}
+    wanted = {"classification": plain.loss.item(), "correlation_c": expected[0], "correlation_a": expected[1]}
+    assert terms == pytest.approx(wanted, abs=1e-7)
+    assert plain.terms == {}
+
+
+def test_terms_of_an_ensemble_are_means_over_its_members() -> None:
+    events = batch()
+    disco = DiscoConfig.model_validate({"variables": ("a",), "lambda": 3.0})
+    own, _ = module(members=2, disco=disco, disco_columns={"a": 0})
+    step = own.compute(events)
+    logits = events.features.numerical[:, :1]
+    alone = [
+        module(disco=disco, disco_columns={"a": 0})[0].compute(
+            events._replace(features=events.features._replace(numerical=logits + shift))
+        )
+        for shift in (0.0, 1.0)
+    ]
+    for name, term in step.terms.items():
+        torch.testing.assert_close(term, torch.stack([member.terms[name] for member in alone]).mean())
+        assert not term.requires_grad
+    torch.testing.assert_close(step.loss, step.terms["classification"] + 3.0 * step.terms["correlation_a"])
+
+
+def test_terms_are_those_the_configuration_declares() -> None:
+    training = {"disco": {"variables": ["c", "a"], "lambda": 1.0}}
+    options = {"name": "model", "architecture_config": {"model": "MLP"}, "training_config": training}
+    declared = SignalModel.model_validate_json(json.dumps(options)).loss_terms()
+    disco = DiscoConfig.model_validate({"variables": ("c", "a"), "lambda": 1.0})
+    step = module(disco=disco, disco_columns={"c": 1, "a": 0})[0].compute(batch())
+    assert declared == tuple(step.terms)
+    assert SignalModel.model_validate_json(json.dumps(options | {"training_config": {}})).loss_terms() == ()
 
 
 def without(key: str) -> dict[str, Any]:

@@ -26,16 +26,10 @@ def scored(classes: int = 2, rows: int = 500, **changed: Any) -> Scored:
     logits = torch.randn(rows, 1 if classes == 2 else classes, generator=generator)
     logits[:, 0] += 1.5 * targets if classes == 2 else 0.0
     mass = logits[:, :1] + torch.randn(rows, 1, generator=generator)
-    given: dict[str, Any] = {
-        "logits": logits,
-        "targets": targets.float(),
-        "weights": torch.rand(rows, generator=generator),
-        "extras": mass,
-        "classes": CLASSES[:classes],
-        "signal": (1,),
-        "spectators": ("mass",),
-    }
-    return Scored.of(**{**given, **changed})
+    columns = {"logits": logits, "targets": targets, "weights": torch.rand(rows, generator=generator)}
+    given: dict[str, Any] = {"signal": (1,), **columns, "spectators": mass, **changed}
+    named = {name: given[name] for name in (*columns, "spectators") if given[name] is not None}
+    return Scored.of(named, classes=CLASSES[:classes], signal=given["signal"], spectators=("mass",))
 
 
 def scores_of(events: Scored, **plotting: Any) -> dict[str, float]:
@@ -70,7 +64,7 @@ def test_more_classes_equal_scikit_learn() -> None:
 def test_one_logit_is_that_of_the_signal_class() -> None:
     logits = torch.tensor([[2.0], [-1.0]])
     for signal in (0, 1):
-        events = scored(2, 2, logits=logits, targets=torch.zeros(2), weights=None, extras=None, signal=(signal,))
+        events = scored(2, 2, logits=logits, targets=torch.zeros(2), weights=None, spectators=None, signal=(signal,))
         np.testing.assert_allclose(events.logit, [2.0, -1.0])
         np.testing.assert_allclose(events.p[:, signal], torch.sigmoid(logits[:, 0]), rtol=1e-6)
         assert events.predicted.tolist() == [signal, 1 - signal]
@@ -144,7 +138,7 @@ def test_correlation_takes_evenly_spaced_events_and_leaves_holes_out() -> None:
     rows = 3 * CORRELATION_EVENTS
     mass = torch.randn(rows, 1)
     mass[::7] = torch.nan
-    events = scored(2, rows, targets=torch.zeros(rows), extras=mass)
+    events = scored(2, rows, targets=torch.zeros(rows), spectators=mass)
     finite = np.flatnonzero(np.isfinite(events.variables["mass"]))[::3]
     expected = dcor.distance_correlation_sqr(events.variables["mass"][finite], events.logit[finite])
     assert correlation(events, "mass", weighted=False) == pytest.approx(expected, abs=1e-10)

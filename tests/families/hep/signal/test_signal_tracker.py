@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from tabstar_lit.engine.tracker import Collected
+from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.signal.figures import draw_all
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, SignificanceConfig, check_plotting
@@ -23,7 +26,7 @@ BINARY = {"roc", "rejection", "precision_recall", "confusion", "scores", "logits
 MULTICLASS = {"scores/background", "scores/signal", "scores/top", "one_vs_rest", "discriminants"} | BINARY - {"scores"}
 
 
-def collected(classes: int, rows: int = 300, *, absent: int | None = None, equal: bool = False) -> Collected:
+def collected(classes: int, rows: int = 300, *, absent: int | None = None, equal: bool = False) -> dict[str, Tensor]:
     """Return what validation of ``rows`` events would have returned."""
     generator = torch.Generator().manual_seed(0)
     targets = torch.arange(rows) % classes
@@ -32,7 +35,8 @@ def collected(classes: int, rows: int = 300, *, absent: int | None = None, equal
     logits = torch.randn(rows, 1 if classes == 2 else classes, generator=generator)
     weights = torch.rand(rows, generator=generator) - 0.05
     mass = torch.randn(rows, 1, generator=generator)
-    return Collected(torch.zeros_like(logits) if equal else logits, targets.float(), weights, mass)
+    scores = torch.zeros_like(logits) if equal else logits
+    return {"logits": scores, "targets": targets, "weights": weights, "spectators": mass}
 
 
 def tracker(folder: Path, classes: int = 2, **options: Any) -> SignalTracker:
@@ -41,7 +45,7 @@ def tracker(folder: Path, classes: int = 2, **options: Any) -> SignalTracker:
     return SignalTracker(folder, classes=CLASSES[:classes], signal=1, check_every=1, plot_every=1, **given)
 
 
-def drawn(own: SignalTracker, rows: Collected) -> dict[str, Figure]:
+def drawn(own: SignalTracker, rows: Columns) -> dict[str, Figure]:
     """Return figures by name, each of them laid out as it is for a file."""
     figures = dict(own.figures({"events": rows}))
     for figure in figures.values():
@@ -83,14 +87,14 @@ def test_little_to_draw_is_drawn_without_a_word(tmp_path: Path, classes: int, ro
 def test_all_weights_zero_or_negative_is_survived(tmp_path: Path) -> None:
     for factor in (0.0, -1.0):
         rows = collected(2)
-        rows.weights = torch.full((300,), factor)
+        rows["weights"] = torch.full((300,), factor)
         drawn(tracker(tmp_path), rows)
         assert math.isnan(tracker(tmp_path).metrics({"events": rows})["auroc"])
 
 
 def test_without_weights_and_spectators(tmp_path: Path) -> None:
     rows = collected(2)
-    rows.weights, rows.extras = None, None
+    del rows["weights"], rows["spectators"]
     own = tracker(tmp_path, spectators=(), disco=None)
     assert set(drawn(own, rows)) == BINARY
     values = own.metrics({"events": rows})
@@ -99,10 +103,7 @@ def test_without_weights_and_spectators(tmp_path: Path) -> None:
 
 def test_sources_are_scored_together(tmp_path: Path) -> None:
     rows = collected(2)
-    half = [
-        Collected(*(getattr(rows, name)[part] for name in Collected.__slots__))
-        for part in (slice(150), slice(150, None))
-    ]
+    half = [{name: column[part] for name, column in rows.items()} for part in (slice(150), slice(150, None))]
     own = tracker(tmp_path)
     together = own.metrics({"events": rows})
     assert own.metrics({"a": half[0], "b": half[1]}) == together
@@ -132,17 +133,57 @@ def test_named_significances_have_their_figure(tmp_path: Path) -> None:
     assert set(drawn(tracker(tmp_path, 3, plotting=plotting), collected(3))) == {"significance", "significance/top"}
 
 
+def overtraining(own: SignalTracker, rows: Columns, world_size: int = 1, **state: Any) -> dict[str, Figure]:
+    """Return what is drawn of a network whose training events score as ``rows`` do."""
+    network = SimpleNamespace(
+        compute=lambda batch: SimpleNamespace(source="events", columns=batch),
+        device=torch.device("cpu"),
+        trainer=SimpleNamespace(world_size=world_size, **{"testing": False, **state}),
+    )
+    return dict(own.samples(network, {"events": rows}))  # type: ignore[arg-type]  # what of a module is used
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_training_events_are_drawn_over_those_of_validation(tmp_path: Path, classes: int) -> None:
+    rows = collected(classes)
+    own = tracker(tmp_path, classes, training=lambda: iter([rows, rows]))
+    (figure,) = overtraining(own, rows).values()
+    axes, below = figure.axes
+    assert axes.get_title() == "600 training events against validation"
+    legend = axes.get_legend()
+    assert legend is not None
+    labels = {text.get_text() for text in legend.get_texts()}
+    assert labels == {f"{name}, {origin}" for name in CLASSES[:classes] for origin in ("training", "validation")}
+    for bars in below.containers:
+        heights = bars.lines[0].get_ydata()
+        np.testing.assert_allclose(heights[np.isfinite(heights)], 1, err_msg="the same events have the same scores")
+    (figure,) = overtraining(own, rows, testing=True).values()
+    assert "against test" in figure.axes[0].get_title()
+
+
+def test_training_events_are_not_drawn_where_they_cannot_be_scored_or_nobody_asks(tmp_path: Path) -> None:
+    rows = collected(2)
+    given = {"training": lambda: iter([rows])}
+    assert overtraining(tracker(tmp_path), rows) == {}
+    assert overtraining(tracker(tmp_path, training=lambda: iter([])), rows) == {}
+    assert overtraining(tracker(tmp_path, **given), rows, world_size=2) == {}
+    assert overtraining(tracker(tmp_path, plotting=SignalPlotting(figures=("roc",)), **given), rows) == {}
+    rows["logits"][0] = torch.nan
+    assert overtraining(tracker(tmp_path, **given), rows) == {}
+
+
 def test_losses_and_scores_by_epoch(tmp_path: Path) -> None:
     own = tracker(tmp_path)
     own.history = [{"epoch": e, "train_loss": 1.0 / (e + 1), "val_loss": 0.9, "val_auroc": 0.8} for e in range(3)]
     figures = dict(own.summary_figures())
     assert set(figures) == {"losses", "metrics"}
     assert [line.get_label() for line in figures["losses"].axes[0].get_lines()] == ["train_loss", "val_loss"]
+    assert all(figure.axes[0].get_ylabel() for figure in figures.values())
 
 
 def test_a_diverged_network_draws_nothing(tmp_path: Path) -> None:
     rows = collected(2)
-    rows.predictions[0] = torch.nan
+    rows["logits"][0] = torch.nan
     own = tracker(tmp_path)
     assert drawn(own, rows) == {}
     assert all(math.isnan(value) for value in own.metrics({"events": rows}).values())
@@ -161,18 +202,10 @@ def drawn_of_nothing(own: SignalTracker) -> list[object]:
 def test_figures_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[int] = []
     monkeypatch.setattr(
-        "tabstar_lit.families.hep.signal.figures.draw.confusion_figure", lambda events: kept.append(len(events.targets))
+        "tabstar_lit.families.hep.signal.figures.confusion",
+        lambda predicted, targets, n_classes, weights: kept.append(len(targets)) or np.eye(n_classes),
     )
-    rows = collected(2)
-    events = Scored.of(
-        rows.predictions,
-        rows.targets,
-        rows.weights,
-        rows.extras,
-        classes=CLASSES[:2],
-        signal=(1,),
-        spectators=("mass",),
-    )
+    events = Scored.of(collected(2), classes=CLASSES[:2], signal=(1,), spectators=("mass",))
     list(draw_all(events, SignalPlotting(figures=("confusion",), max_events=100), ()))
     assert kept == [100]
 

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from tabstar_lit.arrays import Float32
 from tabstar_lit.data.outputs import whole_file
 from tabstar_lit.errors import CheckpointError, ConfigError
+from tabstar_lit.families.hep.deployment.classifier import Classifier
 from tabstar_lit.families.hep.deployment.export_check import made_up, require_equal
 from tabstar_lit.families.hep.deployment.export_graph import ExportedClassifier
-from tabstar_lit.families.hep.deployment.restore import Classifier
 from tabstar_lit.families.hep.networks.calibrated import Calibrated
 from tabstar_lit.families.hep.preparation.agreement import json_text
 from tabstar_lit.families.hep.preparation.recipes import BlockRecipe
@@ -86,8 +86,8 @@ def export_safetensors(classifier: Classifier, output: Path) -> int:
         tensors = dict(network.network.state_dict())
         tensors |= {"calibration.weight": network.weight, "calibration.bias": network.bias}
     metadata = describe(classifier, raw=False) | {
-        "architecture_config": classifier.payload["architecture_config"],
-        "output_dim": classifier.payload["output_dim"],
+        "architecture_config": classifier.config["architecture_config"],
+        "output_dim": classifier.config["output_dim"],
     }
     with whole_file(output) as part:
         own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -110,7 +110,7 @@ def describe(classifier: Classifier, *, raw: bool) -> dict[str, Any]:
         if recipe.momentum:
             inputs[f"{name}_momenta"] = ["pt", "eta", "phi", "energy"]
         objects[name] = {"slots": recipe.slots, "order_by": recipe.order_by, "momentum": recipe.momentum}
-    calibration = classifier.payload.get("calibration")
+    calibration = classifier.config.get("calibration")
     return {
         "format_version": FORMAT_VERSION,
         "checkpoint": classifier.path.name,
@@ -120,7 +120,7 @@ def describe(classifier: Classifier, *, raw: bool) -> dict[str, Any]:
         "classes": list(classifier.classes),
         "signal": list(own.signal),
         "calibration": None if calibration is None else calibration["method"],
-        "preprocessing": classifier.payload["preprocessing"],
+        "preprocessing": classifier.config["preprocessing"],
     }
 
 
@@ -168,7 +168,7 @@ class _Session:
 
         self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
-    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, npt.NDArray[np.float32]]:
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Float32]:
         wanted = [node.name for node in self._session.get_inputs()]
         outputs = self._session.run(OUTPUTS, {name: inputs[name].numpy() for name in wanted})
         return dict(zip(OUTPUTS, outputs, strict=True))

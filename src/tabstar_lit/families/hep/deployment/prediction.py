@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor
 
-from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.arrays import Float32, Int64
+from tabstar_lit.data.outputs import write_parquet
 from tabstar_lit.data.progress import Progress, no_progress
-from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.deployment.restore import Classifier
+from tabstar_lit.engine.trained import find_device
+from tabstar_lit.families.hep.deployment.classifier import BATCH_SIZE, Classifier
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.families.hep.preparation.serving import STORED_ROWS
-
-BATCH_SIZE = 1024
-
-Int64 = npt.NDArray[np.int64]
 
 
 class Chunk(NamedTuple):
@@ -78,7 +73,7 @@ def score_events(
     ConfigError
         There is no such device.
     """
-    place = _device(device)
+    place = find_device(device)
     network = classifier.network.to(place)
     for number in np.unique(rows // STORED_ROWS).tolist():
         part = rows[rows // STORED_ROWS == number]
@@ -140,21 +135,30 @@ def predict_events(
     DataError
         The file lacks a feature, holds values that cannot be used, or the split has no events.
     """
+    n_events, tables = _opened(classifier, data, split, spectators, batch_size=batch_size, device=device)
+    write_parquet(output, tables, n_rows=n_events, progress=progress)
+    return n_events
+
+
+def scored(
+    classifier: Classifier, data: Path, *, split: str | None, spectators: bool, batch_size: int, device: str
+) -> pd.DataFrame:
+    """Return what :func:`predict_events` writes."""
+    _, tables = _opened(classifier, data, split, spectators, batch_size=batch_size, device=device)
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    return frame
+
+
+def _opened(
+    classifier: Classifier, data: Path, split: str | None, spectators: bool, *, batch_size: int, device: str
+) -> tuple[int, Iterator[pa.Table]]:
+    """Return how many events are asked for, and their scores chunk by chunk."""
     file = EventFile.open(data)
     carried = tuple(name for name in classifier.preprocessor.spectators if spectators and name in file.columns)
     reader = EventReader(replace(classifier.preprocessor, spectators=carried), file)
     rows = classifier.rows(file, split)
-    tables = _tables(classifier, reader, score_events(classifier, reader, rows, batch_size=batch_size, device=device))
-    first = next(tables)
-    with (
-        whole_file(output) as part,
-        pq.ParquetWriter(part, first.schema) as writer,
-        progress(len(rows)) as advance,
-    ):
-        for table in chain([first], tables):
-            writer.write_table(table)
-            advance(len(table))
-    return len(rows)
+    chunks = score_events(classifier, reader, rows, batch_size=batch_size, device=device)
+    return len(rows), _tables(classifier, reader, chunks)
 
 
 def _tables(classifier: Classifier, reader: EventReader, chunks: Iterable[Chunk]) -> Iterator[pa.Table]:
@@ -175,19 +179,9 @@ def _tables(classifier: Classifier, reader: EventReader, chunks: Iterable[Chunk]
         yield pa.table(known | free)
 
 
-def _scores(classifier: Classifier, logits: Tensor) -> dict[str, npt.NDArray[np.float32]]:
+def _scores(classifier: Classifier, logits: Tensor) -> dict[str, Float32]:
     """Return logits and probabilities as columns ``[n]`` by name."""
     names = ["logit"] if logits.shape[1] == 1 else [f"logit_{name}" for name in classifier.classes]
     names += [f"p_{name}" for name in classifier.classes]
     columns = torch.cat([logits, classifier.probabilities(logits)], dim=1).T.numpy()
     return dict(zip(names, columns, strict=True))
-
-
-def _device(name: str) -> torch.device:
-    """Return the device called ``name``; ``auto`` is the accelerator there is, else the processor."""
-    if name == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
-        return torch.zeros((), device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {name}: {str(error).splitlines()[0]} Use cpu, or leave it out.") from error

@@ -2,87 +2,57 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor, nn
-
-from tabstar_lit.engine.weights.files import read_checkpoint
-from tabstar_lit.engine.weights.loading import load_strict, network_weights
-from tabstar_lit.errors import CheckpointError
+from tabstar_lit.engine.trained import read_stored
+from tabstar_lit.engine.weights.loading import load_strict
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
-from tabstar_lit.families.hep.config import EventsDataset
-from tabstar_lit.families.hep.deployment.stored import stored_architecture, stored_payload
-from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.deployment.classifier import BATCH_SIZE, Classifier
+from tabstar_lit.families.hep.deployment.event_model import event_architecture
+from tabstar_lit.families.hep.deployment.prediction import scored
 from tabstar_lit.families.hep.networks.build import build_network
 from tabstar_lit.families.hep.networks.calibrated import calibrated
 from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
-from tabstar_lit.families.hep.preparation.split import rows_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEEDED = ("architecture_config", "output_dim", "preprocessing", "dataset_config")
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """A trained network and all that new events need to pass it.
+class RestoredClassifier(Classifier):
+    """A classifier out of its checkpoint, which predicts by itself."""
 
-    Attributes
-    ----------
-    path : Path
-        The checkpoint.
-    network : nn.Module
-        In evaluation mode on the CPU, from features to logits ``[B, K]``; calibrated if the checkpoint is.
-    preprocessor : Preprocessor
-        From an event file to features.
-    payload : dict
-        What the checkpoint keeps beside the weights.
-    """
+    def predict(
+        self,
+        data: str | Path,
+        *,
+        split: str | None = None,
+        spectators: bool = False,
+        batch_size: int = BATCH_SIZE,
+        device: str = "auto",
+    ) -> pd.DataFrame:
+        """Return the scores of an event file, a row for each event in the order of the file.
 
-    path: Path
-    network: nn.Module
-    preprocessor: Preprocessor
-    payload: dict[str, Any]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the ``C`` classes in the order of their numbers."""
-        return tuple(self.preprocessor.classes)
-
-    @property
-    def signal(self) -> int:
-        """Number of the class whose log-odds a single logit is."""
-        return self.classes.index(self.preprocessor.signal[0])
-
-    @property
-    def dataset(self) -> EventsDataset:
-        """Name, file, split and folds of the events it was trained on; all else has its default."""
-        return EventsDataset.model_validate_json(json.dumps(self.payload["dataset_config"]))
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Return the probability of each class ``[B, C]`` from logits ``[B, K]``."""
-        if logits.shape[1] > 1:
-            return logits.softmax(dim=1)
-        both = torch.cat([-logits, logits] if self.signal == 1 else [logits, -logits], dim=1)
-        return both.sigmoid()
-
-    def rows(self, file: EventFile, split: str | None) -> npt.NDArray[np.int64]:
-        """Return the rows of a split, by the rule of the training; all rows for None.
+        Parameters
+        ----------
+        data : str or Path
+            An event file with the features of the training.
+        split, spectators, batch_size, device
+            As for :func:`~tabstar_lit.families.hep.deployment.prediction.predict_events`, whose columns it has.
 
         Raises
         ------
         DataError
-            There is no such split, or it has no events.
+            The file lacks a feature, holds values that cannot be used, or the split has no events.
         """
-        return rows_of(file, split, self.dataset.split, self.dataset.folds, self.path)
+        return scored(self, Path(data), split=split, spectators=spectators, batch_size=batch_size, device=device)
 
 
-def restore(path: Path, *, as_trained: bool = False) -> Classifier:
+def restore(path: Path, *, as_trained: bool = False) -> RestoredClassifier:
     """Rebuild a classifier.
 
     Parameters
@@ -97,30 +67,10 @@ def restore(path: Path, *, as_trained: bool = False) -> Classifier:
     CheckpointError
         The file cannot be read, is of another family or release, or its weights do not fit.
     """
-    content = read_checkpoint(path)
-    payload = payload_of(content, path)
-    preprocessor = Preprocessor.from_payload(payload["preprocessing"])
-    weights = network_weights(content, path)
-    architecture = stored_architecture(SignalArchitecture, payload, path)
-    network = build_network(architecture, preprocessor.inputs, payload["output_dim"], state=weights)
+    config, weights = read_stored(path, family="signal", needed=NEEDED)
+    preprocessor = Preprocessor.from_payload(config["preprocessing"])
+    architecture = event_architecture(SignalArchitecture, config, path)
+    network = build_network(architecture, preprocessor.inputs, config["output_dim"], state=weights)
     load_strict(network, weights, strict=True, source=str(path))
-    network = network if as_trained else calibrated(network, payload)
-    return Classifier(path, network.eval(), preprocessor, payload)
-
-
-def payload_of(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return what a checkpoint of an event classifier keeps beside the weights.
-
-    Raises
-    ------
-    CheckpointError
-        It is none, or of an older release.
-    """
-    payload = stored_payload(content)
-    missing = [key for key in NEEDED if key not in payload]
-    if missing:
-        raise CheckpointError(
-            f"{path} keeps no {missing[0]}: it is not of an event classifier, or of an older release. Give a "
-            "checkpoint of train_signal, trained with this release."
-        )
-    return payload
+    network = network if as_trained else calibrated(network, config)
+    return RestoredClassifier(path, network.eval(), config, preprocessor)

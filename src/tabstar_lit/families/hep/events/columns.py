@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from tabstar_lit.arrays import Array, Float32, UInt64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.conversion_config import (
@@ -22,59 +22,14 @@ from tabstar_lit.families.hep.events.conversion_config import (
 from tabstar_lit.families.hep.events.expressions import Expression, Jagged, truth
 from tabstar_lit.families.hep.events.readers import Chunk, Value
 from tabstar_lit.families.hep.events.schema import column_path, object_path
+from tabstar_lit.families.hep.events.source_events import SourceEvents, as_floats
 from tabstar_lit.families.hep.events.substructure import substructure_columns
 from tabstar_lit.families.hep.events.writer import EventChunk, ObjectChunk
 
-Array = npt.NDArray[Any]
-UInt64 = npt.NDArray[np.uint64]
 DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.\d+")
 """A text that is a number with a decimal point."""
-MAX_SHOWN = 5
 WHOLE_IN_FLOAT32 = 1 << 24
 """Whole numbers up to here are exact in float32."""
-
-
-class Events(NamedTuple):
-    """Columns of some events of a source, the rows of the file they stand in, counted from 0, and the conversion."""
-
-    columns: dict[str, Value]
-    rows: Array
-    config: ConversionConfig
-
-    def value(self, text: str) -> Value:
-        """Evaluate an expression."""
-        return self.config.expression(text)(self.columns, len(self.rows))
-
-    def flat(self, text: str, what: str) -> Array:
-        """Evaluate an expression that must have one value an event."""
-        value = self.value(text)
-        if isinstance(value, Jagged):
-            raise DataError(f"{what} '{text}' has one value an object, not one an event; use count(...) or sum(...)")
-        return value
-
-    def objects(self, text: str, what: str) -> Jagged:
-        """Evaluate an expression that must have one number an object."""
-        value = self.value(text)
-        if not isinstance(value, Jagged):
-            raise DataError(f"{what} '{text}' has one value an event, not one an object")
-        return Jagged(_numbers(value.values, text), value.counts)
-
-    def condition(self, text: str, what: str) -> npt.NDArray[np.bool_]:
-        """Tell for which events a condition holds; it does not where it is missing."""
-        return np.asarray(truth(self.flat(text, what), text))
-
-    def selected(self, keep: Array) -> Events:
-        """Return the events at positions ``keep``."""
-        columns = {name: _selected(value, keep) for name, value in self.columns.items()}
-        return self._replace(columns=columns, rows=self.rows[keep])
-
-    def require(self, good: Array, what: str, problem: str, counts: Array | None = None) -> None:
-        """Refuse values that are not all good; ``counts`` for values of objects."""
-        if not np.all(good):
-            rows = self.rows if counts is None else np.repeat(self.rows, counts)
-            bad = rows[~good]
-            shown = ", ".join(map(str, dict.fromkeys(bad[:MAX_SHOWN].tolist())))
-            raise DataError(f"{what}: {len(bad)} values are {problem} (first in rows {shown}, counted from 0)")
 
 
 @dataclass
@@ -112,7 +67,7 @@ class ChunkMaker:
         DataError
             If values do not have the form they must have; names the column and its first rows.
         """
-        events = Events(chunk.columns, np.arange(chunk.start, chunk.start + chunk.n), self.config)
+        events = SourceEvents(chunk.columns, np.arange(chunk.start, chunk.start + chunk.n), self.config)
         if self.config.substructure:
             more = substructure_columns(events, self.config.substructure)
             events = events._replace(columns={**events.columns, **more})
@@ -122,7 +77,7 @@ class ChunkMaker:
         events = events.selected(np.flatnonzero(passing))
         weights = np.ones(len(events.rows))
         if text := source.weight or self.config.weight:
-            weights = _numbers(events.flat(text, "the weight"), "weight")
+            weights = as_floats(events.flat(text, "the weight"), "weight")
             events.require(np.isfinite(weights), f"weight '{text}'", "not finite")
         hashes: list[UInt64] = []
         flat: dict[str, Array] = {}
@@ -136,7 +91,7 @@ class ChunkMaker:
         groups = _ids(events, self.config.group_id) if self.config.group_id else None
         return EventChunk(flat, self._labels(source, events), weights, ids, objects, groups)
 
-    def _labels(self, source: SourceSpec, events: Events) -> Array:
+    def _labels(self, source: SourceSpec, events: SourceEvents) -> Array:
         names = self.config.class_names()
         if not isinstance(source.label, dict):
             return np.full(len(events.rows), -1 if source.label is None else names.index(source.label))
@@ -146,20 +101,20 @@ class ChunkMaker:
         events.require(matches < 2, "label", f"ambiguous, as more than one rule holds. Rules: {rules}")
         return np.asarray(np.select(met, [names.index(name) for name in source.label], -1))
 
-    def _column(self, events: Events, path: str, name: str, spec: ColumnSpec, hashes: list[UInt64]) -> Value:
+    def _column(self, events: SourceEvents, path: str, name: str, spec: ColumnSpec, hashes: list[UInt64]) -> Value:
         """Compute one column, and add a hash for each event."""
         value, absent = _evaluated(events, spec, name)
         flat, counts = (value.values, value.counts) if isinstance(value, Jagged) else (value, None)
         if spec.kind == "numerical":
-            result: Array = _checked(events, _numbers(flat, name), absent, counts, name, spec)
+            result: Array = _checked(events, as_floats(flat, name), absent, counts, name=name, spec=spec)
             hashed = _hash(np.where(np.isnan(result), np.float32(np.nan), result + np.float32(0)))  # -0.0 is 0.0
         else:
-            result, hashed = self._codes(events, path, name, spec, flat, counts)
+            result, hashed = self._codes(events, path, name, spec, flat, counts=counts)
         hashes.append(hashed if counts is None else _per_event(hashed, counts))
         return result if counts is None else Jagged(result, counts)
 
     def _codes(
-        self, events: Events, path: str, name: str, spec: ColumnSpec, values: Array, counts: Array | None
+        self, events: SourceEvents, path: str, name: str, spec: ColumnSpec, values: Array, *, counts: Array | None
     ) -> tuple[Array, UInt64]:
         """Give every category its code, and every value the hash of its text."""
         positions, uniques = pd.factorize(values)
@@ -175,7 +130,7 @@ class ChunkMaker:
         hashed = np.append(_hash(np.array(texts, dtype=object)), np.uint64(0)).astype(np.uint64)
         return table[positions], hashed[positions]
 
-    def _objects(self, events: Events, objects: str, spec: ObjectSpec, hashes: list[UInt64]) -> ObjectChunk:
+    def _objects(self, events: SourceEvents, objects: str, spec: ObjectSpec, hashes: list[UInt64]) -> ObjectChunk:
         """Select, order and truncate the objects of one type, and compute their columns."""
         values = {name: _evaluated(events, column, name)[0] for name, column in spec.columns.items()}
         for name, value in values.items():
@@ -207,7 +162,7 @@ class ChunkMaker:
         return spec if spec.from_ else spec.model_copy(update={"from_": source_of(name, spec)})
 
 
-def _evaluated(events: Events, spec: ColumnSpec, name: str) -> tuple[Value, Value | None]:
+def _evaluated(events: SourceEvents, spec: ColumnSpec, name: str) -> tuple[Value, Value | None]:
     """Return the values of a column, codes for missing taken into account, and where one of its inputs is missing.
 
     The latter is None where that cannot be told: there are no inputs, or the expression says itself what is missing.
@@ -257,8 +212,8 @@ def _parsed(texts: Array) -> Array:
 
 
 def _checked(
-    events: Events, values: Array, absent: Value | None, counts: Array | None, name: str, spec: ColumnSpec
-) -> npt.NDArray[np.float32]:
+    events: SourceEvents, values: Array, absent: Value | None, counts: Array | None, *, name: str, spec: ColumnSpec
+) -> Float32:
     """Enforce the type, scale, and refuse what is not finite and not declared as missing."""
     what, missing = f"column '{name}'", np.isnan(values)
     if spec.type == "int":
@@ -277,14 +232,14 @@ def _checked(
     return np.asarray(result, dtype=np.float32)
 
 
-def _kept(events: Events, spec: ObjectSpec, counts: Array) -> tuple[Array, Array]:
+def _kept(events: SourceEvents, spec: ObjectSpec, counts: Array) -> tuple[Array, Array]:
     """Return which objects stay, in their new order, and how many of each event."""
     event = np.repeat(np.arange(len(counts)), counts)
     order = np.arange(len(event))
     if spec.select:
         order = order[np.asarray(truth(_of_objects(events, spec.select, counts, "select"), spec.select))[order]]
     if spec.order_by:
-        key = -_numbers(_of_objects(events, spec.order_by, counts, "order_by"), "order_by")[order]
+        key = -as_floats(_of_objects(events, spec.order_by, counts, "order_by"), "order_by")[order]
         order = order[np.lexsort((key, event[order]))]  # stable; NaN comes last
     kept = np.bincount(event[order], minlength=len(counts))
     if spec.max_length is not None:
@@ -293,14 +248,14 @@ def _kept(events: Events, spec: ObjectSpec, counts: Array) -> tuple[Array, Array
     return order, kept
 
 
-def _of_objects(events: Events, text: str, counts: Array, key: str) -> Array:
+def _of_objects(events: SourceEvents, text: str, counts: Array, key: str) -> Array:
     value = events.value(text)
     if not isinstance(value, Jagged) or not np.array_equal(value.counts, counts):
         raise DataError(f"{key} '{text}' must have one value for each of these objects")
     return value.values
 
 
-def _ids(events: Events, texts: tuple[str, ...]) -> UInt64:
+def _ids(events: SourceEvents, texts: tuple[str, ...]) -> UInt64:
     """Return ids: whole numbers as they are, anything else hashed."""
     values = [events.flat(text, "the id") for text in texts]
     for text, value in zip(texts, values, strict=True):
@@ -339,23 +294,6 @@ def _hash_id(values: Array) -> UInt64:
 def _hash(values: Array) -> UInt64:
     filled = np.where(pd.isna(values), "\0", values) if values.dtype == object else np.ascontiguousarray(values)
     return np.asarray(pd.util.hash_array(filled, categorize=False), dtype=np.uint64)
-
-
-def _selected(value: Value, keep: Array) -> Value:
-    if not isinstance(value, Jagged):
-        return value[keep]
-    mask = np.zeros(len(value.counts), dtype=bool)
-    mask[keep] = True
-    return Jagged(value.values[np.repeat(mask, value.counts)], value.counts[keep])
-
-
-def _numbers(values: Array, name: str) -> npt.NDArray[np.float64]:
-    if values.dtype != object:
-        return values.astype(np.float64)
-    texts = [cell for cell in values if isinstance(cell, str)]
-    unread = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").isna()
-    seen = next((text for text, is_word in zip(texts, unread, strict=True) if is_word), texts[0] if texts else None)
-    raise DataError(f"column '{name}' holds the text {seen!r}; make it 'kind: categorical', or declare missing_code")
 
 
 def _as_text(value: Any) -> str:

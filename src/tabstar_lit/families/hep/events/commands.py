@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
 
+from tabstar_lit.data.conversion import outcome_line
 from tabstar_lit.data.progress import progress_bar
-from tabstar_lit.families.hep.signal.verbs import calibrate, export, predict
+from tabstar_lit.engine.options import output_option
 
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The event file; kept as it is when nothing changed.",
-)
+@output_option("The event file; kept as it is when nothing changed.")
 def events(config: Path, output: Path) -> None:
     """Make an event file of the CSV, Parquet, ROOT or HDF5 files that CONFIG names."""
     from tabstar_lit.families.hep.events.conversion_config import read_conversion
@@ -28,17 +22,11 @@ def events(config: Path, output: Path) -> None:
     from tabstar_lit.families.hep.events.conversion import convert_events
 
     report = convert_events(conversion, output, progress=progress_bar("converting"))
+    file = report.file
+    classes = f"classes {', '.join(file.classes)}" if file.classes else "no classes"
+    click.echo(outcome_line(output, report.written, f"{file.n_events} of {report.n_read} events, {classes}"))
     if report.written:
-        file = report.file
-        classes = f"classes {', '.join(file.classes)}" if file.classes else "no classes"
-        click.echo(f"wrote {output}: {file.n_events} of {report.n_read} events, {classes}")
         click.echo(f"look into it with: tabstar_lit data show {output}")
-    else:
-        click.echo(f"{output} is up to date: nothing was written")
-
-
-CONVERTERS: tuple[click.Command, ...] = (events,)
-"""Subcommands of ``tabstar_lit convert``."""
 
 
 def show_events(path: Path, figures: Path | None) -> None:
@@ -63,10 +51,3 @@ def show_events(path: Path, figures: Path | None) -> None:
     click.echo(describe(file))
     if figures is not None:
         click.echo(f"wrote {len(draw(file, figures))} figures to {figures}")
-
-
-VIEWERS: Mapping[str, Callable[[Path, Path | None], None]] = {"tabstar_lit.events": show_events}
-"""Kinds of HDF5 files and what ``tabstar_lit data show`` does with them."""
-
-VERBS: Mapping[str, Callable[..., None]] = {"predict": predict, "calibrate": calibrate, "export": export}
-"""What ``tabstar_lit`` does with a checkpoint of the family."""

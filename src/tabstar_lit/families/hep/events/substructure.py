@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Array, Float64
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.conversion_config import SubstructureSpec
-
-if TYPE_CHECKING:
-    from tabstar_lit.families.hep.events.columns import Events
-
-Array = npt.NDArray[Any]
+from tabstar_lit.families.hep.events.source_events import SourceEvents
 
 AXES = "OnePass_WTA_KT_Axes"
 """Winner-take-all axes (arXiv 1401.2158) of kT jets, moved once to the nearest minimum."""
 
 
-def substructure_columns(events: Events, spec: SubstructureSpec) -> dict[str, Array]:
+def substructure_columns(events: SourceEvents, spec: SubstructureSpec) -> dict[str, Array]:
     """Compute what a conversion asks for, by the names it can be used with.
 
     Parameters
     ----------
-    events : Events
+    events : SourceEvents
         One jet each.
     spec : SubstructureSpec
         Where the momenta of constituents are, and what is asked for.
@@ -89,7 +85,7 @@ class Jets:
             self._particles, self._fastjet.JetDefinition(self._fastjet.kt_algorithm, radius)
         )
 
-    def nsubjettiness(self, axes: int, power: float) -> npt.NDArray[np.float64]:
+    def nsubjettiness(self, axes: int, power: float) -> Float64:
         """Return tau_1 to tau_N: how far the momentum of a jet lies from 1 to N axes.
 
         tau_N = sum_i pt_i min_k (dR_ik)^power / sum_i pt_i R^power (arXiv 1011.2268), with axes that make it small. It
@@ -116,7 +112,7 @@ class Jets:
         )
         return np.asarray(self._awkward.to_numpy(taus), dtype=np.float64).reshape(-1, axes)
 
-    def trimmed(self, radius: float, fraction: float) -> dict[str, npt.NDArray[np.float64]]:
+    def trimmed(self, radius: float, fraction: float) -> dict[str, Float64]:
         """Return what is left of each jet without its soft subjets (arXiv 0912.1342).
 
         Parameters
@@ -139,7 +135,7 @@ class Jets:
         return {"pt": _transverse(total), "mass": np.sqrt(np.maximum(squared, 0.0)), "n": n}
 
 
-def _summed(awkward: Any, momenta: Any) -> dict[str, npt.NDArray[np.float64]]:
+def _summed(awkward: Any, momenta: Any) -> dict[str, Float64]:
     """Add the four-momenta of each event."""
     return {key: awkward.to_numpy(awkward.sum(momenta[key], axis=1)) for key in ("px", "py", "pz", "E")}
 

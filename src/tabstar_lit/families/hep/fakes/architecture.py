@@ -22,7 +22,7 @@ TRUNK_WIDTH = 32
 
 
 class Heads(Section):
-    """Small networks on one trunk, each of which learns a ratio of its own (arXiv 1612.01474)."""
+    """Small networks on one trunk, which share no weight: each learns a ratio of its own (arXiv 1612.01474)."""
 
     heads: PositiveInt = Field(16, description="Number of heads.")
     hidden_dims: tuple[PositiveInt, ...] = Field((32,), description="Hidden layers of a head; [] makes it linear.")
@@ -61,19 +61,19 @@ class FakesNetworkArchitecture(NetworkArchitecture):
             )
 
 
-class FakesMLP(MLPKeys, FakesNetworkArchitecture):
+class FakesMLP(FakesNetworkArchitecture, MLPKeys):
     """Linear layers, one after the other."""
 
 
-class FakesResNet(ResNetArchitecture, FakesNetworkArchitecture):
+class FakesResNet(FakesNetworkArchitecture, ResNetArchitecture):
     """Residual blocks (arXiv 2106.11959)."""
 
 
-class FakesDeepSets(FlatDeepSetsArchitecture, FakesNetworkArchitecture):
+class FakesDeepSets(FakesNetworkArchitecture, FlatDeepSetsArchitecture):
     """DeepSets (arXiv 1703.06114) over the set of event features."""
 
 
-class FakesEventTransformer(EventTransformerArchitecture, FakesNetworkArchitecture):
+class FakesEventTransformer(FakesNetworkArchitecture, EventTransformerArchitecture):
     """FT-Transformer (arXiv 2106.11959): attention between features."""
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
+from tabstar_lit.engine.options import output_option
 from tabstar_lit.families.hep.fakes.toy.config import TOYS, WEIGHT_KINDS, FakesToy
-from tabstar_lit.families.hep.fakes.verbs import fakes
 
 SHAPE = "signal, background, resonance or qcd, with parameters as in 'resonance:250,100' and '+tail' for a boosted tail"
 
 
 @click.command("fakes-toy")
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The event file.")
+@output_option("The event file.")
 @click.option("--variables", type=click.Choice(TOYS), default="pt", show_default=True, help="One variable, or two.")
 @click.option("--events", "n_events", type=int, default=200_000, show_default=True, help="Number of events.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Equal seeds give equal events.")
@@ -30,10 +30,3 @@ def fakes_toy(output: Path, **options: Any) -> None:
 
     file = toy_fakes(output, toy)
     click.echo(f"wrote {output}: {file.n_events} events, classes {', '.join(file.classes)}")
-
-
-CONVERTERS: tuple[click.Command, ...] = (fakes_toy,)
-"""Subcommands of ``tabstar_lit convert``."""
-
-GROUPS: tuple[click.Command, ...] = (fakes,)
-"""Verbs of ``tabstar_lit`` that only this family has."""

@@ -13,7 +13,7 @@ from tabstar_lit.config.schema.base import Name
 from tabstar_lit.config.tree import Problem
 from tabstar_lit.families.hep.config import EventSource
 from tabstar_lit.families.hep.fakes.architecture import FakesArchitecture
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import FakesPlotting
+from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining
 
 Role = Literal["numerator", "denominator", "ratio"]
@@ -137,6 +137,13 @@ class FakesModel(ModelConfig):
     )
     architecture_config: FakesArchitecture = Field(description="The network; `model` names it.")
     training_config: FakesTraining = Field(default_factory=FakesTraining, description="How it is trained.")
+
+    def loss_terms(self) -> tuple[str, ...]:
+        """Return the risk and the penalties that are added to it, where there are any."""
+        training = self.training_config
+        added = {"shrinkage": training.w_lambda, "ess_penalty": training.ess_lambda}
+        penalties = [name for name, factor in added.items() if factor]
+        return ("risk", *penalties) if penalties else ()
 
 
 class FakesExperiment(Experiment):

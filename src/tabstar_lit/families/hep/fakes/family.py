@@ -10,6 +10,8 @@ from tabstar_lit.engine.family import Family
 from tabstar_lit.errors import ConfigError
 
 if TYPE_CHECKING:
+    import click
+
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
@@ -62,11 +64,8 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
             for key, source in experiment.earlier().items()
             if source is None
         ]
-        loss = model.training_config.loss_name
-        if loss not in RATIO_LOSSES:
-            place = ("model_config", "training_config", "loss")
-            problems.append(Problem(place, f"no density-ratio loss is called '{loss}'.", tuple(RATIO_LOSSES)))
-        return problems
+        loss, place = model.training_config.loss_name, ("model_config", "training_config", "loss")
+        return problems + RATIO_LOSSES.problems(loss, place)
 
     def data(self, experiment: FakesExperiment, seed: int, scratch: Path | None = None) -> FakesData:
         """Open the events of a stage; toy events are generated when none are named and they are missing."""
@@ -139,19 +138,43 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
         from tabstar_lit.families.hep.networks.build import FLAT_NETWORKS
 
         known = ("MLP", "ResNet", "DeepSets", "EventTransformer")
-        return {name: (FLAT_NETWORKS[name].__doc__ or "").splitlines()[0] for name in known}
+        return {name: line for name, line in FLAT_NETWORKS.lines().items() if name in known}
 
     def losses(self) -> Mapping[str, str]:
         """Return the losses by name."""
         from tabstar_lit.losses.density_ratio import RATIO_LOSSES
 
-        return {name: (loss.__doc__ or "").splitlines()[0] for name, loss in RATIO_LOSSES.items()}
+        return RATIO_LOSSES.lines()
+
+    def converters(self) -> Sequence[click.Command]:
+        """Return the maker of toy events."""
+        from tabstar_lit.families.hep.fakes.commands import fakes_toy
+
+        return (fakes_toy,)
+
+    def verbs(self) -> Mapping[str, click.Command]:
+        """Return prediction: the fake factor of loose events, as ``tabstar_lit fakes apply`` writes it."""
+        from tabstar_lit.families.hep.fakes.verbs import apply
+
+        return {"predict": apply}
+
+    def groups(self) -> Sequence[click.Command]:
+        """Return what is done with a learned fake factor."""
+        from tabstar_lit.families.hep.fakes.verbs import fakes
+
+        return (fakes,)
+
+    def restore(self, checkpoint: Path) -> Restored:
+        """Return the trained model of a stage; that of the ratio predicts."""
+        from tabstar_lit.families.hep.fakes.factor.restore import restore
+
+        return restore(checkpoint)
 
 
 def _models(experiment: FakesExperiment) -> Mapping[str, Restored] | None:
     """Return the trained models of the regions, where the stage reads them."""
-    from tabstar_lit.families.hep.fakes.data import MODELS
     from tabstar_lit.families.hep.fakes.factor.restore import restore
+    from tabstar_lit.families.hep.fakes.samples import MODELS
 
     paths = experiment.earlier()
     named = {region: paths.get(f"{role}_checkpoint") for region, role in MODELS.items()}
@@ -160,8 +183,8 @@ def _models(experiment: FakesExperiment) -> Mapping[str, Restored] | None:
 
 def _form(data: FakesData) -> ClosedForm | None:
     """Return the true fake factor, if these are toys, it is what is estimated, and its variables are carried along."""
-    from tabstar_lit.families.hep.data import events_path
     from tabstar_lit.families.hep.events.file import EventFile
+    from tabstar_lit.families.hep.events.location import events_path
     from tabstar_lit.families.hep.fakes.config import Regions
     from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form, is_toy
 

@@ -80,26 +80,36 @@ class FakesModule(TrainingModule):
         require_same_data(payload.get("preprocessing"), self.payload["preprocessing"], remedy)
 
     def compute(self, batch: EventBatch) -> StepOutput:
-        """Return the risk of a batch, with log-ratios ``[B, C]`` as predictions and 1/0 for the two samples as targets.
+        """Return the risk of a batch with its penalties, and the columns of the tracker.
 
-        Weights are those of the events ``[B]``, signed; extras the variables carried along, in the file's units.
+        Columns are ``log_ratios`` ``[B, C]``, ``targets`` (1 and 0 for the two samples), signed ``weights`` and, in the
+        file's units, the ``variables`` ``[B, S]`` carried along. Terms are risk and penalties without their factors.
         """
         outputs: Tensor = self.network(batch.features)
         targets = self.sides[batch.targets]
         log_ratios = self.risk.loss.log_ratio(outputs)
+        loss = risk = self.risk(outputs, targets, batch.loss_weights)
+        penalties = self._penalties(log_ratios)
+        for factor, penalty in penalties.values():
+            loss = loss + factor * penalty
         return StepOutput(
-            self._penalised(self.risk(outputs, targets, batch.loss_weights), log_ratios),
+            loss,
             source=self.role,
             size=len(targets),
-            predictions=log_ratios.detach(),
-            targets=targets,
-            weights=batch.event_weights,
-            extras=batch.spectators,
+            terms={"risk": risk, **{name: penalty for name, (_, penalty) in penalties.items()}} if penalties else {},
+            columns={
+                "log_ratios": log_ratios.detach(),
+                "targets": targets,
+                "weights": batch.event_weights,
+                "variables": batch.spectators,
+            },
         )
 
-    def _penalised(self, risk: Tensor, log_ratios: Tensor) -> Tensor:
+    def _penalties(self, log_ratios: Tensor) -> dict[str, tuple[float, Tensor]]:
+        """Return factor and size of every penalty that is asked for."""
+        penalties = {}
         if self.options.w_lambda:
-            risk = risk + self.options.w_lambda * shrinkage(log_ratios)
+            penalties["shrinkage"] = self.options.w_lambda, shrinkage(log_ratios)
         if self.options.ess_lambda:
-            risk = risk + self.options.ess_lambda * ess_penalty(log_ratios, self.options.ess_form)
-        return risk
+            penalties["ess_penalty"] = self.options.ess_lambda, ess_penalty(log_ratios, self.options.ess_form)
+        return penalties

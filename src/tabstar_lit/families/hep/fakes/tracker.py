@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tabstar_lit.config.tree import dotted, suggestion
-from tabstar_lit.engine.tracker import Collected, Tracker
+from tabstar_lit.engine.tracker import Tracker
+from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.fakes.config import Role
+from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, FigureName, check_plotting
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
 from tabstar_lit.families.hep.fakes.tracking.figures import draw_all
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import FakesPlotting, FigureName, check_plotting
-from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted, Role
+from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
 from tabstar_lit.families.hep.fakes.tracking.scores import metric_names, score
-from tabstar_lit.families.hep.plotting import epoch_figure, name_units
+from tabstar_lit.families.hep.plotting import name_units
+from tabstar_lit.plots.curves import epoch_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,8 +28,8 @@ SUMMARY = ("ess", "logerror", "coverage1", "coverage2")
 class FakesTracker(Tracker):
     """Track chi2 of reweighted against reference, effective sample size and, for toys, the distance to the truth.
 
-    Validation steps return log-ratios ``[B, C]``, targets ``[B]`` (1 for the reference), signed weights ``[B]`` (in the
-    ratio stage times the subtraction factor) and variables ``[B, S]`` in the file's units.
+    Validation steps return ``log_ratios`` ``[B, C]``, ``targets`` ``[B]`` (1 for the reference), signed ``weights``
+    ``[B]`` (in the ratio stage times the subtraction factor) and ``variables`` ``[B, S]`` in the file's units.
 
     Parameters
     ----------
@@ -35,7 +38,7 @@ class FakesTracker(Tracker):
     role : str
         The stage: numerator, denominator or ratio.
     variables : sequence of str
-        Names of the columns that steps return as extras.
+        Names of the columns of ``variables``.
     plotting : FakesPlotting
         Figures and bins.
     form : ClosedForm or None
@@ -76,7 +79,11 @@ class FakesTracker(Tracker):
         self._check_names()
         self.compared = self.variables if self.plotting.variables is None else tuple(self.plotting.variables)
 
-    def metrics(self, collected: Mapping[str, Collected]) -> dict[str, float]:
+    def keeps(self) -> tuple[str, ...]:
+        """Return the columns of all scores and figures."""
+        return ("log_ratios", "targets", "weights", "variables")
+
+    def metrics(self, collected: Mapping[str, Columns]) -> dict[str, float]:
         """Return every score by name."""
         events = self._events(collected)
         if events is None:
@@ -92,7 +99,7 @@ class FakesTracker(Tracker):
         """Return the effective sample size; of the others some should be small and some near a value."""
         return ("ess",)
 
-    def figures(self, collected: Mapping[str, Collected]) -> Iterable[tuple[str, Figure]]:
+    def figures(self, collected: Mapping[str, Columns]) -> Iterable[tuple[str, Figure]]:
         """Yield the figures of this epoch."""
         events = self._events(collected)
         if events is not None:
@@ -102,16 +109,16 @@ class FakesTracker(Tracker):
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield losses and scores by epoch."""
         chi2 = ["chi2", *(f"chi2_{name}" for name in self.compared if len(self.compared) > 1)]
-        summaries: tuple[tuple[FigureName, list[str], str], ...] = (
-            ("losses", ["train_loss", "val_loss"], f"Loss of the {self.role}"),
-            ("chi2", [f"val_{name}" for name in chi2], f"χ² per bin of the {self.role}, reweighted against reference"),
-            ("metrics", [f"val_{name}" for name in SUMMARY], f"Scores of the {self.role} on validation events"),
+        summaries: tuple[tuple[FigureName, list[str], str, str], ...] = (
+            ("losses", ["train_loss", "val_loss"], "Loss of the {}", "risk, mean over events"),
+            ("chi2", [f"val_{name}" for name in chi2], "χ² of the {}, reweighted against reference", "χ² / bin"),
+            ("metrics", [f"val_{name}" for name in SUMMARY], "Scores of the {}", "share (logerror: |Δ log ratio|)"),
         )
-        for name, values, title in summaries:
-            figure = epoch_figure(self.history, values, title) if self.plotting.wants(name) else None
+        for name, values, title, ylabel in summaries:
+            labels = {"title": title.format(self.role), "ylabel": ylabel}
+            wanted = self.plotting.wants(name)
+            figure = epoch_figure(self.history, values, log=name == "chi2", **labels) if wanted else None
             if figure is not None:
-                if name == "chi2":
-                    figure.axes[0].set_yscale("log")
                 yield name, figure
 
     def _check_names(self) -> None:
@@ -128,11 +135,7 @@ class FakesTracker(Tracker):
         if messages:
             raise ConfigError("\n".join(messages))
 
-    def _events(self, collected: Mapping[str, Collected]) -> Reweighted | None:
+    def _events(self, collected: Mapping[str, Columns]) -> Reweighted | None:
         """Return the events of the stage, if any."""
-        part = collected.get(self.role)
-        if part is None:
-            return None
-        return Reweighted.of(
-            part.predictions, part.targets, part.weights, part.extras, names=self.variables, role=self.role
-        )
+        rows = collected.get(self.role)
+        return None if rows is None else Reweighted.of(rows, names=self.variables, role=self.role)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tabstar_lit.config.paths import roots
 from tabstar_lit.data.progress import progress_bar
+from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, output_option
 
 SPLITS = click.Choice(["test", "val", "calib", "train", "all"])
 
@@ -18,7 +18,7 @@ def fakes() -> None:
 
 
 @fakes.command()
-@click.argument("checkpoint")
+@checkpoint_argument
 @click.option("--events", type=click.Path(path_type=Path), help="An event file; that of the training by default.")
 @click.option("--split", type=SPLITS, default="test", show_default=True, help="Side of the training's split.")
 @click.option("--variable", "variables", multiple=True, help="Compare in this one; may be given several times.")
@@ -28,7 +28,8 @@ def fakes() -> None:
     "-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for table, figures."
 )
 def closure(
-    checkpoint: str,
+    *,
+    checkpoint: Path,
     events: Path | None,
     split: str,
     variables: tuple[str, ...],
@@ -40,12 +41,11 @@ def closure(
 
     CHECKPOINT is of the stage 'ratio': a path, or the name of a file below the folder of the models.
     """
-    from tabstar_lit.engine.weights.loading import find_checkpoint
     from tabstar_lit.families.hep.fakes.factor import closure_report
     from tabstar_lit.families.hep.fakes.factor.closure import measure_closure
     from tabstar_lit.families.hep.fakes.factor.restore import restore
 
-    model = restore(find_checkpoint(checkpoint, [roots().models]))
+    model = restore(checkpoint)
     side = None if split == "all" else split
     progress = progress_bar("predicting")
     found = measure_closure(model, events, split=side, variables=variables, bins=bins, progress=progress)
@@ -56,23 +56,20 @@ def closure(
 
 
 @fakes.command()
-@click.argument("checkpoint")
+@checkpoint_argument
 @click.argument("events", type=click.Path(path_type=Path))
 @click.option("--split", type=SPLITS, default="all", show_default=True, help="Only this side of the training's split.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=8192, show_default=True, help="Events in a batch.")
-@click.option(
-    "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The Parquet file."
-)
-def apply(checkpoint: str, events: Path, split: str, batch_size: int, output: Path) -> None:
+@batch_size_option(8192, "Events")
+@output_option("The Parquet file.")
+def apply(checkpoint: Path, events: Path, split: str, batch_size: int, output: Path) -> None:
     """Write the fake factor F and its uncertainty of each loose event in EVENTS, and sum up the fakes they predict.
 
     CHECKPOINT is of the stage 'ratio': a path, or the name of a file below the folder of the models.
     """
-    from tabstar_lit.engine.weights.loading import find_checkpoint
     from tabstar_lit.families.hep.fakes.factor.apply import apply_factor
     from tabstar_lit.families.hep.fakes.factor.restore import restore
 
-    model = restore(find_checkpoint(checkpoint, [roots().models]))
+    model = restore(checkpoint)
     side = None if split == "all" else split
     done = apply_factor(model, events, output, split=side, batch_size=batch_size, progress=progress_bar("predicting"))
     simulated = f" and {done.n_mc} simulated" if done.n_mc else ""

@@ -12,8 +12,8 @@ from tabstar_lit.families.hep.batch import Features, Inputs
 from tabstar_lit.families.hep.networks.objects import ObjectEmbedding
 from tabstar_lit.nn.activations import is_gated, make_activation
 from tabstar_lit.nn.feed_forward import FeedForward
-from tabstar_lit.nn.masking import MaskedBatchNorm
-from tabstar_lit.nn.pooling import masked_mean
+from tabstar_lit.nn.masking import masked_mean
+from tabstar_lit.nn.norms import MaskedBatchNorm
 
 
 class ObjectLayer(nn.Module):

@@ -9,9 +9,10 @@ from tabstar_lit.families.hep.architecture.flat import EventTransformerArchitect
 from tabstar_lit.families.hep.batch import Features, Inputs
 from tabstar_lit.families.hep.networks.features import build_embedding
 from tabstar_lit.nn.activations import make_activation
-from tabstar_lit.nn.attention import AttentionBlock, MultiHeadAttention
+from tabstar_lit.nn.attention import MultiHeadAttention
 from tabstar_lit.nn.embeddings import INITIAL_STD
-from tabstar_lit.nn.feed_forward import GatedFeedForward
+from tabstar_lit.nn.feed_forward import PointwiseFeedForward
+from tabstar_lit.nn.transformer import TransformerBlock
 
 
 class EventTransformer(nn.Module):
@@ -49,7 +50,7 @@ class EventTransformer(nn.Module):
         return logits
 
 
-def _block(config: EventTransformerArchitecture, *, first: bool) -> AttentionBlock:
+def _block(config: EventTransformerArchitecture, *, first: bool) -> TransformerBlock:
     width = config.embedding_dim
     attention = MultiHeadAttention(
         width,
@@ -58,10 +59,10 @@ def _block(config: EventTransformerArchitecture, *, first: bool) -> AttentionBlo
         dropout=config.attn_dropout,
         kernels=config.sdp_backend.names if config.sdp_backend else (),
     )
-    return AttentionBlock(
+    return TransformerBlock(
         attention,
-        GatedFeedForward(width, width * config.ff_hidden_mult, config.ff_dropout),
+        PointwiseFeedForward(width, width * config.ff_hidden_mult, act="GeGLU", dropout=config.ff_dropout),
         width,
         residual=not (first and config.remove_first_attn_residual),
-        layernorm=not (first and config.remove_first_attn_layernorm),
+        attention_norm=not (first and config.remove_first_attn_layernorm),
     )

@@ -17,7 +17,7 @@ from tabstar_lit.families.hep.networks.features import build_embedding
 from tabstar_lit.nn.attention import MultiHeadAttention
 from tabstar_lit.nn.embeddings import post_embedding
 from tabstar_lit.nn.fusion import EmbeddingFusion
-from tabstar_lit.nn.masking import MaskedBatchNorm
+from tabstar_lit.nn.norms import MaskedBatchNorm
 
 
 class ObjectSet(NamedTuple):

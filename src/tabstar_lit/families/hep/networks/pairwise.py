@@ -18,7 +18,7 @@ from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.architecture.jagged import ParticleAttention
 from tabstar_lit.families.hep.batch import Objects
 from tabstar_lit.families.hep.networks.objects import refuse_unknown
-from tabstar_lit.nn.masking import MaskedBatchNorm
+from tabstar_lit.nn.norms import MaskedBatchNorm
 
 QUANTITIES = ("delta_r", "kt", "z", "m2")
 """Names of the pairwise quantities, in the order of the paper."""

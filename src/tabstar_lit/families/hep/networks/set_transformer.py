@@ -9,8 +9,8 @@ from tabstar_lit.families.hep.architecture.jagged import SetPredictor, SetTransf
 from tabstar_lit.families.hep.batch import Features, Inputs
 from tabstar_lit.families.hep.networks.objects import ObjectEmbedding, attention_of
 from tabstar_lit.nn.activations import make_activation
-from tabstar_lit.nn.feed_forward import FeedForward
-from tabstar_lit.nn.masking import PointNorm, SetNorm
+from tabstar_lit.nn.feed_forward import FeedForward, PointwiseFeedForward
+from tabstar_lit.nn.norms import PointNorm, SetNorm
 
 
 def make_norm(config: SetTransformerArchitecture) -> SetNorm | PointNorm:
@@ -18,14 +18,17 @@ def make_norm(config: SetTransformerArchitecture) -> SetNorm | PointNorm:
     return SetNorm(config.embedding_dim) if config.use_setnorm else PointNorm(config.embedding_dim)
 
 
-def make_feed_forward(config: SetTransformerArchitecture) -> nn.Sequential:
+def make_feed_forward(config: SetTransformerArchitecture) -> PointwiseFeedForward:
     """Build the two layers that act on each vector by itself."""
-    width, hidden = config.embedding_dim, config.embedding_dim * config.ff_hidden_mult
-    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(config.ff_dropout), nn.Linear(hidden, width))
+    width = config.embedding_dim
+    return PointwiseFeedForward(width, width * config.ff_hidden_mult, dropout=config.ff_dropout)
 
 
 class SetAttentionBlock(nn.Module):
     """Vectors of a set attend to each other: ``h = x + attention(norm(x))``, then ``h + layers(norm(h))``.
+
+    It is :class:`tabstar_lit.nn.transformer.TransformerBlock` under the names, and in the order, that its weights have
+    in checkpoints.
 
     Parameters
     ----------

@@ -20,6 +20,11 @@ class SignalModel(ModelConfig):
     architecture_config: SignalArchitecture = Field(description="The network; `model` names it.")
     training_config: SignalTraining = Field(default_factory=SignalTraining, description="How it is trained.")
 
+    def loss_terms(self) -> tuple[str, ...]:
+        """Return what DisCo makes of the loss: that of the classes, and the correlation with each variable."""
+        disco = self.training_config.disco
+        return () if disco is None else ("classification", *(f"correlation_{name}" for name in disco.variables))
+
 
 class SignalExperiment(Experiment):
     """A signal-versus-background experiment."""

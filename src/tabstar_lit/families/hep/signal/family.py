@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 from tabstar_lit.engine.family import Family
 
 if TYPE_CHECKING:
+    import click
+
     from tabstar_lit.config import Problem
+    from tabstar_lit.engine.family import Viewer
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.hep.data import EventData
+    from tabstar_lit.families.hep.deployment.classifier import Classifier
     from tabstar_lit.families.hep.signal.config import SignalExperiment
 
 TRAINING = ("model_config", "training_config")
@@ -55,7 +59,8 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
 
     def data(self, experiment: SignalExperiment, seed: int, scratch: Path | None = None) -> EventData:
         """Open the events; toy events are generated when none are named and they are missing."""
-        from tabstar_lit.families.hep.data import EventData, events_path
+        from tabstar_lit.families.hep.data import EventData
+        from tabstar_lit.families.hep.events.location import events_path
         from tabstar_lit.families.hep.events.toy_files import has_toy
         from tabstar_lit.families.hep.events.toys import ensure_toy, toy_source
 
@@ -112,7 +117,7 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
             payload,
             signal=signal[0],
             weighted=_weighted(experiment),
-            disco_columns=() if disco is None else [data.spectators.index(name) for name in disco.variables],
+            disco_columns={} if disco is None else {name: data.spectators.index(name) for name in disco.variables},
         )
 
     def tracker(self, experiment: SignalExperiment, data: EventData, figures: Path) -> Tracker:
@@ -127,6 +132,7 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
             spectators=data.spectators,
             plotting=experiment.plotting_config,
             units=data.units,
+            training=data.some_training,
             disco=experiment.model.training_config.disco,
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,
@@ -136,14 +142,37 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
         """Return the networks by name."""
         from tabstar_lit.families.hep.networks.build import FLAT_NETWORKS, JAGGED_NETWORKS
 
-        networks = {**FLAT_NETWORKS, **JAGGED_NETWORKS}
-        return {name: (network.__doc__ or "").splitlines()[0] for name, network in networks.items()}
+        return {**FLAT_NETWORKS.lines(), **JAGGED_NETWORKS.lines()}
 
     def losses(self) -> Mapping[str, str]:
         """Return the losses by name."""
         from tabstar_lit.families.hep.signal.losses import list_losses
 
         return list_losses()
+
+    def converters(self) -> Sequence[click.Command]:
+        """Return the converter of event files."""
+        from tabstar_lit.families.hep.events.commands import events
+
+        return (events,)
+
+    def viewers(self) -> Mapping[str, Viewer]:
+        """Return what shows event files."""
+        from tabstar_lit.families.hep.events.commands import show_events
+
+        return {"tabstar_lit.events": show_events}
+
+    def verbs(self) -> Mapping[str, click.Command]:
+        """Return prediction, calibration and export of a classifier."""
+        from tabstar_lit.families.hep.signal.verbs import calibrate, export, predict
+
+        return {"predict": predict, "calibrate": calibrate, "export": export}
+
+    def restore(self, checkpoint: Path) -> Classifier:
+        """Return a trained classifier, calibrated if the checkpoint is."""
+        from tabstar_lit.families.hep.deployment.restore import restore
+
+        return restore(checkpoint)
 
 
 def _require_variables(variables: Sequence[str], spectators: Sequence[str]) -> None:

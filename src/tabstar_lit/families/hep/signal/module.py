@@ -14,7 +14,7 @@ from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.networks.calibrated import calibrated
 from tabstar_lit.families.hep.preparation.agreement import require_same_data
 from tabstar_lit.families.hep.signal.config import SignalModel
-from tabstar_lit.families.hep.signal.losses import SignalLoss
+from tabstar_lit.families.hep.signal.losses import LossTerms, SignalLoss
 
 
 class SignalModule(TrainingModule):
@@ -35,8 +35,8 @@ class SignalModule(TrainingModule):
         With two classes, the number of the one whose log-odds the single logit is.
     weighted : bool
         Whether events have weights in the loss.
-    disco_columns : sequence of int
-        Columns of the spectators the score shall not depend on.
+    disco_columns : mapping of str to int
+        Variables the score shall not depend on, and their columns among the spectators.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class SignalModule(TrainingModule):
         *,
         signal: int,
         weighted: bool,
-        disco_columns: Sequence[int] = (),
+        disco_columns: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(network, config, payload)
         self.loss = loss
         self.signal = signal
         self.weighted = weighted
-        self.disco_columns = list(disco_columns)
+        self.disco_columns = dict(disco_columns or {})
 
     def adopt(self, payload: Mapping[str, Any]) -> None:
         """Put the calibration of the evaluated checkpoint behind the network.
@@ -81,25 +81,42 @@ class SignalModule(TrainingModule):
         require_same_data(theirs, self.payload["preprocessing"], f"{remedy} See load_modules.")
 
     def compute(self, batch: EventBatch) -> StepOutput:
-        """Return the loss of a batch with raw logits ``[B, K]`` as predictions and the spectators as extras."""
+        """Return the loss of a batch, with DisCo also its terms, and the columns of the tracker.
+
+        Columns are raw ``logits`` ``[B, K]``, class numbers ``targets``, signed ``weights`` and, where there are any,
+        ``spectators`` ``[B, S]``. Terms are the loss of the classes, and the correlations without their factor.
+        """
         logits: Tensor = self.network(batch.features)
         weights = batch.loss_weights if self.weighted else None
-        variables = batch.spectators[:, self.disco_columns] if self.disco_columns else None
-        loss = self._loss(logits, batch.targets, weights, variables)
-        predictions = logits.detach()
+        variables = batch.spectators[:, list(self.disco_columns.values())] if self.disco_columns else None
+        parts = self._losses(logits, batch.targets, weights, variables)
+        scores = logits.detach()
+        columns = {
+            "logits": scores.mean(1) if scores.ndim == 3 else scores,
+            "targets": batch.targets,
+            "weights": batch.event_weights,
+        }
         return StepOutput(
-            loss,
+            _mean([part.total for part in parts]),
             source="events",
             size=len(batch.targets) if weights is None else float(weights.sum()),
-            predictions=predictions.mean(1) if predictions.ndim == 3 else predictions,
-            targets=batch.targets,
-            weights=batch.event_weights,
-            extras=batch.spectators if batch.spectators.shape[1] else None,
+            terms=self._terms(parts) if self.disco_columns else {},
+            columns=columns | ({"spectators": batch.spectators} if batch.spectators.shape[1] else {}),
         )
 
-    def _loss(self, logits: Tensor, targets: Tensor, weights: Tensor | None, variables: Tensor | None) -> Tensor:
-        """Return the loss; that of an ensemble is the mean over its members, each judged for itself."""
+    def _losses(
+        self, logits: Tensor, targets: Tensor, weights: Tensor | None, variables: Tensor | None
+    ) -> list[LossTerms]:
+        """Return the loss of a network, or of each member of an ensemble, which are judged for themselves."""
         expected = (targets == self.signal).to(logits.dtype) if logits.shape[-1] == 1 else targets
         members = logits.unbind(1) if logits.ndim == 3 else (logits,)
-        losses = [self.loss(member, expected, weights, variables).total for member in members]
-        return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+        return [self.loss(member, expected, weights, variables) for member in members]
+
+    def _terms(self, parts: Sequence[LossTerms]) -> dict[str, Tensor]:
+        correlations = _mean([part.correlations.detach() for part in parts])
+        named = {f"correlation_{name}": value for name, value in zip(self.disco_columns, correlations, strict=True)}
+        return {"classification": _mean([part.classification.detach() for part in parts]), **named}
+
+
+def _mean(members: Sequence[Tensor]) -> Tensor:
+    return members[0] if len(members) == 1 else torch.stack(list(members)).mean(0)

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
-from tabstar_lit.metrics.weighted import Bools, Floats, Ints
+from tabstar_lit.arrays import Bool, Float64, Int64
+from tabstar_lit.engine.tracking.columns import Columns
 
 
 @dataclass(frozen=True)
@@ -32,20 +31,17 @@ class Scored:
         Numbers of the signal classes.
     """
 
-    log_p: Floats
-    targets: Ints
-    weights: Floats
-    variables: Mapping[str, Floats]
+    log_p: Float64
+    targets: Int64
+    weights: Float64
+    variables: Mapping[str, Float64]
     classes: tuple[str, ...]
     signal: tuple[int, ...]
 
     @classmethod
     def of(
         cls,
-        logits: Tensor,
-        targets: Tensor,
-        weights: Tensor | None,
-        extras: Tensor | None,
+        rows: Columns,
         *,
         classes: Sequence[str],
         signal: Sequence[int],
@@ -55,44 +51,41 @@ class Scored:
 
         Parameters
         ----------
-        logits : Tensor
-            ``[N, C]``, or ``[N, 1]`` log-odds of the one signal class of two.
-        targets : Tensor
-            ``[N]`` class numbers.
-        weights, extras : Tensor or None
-            ``[N]`` event weights, ``[N, S]`` spectators.
+        rows : Mapping of str to Tensor
+            ``logits`` ``[N, C]``, or ``[N, 1]`` log-odds of the one signal class of two; class numbers ``targets``
+            ``[N]``; and, where there are any, event ``weights`` ``[N]`` and ``spectators`` ``[N, S]``.
         classes, signal, spectators : sequence
             Class names, numbers of signal classes, names of the spectators.
         """
-        values = logits.double().numpy()
+        values = rows["logits"].double().numpy()
         if values.shape[1] == 1:
             values = np.concatenate([values * 0, values] if signal[0] == 1 else [values, values * 0], axis=1)
-        columns = np.zeros((len(values), 0)) if extras is None else extras.double().numpy()
+        columns = rows["spectators"].double().numpy() if "spectators" in rows else np.zeros((len(values), 0))
         return cls(
             _log_softmax(values),
-            targets.long().numpy(),
-            np.ones(len(values)) if weights is None else weights.double().numpy(),
+            rows["targets"].long().numpy(),
+            rows["weights"].double().numpy() if "weights" in rows else np.ones(len(values)),
             {name: columns[:, i] for i, name in enumerate(spectators) if i < columns.shape[1]},
             tuple(classes),
             tuple(signal),
         )
 
     @property
-    def is_signal(self) -> Bools:
+    def is_signal(self) -> Bool:
         """Whether each event is of a signal class, ``[N]``."""
         return np.isin(self.targets, self.signal)
 
     @property
-    def p(self) -> Floats:
+    def p(self) -> Float64:
         """Class probabilities ``[N, C]``."""
         return np.exp(self.log_p)
 
     @property
-    def predicted(self) -> Ints:
+    def predicted(self) -> Int64:
         """The most probable class, ``[N]``."""
         return self.log_p.argmax(axis=1) if len(self.log_p) else self.targets
 
-    def discriminant(self, signal: Sequence[int], background: Sequence[int]) -> Floats:
+    def discriminant(self, signal: Sequence[int], background: Sequence[int]) -> Float64:
         """Return ``log(sum p_signal / sum p_background)`` ``[N]``; the logit, where those are all classes."""
         own, other = self.log_p[:, list(signal)], self.log_p[:, list(background)]
         return _log_sum(own) - _log_sum(other)
@@ -103,11 +96,11 @@ class Scored:
         return tuple(c for c in range(len(self.classes)) if c not in self.signal)
 
     @property
-    def logit(self) -> Floats:
+    def logit(self) -> Float64:
         """Log-odds of signal, ``[N]``."""
         return self.discriminant(self.signal, self.background_classes)
 
-    def rows(self, chosen: NDArray[np.bool_] | slice) -> Scored:
+    def rows(self, chosen: Bool | slice) -> Scored:
         """Return some of the events."""
         return replace(
             self,
@@ -143,11 +136,11 @@ class Scored:
         return whole.rows(whole.targets >= 0)
 
 
-def _log_sum(values: Floats) -> Floats:
+def _log_sum(values: Float64) -> Float64:
     """Return ``log(sum(exp))`` of each row."""
     return np.asarray(np.logaddexp.reduce(values, axis=1))
 
 
-def _log_softmax(values: Floats) -> Floats:
+def _log_softmax(values: Float64) -> Float64:
     with np.errstate(invalid="ignore"):  # a diverged network: what becomes NaN is looked for later
         return values - _log_sum(values)[:, None]

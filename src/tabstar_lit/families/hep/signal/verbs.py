@@ -1,4 +1,4 @@
-"""What ``tabstar_lit predict | calibrate | export`` do with a signal classifier. Light: imports wait until they run."""
+"""What ``tabstar_lit`` does with a signal classifier. Light: the work is imported when it is done."""
 
 from __future__ import annotations
 
@@ -8,12 +8,27 @@ from typing import Literal
 import click
 
 from tabstar_lit.data.progress import progress_bar
+from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, device_option, output_option
+
+METHODS = ("temperature", "vector", "matrix")
 
 
+@click.command()
+@checkpoint_argument
+@click.argument("data", type=click.Path(path_type=Path))
+@output_option("The Parquet file.")
+@click.option("--split", help="Only what training put on this side: train, val, test or calib.")
+@click.option("--spectators", is_flag=True, help="Carry along the spectators of the training that DATA has.")
+@batch_size_option(1024)
+@device_option
 def predict(
-    checkpoint: Path, data: Path, output: Path, *, split: str | None, spectators: bool, batch_size: int, device: str
+    *, checkpoint: Path, data: Path, output: Path, split: str | None, spectators: bool, batch_size: int, device: str
 ) -> None:
-    """Write the scores of the events in ``data`` as Parquet."""
+    """Write the scores of DATA, an event file as `tabstar_lit convert` makes it, by the model in CHECKPOINT.
+
+    The checkpoint is enough: it holds the network, its features and how they are scaled. Tables and ROOT files are
+    converted first, with the configuration of the training data, where labels and weights may be left out.
+    """
     from tabstar_lit.families.hep.deployment.prediction import predict_events
     from tabstar_lit.families.hep.deployment.restore import restore
 
@@ -30,16 +45,34 @@ def predict(
     click.echo(f"wrote {output}: scores of {n_events} events")
 
 
+@click.command()
+@checkpoint_argument
+@click.option(
+    "-m", "--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True, help="What is fitted."
+)
+@output_option("The calibrated checkpoint; default: beside CHECKPOINT, with _calibrated in its name.", required=False)
+@click.option("--data", type=click.Path(path_type=Path), help="File with the events; default: that of the training.")
+@click.option(
+    "--split",
+    default="calib",
+    show_default=True,
+    help="Side of the training's split to fit on; all: every event of --data, which the training has not seen.",
+)
+@device_option
 def calibrate(
-    checkpoint: Path,
-    output: Path | None,
     *,
+    checkpoint: Path,
     method: Literal["temperature", "vector", "matrix"],
+    output: Path | None,
     data: Path | None,
     split: str,
     device: str,
 ) -> None:
-    """Fit a calibration, print what it changes, and write the calibrated checkpoint."""
+    """Fit temperature z / T, vector w z + b or matrix W z + b scaling of the logits z of the model in CHECKPOINT.
+
+    It needs events kept for this (dataset_config.split.calib). Prints cross-entropy and calibration error before and
+    after, and writes another checkpoint, which is used like the original.
+    """
     from tabstar_lit.families.hep.deployment.calibration import calibrate_checkpoint
 
     output = output or checkpoint.with_name(f"{checkpoint.stem}_calibrated.ckpt")
@@ -50,8 +83,22 @@ def calibrate(
     click.echo(f"{report}\nwrote {output}")
 
 
-def export(checkpoint: Path, output: Path, *, form: str, raw: bool) -> None:
-    """Write the network as a file that needs no Python of ours."""
+@click.command()
+@checkpoint_argument
+@click.option(
+    "--onnx", "form", flag_value="onnx", default="onnx", help="As a graph that onnxruntime computes (default)."
+)
+@click.option("--safetensors", "form", flag_value="safetensors", help="As named weights.")
+@output_option("The file.")
+@click.option("--raw", is_flag=True, help="Put the scaling into the graph: it then takes numbers in the file's units.")
+def export(checkpoint: Path, form: str, output: Path, raw: bool) -> None:
+    """Write the model in CHECKPOINT for programs that do without Python.
+
+    Features in their order, classes and scalers stand in the file's metadata. A graph is written only once it has
+    computed the same as the model.
+    """
+    if raw and form != "onnx":
+        raise click.UsageError("--raw puts the scaling into a graph; it goes with --onnx.")
     from tabstar_lit.families.hep.deployment.export import export_onnx, export_safetensors
     from tabstar_lit.families.hep.deployment.restore import restore
 

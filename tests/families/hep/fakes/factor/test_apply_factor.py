@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from fakes_bench import FakesBench
 from known_factor import known_model
 
+import tabstar_lit
 from tabstar_lit.commands.cli import main
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventFile, EventSchema, EventWriter
@@ -117,6 +119,21 @@ def test_commands_on_a_trained_checkpoint(trained: FakesBench, tmp_path: Path) -
     assert "abs_eta" in output
     assert (tmp_path / "closure" / "closure.csv").exists()
     assert (tmp_path / "closure" / "closure_pt.png").exists()
+
+
+def test_a_loaded_model_and_the_verb_predict_give_what_apply_writes(trained: FakesBench, tmp_path: Path) -> None:
+    best = trained.best("ratio")
+    assert invoke("apply", best, trained.events, "-o", tmp_path / "a.parquet", "--split", "val")[0] == 0
+    arguments = ["predict", str(best), str(trained.events), "-o", str(tmp_path / "b.parquet"), "--split", "val"]
+    assert CliRunner().invoke(main, arguments, catch_exceptions=False).exit_code == 0
+    model = tabstar_lit.load(best)
+    assert (model.family, model.path, model.config["role"]) == ("fakes", best, "ratio")
+    table = model.predict(trained.events, split="val")
+    assert {"event_id", "F", "sigma_F"} <= set(table)
+    for name in ("a", "b"):
+        pd.testing.assert_frame_equal(table, pd.read_parquet(tmp_path / f"{name}.parquet"))
+    with pytest.raises(CheckpointError, match="is the numerator"):
+        tabstar_lit.load(trained.best("numerator")).predict(trained.events)
 
 
 def test_mistakes_end_with_code_2(trained: FakesBench, tmp_path: Path) -> None:

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from tabstar_lit.engine.tracker import Collected
+from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, VariablePlot
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm, form_of
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 from tabstar_lit.families.hep.fakes.tracker import FakesTracker
-from tabstar_lit.families.hep.fakes.tracking.figures_factor import profile
-from tabstar_lit.families.hep.fakes.tracking.figures_style import plot_edges
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import FakesPlotting, VariablePlot
+from tabstar_lit.families.hep.fakes.tracking.figures_samples import plot_edges
 
 VARIABLES = ("pt", "eta", "njets")
 ALWAYS = {"weights", "log_ratio", *(f"reweighting/{name}" for name in VARIABLES)}
@@ -30,24 +30,25 @@ def form() -> ClosedForm:
     return form_of(FakesToy("pt", n_events=1000))
 
 
-def collected(rows: int = 400, heads: int = 3, *, one_sample: bool = False) -> Collected:
+def collected(rows: int = 400, heads: int = 3, *, one_sample: bool = False) -> dict[str, Tensor]:
     """Return what validation of ``rows`` events would have returned."""
     generator = torch.Generator().manual_seed(0)
     pt = 20 + 100 * torch.rand(rows, generator=generator)
     eta = torch.randn(rows, generator=generator)
     eta[::50] = math.nan
     jets = (torch.arange(rows) % 4).float()
-    targets = torch.ones(rows) if one_sample else (torch.arange(rows) % 2).float()
+    targets = torch.ones(rows, dtype=torch.long) if one_sample else torch.arange(rows) % 2
     log_ratios = 0.3 * torch.randn(rows, heads, generator=generator) - 0.5
     weights = torch.rand(rows, generator=generator) - 0.05
-    return Collected(log_ratios, targets, weights, torch.stack([pt, eta, jets], dim=1))
+    variables = torch.stack([pt, eta, jets], dim=1)
+    return {"log_ratios": log_ratios, "targets": targets, "weights": weights, "variables": variables}
 
 
 def tracker(folder: Path, role: Any = "ratio", **options: Any) -> FakesTracker:
     return FakesTracker(folder, role=role, **{"variables": VARIABLES, "check_every": 1, "plot_every": 1} | options)
 
 
-def drawn(own: FakesTracker, rows: Collected) -> dict[str, Figure]:
+def drawn(own: FakesTracker, rows: Columns) -> dict[str, Figure]:
     """Return figures by name, each of them laid out as it is for a file."""
     figures = dict(own.figures({own.role: rows}))
     for figure in figures.values():
@@ -88,7 +89,7 @@ def test_nothing_is_drawn_or_scored_of_nothing(tmp_path: Path) -> None:
     assert math.isnan(own.metrics({"ratio": alone})["chi2"])
     assert drawn(own, alone) == {}
     broken = collected()
-    broken.predictions[5] = math.inf
+    broken["log_ratios"][5] = math.inf
     assert all(map(math.isnan, own.metrics({"ratio": broken}).values()))
     assert drawn(own, broken) == {}
 
@@ -117,6 +118,8 @@ def test_losses_and_chi2_by_epoch(tmp_path: Path) -> None:
     assert set(figures) == {"losses", "chi2", "metrics"}
     (curve,) = figures["chi2"].axes[0].get_lines()
     assert curve.get_ydata().tolist() == [5.0, 2.5]
+    assert all(figure.axes[0].get_ylabel() for figure in figures.values())
+    assert figures["chi2"].axes[0].get_ylabel() == "χ² / bin"
     assert figures["chi2"].axes[0].get_yscale() == "log"
     own.plotting = FakesPlotting(figures=("losses",))
     assert set(dict(own.summary_figures())) == {"losses"}
@@ -156,16 +159,3 @@ def test_edges_of_axes() -> None:
     assert np.allclose(np.diff(np.log(edges)), np.log(1000 / 0.5) / 3, rtol=0.01)
     assert plot_edges(falling, VariablePlot(low=10, high=20, bins=2)).tolist() == [10, 15, 20]
     assert len(plot_edges(np.full(5, -2.0), VariablePlot(log=True))) > 1  # nothing to take the logarithm of
-
-
-def test_a_profile_averages_heads_and_truth_over_the_same_events() -> None:
-    values, weights = np.array([0.5, 0.5, 1.5, 1.5, 2.5]), np.array([1.0, 3.0, 1.0, -1.0, -1.0])
-    logs = np.log(np.array([[1.0, 1.0], [2.0, 4.0], [3.0, 3.0], [9.0, 9.0], [1.0, 1.0]]))
-    truth = np.log(np.array([1.0, 3.0, 3.0, 3.0, 3.0]))
-    found = profile(values, weights, logs, np.arange(4.0), truth)
-    by_head = np.array([(1 + 3 * 2) / 4, (1 + 3 * 4) / 4])
-    assert found.error[0] == pytest.approx(by_head.std(ddof=1))
-    assert found.factor[:2] == pytest.approx([(1 + 3 * math.sqrt(8)) / 4, 3])
-    assert found.truth is not None
-    assert found.truth[:2] == pytest.approx([2.5, 3])
-    assert np.isnan(found.factor[2])

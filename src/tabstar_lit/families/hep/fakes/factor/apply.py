@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.data.outputs import write_parquet
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.factor.factors import (
-    BATCH_SIZE,
     FakeYield,
     RegionEvents,
     event_factors,
@@ -23,7 +21,7 @@ from tabstar_lit.families.hep.fakes.factor.factors import (
     region_events,
     require_ratio,
 )
-from tabstar_lit.families.hep.fakes.factor.restore import Restored
+from tabstar_lit.families.hep.fakes.factor.restore import BATCH_SIZE, Restored
 
 
 class Applied(NamedTuple):
@@ -71,18 +69,28 @@ def apply_factor(
     DataError
         There are no loose events, or they lack a feature.
     """
-    require_ratio(model)
-    regions = region_events(model, EventFile.open(events), split)
-    loose = loose_events(model, regions)
+    regions, loose = _chosen(model, events, split)
     parts: list[FakeYield] = []
     tables = _tables(model, loose, batch_size, parts)
-    first = next(tables)
-    with whole_file(output) as path, pq.ParquetWriter(path, first.schema) as writer, progress(len(loose.rows)) as done:
-        for table in chain([first], tables):
-            writer.write_table(table)
-            done(len(table))
+    write_parquet(output, tables, n_rows=len(loose.rows), progress=progress)
     n_mc = int(loose.simulated.sum())
     return Applied(len(loose.rows) - n_mc, n_mc, regions.left_out, FakeYield.joined(parts))
+
+
+def factors_of(
+    model: Restored, events: Path, *, split: str | None = None, batch_size: int = BATCH_SIZE
+) -> pd.DataFrame:
+    """Return what :func:`apply_factor` writes."""
+    _, loose = _chosen(model, events, split)
+    frame: pd.DataFrame = pa.concat_tables(_tables(model, loose, batch_size, [])).to_pandas()
+    return frame
+
+
+def _chosen(model: Restored, events: Path, split: str | None) -> tuple[RegionEvents, RegionEvents]:
+    """Return the events of both regions, and the loose ones among them."""
+    require_ratio(model)
+    regions = region_events(model, EventFile.open(events), split)
+    return regions, loose_events(model, regions)
 
 
 def _tables(model: Restored, loose: RegionEvents, batch_size: int, parts: list[FakeYield]) -> Iterator[pa.Table]:

@@ -13,13 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
+from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.errors import ConfigError, DataError
-from tabstar_lit.families.hep.data import events_path
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.fakes.data import numbers_of
-from tabstar_lit.families.hep.fakes.factor.binned import BinnedFactor, binned_factor
+from tabstar_lit.families.hep.events.location import events_path
+from tabstar_lit.families.hep.fakes.bins.estimate import BinnedFactor, binned_factor
+from tabstar_lit.families.hep.fakes.bins.statistics import (
+    chi2_of,
+    grouped_variance,
+    grouped_variances,
+    quantile_edges,
+)
 from tabstar_lit.families.hep.fakes.factor.factors import (
     FakeYield,
     RegionEvents,
@@ -29,11 +35,9 @@ from tabstar_lit.families.hep.fakes.factor.factors import (
     require_ratio,
 )
 from tabstar_lit.families.hep.fakes.factor.restore import Restored
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import has_variable
-from tabstar_lit.families.hep.fakes.tracking.reweighted import column_of, standard_variables
-from tabstar_lit.families.hep.fakes.tracking.scores import chi2_of, grouped_variance, grouped_variances, quantile_edges
-from tabstar_lit.families.hep.plotting import binned
-from tabstar_lit.metrics.weighted import Bools, Floats
+from tabstar_lit.families.hep.fakes.selection import numbers_of
+from tabstar_lit.families.hep.fakes.variables import column_of, has_variable, standard_variables
+from tabstar_lit.plots.histograms import binned
 
 BINS = 20
 BINNED_BINS = 10
@@ -69,18 +73,18 @@ class VariableClosure:
     """
 
     variable: str
-    edges: Floats
-    observed: Floats
-    observed_error: Floats
-    prompt: Floats
-    fakes: Floats
-    statistical: Floats
-    model: Floats
-    variance: Floats
-    binned: Floats | None
+    edges: Float64
+    observed: Float64
+    observed_error: Float64
+    prompt: Float64
+    fakes: Float64
+    statistical: Float64
+    model: Float64
+    variance: Float64
+    binned: Float64 | None
 
     @property
-    def predicted(self) -> Floats:
+    def predicted(self) -> Float64:
         """Simulation and fakes, ``[bins]``."""
         return self.prompt + self.fakes
 
@@ -116,18 +120,21 @@ class Closure:
         Of all loose events.
     variables : tuple of VariableClosure
         Seen and predicted by variable.
+    split : str or None
+        Side of the training's split that the events are on; None for all.
     """
 
     regions: RegionEvents
-    columns: Mapping[str, Floats]
-    terms: Floats
-    log_factors: Floats
+    columns: Mapping[str, Float64]
+    terms: Float64
+    log_factors: Float64
     counted: BinnedFactor | None
     prediction: FakeYield
     variables: tuple[VariableClosure, ...]
+    split: str | None
 
     @property
-    def of_loose(self) -> dict[str, Floats]:
+    def of_loose(self) -> dict[str, Float64]:
         """:attr:`columns` of the loose events."""
         return {name: values[~self.regions.tight] for name, values in self.columns.items()}
 
@@ -153,7 +160,7 @@ class Closure:
         value, error = self._total(~self.regions.tight | self.regions.simulated)
         return 0.0 - value, error
 
-    def _total(self, which: Bools) -> tuple[float, float]:
+    def _total(self, which: Bool) -> tuple[float, float]:
         terms = self.terms[which]
         return float(terms.sum()), math.sqrt(grouped_variance(terms, self.regions.groups[which]))
 
@@ -212,15 +219,15 @@ def measure_closure(
     terms = regions.signed.copy()
     terms[~regions.tight] = -prediction.terms
     compared = tuple(_compare(name, regions, columns, terms, log_factors, counted, bins) for name in names)
-    return Closure(regions, columns, terms, log_factors, counted, prediction, compared)
+    return Closure(regions, columns, terms, log_factors, counted, prediction, compared, split)
 
 
 def _compare(
     variable: str,
     regions: RegionEvents,
-    columns: Mapping[str, Floats],
-    terms: Floats,
-    log_factors: Floats,
+    columns: Mapping[str, Float64],
+    terms: Float64,
+    log_factors: Float64,
     counted: BinnedFactor | None,
     bins: int,
 ) -> VariableClosure:
@@ -230,22 +237,22 @@ def _compare(
     seen, simulated, loose = known & tight & data, known & tight & ~data, known & ~tight
     edges = quantile_edges(values[seen], bins)
 
-    def variances(which: Bools) -> Floats:
+    def variances(which: Bool) -> Float64:
         return grouped_variances(values[which], terms[which], regions.groups[which], edges)
 
     own, signed = log_factors[known[~tight]], regions.signed[loose]
-    heads = [binned(values[loose], signed * factor, edges)[0] for factor in np.exp(own).T]
+    heads = [binned(values[loose], signed * factor, edges).heights for factor in np.exp(own).T]
     by_cells = None
     if counted is not None:
         factors = counted.at({name: column[loose] for name, column in columns.items()}).factor
-        by_cells = binned(values[loose], signed * np.nan_to_num(factors), edges)[0]
+        by_cells = binned(values[loose], signed * np.nan_to_num(factors), edges).heights
     return VariableClosure(
         variable,
         edges,
-        observed=binned(values[seen], terms[seen], edges)[0],
+        observed=binned(values[seen], terms[seen], edges).heights,
         observed_error=np.sqrt(variances(seen)),
-        prompt=binned(values[simulated], -terms[simulated], edges)[0],
-        fakes=binned(values[loose], -terms[loose], edges)[0],
+        prompt=binned(values[simulated], -terms[simulated], edges).heights,
+        fakes=binned(values[loose], -terms[loose], edges).heights,
         statistical=np.sqrt(variances(known & ~seen)),
         model=np.std(heads, axis=0, ddof=1) if len(heads) > 1 else np.zeros(len(edges) - 1),
         variance=variances(known),
@@ -261,7 +268,7 @@ def _variables(model: Restored, file: EventFile, asked: Sequence[str]) -> tuple[
     return tuple(asked) or tuple(name for name in model.variables if name in known)
 
 
-def _columns(file: EventFile, events: RegionEvents) -> dict[str, Floats]:
+def _columns(file: EventFile, events: RegionEvents) -> dict[str, Float64]:
     columns = file.read(numbers_of(file, file.columns))
     return {name: values[events.rows].astype(np.float64) for name, values in columns.items()}
 
@@ -274,5 +281,5 @@ def _counted(model: Restored, training: RegionEvents) -> BinnedFactor:
     return binned_factor(columns, training.signed, training.tight, edges)
 
 
-def _known(values: Floats) -> Floats:
+def _known(values: Float64) -> Float64:
     return values[np.isfinite(values)]

@@ -9,24 +9,18 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from tabstar_lit.arrays import Bool, Float64, Int64, UInt64
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.fakes.data import kept_events
-from tabstar_lit.families.hep.fakes.factor.restore import Restored
+from tabstar_lit.families.hep.fakes.bins.statistics import grouped_variance
+from tabstar_lit.families.hep.fakes.factor.restore import BATCH_SIZE, Restored
+from tabstar_lit.families.hep.fakes.selection import kept_events
 from tabstar_lit.families.hep.fakes.subtraction import over_heads
-from tabstar_lit.families.hep.fakes.tracking.scores import UInt64, grouped_variance
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.families.hep.preparation.selection import class_table
 from tabstar_lit.families.hep.preparation.serving import STORED_ROWS
-from tabstar_lit.families.hep.preparation.split import rows_of
-from tabstar_lit.metrics.weighted import Bools, Floats
-
-BATCH_SIZE = 8192
-
-Int64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -49,9 +43,9 @@ class RegionEvents:
 
     file: EventFile
     rows: Int64
-    tight: Bools
-    simulated: Bools
-    signed: Floats
+    tight: Bool
+    simulated: Bool
+    signed: Float64
     left_out: int
 
     @cached_property
@@ -59,7 +53,7 @@ class RegionEvents:
         """Group of each event, ``[n]``: what belongs together, and is kept on one side of a split by groups."""
         return self.file.group_ids()[self.rows]
 
-    def chosen(self, which: Bools) -> RegionEvents:
+    def chosen(self, which: Bool) -> RegionEvents:
         """Return some of the events."""
         return replace(
             self,
@@ -86,11 +80,11 @@ class Factors(NamedTuple):
     """
 
     rows: Int64
-    mean: Floats
-    std: Floats
-    factor: Floats
-    error: Floats
-    heads: Floats
+    mean: Float64
+    std: Float64
+    factor: Float64
+    error: Float64
+    heads: Float64
 
 
 @dataclass(frozen=True)
@@ -107,9 +101,9 @@ class FakeYield:
         ``[C]`` the sum with the factor of each head.
     """
 
-    terms: Floats
+    terms: Float64
     groups: UInt64
-    by_head: Floats
+    by_head: Float64
 
     @classmethod
     def of(cls, events: RegionEvents, factors: Factors) -> FakeYield:
@@ -168,7 +162,7 @@ def region_events(model: Restored, file: EventFile, split: str | None) -> Region
     DataError
         There is no such split, it has no events, or none of the regions; or the file lacks a column of the cuts.
     """
-    rows = rows_of(file, split, model.dataset.split, model.dataset.folds, model.path)
+    rows = model.rows(file, split)
     classes = model.preprocessor.classes
     names = np.array([*classes, ""])[class_table(classes, file.classes)[file.labels()[rows]]]
     weights = file.weights()[rows]

@@ -2,59 +2,49 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from tabstar_lit.engine.weights.files import read_checkpoint
-from tabstar_lit.engine.weights.loading import load_strict, network_weights
+from tabstar_lit.engine.trained import read_stored
+from tabstar_lit.engine.weights.loading import load_strict
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch, Features
-from tabstar_lit.families.hep.deployment.stored import stored_architecture, stored_payload
+from tabstar_lit.families.hep.deployment.event_model import EventModel, event_architecture, stored_dataset
 from tabstar_lit.families.hep.fakes.architecture import FakesArchitecture
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
 from tabstar_lit.families.hep.fakes.losses import loss_of
-from tabstar_lit.families.hep.fakes.network import FakesNetwork, network_of
+from tabstar_lit.families.hep.fakes.network import network_of
 from tabstar_lit.families.hep.preparation.agreement import require_same_data
 from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
 from tabstar_lit.losses.density_ratio import RatioLoss
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 NEEDED = ("role", "loss", "architecture_config", "preprocessing", "dataset_config")
+BATCH_SIZE = 8192
 
 
 @dataclass(frozen=True)
-class Restored:
-    """A trained model and all that new events need to pass it.
+class Restored(EventModel):
+    """A trained network from features to outputs ``[B, C]``, one for each head of the ensemble.
 
     Attributes
     ----------
-    path : Path
-        The checkpoint.
-    network : FakesNetwork
-        In evaluation mode on the CPU, from features to outputs ``[B, C]``.
     loss : RatioLoss
-        Its link makes log-ratios of them.
-    preprocessor : Preprocessor
-        From an event file to features.
-    payload : dict
-        What the checkpoint keeps beside the weights.
+        Its link makes log-ratios of the outputs.
     """
 
-    path: Path
-    network: FakesNetwork
     loss: RatioLoss
-    preprocessor: Preprocessor
-    payload: dict[str, Any]
 
     @property
     def role(self) -> Role:
         """What its ratio is: numerator, denominator or ratio."""
-        role: Role = self.payload["role"]
+        role: Role = self.config["role"]
         return role
 
     @property
@@ -65,13 +55,34 @@ class Restored:
     @property
     def dataset(self) -> FakesDataset:
         """Events it was trained on: file, regions, split, cuts; all else has its default."""
-        return FakesDataset.model_validate_json(json.dumps(self.payload["dataset_config"]))
+        return stored_dataset(FakesDataset, self.config)
 
     def log_ratios(self, events: EventBatch | Features) -> Tensor:
         """Return the logarithm of the ratio for each head, ``[B, C]`` float32, without gradients."""
         features = events.features if isinstance(events, EventBatch) else events
         with torch.inference_mode():
             return self.loss.log_ratio(self.network(features).float())
+
+    def predict(self, data: str | Path, *, split: str | None = None, batch_size: int = BATCH_SIZE) -> pd.DataFrame:
+        """Return the fake factor of every loose event of a file, in the order of the file.
+
+        Parameters
+        ----------
+        data : str or Path
+            An event file.
+        split, batch_size
+            As for :func:`~tabstar_lit.families.hep.fakes.factor.apply.apply_factor`, whose columns it has.
+
+        Raises
+        ------
+        CheckpointError
+            The model is no fake factor: it is of the stage numerator or denominator.
+        DataError
+            There are no loose events, or they lack a feature.
+        """
+        from tabstar_lit.families.hep.fakes.factor.apply import factors_of
+
+        return factors_of(self, Path(data), split=split, batch_size=batch_size)
 
     def require(self, role: Role, preprocessor: Preprocessor, heads: int) -> None:
         """Refuse a model that cannot weigh these events, for an ensemble of so many heads.
@@ -95,8 +106,8 @@ class Restored:
             raise CheckpointError(f"{key}: {self.path} is the {self.role} of a fake-factor estimate, not its {role}.")
         ours = preprocessor.to_payload()
         remedy = f"Train the {role} again with this dataset_config, or use the one it was trained with."
-        require_same_data(self.payload["preprocessing"], ours, remedy, what=f"{key}: {self.path}")
-        own = stored_architecture(FakesArchitecture, self.payload, self.path).n_heads
+        require_same_data(self.config["preprocessing"], ours, remedy, what=f"{key}: {self.path}")
+        own = event_architecture(FakesArchitecture, self.config, self.path).n_heads
         if 1 < heads != own > 1:
             raise CheckpointError(
                 f"{key}: {self.path} has {own} heads and the ratio {heads}, but head k of one learns from head k of "
@@ -117,20 +128,9 @@ def restore(path: Path) -> Restored:
     CheckpointError
         The file cannot be read, is of another family or release, or its weights do not fit.
     """
-    content = read_checkpoint(path)
-    payload = _payload(content, path)
-    preprocessor = Preprocessor.from_payload(payload["preprocessing"])
-    dataset = FakesDataset.model_validate_json(json.dumps(payload["dataset_config"]))
-    network = network_of(stored_architecture(FakesArchitecture, payload, path), preprocessor, dataset)
-    load_strict(network, network_weights(content, path), strict=True, source=str(path))
-    return Restored(path, network.eval(), loss_of(payload["loss"], payload["role"]), preprocessor, payload)
-
-
-def _payload(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    payload = stored_payload(content)
-    if payload.get("family") != "fakes" or any(key not in payload for key in NEEDED):
-        raise CheckpointError(
-            f"{path} is no checkpoint of train_fakes of this release (its family: {payload.get('family', 'unknown')}). "
-            "Give one of a stage: `tabstar_lit runs show` lists them."
-        )
-    return payload
+    config, weights = read_stored(path, family="fakes", needed=NEEDED)
+    preprocessor = Preprocessor.from_payload(config["preprocessing"])
+    architecture = event_architecture(FakesArchitecture, config, path)
+    network = network_of(architecture, preprocessor, stored_dataset(FakesDataset, config))
+    load_strict(network, weights, strict=True, source=str(path))
+    return Restored(path, network.eval(), config, preprocessor, loss_of(config["loss"], config["role"]))

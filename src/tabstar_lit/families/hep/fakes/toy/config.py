@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
+from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import ConfigError
 
 TOY_VERSION = 1
@@ -61,9 +61,7 @@ class Shape:
         text, boosted = text.removesuffix("+tail"), text.endswith("+tail")
         name, _, numbers = text.partition(":")
         if name not in PARAMETERS:
-            near = difflib.get_close_matches(name, PARAMETERS, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise ConfigError(f"no toy shape '{name}'.{hint} There are: {', '.join(PARAMETERS)}.")
+            raise ConfigError(f"no toy shape '{name}'.{suggestion(name, PARAMETERS)}")
         try:
             parameters = tuple(map(float, numbers.split(","))) if numbers else PARAMETERS[name]
         except ValueError as error:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from tabstar_lit.arrays import Bool, Float64
+from tabstar_lit.engine.tracking.columns import Columns
+from tabstar_lit.families.hep.fakes.config import Role
 from tabstar_lit.families.hep.fakes.subtraction import over_heads
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import ABSOLUTE, has_variable
-from tabstar_lit.metrics.weighted import Bools, Floats
+from tabstar_lit.families.hep.fakes.variables import column_of
 
-Role = Literal["numerator", "denominator", "ratio"]
 NAMES: Mapping[str, tuple[str, str]] = {
     "numerator": ("tight data", "tight simulation"),
     "denominator": ("loose data", "loose simulation"),
@@ -44,48 +42,36 @@ class Reweighted:
         ``[N]`` of the log-ratios over the heads; ``std`` is 0 with one head.
     """
 
-    log_ratios: Floats
-    is_reference: Bools
-    weights: Floats
-    variables: Mapping[str, Floats]
+    log_ratios: Float64
+    is_reference: Bool
+    weights: Float64
+    variables: Mapping[str, Float64]
     role: Role
-    mean: Floats
-    std: Floats
+    mean: Float64
+    std: Float64
 
     @classmethod
-    def of(
-        cls,
-        log_ratios: Tensor,
-        targets: Tensor,
-        weights: Tensor | None,
-        extras: Tensor | None,
-        *,
-        names: Sequence[str],
-        role: Role,
-    ) -> Reweighted:
+    def of(cls, rows: Columns, *, names: Sequence[str], role: Role) -> Reweighted:
         """Return the events of a validation.
 
         Parameters
         ----------
-        log_ratios : Tensor
-            ``[N, C]``.
-        targets : Tensor
-            ``[N]``: 1 for the reference, 0 for the sample that is reweighted.
-        weights, extras : Tensor or None
-            ``[N]`` signed weights, ``[N, S]`` variables.
+        rows : Mapping of str to Tensor
+            ``log_ratios`` ``[N, C]``; ``targets`` ``[N]``, 1 for the reference and 0 for the sample that is reweighted;
+            and, where there are any, signed ``weights`` ``[N]`` and ``variables`` ``[N, S]``.
         names : sequence of str
             Names of the variables.
         role : str
             The stage.
         """
-        columns = torch.zeros(len(targets), 0) if extras is None else extras
-        values = log_ratios.double()
+        values, targets = rows["log_ratios"].double(), rows["targets"].numpy()
+        variables = rows.get("variables", values[:, :0])
         factor = over_heads(values)
         return cls(
             values.numpy(),
-            targets.numpy() > 0.5,
-            np.ones(len(targets)) if weights is None else weights.double().numpy(),
-            {name: columns[:, i].double().numpy() for i, name in enumerate(names) if i < columns.shape[1]},
+            targets > 0.5,
+            rows["weights"].double().numpy() if "weights" in rows else np.ones(len(targets)),
+            {name: variables[:, i].double().numpy() for i, name in enumerate(names) if i < variables.shape[1]},
             role,
             factor.mean.numpy(),
             factor.std.numpy(),
@@ -102,11 +88,11 @@ class Reweighted:
         return NAMES[self.role]
 
     @property
-    def reweights(self) -> Floats:
+    def reweights(self) -> Float64:
         """``[N]`` weights, times the ratio for events that are reweighted: all that a histogram needs."""
         return self.weights * np.where(self.is_reference, 1.0, np.exp(np.where(self.is_reference, 0.0, self.mean)))
 
-    def variable(self, name: str) -> Floats:
+    def variable(self, name: str) -> Float64:
         """Return a variable ``[N]``, or the absolute value of one."""
         return column_of(self.variables, name)
 
@@ -129,25 +115,3 @@ class Reweighted:
             return self
         thinned = self.rows(slice(None, None, step))
         return replace(thinned, weights=thinned.weights * step)
-
-
-def column_of(variables: Mapping[str, Floats], name: str) -> Floats:
-    """Return a variable ``[N]``, or the absolute value of the one that ``abs_`` stands in front of."""
-    return variables[name] if name in variables else np.abs(variables[name.removeprefix(ABSOLUTE)])
-
-
-def standard_variables(variables: Collection[str], pt_variable: str) -> tuple[str, ...]:
-    """Return the variables a fake factor is shown against: pt, abs(eta) and MET, as far as there are such.
-
-    Parameters
-    ----------
-    variables : collection of str
-        What there is. ``eta`` and ``met`` may stand at the end of a longer name, as in ``probe_eta``.
-    pt_variable : str
-        The transverse momentum.
-    """
-    wanted = [pt_variable]
-    for ending in ("abs_eta", "eta", "met"):
-        wanted += [name for name in variables if name == ending or name.endswith(f"_{ending}")][:1]
-    absolute = [f"{ABSOLUTE}{name}" if name.endswith("eta") and ABSOLUTE not in name else name for name in wanted]
-    return tuple(name for name in dict.fromkeys(absolute) if has_variable(name, variables))

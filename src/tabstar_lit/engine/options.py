@@ -1,0 +1,48 @@
+"""Arguments and options that the commands of families share: each is declared here once, and means the same everywhere.
+
+Light: a command's help must not wait for torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def checkpoint_argument(command: F) -> F:
+    """Add ``CHECKPOINT``, with which the commands of a trained model begin; the function gets a path.
+
+    A user may also give the name of a file somewhere below the folder of the models.
+    """
+    return click.argument("checkpoint", callback=_find)(command)
+
+
+def _find(_context: click.Context, _parameter: click.Parameter, name: str) -> Path:
+    """Return the file that is meant; that there is none, or several, is a CheckpointError."""
+    from tabstar_lit.config.paths import roots
+    from tabstar_lit.engine.weights.loading import find_checkpoint
+
+    return find_checkpoint(name, [roots().models])
+
+
+def output_option(what: str, *, required: bool = True) -> Callable[[F], F]:
+    """Add ``-o``, the file that is written; ``what`` says which."""
+    path = click.Path(dir_okay=False, path_type=Path)
+    return click.option("-o", "--output", required=required, type=path, help=what)
+
+
+def batch_size_option(default: int, rows: str = "Rows") -> Callable[[F], F]:
+    """Add ``--batch-size``; ``rows`` are what it counts."""
+    help_text = f"{rows} in a batch."
+    return click.option("--batch-size", type=click.IntRange(min=1), default=default, show_default=True, help=help_text)
+
+
+def device_option(command: F) -> F:
+    """Add ``--device``, see :func:`tabstar_lit.engine.trained.find_device`."""
+    help_text = "Such as cpu or cuda:1; auto: a GPU if there is one."
+    return click.option("--device", default="auto", show_default=True, help=help_text)(command)
