@@ -108,13 +108,6 @@ def test_a_name_of_several_runs_must_be_whole(save_dir: Path) -> None:
     assert "Several runs are called 'second': other/second, physics/second" in result.output
 
 
-def test_a_damaged_record_is_located(save_dir: Path) -> None:
-    (save_dir / "physics" / "first" / "run.json").write_text("{\n nothing")
-    result = invoke(save_dir, "list")
-    assert result.exit_code == 2
-    assert "run.json:2:2: not valid JSON" in result.output
-
-
 def test_compare_shows_what_differs(save_dir: Path) -> None:
     output = invoke(save_dir, "compare", "first", "second").output
     rows = {line.rsplit(maxsplit=2)[0].strip(): line.split()[-2:] for line in output.splitlines() if line}

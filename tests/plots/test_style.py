@@ -47,7 +47,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     path.write_text("old")
     figure, _ = new_figure()
 
-    def full(self: Figure, target: Path) -> None:
+    def full(self: Figure, target: Path, **_: object) -> None:
         Path(target).write_text("half")
         raise OSError(28, "No space left on device")
 

@@ -27,7 +27,7 @@ def write_run(save_dir: Path, name: str = "first", *, lr: float = 0.001, status:
     root = save_dir / "physics" / name
     root.mkdir(parents=True)
     (root / "config.yaml").write_text(CONFIG.format(experiment="physics", name=name, lr=lr))
-    stage = {"status": status, "monitor": "val_loss", "mlflow_run_id": "ab12"}
+    stage = {"status": status, "monitor": "val_loss", "mlflow_run_id": "ab12", "data_fingerprint": "f00d"}
     if status == "finished":
         stage |= {"epochs": 3, "steps": 12, "best_score": 100 * lr, "best_epoch": 2, "best_checkpoint": "a|b.ckpt"}
     record: dict[str, Any] = {
@@ -40,7 +40,6 @@ def write_run(save_dir: Path, name: str = "first", *, lr: float = 0.001, status:
         "created": 1.8e9 + lr,
         "seed": 1,
         "argv": ["train_tabstar", "experiment_config.comet_api_key=canary-key"],
-        "data_fingerprint": {"pretrain": "f00d"},
         "versions": {"python": "3.11.7", "torch": "2.13.0"},
         "git": {"commit": "c0ffee", "clean": False},
         "stages": {"pretrain": stage},

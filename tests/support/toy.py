@@ -37,6 +37,7 @@ class ToyArchitecture(ArchitectureConfig):
     poison_step: int | None = None
     poison: str = "loss"
     signal_step: int | None = None
+    signal_rank: int | None = None
     crash_step: int | None = None
 
 
@@ -148,7 +149,8 @@ class ToyModule(TrainingModule):
         config = self.config.architecture_config
         if config.signal_step is None and config.crash_step is None:
             return
-        if config.signal_step == self.trainer.global_step and not self.signalled:
+        mine = config.signal_rank in (None, self.trainer.global_rank)
+        if config.signal_step == self.trainer.global_step and mine and not self.signalled:
             self.signalled = True
             os.kill(os.getpid(), signal.SIGTERM)
         if config.crash_step == self.trainer.global_step:

@@ -42,16 +42,20 @@ class Bench:
     folder: Path
     family: ToyFamily = field(default_factory=ToyFamily)
 
-    def load(self, *overrides: str, primary: Path | None = None) -> Any:
-        places = [
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What has the run write into the folder."""
+        return (
             f"experiment_config.save_dir={self.folder / 'logs'}",
             f"experiment_config.tracker_path={self.folder / 'figures'}",
             f"model_config.training_config.model_save_path={self.folder / 'models'}",
-        ]
+        )
+
+    def load(self, *overrides: str, primary: Path | None = None) -> Any:
         return load_experiment(
             self.family.schema(),
             command="train_toy",
-            overrides=[*places, *overrides],
+            overrides=[*self.places, *overrides],
             config_dir=self.folder,
             primary=primary,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,8 @@ def run_stage(
             run.update_stage(stage.name, monitor=monitor, data_fingerprint=parts.data.fingerprint)
             for entry in unrecorded(stage, run) if resume else ():
                 run.append(CHECKPOINTS_FILE, entry)
-        trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
+        with signals.blocked() if trainer.world_size > 1 else nullcontext():
+            trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
         if trainer.is_global_zero:
             run.update_stage(stage.name, **outcome(trainer, checkpoints, run))
 
@@ -182,7 +183,8 @@ def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, chec
     callbacks = [StepNoise(seed), parts.tracker, Interrupt()]
     with stage_loggers(stage, run, None) as loggers:
         trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=callbacks)
-        trainer.test(parts.module, datamodule=parts.data, verbose=False)
+        with signals.blocked() if trainer.world_size > 1 else nullcontext():
+            trainer.test(parts.module, datamodule=parts.data, verbose=False)
         if trainer.is_global_zero:
             scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
             tested = {"evaluated": str(checkpoint.absolute()), "data_fingerprint": parts.data.fingerprint}

@@ -55,7 +55,7 @@ def test_the_report_says_what_was_trained_and_how_it_went(run: RunDirectory) -> 
     assert ["torch", "2.13.0"] in section(text, "Versions")
     assert ["git commit", "c0ffee (with changes)"] in section(text, "Versions")
     assert ["`model_config.training_config.optimizer.optimizer_name`", "AdamW"] in section(text, "Configuration")
-    assert "pretrain: f00d" in text
+    assert dict(section(text, "Stage pretrain")[2:])["data fingerprint"] == "f00d"
     assert "train_tabstar --resume RUN_DIRECTORY" in text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -201,3 +202,34 @@ def test_weights_alone_are_refused_while_the_run_is_untouched(bench: Bench) -> N
     with pytest.raises(CheckpointError, match=r"toy_calibrated.ckpt holds weights only, .*, so training cannot go on"):
         run_to_resume(bench.load().experiment, "train_toy", str(weights))
     assert (run.root / "run.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content.pop("tabstar_lit"), "holds weights, but nothing of what a training of this package"),
+        (lambda content: content["tabstar_lit"].pop("payload"), r"\(tabstar_lit\.payload\)"),
+        (lambda content: content["tabstar_lit"].update(payload={}), "so nobody can tell what they were trained on"),
+        (
+            lambda content: content["state_dict"]["network.head.weight"].fill_(float("nan")),
+            r"of a training that broke down: 1 of its tensors hold NaN or infinite values \(head\.weight\)",
+        ),
+        (
+            lambda content: content["state_dict"]["network.body.0.bias"].fill_(float("inf")),
+            r"1 of its tensors .* \(body\.0\.bias\)",
+        ),
+    ],
+    ids=["no entry of ours", "no payload", "an empty payload", "NaN", "infinite"],
+)
+def test_a_checkpoint_that_can_predict_nothing_is_not_evaluated(
+    bench: Bench, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    bench.train("model_config.training_config.max_epochs=1")
+    content = load_checkpoint(bench.folder / "models/toys/toy/toy_last.ckpt")
+    change(content)
+    changed = bench.folder / "models/changed.ckpt"
+    torch.save(content, changed)
+    test = bench.load("experiment_config.run_name=toy_test")
+    with pytest.raises(CheckpointError, match=message):
+        evaluate(bench.family, test, changed)
+    assert not (bench.load_run().root.with_name("toy_test")).exists()

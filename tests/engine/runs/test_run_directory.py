@@ -183,3 +183,46 @@ def test_other_ranks_take_the_first_ones_name_or_ask_for_one(tmp_path: Path, mon
         choose_run_name(config.experiment_config, config.model)
     named = experiment(tmp_path, run_name="mine")
     assert choose_run_name(named.experiment_config, named.model) == "mine"
+
+
+def test_processes_that_have_met_take_the_name_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = experiment(tmp_path)
+    monkeypatch.setattr(module_under_test, "has_met", lambda: True)
+    monkeypatch.setattr(module_under_test, "is_main_process", lambda: False)
+    monkeypatch.setattr(module_under_test, "gather", lambda own: ["mlp_of_the_first", own, own])
+    monkeypatch.setenv(RUN_NAME_VARIABLE, "of an earlier run")
+    assert choose_run_name(config.experiment_config, config.model) == "mlp_of_the_first"
+
+
+JOB = {"SLURM_JOB_ID": "4711", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "4"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "mlp_4711-0"),
+        ({"SLURM_STEP_ID": "2"}, "mlp_4711-2"),
+        ({"SLURM_RESTART_COUNT": "1"}, "mlp_4711-0-restart1"),
+        ({"SLURM_RESTART_COUNT": "0"}, "mlp_4711-0"),
+    ],
+)
+def test_all_processes_of_a_job_call_the_run_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], name: str
+) -> None:
+    config = experiment(tmp_path)
+    monkeypatch.delenv(RUN_NAME_VARIABLE, raising=False)
+    for variable, value in {**JOB, **changes}.items():
+        monkeypatch.setenv(variable, value)
+    for main in (True, False):
+        monkeypatch.setattr(module_under_test, "is_main_process", lambda main=main: main)
+        assert choose_run_name(config.experiment_config, config.model) == name
+
+
+@pytest.mark.parametrize("changes", [{"SLURM_NTASKS": "1"}, {"SLURM_JOB_NAME": "interactive"}, {"SLURM_STEP_ID": ""}])
+def test_a_process_alone_in_its_job_is_named_after_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]
+) -> None:
+    config = experiment(tmp_path)
+    for variable, value in {**JOB, **changes}.items():
+        monkeypatch.setenv(variable, value) if value else monkeypatch.delenv(variable, raising=False)
+    assert "4711" not in choose_run_name(config.experiment_config, config.model)

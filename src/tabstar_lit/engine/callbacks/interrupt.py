@@ -45,6 +45,7 @@ class Interrupt(Checkpoint):
         """Keep Lightning's hands off the signals; several processes agree from now on."""
         trainer._signal_connector = NoSignals(trainer)
         signals.shared = signals.shared or trainer.world_size > 1
+        signals.unblock()
 
     def on_validation_batch_end(
         self,

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from tabstar_lit.engine.distributed import gather, is_launched
+from tabstar_lit.engine.distributed import gather, has_met, is_launched
 from tabstar_lit.errors import RunInterrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -53,6 +53,7 @@ class Signals:
         self.noted, self._told, self._saying, self._pid = None, False, [""], os.getpid()
         self.shared = is_launched()  # the first process waits for this one to join it, and only then can they agree
         self._previous = {signum: signal.signal(signum, self._handle) for signum in SIGNALS}
+        self.unblock()  # where the first process launched this one, they have waited until now
         try:
             yield
         finally:
@@ -82,6 +83,22 @@ class Signals:
         if self.noted is not None and self._raises:
             self.end(self.noted)
 
+    @contextmanager
+    def blocked(self) -> Iterator[None]:
+        """Let signals wait while this process launches others, which inherit that until they hold the signals, too.
+
+        A signal to all of them would end one that is still importing, and Lightning then kills this one.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            yield
+        finally:
+            self.unblock()
+
+    def unblock(self) -> None:
+        """Let signals through again, when the processes have met."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
     def end(self, signum: int) -> NoReturn:
         """End what is going on because of ``signum``, which came to this process or to one that works with it."""
         self.noted, self._told = signum, True
@@ -109,7 +126,12 @@ signals = Signals()
 
 
 def heed() -> None:
-    """End here if a signal came to any process of the run, also one whose exception was lost on the way."""
+    """End here if a signal came to any process of the run, also one whose exception was lost on the way.
+
+    All processes of a run must ask; one that the others still wait for asks again when they have met.
+    """
+    if signals.shared and not has_met():
+        return
     signum = next((noted for noted in gather(signals.noted or 0) if noted), None)
     if signum is not None:
         signals.end(signals.noted or signum)
