@@ -103,7 +103,7 @@ def generate(
 ) -> Generated:
     """Continue each prompt by one text.
 
-    Texts do not see each other: beside rounding, each is what it would be alone. The network is in evaluation the while.
+    Texts do not see each other: beside rounding, each is what it would be alone. Dropout is off meanwhile.
 
     Parameters
     ----------

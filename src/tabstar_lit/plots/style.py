@@ -40,6 +40,11 @@ STYLE: dict[Any, Any] = {  # matplotlib types its keys as one long list of liter
 }
 
 
+def palette_color(number: int) -> str:
+    """Return the colour of the curve, class or sample of a number from 0 on."""
+    return PALETTE[number % len(PALETTE)]
+
+
 def new_figure(
     rows: int = 1,
     columns: int = 1,
@@ -74,7 +79,7 @@ def new_figure(
     return figure, list(axes.flat)
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path, *, note: str = "") -> Path:
     """Write ``figure`` to ``path`` as a whole (never half a file under that name) and close it.
 
     Parameters
@@ -83,6 +88,8 @@ def save_figure(figure: Figure, path: Path) -> Path:
         Is empty afterwards.
     path : Path
         Its suffix chooses the format; missing folders are made.
+    note : str
+        Small print below: which run, split and rows it shows.
 
     Returns
     -------
@@ -93,6 +100,8 @@ def save_figure(figure: Figure, path: Path) -> Path:
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         with rc_context(STYLE):
+            if note:
+                figure.supxlabel(note, x=0.995, ha="right", fontsize=7, color="0.45")
             figure.savefig(beside)
         beside.replace(path)
     finally:

@@ -10,15 +10,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tabstar_lit.arrays import Bool, Float64, UInt64
+from tabstar_lit.arrays import Bool, Float64
+from tabstar_lit.families.hep.fakes.bins.statistics import chi2_per_bin
+from tabstar_lit.families.hep.fakes.config import Role
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
-from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted, Role
-from tabstar_lit.families.hep.plotting import binned
+from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
 
 CENTRAL = (0.01, 0.99)
 """Quantiles of pt between which a ratio is compared with its closed form."""
-FEWEST = 10
-"""Events of either sample that a bin of chi2 holds at least, so that its error can be taken from them."""
 REGIONS: Mapping[Role, str] = {"numerator": "tight", "denominator": "loose"}
 
 
@@ -73,83 +72,6 @@ def reweighting_chi2(events: Reweighted, variable: str, bins: int) -> float:
     known = np.isfinite(values)
     reference = events.is_reference[known]
     return chi2_per_bin(values[known], events.reweights[known], reference, bins)
-
-
-def chi2_per_bin(values: Float64, weights: Float64, reference: Bool, bins: int) -> float:
-    """Return ``sum((a - b)^2 / (var a + var b))`` over its number of bins, for two weighted samples.
-
-    Nothing is fitted to these events, so that each bin is a degree of freedom. Both samples enter with their
-    statistical errors, ``sum w^2``. Where either has fewer than :data:`FEWEST` events a bin is left out: its events
-    cannot tell its error, and no ratio makes events where there are none.
-
-    Parameters
-    ----------
-    values, weights : ndarray
-        ``[N]`` of both samples.
-    reference : ndarray of bool
-        ``[N]`` whether an event is of the first sample, whose quantiles are the bins.
-    bins : int
-        Their number, less where a bin would hold fewer than :data:`FEWEST` events.
-
-    Returns
-    -------
-    float
-        About 1 if the samples agree; NaN where there is nothing to compare.
-    """
-    if not reference.any() or reference.all():
-        return math.nan
-    edges = quantile_edges(values[reference], bins)
-    a, a_error = binned(values[reference], weights[reference], edges)
-    b, b_error = binned(values[~reference], weights[~reference], edges)
-    filled = np.histogram(np.clip(values[~reference], edges[0], edges[-1]), edges)[0] >= FEWEST
-    return chi2_of((a - b)[filled], (a_error**2 + b_error**2)[filled])
-
-
-def chi2_of(differences: Float64, variances: Float64) -> float:
-    """Return ``sum(d^2 / v)`` over the number of bins whose variance is known; NaN without any."""
-    used = np.isfinite(differences) & (variances > 0)
-    return float(np.mean(differences[used] ** 2 / variances[used])) if used.any() else math.nan
-
-
-def grouped_variance(weights: Float64, groups: UInt64) -> float:
-    """Return the variance of a sum of weights, where events come in independent groups: the events of one vary as one.
-
-    Parameters
-    ----------
-    weights : ndarray
-        ``[N]``.
-    groups : ndarray of uint64
-        ``[N]`` group of each event. Where each has its own this is ``sum w^2``.
-    """
-    sums = np.bincount(np.unique(groups, return_inverse=True)[1], weights=weights)
-    return float(sums @ sums)
-
-
-def grouped_variances(values: Float64, weights: Float64, groups: UInt64, edges: Float64) -> Float64:
-    """Return that of the sum in each bin, ``[bins]``.
-
-    Parameters
-    ----------
-    values, weights, groups : ndarray
-        ``[N]``; values outside ``edges`` are counted in the first and last bin.
-    edges : ndarray
-        ``[bins + 1]``.
-    """
-    bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-    pairs, index = np.unique(np.stack([groups, bins.astype(np.uint64)]), axis=1, return_inverse=True)
-    sums = np.bincount(index, weights=weights)
-    variances = np.bincount(pairs[1].astype(np.int64), weights=sums**2, minlength=len(edges) - 1)
-    return np.asarray(variances, dtype=np.float64)
-
-
-def quantile_edges(values: Float64, bins: int) -> Float64:
-    """Return bin edges between which equal shares of ``values [N]`` lie, at least :data:`FEWEST` in each.
-
-    A variable of few values has fewer bins, one that is constant a single one.
-    """
-    bins = max(1, min(bins, len(values) // FEWEST))
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
-    return edges if len(edges) > 1 else edges[0] + np.array([-0.5, 0.5])
 
 
 def effective_share(weights: Float64) -> float:
