@@ -103,7 +103,7 @@ def test_packed_documents_do_not_see_each_other() -> None:
 @pytest.mark.parametrize("padded", [False, True])
 @torch.no_grad()
 def test_a_cache_changes_nothing(pieces: tuple[int, ...], padded: bool) -> None:
-    attention, x = MultiHeadAttention(8, 2, qk_norm=True), torch.randn(2, 6, 8)
+    attention, x = MultiHeadAttention(8, 2, qk_norm=True).double(), torch.randn(2, 6, 8, dtype=torch.float64)
     mask = torch.tensor([[False, False, True, True, True, True], [True] * 6]) if padded else None
     expected = attention(x, causal=True, mask=mask, rotation=rotation(torch.arange(6), 4))
     cache, first = KeyValueCache(), 0
@@ -112,7 +112,7 @@ def test_a_cache_changes_nothing(pieces: tuple[int, ...], padded: bool) -> None:
         turned = rotation(torch.arange(first, after), 4)
         known = None if mask is None else mask[:, :after]
         seen = attention(x[:, first:after], causal=True, mask=known, rotation=turned, cache=cache)
-        torch.testing.assert_close(seen, expected[:, first:after], atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(seen, expected[:, first:after], atol=1e-12, rtol=1e-12)
         first = after
     assert cache.length == 6
 
@@ -135,8 +135,8 @@ def test_projections_without_biases_and_normalised_heads() -> None:
     query, key, value = (
         part.view(3, 4, 2, 4).transpose(1, 2) for part in (attention.query(x), *attention.key_value(x).chunk(2, dim=-1))
     )
-    query = functional.normalize(query, dim=-1) * 2  # the root mean square of 4 numbers is half their length
-    key = functional.normalize(key, dim=-1) * 2 * attention.key_norm.weight
+    query = query / (query.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    key = key / (key.square().mean(-1, keepdim=True) + 1e-6).sqrt() * attention.key_norm.weight
     heads = ((query @ key.mT) / 2).softmax(-1) @ value
     expected = attention.out(heads.transpose(1, 2).flatten(2))
     torch.testing.assert_close(attention(x), expected, atol=1e-5, rtol=1e-5)

@@ -95,6 +95,22 @@ def test_the_search_stops_when_nothing_better_can_come() -> None:
     assert len(steps) < 50
 
 
+@pytest.mark.parametrize(("penalty", "length"), [(0.0, 1), (1.0, 6)])
+def test_a_longer_text_may_still_win(penalty: float, length: int) -> None:
+    def sooner_or_later(tokens: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Let the end be likelier than 4 at first, and 4 certain until five of them are followed by a certain end."""
+        choice = {1: {1: 0.6, 4: 0.4}, 6: {1: 1.0}}.get(tokens.shape[1], {4: 1.0})
+        chances = torch.zeros_like(logits)
+        chances[:, list(choice)] = torch.tensor(list(choice.values()))
+        return chances.log()
+
+    found = beam_search(
+        lively(SmallTransformer()), Prompts(torch.tensor([[3]])), Stop(9, end=1), Beams(1, penalty), context=None,
+        process=sooner_or_later,
+    )  # fmt: skip
+    assert found.lengths.item() == length
+
+
 def test_there_must_be_a_beam() -> None:
     with pytest.raises(ConfigError, match="beams is 0; keep at least 1"):
         Beams(0)

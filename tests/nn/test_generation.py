@@ -47,6 +47,7 @@ def test_our_own_blocks_write_what_llama_writes(end: int) -> None:
 
 def cases() -> dict[str, tuple[nn.Module, Any, Any]]:
     """Decoders with a memory, what they start from, and what the same network without a memory starts from."""
+    torch.manual_seed(1)
     source, there = torch.randint(11, (3, 6)), torch.arange(6) < torch.tensor([6, 2, 4])[:, None]
     vectors = torch.randn(3, WIDTH)
     return {
@@ -236,6 +237,18 @@ def test_guidance_goes_through_a_beam_search() -> None:
         Guided(network, 2.0), pad_left(RAGGED[1:2]), STOP, Beams(3), context=(contexts[0][1:2], contexts[1][1:2])
     )
     assert guided.lengths[1].tolist() == alone.lengths[0].tolist()
+
+
+@torch.no_grad()
+def test_a_prompt_may_come_in_pieces_of_which_a_later_one_has_padding() -> None:
+    network: Any = lively(SmallTransformer()).double()
+    tokens = torch.randint(11, (2, 5))
+    mask = torch.tensor([[True, True, False, True, True], [True] * 5])
+    expected = network(tokens, mask)[:, -1]
+    for decoder in (network, Recomputed(network)):
+        _, state = decoder.step(tokens[:, :2], decoder.start(None))
+        logits, _ = decoder.step(tokens[:, 2:], state, mask[:, 2:])
+        torch.testing.assert_close(logits, expected, atol=1e-12, rtol=1e-12)
 
 
 def test_prompts_are_padded_on_the_left() -> None:

@@ -177,7 +177,7 @@ def test_every_mistake_of_an_activation_is_told_at_its_place() -> None:
     problems = list(activation_problems("Threshold", {"treshold": 1.0}, path=("a", "act"), arguments_path=("a", "kw")))
     assert [problem.path for problem in problems] == [("a", "kw", "treshold"), ("a", "kw")]
     assert "threshold" in problems[0].allowed
-    assert problems[1].message == "activation Threshold needs threshold, value."
+    assert problems[1].message == "Threshold needs threshold, value, which is not given."
     assert make_activation("Threshold", {"threshold": 0.5, "value": -1.0})(torch.tensor([0.4, 0.6])).tolist() == [
         -1.0,
         pytest.approx(0.6),

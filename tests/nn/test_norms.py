@@ -81,8 +81,7 @@ def test_rms_norm_is_llamas(dtype: torch.dtype) -> None:
     theirs.weight = ours.weight
     x = (torch.randn(5, 16) * 200).to(dtype)  # squares that half precision cannot hold
     assert ours(x).dtype == dtype
-    assert torch.isfinite(ours(x)).all()
-    torch.testing.assert_close(ours(x), theirs(x))
+    torch.testing.assert_close(ours(x), theirs.float()(x.float()).to(dtype))
 
 
 def test_rms_norm_under_mixed_precision_takes_the_fused_kernel() -> None:

@@ -54,8 +54,15 @@ def test_no_draw_chooses_a_token_without_probability(draw: float) -> None:
     assert probabilities.gather(1, tokens[:, None]).gt(0).all()
 
 
+def test_a_sum_that_wavers_chooses_no_token_without_probability(monkeypatch: pytest.MonkeyPatch) -> None:
+    probabilities = torch.tensor([[0.5, 0.0, 0.0, 0.5, 0.0]])
+    wavering = torch.tensor([[0.4999, 0.5001, 0.4998, 0.9999, 1.0]])
+    monkeypatch.setattr(torch.Tensor, "cumsum", lambda *_: wavering)
+    assert [int(at_quantile(probabilities, torch.tensor([draw]))) for draw in (0.3, 0.5, 0.99995)] == [0, 3, 3]
+
+
 def test_no_temperature_is_the_likeliest_token() -> None:
-    logits = torch.randn(6, 9)
+    logits = torch.randn(6, 9, generator=torch.Generator().manual_seed(0))
     assert torch.equal(GREEDY.choose(logits, GREEDY.draws(range(6), 1)[:, 0]), logits.argmax(-1))
     assert torch.equal(Sampling(1e-4, seed=2).choose(logits * 10, torch.rand(6)), logits.argmax(-1))
 

@@ -103,7 +103,7 @@ def generate(
 ) -> Generated:
     """Continue each prompt by one text.
 
-    Texts do not see each other: beside rounding, each is what it would be alone. The network evaluates meanwhile.
+    Texts do not see each other: beside rounding, each is what it would be alone. Dropout is off meanwhile.
 
     Parameters
     ----------
@@ -135,11 +135,9 @@ def generate(
     ValueError
         There are not as many ``rows`` as prompts.
     """
-    batch, length = prompts.tokens.shape
-    if rows is not None and len(rows) != batch:
-        raise ValueError(f"there are {batch} prompts and the numbers of {len(rows)} rows; give one for each.")
-    draws = sampling.draws(range(batch) if rows is None else rows, stop.max_new_tokens).to(prompts.tokens.device)
-    written, log_probabilities = room_for(prompts, stop), []
+    length = prompts.tokens.shape[1]
+    draws = _draws(sampling, prompts, stop, rows)
+    written, log_probabilities = _room(prompts, stop), []
     lengths = torch.zeros_like(prompts.tokens[:, 0])
     ended = torch.zeros_like(lengths, dtype=torch.bool)
     with torch.inference_mode(), evaluating(decoder):
@@ -181,7 +179,16 @@ def pad_left(prompts: Sequence[Sequence[int]], pad: int = 0, device: torch.devic
     return Prompts(tokens, padding_mask(torch.tensor(lengths, device=device), longest, left=True))
 
 
-def room_for(prompts: Prompts, stop: Stop) -> Tensor:
+def _draws(sampling: Sampling, prompts: Prompts, stop: Stop, rows: Sequence[int] | None) -> Tensor:
+    """Return the uniform numbers ``[B, max_new_tokens]`` that tokens are chosen by."""
+    batch = len(prompts.tokens)
+    numbers = range(batch) if rows is None else rows
+    if len(numbers) != batch:
+        raise ValueError(f"there are {batch} prompts and the numbers of {len(numbers)} rows; give one for each.")
+    return sampling.draws(numbers, stop.max_new_tokens).to(prompts.tokens.device)
+
+
+def _room(prompts: Prompts, stop: Stop) -> Tensor:
     """Return ``[B, T + max_new_tokens]``: the prompts, then padding to write into."""
     batch, length = prompts.tokens.shape
     room = prompts.tokens.new_full((batch, length + stop.max_new_tokens), stop.pad)

@@ -92,16 +92,14 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     ordered, order = logits.sort(descending=True)
     probabilities = ordered.softmax(-1)
     before = probabilities.cumsum(-1) - probabilities
-    # The likeliest stays whatever the rounding; a token goes where those before it suffice.
-    surplus = before >= p
-    surplus[:, 0] = False
+    surplus = before >= p  # those before suffice; before the likeliest there is nothing
     return logits.masked_fill(torch.zeros_like(surplus).scatter(1, order, surplus), float("-inf"))
 
 
 def at_quantile(probabilities: Tensor, draws: Tensor) -> Tensor:
     """Return for ``[B, V]`` the tokens ``[B]`` at which the running sum passes ``draws`` ``[B]`` of the whole.
 
-    A token of probability 0 is never chosen, also where rounding lets the sum waver.
+    A token of probability 0 is never chosen, also where a sum in parallel wavers in its last digits.
     """
     sums = torch.where(probabilities > 0, probabilities.cumsum(-1), 0.0)
     passed = sums > draws[:, None] * sums.amax(-1, keepdim=True)
