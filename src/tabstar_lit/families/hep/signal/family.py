@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.hep.data import EventData
-    from tabstar_lit.families.hep.deployment.restore import Classifier
+    from tabstar_lit.families.hep.deployment.classifier import Classifier
     from tabstar_lit.families.hep.signal.config import SignalExperiment
 
 TRAINING = ("model_config", "training_config")
