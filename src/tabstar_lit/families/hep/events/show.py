@@ -71,7 +71,7 @@ def draw(file: EventFile, folder: Path) -> list[Path]:
     written = []
     for objects, info, values in _columns(file, "drawing"):
         path = _figure_path(folder, f"{objects}.{info.name}" if objects else info.name, taken)
-        written.append(_histogram(path, info, values, samples[objects], file.classes, objects))
+        written.append(_histogram(path, info, values, samples[objects], file.classes, objects=objects))
     for objects in file.objects:
         counts = np.diff(file.offsets(objects)).astype(np.float32)
         path = _figure_path(folder, objects, taken)
@@ -176,6 +176,7 @@ def _histogram(
     values: Array,
     sample: _Sample,
     classes: Sequence[str],
+    *,
     objects: str = "",
 ) -> Path:
     """Draw one line a class, normalised to its sum of weights, with the band of its statistical uncertainty."""

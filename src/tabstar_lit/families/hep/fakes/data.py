@@ -16,7 +16,7 @@ from tabstar_lit.engine.data import DataModule
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.events.location import open_events
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
-from tabstar_lit.families.hep.fakes.factor.restore import Restored
+from tabstar_lit.families.hep.fakes.factor.model import RatioModel
 from tabstar_lit.families.hep.fakes.samples import require_slices, stage_sample, subtraction_factors
 from tabstar_lit.families.hep.fakes.selection import as_events, kept_events
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining
@@ -43,7 +43,7 @@ class FakesData(DataModule):
         What makes weights of heads differ.
     heads : int
         Number of heads ``C``.
-    models : mapping of str to Restored
+    models : mapping of str to RatioModel
         In the role ``ratio``: the model of each region, ``tight`` and ``loose``; without them nothing is subtracted.
     bin_edges : bool
         Measure quantile bins of the features, for piecewise-linear embeddings.
@@ -85,7 +85,7 @@ class FakesData(DataModule):
         seed: int,
         training: FakesTraining,
         heads: int = 1,
-        models: Mapping[str, Restored] | None = None,
+        models: Mapping[str, RatioModel] | None = None,
         bin_edges: bool = False,
     ) -> None:
         super().__init__(config.dataloader_kwargs.model_dump(exclude={"batch_size"}))

@@ -13,7 +13,7 @@ from tabstar_lit.arrays import Float32, Int64
 from tabstar_lit.data.plans import SequentialPlan
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
-from tabstar_lit.families.hep.fakes.factor.restore import Restored
+from tabstar_lit.families.hep.fakes.factor.model import RatioModel
 from tabstar_lit.families.hep.fakes.subtraction import subtraction
 from tabstar_lit.families.hep.fakes.weights import Sample
 from tabstar_lit.families.hep.preparation.prepared import Events
@@ -83,7 +83,7 @@ def stage_sample(events: Events) -> Sample:
 
 
 def subtraction_factors(
-    config: FakesDataset, events: Events, models: Mapping[str, Restored], heads: int, max_ratio: float
+    config: FakesDataset, events: Events, models: Mapping[str, RatioModel], heads: int, max_ratio: float
 ) -> Float32:
     """Return what each head multiplies the weight of an event by to subtract simulation.
 
@@ -93,7 +93,7 @@ def subtraction_factors(
         Whether data or simulated events are weighted.
     events : Events
         ``N`` events, of all stages.
-    models : mapping of str to Restored
+    models : mapping of str to RatioModel
         That of each region, ``tight`` and ``loose``.
     heads : int
         Number of heads ``C``; a model of several weighs for each by its own, for a single head by their mean.
@@ -124,7 +124,7 @@ def subtraction_factors(
     return factors
 
 
-def _log_ratios(model: Restored, events: Events, rows: Int64) -> Iterator[tuple[Int64, Tensor]]:
+def _log_ratios(model: RatioModel, events: Events, rows: Int64) -> Iterator[tuple[Int64, Tensor]]:
     """Yield what a trained model says of events, some at a time."""
     served = events.dataset(shuffled=False)
     for key in SequentialPlan([rows], FROZEN_BATCH).batches(0):

@@ -21,7 +21,7 @@ from tabstar_lit.families.hep.fakes.factor.factors import (
     region_events,
     require_ratio,
 )
-from tabstar_lit.families.hep.fakes.factor.restore import BATCH_SIZE, Restored
+from tabstar_lit.families.hep.fakes.factor.model import BATCH_SIZE, RatioModel
 
 
 class Applied(NamedTuple):
@@ -34,7 +34,7 @@ class Applied(NamedTuple):
 
 
 def apply_factor(
-    model: Restored,
+    model: RatioModel,
     events: Path,
     output: Path,
     *,
@@ -49,7 +49,7 @@ def apply_factor(
 
     Parameters
     ----------
-    model : Restored
+    model : RatioModel
         The ratio, see :func:`~tabstar_lit.families.hep.fakes.factor.restore.restore`.
     events : Path
         An event file with its features, labelled as in the training; tight events are passed over.
@@ -78,7 +78,7 @@ def apply_factor(
 
 
 def factors_of(
-    model: Restored, events: Path, *, split: str | None = None, batch_size: int = BATCH_SIZE
+    model: RatioModel, events: Path, *, split: str | None = None, batch_size: int = BATCH_SIZE
 ) -> pd.DataFrame:
     """Return what :func:`apply_factor` writes."""
     _, loose = _chosen(model, events, split)
@@ -86,14 +86,14 @@ def factors_of(
     return frame
 
 
-def _chosen(model: Restored, events: Path, split: str | None) -> tuple[RegionEvents, RegionEvents]:
+def _chosen(model: RatioModel, events: Path, split: str | None) -> tuple[RegionEvents, RegionEvents]:
     """Return the events of both regions, and the loose ones among them."""
     require_ratio(model)
     regions = region_events(model, EventFile.open(events), split)
     return regions, loose_events(model, regions)
 
 
-def _tables(model: Restored, loose: RegionEvents, batch_size: int, parts: list[FakeYield]) -> Iterator[pa.Table]:
+def _tables(model: RatioModel, loose: RegionEvents, batch_size: int, parts: list[FakeYield]) -> Iterator[pa.Table]:
     """Yield the rows of each chunk, and append what it predicts to ``parts``."""
     file = loose.file
     ids, labels, names = file.event_ids(), file.labels(), pa.array(file.classes, pa.string())

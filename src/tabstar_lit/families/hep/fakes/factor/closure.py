@@ -34,7 +34,7 @@ from tabstar_lit.families.hep.fakes.factor.factors import (
     region_events,
     require_ratio,
 )
-from tabstar_lit.families.hep.fakes.factor.restore import Restored
+from tabstar_lit.families.hep.fakes.factor.model import RatioModel
 from tabstar_lit.families.hep.fakes.selection import numbers_of
 from tabstar_lit.families.hep.fakes.variables import column_of, has_variable, standard_variables
 from tabstar_lit.plots.histograms import binned
@@ -166,7 +166,7 @@ class Closure:
 
 
 def measure_closure(
-    model: Restored,
+    model: RatioModel,
     events: Path | None = None,
     *,
     split: str | None = "test",
@@ -178,7 +178,7 @@ def measure_closure(
 
     Parameters
     ----------
-    model : Restored
+    model : RatioModel
         The ratio, see :func:`~tabstar_lit.families.hep.fakes.factor.restore.restore`.
     events : Path, optional
         An event file; without one that of the training, where the binned estimate is measured too.
@@ -218,7 +218,10 @@ def measure_closure(
     prediction, log_factors = FakeYield.joined(yields), np.concatenate(logs)
     terms = regions.signed.copy()
     terms[~regions.tight] = -prediction.terms
-    compared = tuple(_compare(name, regions, columns, terms, log_factors, counted, bins) for name in names)
+    compared = tuple(
+        _compare(name, regions, columns, terms=terms, log_factors=log_factors, counted=counted, bins=bins)
+        for name in names
+    )
     return Closure(regions, columns, terms, log_factors, counted, prediction, compared, split)
 
 
@@ -226,6 +229,7 @@ def _compare(
     variable: str,
     regions: RegionEvents,
     columns: Mapping[str, Float64],
+    *,
     terms: Float64,
     log_factors: Float64,
     counted: BinnedFactor | None,
@@ -260,7 +264,7 @@ def _compare(
     )
 
 
-def _variables(model: Restored, file: EventFile, asked: Sequence[str]) -> tuple[str, ...]:
+def _variables(model: RatioModel, file: EventFile, asked: Sequence[str]) -> tuple[str, ...]:
     known = numbers_of(file, file.columns)
     for name in asked:
         if not has_variable(name, known):
@@ -273,7 +277,7 @@ def _columns(file: EventFile, events: RegionEvents) -> dict[str, Float64]:
     return {name: values[events.rows].astype(np.float64) for name, values in columns.items()}
 
 
-def _counted(model: Restored, training: RegionEvents) -> BinnedFactor:
+def _counted(model: RatioModel, training: RegionEvents) -> BinnedFactor:
     """Measure the binned estimate on training events, in pt and abs(eta) or MET."""
     columns = _columns(training.file, training)
     names = standard_variables(tuple(columns), model.dataset.pt_variable)[:2]

@@ -15,7 +15,7 @@ from tabstar_lit.arrays import Bool, Float64, Int64, UInt64
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.bins.statistics import grouped_variance
-from tabstar_lit.families.hep.fakes.factor.restore import BATCH_SIZE, Restored
+from tabstar_lit.families.hep.fakes.factor.model import BATCH_SIZE, RatioModel
 from tabstar_lit.families.hep.fakes.selection import kept_events
 from tabstar_lit.families.hep.fakes.subtraction import over_heads
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
@@ -139,7 +139,7 @@ class FakeYield:
         return f"predicted fakes: {self.total:.6g} ± {self.statistical:.4g} (statistical){model}"
 
 
-def require_ratio(model: Restored) -> None:
+def require_ratio(model: RatioModel) -> None:
     """Refuse a model that is no fake factor.
 
     Raises
@@ -154,7 +154,7 @@ def require_ratio(model: Restored) -> None:
         )
 
 
-def region_events(model: Restored, file: EventFile, split: str | None) -> RegionEvents:
+def region_events(model: RatioModel, file: EventFile, split: str | None) -> RegionEvents:
     """Return the events of both regions on one side of the training's split; those of all sides for None.
 
     Raises
@@ -173,7 +173,7 @@ def region_events(model: Restored, file: EventFile, split: str | None) -> Region
     return events.chosen(known & kept)
 
 
-def loose_events(model: Restored, events: RegionEvents) -> RegionEvents:
+def loose_events(model: RatioModel, events: RegionEvents) -> RegionEvents:
     """Return the loose events among them.
 
     Raises
@@ -192,12 +192,12 @@ def loose_events(model: Restored, events: RegionEvents) -> RegionEvents:
     return loose
 
 
-def event_factors(model: Restored, events: RegionEvents, *, batch_size: int = BATCH_SIZE) -> Iterator[Factors]:
+def event_factors(model: RatioModel, events: RegionEvents, *, batch_size: int = BATCH_SIZE) -> Iterator[Factors]:
     """Yield the fake factors of events in the order of the file, as many at a time as the file compresses together.
 
     Parameters
     ----------
-    model : Restored
+    model : RatioModel
         The ratio.
     events : RegionEvents
         At least one; the file needs the features of the training, no more.

@@ -6,62 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from tabstar_lit.engine.trained import read_stored
 from tabstar_lit.engine.weights.loading import load_strict
-from tabstar_lit.errors import CheckpointError
-from tabstar_lit.families.hep.batch import EventBatch, Features
-from tabstar_lit.families.hep.deployment.event_model import EventModel, event_architecture, stored_dataset
+from tabstar_lit.families.hep.deployment.event_model import event_architecture, stored_dataset
 from tabstar_lit.families.hep.fakes.architecture import FakesArchitecture
-from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
+from tabstar_lit.families.hep.fakes.config import FakesDataset
+from tabstar_lit.families.hep.fakes.factor.apply import factors_of
+from tabstar_lit.families.hep.fakes.factor.model import BATCH_SIZE, RatioModel
 from tabstar_lit.families.hep.fakes.losses import loss_of
 from tabstar_lit.families.hep.fakes.network import network_of
-from tabstar_lit.families.hep.preparation.agreement import require_same_data
 from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
-from tabstar_lit.losses.density_ratio import RatioLoss
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NEEDED = ("role", "loss", "architecture_config", "preprocessing", "dataset_config")
-BATCH_SIZE = 8192
 
 
 @dataclass(frozen=True)
-class Restored(EventModel):
-    """A trained network from features to outputs ``[B, C]``, one for each head of the ensemble.
-
-    Attributes
-    ----------
-    loss : RatioLoss
-        Its link makes log-ratios of the outputs.
-    """
-
-    loss: RatioLoss
-
-    @property
-    def role(self) -> Role:
-        """What its ratio is: numerator, denominator or ratio."""
-        role: Role = self.config["role"]
-        return role
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """Names of the columns that were carried along, in the file's units."""
-        return self.preprocessor.spectators
-
-    @property
-    def dataset(self) -> FakesDataset:
-        """Events it was trained on: file, regions, split, cuts; all else has its default."""
-        return stored_dataset(FakesDataset, self.config)
-
-    def log_ratios(self, events: EventBatch | Features) -> Tensor:
-        """Return the logarithm of the ratio for each head, ``[B, C]`` float32, without gradients."""
-        features = events.features if isinstance(events, EventBatch) else events
-        with torch.inference_mode():
-            return self.loss.log_ratio(self.network(features).float())
+class Restored(RatioModel):
+    """A density-ratio model out of its checkpoint; that of the ratio predicts by itself."""
 
     def predict(self, data: str | Path, *, split: str | None = None, batch_size: int = BATCH_SIZE) -> pd.DataFrame:
         """Return the fake factor of every loose event of a file, in the order of the file.
@@ -80,39 +44,7 @@ class Restored(EventModel):
         DataError
             There are no loose events, or they lack a feature.
         """
-        from tabstar_lit.families.hep.fakes.factor.apply import factors_of
-
         return factors_of(self, Path(data), split=split, batch_size=batch_size)
-
-    def require(self, role: Role, preprocessor: Preprocessor, heads: int) -> None:
-        """Refuse a model that cannot weigh these events, for an ensemble of so many heads.
-
-        Parameters
-        ----------
-        role : str
-            What its ratio must be.
-        preprocessor : Preprocessor
-            Of the events.
-        heads : int
-            Heads ``C`` of the ensemble to be trained; each learns from the ratio of the head of its own number.
-
-        Raises
-        ------
-        CheckpointError
-            It is of another role, of other features or scaling, or has another number of heads.
-        """
-        key = f"model_config.{role}_checkpoint"
-        if self.role != role:
-            raise CheckpointError(f"{key}: {self.path} is the {self.role} of a fake-factor estimate, not its {role}.")
-        ours = preprocessor.to_payload()
-        remedy = f"Train the {role} again with this dataset_config, or use the one it was trained with."
-        require_same_data(self.config["preprocessing"], ours, remedy, what=f"{key}: {self.path}")
-        own = event_architecture(FakesArchitecture, self.config, self.path).n_heads
-        if 1 < heads != own > 1:
-            raise CheckpointError(
-                f"{key}: {self.path} has {own} heads and the ratio {heads}, but head k of one learns from head k of "
-                "the other. Give both the same architecture_config.ensemble.heads, or one of them a single head."
-            )
 
 
 def restore(path: Path) -> Restored:
