@@ -41,21 +41,27 @@ class FakesTraining(TrainingConfig):
         description="Clip weights, in the ratio stage those of the subtraction, at this quantile of their size; null "
         "clips none.",
     )
-    negative_weights: Literal["correction", "plain", "absolute", "zero"] = Field(
-        "correction",
-        description="Negative weights. correction: keep the risk above its bound; plain: as they are, which has none; "
-        "absolute, zero: without sign or as nothing, and the ratio of other densities.",
+    negative_weights: Literal["bounded", "correction", "plain", "absolute", "zero"] = Field(
+        "bounded",
+        description="Negative weights. bounded: as they are, with ratios kept between 1/max_ratio and max_ratio; plain: "
+        "as they are, and ratios without bound; correction: keep the sum of the risk above its bound, which may lead "
+        "to ratios of 0 everywhere; absolute, zero: without sign or as nothing, and the ratio of other densities.",
     )
     max_ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
         1000.0,
-        description="Ratios are taken to lie between 1 over it and it: by the subtraction, and by the correction of "
-        "losses that have no bound.",
+        description="Ratios lie between 1 over it and it: in the subtraction, and with negative_weights: bounded "
+        "wherever they are learned or predicted.",
     )
 
     @property
     def loss_name(self) -> str:
         """The name of the loss."""
         return self.loss.loss_name if isinstance(self.loss, LossConfig) else self.loss or DEFAULT_LOSS
+
+    @property
+    def bound(self) -> float | None:
+        """Greatest ratio that is learned or predicted, and the inverse of the least; None where there is none."""
+        return self.max_ratio if self.negative_weights == "bounded" else None
 
     def problems(self) -> Iterable[Problem]:
         """Refuse arguments: losses of density ratios have none."""

@@ -16,7 +16,7 @@ from tabstar_lit.families.hep.batch import EventBatch, Features
 from tabstar_lit.families.hep.deployment.event_model import EventModel, event_architecture, stored_dataset
 from tabstar_lit.families.hep.fakes.architecture import FakesArchitecture
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
-from tabstar_lit.families.hep.fakes.losses import loss_of
+from tabstar_lit.families.hep.fakes.losses import link_of
 from tabstar_lit.families.hep.fakes.network import network_of
 from tabstar_lit.families.hep.preparation.agreement import require_same_data
 from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
@@ -133,4 +133,4 @@ def restore(path: Path) -> Restored:
     architecture = event_architecture(FakesArchitecture, config, path)
     network = network_of(architecture, preprocessor, stored_dataset(FakesDataset, config))
     load_strict(network, weights, strict=True, source=str(path))
-    return Restored(path, network.eval(), config, preprocessor, loss_of(config["loss"], config["role"]))
+    return Restored(path, network.eval(), config, preprocessor, link_of(config))
