@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from tabstar_lit.config.schema import LossConfig, TrainingConfig
 from tabstar_lit.config.schema.base import NonNegativeNumber
@@ -36,6 +36,11 @@ class FakesTraining(TrainingConfig):
     poisson_bootstrap: bool = Field(
         False, description="Each head learns from its own bootstrap sample, fixed by seed, head and event."
     )
+    twins: NonNegativeInt = Field(
+        0,
+        description="So many heads at the end, at most half of them, learn from the same bootstrap samples as the first "
+        "ones: how far the two are apart is what training adds to the spread of the heads.",
+    )
     weight_clip_quantile: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,
         description="Clip weights, in the ratio stage those of the subtraction, at this quantile of their size; null "
@@ -57,6 +62,10 @@ class FakesTraining(TrainingConfig):
     def loss_name(self) -> str:
         """The name of the loss."""
         return self.loss.loss_name if isinstance(self.loss, LossConfig) else self.loss or DEFAULT_LOSS
+
+    def twins_among(self, heads: int) -> int:
+        """Return how many of so many heads are twins of others."""
+        return min(self.twins, heads // 2)
 
     @property
     def bound(self) -> float | None:

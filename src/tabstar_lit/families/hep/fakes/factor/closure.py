@@ -205,7 +205,7 @@ def measure_closure(
     yields, logs = [], []
     with progress(len(loose.rows)) as advance:
         for part in event_factors(model, loose):
-            yields.append(FakeYield.of(loose, part))
+            yields.append(FakeYield.of(loose, part, model.twins))
             logs.append(np.log(part.heads))
             advance(len(part.rows))
     prediction, log_factors = FakeYield.joined(yields), np.concatenate(logs)
