@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c c
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help train track test golden lint format bench results docs docs-serve clean
+.PHONY: help train track test golden lint house keys format bench results docs docs-serve clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -43,13 +43,19 @@ test: $(VENV)/.installed-test ## install the test tools and run every test (ARGS
 golden: $(VENV)/.installed-test ## store the loss curves of the defaults anew, after a change that is meant to move them
 	$(BIN)/python tests/golden/remake.py
 
-lint: $(VENV)/.installed-dev ## style, types, architecture, spelling, stale schemas
+lint: $(VENV)/.installed-dev ## style, types, architecture, spelling, stale schemas and tables
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python -m tabstar_lit.commands.schemas --check
+
+house: $(VENV)/.installed-test ## count files, functions, imports of every room; name what breaks the budget
+	$(BIN)/python tests/support/house.py
+
+keys: $(VENV)/.installed-dev ## write the JSON Schemas and the tables of keys anew
+	$(BIN)/python -m tabstar_lit.commands.schemas --write
 
 format: $(VENV)/.installed-dev ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .

@@ -14,6 +14,7 @@ import torch
 from benchmarks.experiment import EXPERIMENT, Trained, train
 from benchmarks.page import Section, embedded, how_it_was_made, results_table
 from benchmarks.signal_results import conversion_command, converted
+from tabstar_lit.arrays import Float64
 from tabstar_lit.config.paths import roots
 from tabstar_lit.engine.runs.report import table
 from tabstar_lit.families.hep.data import events_path
@@ -31,7 +32,6 @@ from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted, colum
 from tabstar_lit.families.hep.fakes.tracking.scores import central, chi2_of, quantile_edges, truth_of, truth_scores
 from tabstar_lit.families.hep.plotting import binned
 from tabstar_lit.losses.density_ratio import RATIO_LOSSES
-from tabstar_lit.metrics.weighted import Floats
 
 N_TOYS = 10
 N_EVENTS = 200_000
@@ -236,7 +236,7 @@ def estimate(toy: FakesToy, *overrides: str, figures: bool = False) -> Estimate:
 
 
 def binned_error(
-    columns: Mapping[str, Floats], training: RegionEvents, applied: Reweighted, truth: Floats, bins: int
+    columns: Mapping[str, Float64], training: RegionEvents, applied: Reweighted, truth: Float64, bins: int
 ) -> float:
     """Return the mean |log F - log F_true| of the estimate in bins of pt, where it has one.
 
@@ -280,7 +280,7 @@ def _row(seed: int, one: Estimate) -> Sequence[object]:
     )
 
 
-def _columns(events: RegionEvents) -> dict[str, Floats]:
+def _columns(events: RegionEvents) -> dict[str, Float64]:
     read = events.file.read(numbers_of(events.file, events.file.columns))
     return {name: values[events.rows].astype(np.float64) for name, values in read.items()}
 

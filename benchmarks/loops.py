@@ -166,6 +166,12 @@ def compare(
     return turns.comparison()
 
 
+def train(family: AnyFamily, overrides: Sequence[str], callback: Callback) -> None:
+    """Train through the engine with one more callback, and leave nothing behind."""
+    with tempfile.TemporaryDirectory() as folder:
+        _train(family, *_experiment(family, Path(folder), "engine", overrides), callback)
+
+
 class PlainModule(LightningModule):
     """The same network and loss under Lightning alone, without anything of the engine."""
 
@@ -235,11 +241,11 @@ def _experiment(
     return loaded.stages[0], run
 
 
-def _train(family: AnyFamily, stage: Stage[Any], run: RunDirectory, turns: Turns) -> None:
+def _train(family: AnyFamily, stage: Stage[Any], run: RunDirectory, callback: Callback) -> None:
     parts = _warm_parts(family, stage, run)
     checkpoints = Checkpoints(run.checkpoints, run.run_name, stage.experiment.model.training_config, lambda _: None)
     with stage_loggers(stage, run, None) as loggers:
-        callbacks = [*build_callbacks(stage.experiment, parts.tracker, checkpoints, seed=0), turns]
+        callbacks = [*build_callbacks(stage.experiment, parts.tracker, checkpoints, seed=0), callback]
         trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=callbacks)
         trainer.fit(parts.module, datamodule=parts.data)
 

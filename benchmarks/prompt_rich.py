@@ -16,7 +16,7 @@ from scipy import stats
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventFile, EventSchema, EventWriter
 from tabstar_lit.families.hep.fakes.factor.factors import event_factors, loose_events, region_events
 from tabstar_lit.families.hep.fakes.factor.restore import Restored
-from tabstar_lit.metrics.weighted import Floats
+from tabstar_lit.arrays import Float64
 
 LOW, HIGH, ETA_MAX = 20.0, 300.0, 2.5
 """Range of pt, GeV, and of the size of eta."""
@@ -31,7 +31,7 @@ FLAT = 0.003
 BIN_GEV, FEWEST = 5.0, 5.0
 """The factor is compared where bins of this width hold at least so many tight fakes."""
 
-Law = Callable[[np.random.Generator, int], Floats]
+Law = Callable[[np.random.Generator, int], Float64]
 
 
 class Agreement(NamedTuple):
@@ -48,7 +48,7 @@ class Agreement(NamedTuple):
     """
 
     total: float
-    heads: Floats
+    heads: Float64
     log_error: float
 
     @property
@@ -57,12 +57,12 @@ class Agreement(NamedTuple):
         return float(np.abs(self.heads - 1).max())
 
 
-def tight_density(pt: Floats) -> Floats:
+def tight_density(pt: Float64) -> Float64:
     """Return the density of tight fakes per GeV."""
     return (1 - FLAT) * _cut(_STEEP, pt) + FLAT / (HIGH - LOW)
 
 
-def log_factor(pt: Floats) -> Floats:
+def log_factor(pt: Float64) -> Float64:
     """Return the logarithm of the true fake factor; both kinds of fakes are flat in eta."""
     return np.asarray(np.log(FAKES["tight"] * tight_density(pt) / (FAKES["loose"] * _cut(_BROAD, pt))))
 
@@ -123,20 +123,20 @@ _STEEP, _BROAD, _PROMPT = stats.expon(scale=10), stats.gamma(1.2, scale=28), sta
 _CENTRAL = stats.truncnorm(-ETA_MAX / 1.2, ETA_MAX / 1.2, scale=1.2)
 
 
-def _cut(law: stats.distributions.rv_frozen, pt: Floats) -> Floats:
+def _cut(law: stats.distributions.rv_frozen, pt: Float64) -> Float64:
     """Return the density of a law above ``LOW``, cut off at ``HIGH``."""
     return np.asarray(law.pdf(pt - LOW) / law.cdf(HIGH - LOW))
 
 
-def _drawn(law: stats.distributions.rv_frozen, rng: np.random.Generator, n: int) -> Floats:
+def _drawn(law: stats.distributions.rv_frozen, rng: np.random.Generator, n: int) -> Float64:
     return np.asarray(LOW + law.ppf(rng.random(n) * law.cdf(HIGH - LOW)))
 
 
-def _tight_fakes(rng: np.random.Generator, n: int) -> Floats:
+def _tight_fakes(rng: np.random.Generator, n: int) -> Float64:
     return np.where(rng.random(n) < FLAT, rng.uniform(LOW, HIGH, n), _drawn(_STEEP, rng, n))
 
 
-def _scattered(rng: np.random.Generator, n: int, negative: float) -> Floats:
+def _scattered(rng: np.random.Generator, n: int, negative: float) -> Float64:
     if not negative:
         return np.ones(n)
     return rng.lognormal(0.0, 0.5, n) * np.where(rng.random(n) < negative, -1.0, 1.0)

@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader
 
 from benchmarks.loops import compare, compare_lightning
 from tabstar_lit.data.plans import PlanSampler, SequentialPlan
+from tabstar_lit.data.tokenizers import JsonTokenizer
+from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.builtin import ensure_builtin
@@ -22,7 +24,6 @@ from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.data import TableBatches, serve
 from tabstar_lit.families.tabstar.family import family
 from tabstar_lit.families.tabstar.module import TabstarModule
-from tabstar_lit.families.tabstar.tokens import StringTokens, tokenize
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_tokenizer
 
@@ -62,7 +63,7 @@ def loader_rows_per_s() -> float:
     """Return how many rows of shuffled batches one core serves per second, token ids included (median of 5)."""
     table = numeric_table()
     tokens = StringTokens(
-        {table.name: tokenize(table.vocabulary, load_tokenizer(TextEncoderConfig(name="random")), 512)}
+        {table.name: JsonTokenizer(load_tokenizer(TextEncoderConfig(name="random")), 512).encode(table.vocabulary)}
     )
     dataset = TableBatches([serve(table, np.arange(N_FEATURES), tokens)], tokens)
     speeds = []

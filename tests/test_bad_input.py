@@ -12,9 +12,9 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
+from checks import assert_refused
 from click.testing import CliRunner, Result
 
-from checks import assert_refused
 from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.track import track
 from tabstar_lit.commands.train import train_tabstar

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 import uproot
+from checks import assert_refused
 from click.testing import CliRunner, Result
 
-from checks import assert_refused
 from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.train import train_signal
 from tabstar_lit.data import hdf5

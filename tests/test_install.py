@@ -74,7 +74,9 @@ def test_configuration_is_found_in_the_package(installed: Path, tmp_path: Path) 
 
 
 def test_check_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
-    run(installed / "bin" / "train_tabstar", "--check", cwd=tmp_path, installed=installed)
+    printed = run(installed / "bin" / "train_tabstar", "--check", cwd=tmp_path, installed=installed)
+    assert "everything fits; nothing was written" in printed
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_init_copies_the_configuration_out(installed: Path, tmp_path: Path) -> None:

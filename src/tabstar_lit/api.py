@@ -76,7 +76,7 @@ def train(
     Parameters
     ----------
     command : str
-        A training command, such as ``train_tabstar``.
+        A training command: ``tabstar_lit --help`` lists them.
     overrides : sequence of str
         Settings as on the command line, ``"key=value"`` each.
     config_dir : str or Path, optional

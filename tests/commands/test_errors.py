@@ -99,16 +99,14 @@ def test_init_into_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_stale_schemas_are_named_and_written_once(tmp_path: Path) -> None:
-    there = ["--directory", str(tmp_path)]
+    there = ["--root", str(tmp_path)]
     written = CliRunner().invoke(schemas, [*there, "--write"]).output.splitlines()
-    assert {line.removeprefix("updated ") for line in written} == {str(path) for path in tmp_path.iterdir()}
+    made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {line.removeprefix("updated ") for line in written} == made
     assert CliRunner().invoke(schemas, there).exit_code == 0
-    edited = tmp_path / "training_config.schema.json"
-    edited.write_text("{}")
+    edited = "schemas/training_config.schema.json"
+    (tmp_path / edited).write_text("{}")
     result = CliRunner().invoke(schemas, there)
     assert result.exit_code == 1
-    assert result.stderr.splitlines() == [
-        f"out of date: {edited}",
-        "run: python -m tabstar_lit.commands.schemas --write",
-    ]
+    assert result.stderr.splitlines() == [f"out of date: {edited}", "run: make keys"]
     assert CliRunner().invoke(schemas, [*there, "--write"]).output == f"updated {edited}\n"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from filelock import FileLock
-
 from runs_fixture import append, write_run
+
 from tabstar_lit.commands.runs import new_lines, runs
 from tabstar_lit.engine.runs.files import RunFiles
 

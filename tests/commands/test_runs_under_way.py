@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-
 from runs_fixture import append, write_run
+
 from tabstar_lit.commands.runs import runs
 from tabstar_lit.engine.runs.files import RunFiles, find_runs, format_value
 from tabstar_lit.errors import RunError

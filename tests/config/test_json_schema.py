@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 import yaml
 
-from tabstar_lit.commands.schemas import generated, main
-from tabstar_lit.config.json_schema import schema_files, stale_files, write_files
+from tabstar_lit.commands.schemas import generated, main, stale_files, write_files
+from tabstar_lit.config.json_schema import schema_files
 
 MARK = "# yaml-language-server: $schema="
 
@@ -82,28 +82,30 @@ def test_every_key_is_explained(demo_files: dict[str, Any]) -> None:
 
 
 def test_files_are_written_once_and_removed_when_no_longer_made(tmp_path: Path) -> None:
-    files = {"a.schema.json": "{}\n", "b/c.schema.json": "{}\n"}
+    one, other = "schemas/a.schema.json", "docs/families/a-keys.md"
+    files = {one: "{}\n", other: "# A\n", "docs/by_hand.md": "text\n"}
     assert write_files(tmp_path, files) == sorted(files)
     assert write_files(tmp_path, files) == []
-    (tmp_path / "a.schema.json").write_text("old", encoding="utf-8")
-    assert stale_files(tmp_path, files) == ["a.schema.json"]
-    assert write_files(tmp_path, {"a.schema.json": "{}\n"}) == ["a.schema.json", "b/c.schema.json"]
-    assert not (tmp_path / "b" / "c.schema.json").exists()
+    (tmp_path / one).write_text("old", encoding="utf-8")
+    assert stale_files(tmp_path, files) == [one]
+    assert write_files(tmp_path, {one: "{}\n"}) == [other, one]
+    assert not (tmp_path / other).exists()
+    assert (tmp_path / "docs/by_hand.md").exists()
 
 
-def test_the_shipped_schemas_are_up_to_date(repository: Path) -> None:
-    assert stale_files(repository / "schemas", generated()) == []
+def test_what_is_made_from_the_schemas_is_up_to_date(repository: Path) -> None:
+    assert stale_files(repository, generated(repository)) == [], "run: make keys"
 
 
 def test_the_command_says_what_is_stale(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
     runner = CliRunner()
-    checked = runner.invoke(main, ["--check", "--directory", str(tmp_path)])
+    checked = runner.invoke(main, ["--check", "--root", str(tmp_path)])
     assert checked.exit_code == 1
-    assert "out of date:" in checked.output
-    assert runner.invoke(main, ["--write", "--directory", str(tmp_path)]).exit_code == 0
-    assert runner.invoke(main, ["--check", "--directory", str(tmp_path)]).exit_code == 0
+    assert "out of date: schemas/" in checked.output
+    assert runner.invoke(main, ["--write", "--root", str(tmp_path)]).exit_code == 0
+    assert runner.invoke(main, ["--check", "--root", str(tmp_path)]).exit_code == 0
 
 
 def test_shipped_files_name_their_schema_and_fit_it(repository: Path) -> None:

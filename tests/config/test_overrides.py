@@ -104,5 +104,11 @@ def test_multirun_leaves_brackets_quotes_and_removals_together() -> None:
     ]
 
 
+def test_multirun_takes_brackets_inside_quotes_for_text() -> None:
+    assert expand_multirun(["a='[',1"]) == [["a='['"], ["a=1"]]
+    assert expand_multirun(['a=1,"}",2']) == [["a=1"], ['a="}"'], ["a=2"]]
+    assert expand_multirun(["a=['],',2],3"]) == [["a=['],',2]"], ["a=3"]]
+
+
 def test_nothing_is_one_run() -> None:
     assert expand_multirun([]) == [[]]

@@ -34,4 +34,7 @@ def test_defaults_load_anywhere(family: str, tmp_path: Path, monkeypatch: pytest
 def test_every_file_can_be_chosen(family: str, choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     chosen = get_family(family)
-    load_experiment(chosen.schema(), command=chosen.command, overrides=[choice, *NEEDED.get(choice, ())])
+    loaded = load_experiment(chosen.schema(), command=chosen.command, overrides=[choice, *NEEDED.get(choice, ())])
+    group, _, option = choice.partition("=")
+    read = {position.file for position in loaded.tree.positions.values()}
+    assert any(file.endswith(f"{group}/{option}.yaml") for file in read)

@@ -147,7 +147,10 @@ def test_mistakes_are_told_in_words(project: Any, override: str, expected: str) 
     ],
 )
 def test_what_the_manual_allows_is_allowed(project: Any, override: str) -> None:
-    project.load(override, MODEL + "load_checkpoint=last.ckpt")
+    loaded = project.load(override, MODEL + "load_checkpoint=last.ckpt")
+    written = {str(position) for position in loaded.tree.positions.values()}
+    assert f"command line: '{override}'" in written
+    assert loaded.experiment.model.load_checkpoint == "last.ckpt"
 
 
 def test_the_configuration_cannot_be_changed(project: Any) -> None:

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from checks import assert_takes_less_than
 
 from tabstar_lit.config.yaml_reader import MAX_BYTES, parse_yaml, read_yaml
 from tabstar_lit.errors import ConfigError
@@ -105,10 +105,11 @@ def test_a_quoted_merge_key_is_a_key() -> None:
 def test_billion_laughs_are_refused_quickly() -> None:
     lines = ["l0: &l0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]" for i in range(1, 12)]
-    begin = time.perf_counter()
-    with pytest.raises(ConfigError, match="aliases expand to more than 100000 values"):
+    with (
+        assert_takes_less_than(5),
+        pytest.raises(ConfigError, match="aliases expand to more than 100000 values"),
+    ):
         parse_yaml("\n".join(lines), "f.yaml")
-    assert time.perf_counter() - begin < 5
 
 
 def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The bar over events: at once in a terminal, late in a log, and told of every event that is done."""
+"""Bars over events and over items: at once in a terminal, late in a log, and told of everything that is done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tabstar_lit.data.progress import Progress, no_progress, progress_bar
+from tabstar_lit.data.progress import Progress, item_progress, no_item_progress, no_progress, progress_bar
 from tabstar_lit.families.hep.events.conversion import convert_events
 from tabstar_lit.families.hep.events.conversion_config import read_conversion
 
@@ -65,6 +65,26 @@ def test_no_progress_takes_every_number(capfd: pytest.CaptureFixture[str]) -> No
     with no_progress(None) as advance:
         advance(3)
     assert capfd.readouterr() == ("", "")
+
+
+def items_drawn(monkeypatch: pytest.MonkeyPatch, items: list[str], *, terminal: bool) -> str:
+    screen = Screen(terminal=terminal)
+    monkeypatch.setattr("sys.stderr", screen)
+    assert list(item_progress("converting", "table", str.upper)(items)) == items
+    return screen.getvalue()
+
+
+def test_a_bar_over_items_names_the_one_in_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = items_drawn(monkeypatch, ["iris", "wine"], terminal=True)
+    assert "converting:   0%" in text
+    assert text.index("IRIS") < text.index("WINE")
+    assert "2/2" in text
+
+
+def test_neither_no_items_nor_a_moment_in_a_log_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert items_drawn(monkeypatch, [], terminal=True) == ""
+    assert items_drawn(monkeypatch, ["iris"], terminal=False).strip() == ""
+    assert list(no_item_progress(["iris"])) == ["iris"]
 
 
 def recorder(seen: list[int | None]) -> Progress:

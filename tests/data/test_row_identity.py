@@ -14,8 +14,8 @@ from scipy.stats import zscore
 
 from tabstar_lit.data import verbalize
 from tabstar_lit.data.plans import PlanSampler, RowBatch, SequentialPlan
-from tabstar_lit.data.scaling import ZScore
-from tabstar_lit.data.splits import hash_split, row_ids
+from tabstar_lit.data.scalers import ZScore
+from tabstar_lit.data.splits import Split, row_ids
 from tabstar_lit.errors import DataError
 
 
@@ -50,7 +50,9 @@ def test_ids_see_the_order_of_columns_but_not_their_names() -> None:
 
 def test_a_larger_share_holds_out_the_same_rows_and_more() -> None:
     ids = row_ids(pd.DataFrame({"x": np.arange(5000)}))
-    held_out = [hash_split(ids, fraction=fraction, seed=3) for fraction in (0.05, 0.3, 0.9, 1 - 1e-9)]
+    held_out = [
+        Split(3, {"val": fraction}).sides(ids, np.zeros(5000, np.int64)) > 0 for fraction in (0.05, 0.3, 0.9, 1 - 1e-9)
+    ]
     assert all((small <= large).all() for small, large in pairwise(held_out))
     assert held_out[-1].tolist() == [False] + [True] * 4999
 

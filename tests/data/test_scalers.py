@@ -11,9 +11,9 @@ import torch
 from scipy.special import logit
 from sklearn import preprocessing
 
+from tabstar_lit.data.scalers import CHAINS, STEPS, ColumnScaler
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.preparation.agreement import json_text
-from tabstar_lit.families.hep.preparation.scalers import CHAINS, STEPS, ColumnScaler
 
 VALUES = np.random.default_rng(5).exponential(30.0, 700)
 FRESH = np.random.default_rng(6).exponential(45.0, 300)

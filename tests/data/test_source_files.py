@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tabstar_lit.data.source_files import file_sha256
+from tabstar_lit.data.source_files import file_identity, file_sha256
 from tabstar_lit.errors import DataError
 
 
@@ -19,3 +19,8 @@ def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None
         file_sha256(tmp_path / "b.csv")
     with pytest.raises(DataError, match="cannot be read"):
         file_sha256(tmp_path)
+
+
+def test_a_file_is_known_by_name_and_bytes_wherever_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"x")
+    assert file_identity(tmp_path / "a.csv") == {"file": "a.csv", "sha256": hashlib.sha256(b"x").hexdigest()}

@@ -81,12 +81,6 @@ def test_serving_batches_leaves_the_stream_of_dropout_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_batch_on_the_cpu_is_not_copied_and_elsewhere_it_is_moved() -> None:
-    batch = {"x": torch.ones(2)}
-    assert opened().transfer_batch_to_device(batch, torch.device("cpu"), 0) is batch
-    assert opened().transfer_batch_to_device(batch, torch.device("meta"), 0)["x"].device.type == "meta"
-
-
 def warnings_of(bench: Bench) -> list[str]:
     log = (bench.folder / "logs/toys/toy/log.txt").read_text().splitlines()
     return [line for line in log if "WARNING" in line and "data is not what this run" in line]

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from toy_bench import Bench, load_checkpoint, metrics
 
@@ -26,10 +27,11 @@ def launch(bench: Bench, *overrides: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_two_ranks_equal_one(make_bench: Callable[[str], Bench]) -> None:
-    one, two = make_bench("one"), make_bench("two")
-    launch(one, "model_config.training_config.accumulate_grad_batches=2")
-    launch(two, "experiment_config.devices=2", "experiment_config.strategy=ddp")
+@pytest.mark.parametrize("batch_size", [8, 16], ids=["several batches a rank", "a source a rank in validation"])
+def test_two_ranks_equal_one(make_bench: Callable[[str], Bench], batch_size: int) -> None:
+    one, two, size = make_bench("one"), make_bench("two"), f"dataset_config.batch_size={batch_size}"
+    launch(one, size, "model_config.training_config.accumulate_grad_batches=2")
+    launch(two, size, "experiment_config.devices=2", "experiment_config.strategy=ddp")
 
     seen_by_one = json.loads((one.folder / "seen-0.json").read_text())
     seen_by_two = [json.loads((two.folder / f"seen-{rank}.json").read_text()) for rank in (0, 1)]
@@ -41,6 +43,6 @@ def test_two_ranks_equal_one(make_bench: Callable[[str], Bench]) -> None:
     for name in theirs:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=0)
     terms = ("train_bias", "train_spread/left", "val_spread", "val_bias/right")
-    for name in ("val_loss", "val_error", "val_mae", "train_loss", "val_loss/left", *terms):
+    for name in ("val_loss", "val_error", "val_mae", "val_mae/left", "train_loss", "val_loss/left", *terms):
         pairs = [[line[name] for line in metrics(bench.load_run()) if name in line] for bench in (two, one)]
         torch.testing.assert_close(torch.tensor(pairs[0]), torch.tensor(pairs[1]), atol=1e-5, rtol=0)

@@ -21,6 +21,7 @@ from lightning.pytorch.plugins import Precision
 from matplotlib.figure import Figure
 from torch.multiprocessing.reductions import StorageWeakRef
 from torchmetrics import MaxMetric, MeanMetric, R2Score
+from torchmetrics.classification import BinaryAUROC
 from torchmetrics.text import Perplexity
 from toy import ToyModule, ToyTracker
 from toy_bench import Bench, metrics
@@ -346,6 +347,12 @@ def test_logits_of_a_whole_validation_are_never_held(bench: Bench, monkeypatch: 
     assert [line["val_perplexity"] for line in metrics(bench.load_run()) if "val_perplexity" in line] == [
         pytest.approx(1000, rel=1e-4)
     ]
+
+
+def test_a_metric_that_collects_what_it_sees_is_no_stream() -> None:
+    with pytest.raises(ValueError, match="BinaryAUROC collects all it sees, in 'preds'"):
+        Stream(BinaryAUROC(), ("predictions", "targets"))
+    assert Stream(BinaryAUROC(thresholds=10), ("predictions", "targets")).updates == 0
 
 
 # -- samples -----------------------------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ def test_losses_of_the_ratio_equal_their_formulas(
 
 
 def test_an_unknown_loss_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"no density-ratio loss 'kleip'. Did you mean 'kliep'\?"):
+    with pytest.raises(ConfigError, match=r"no density-ratio loss is called 'kleip'. Did you mean 'kliep'\?"):
         ratio_loss("kleip")
 
 

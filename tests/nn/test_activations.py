@@ -59,7 +59,7 @@ def test_arguments_reach_the_activation_and_no_name_is_the_identity() -> None:
         ("Sofplus", {}, "Did you mean 'Softplus'?"),
         ("MultiheadAttention", {}, "'MultiheadAttention' is unknown"),
         ("ELU", {"alfa": 1.0}, "unknown parameter 'alfa' of ELU. Did you mean 'alpha'?"),
-        ("Threshold", {}, "activation Threshold needs threshold, value."),
+        ("Threshold", {}, "Threshold needs threshold, value, which is not given."),
     ],
 )
 def test_mistakes_are_named(name: str, arguments: dict[str, float], message: str) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from small_decoders import DIM_HEAD, HEADS, HIDDEN, WIDTH, SmallTransformer, SmallTranslator, lively
-from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from borrowed_decoders import borrowed
+from small_decoders import SmallTransformer, SmallTranslator, lively
+from torch import nn
 
 from tabstar_lit.families.hep.architecture.jagged import SetTransformerArchitecture
 from tabstar_lit.families.hep.networks.set_transformer import SetAttentionBlock
@@ -114,50 +114,13 @@ def test_with_the_norms_of_sets_it_is_the_block_of_the_set_transformer(setnorm: 
     assert torch.equal(ours(x, mask=mask), theirs(x, mask))
 
 
-def theirs_with_our_weights(ours: SmallTransformer, *, qwen: bool) -> nn.Module:
-    options: dict[str, Any] = {
-        "vocab_size": ours.head.out_features, "hidden_size": WIDTH, "intermediate_size": HIDDEN,
-        "num_hidden_layers": len(ours.blocks), "num_attention_heads": HEADS, "num_key_value_heads": HEADS,
-        "head_dim": DIM_HEAD, "rms_norm_eps": 1e-6, "pad_token_id": 0,
-    }  # fmt: skip
-    theirs: Any = Qwen3ForCausalLM(Qwen3Config(**options)) if qwen else LlamaForCausalLM(LlamaConfig(**options))
-    theirs.model.embed_tokens.weight = ours.embed.weight
-    theirs.model.norm.weight, theirs.lm_head.weight = ours.norm.weight, ours.head.weight
-    for block, layer in zip(ours.blocks, theirs.model.layers, strict=True):
-        layer.input_layernorm.weight = block.attention_norm.weight
-        layer.post_attention_layernorm.weight = block.feed_forward_norm.weight
-        layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight = (
-            block.attention.out.weight,
-            block.feed_forward[3].weight,
-        )
-        up, gate = block.feed_forward[0].weight.chunk(2)
-        key, value = block.attention.key_value.weight.chunk(2)
-        given = [
-            (layer.mlp.up_proj, up), (layer.mlp.gate_proj, gate), (layer.self_attn.v_proj, value),
-            (layer.self_attn.q_proj, halved(block.attention.query.weight)), (layer.self_attn.k_proj, halved(key)),
-        ]  # fmt: skip
-        if qwen:
-            given += [
-                (layer.self_attn.q_norm, halved(block.attention.query_norm.weight)),
-                (layer.self_attn.k_norm, halved(block.attention.key_norm.weight)),
-            ]
-        for module, weight in given:
-            module.weight.data.copy_(weight)
-    return theirs.eval()
-
-
-def halved(weight: Tensor) -> Tensor:
-    """Bring the even rows of each head before the odd ones: ours rotates ``2 i`` with ``2 i + 1``, theirs halves."""
-    return weight.view(-1, DIM_HEAD // 2, 2, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
-
-
 @pytest.mark.parametrize("qwen", [False, True])
 @torch.no_grad()
 def test_a_decoder_of_these_blocks_is_llama_or_qwen(qwen: bool) -> None:
     ours: Any = lively(SmallTransformer(qk_norm=qwen))
     tokens = torch.randint(1, 11, (3, 9))
     mask = torch.arange(9) >= torch.tensor([0, 4, 8])[:, None]
-    theirs = theirs_with_our_weights(ours, qwen=qwen)
+    theirs = borrowed(ours, qwen=qwen)
     torch.testing.assert_close(ours(tokens), theirs(tokens).logits, atol=1e-5, rtol=1e-5)
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)
     expected = theirs(tokens, attention_mask=mask.long(), position_ids=positions).logits

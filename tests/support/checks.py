@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,6 +25,14 @@ def assert_equal(left: Any, right: Any, where: str = "") -> None:
             assert_equal(*pair, f"{where}/{number}")
     else:
         assert left == right, where
+
+
+@contextmanager
+def assert_takes_less_than(seconds: float) -> Iterator[None]:
+    """Bound the processor time of a block, that of processes it waited for included: what else runs does not count."""
+    begin = sum(os.times()[:4])
+    yield
+    assert sum(os.times()[:4]) - begin < seconds
 
 
 def assert_refused(done: Result, *words: str) -> None:

@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from tabstar_lit.nn.attention import MultiHeadAttention
 from tabstar_lit.nn.cache import DecoderCache, KeyValueCache
 from tabstar_lit.nn.feed_forward import PointwiseFeedForward
+from tabstar_lit.nn.generation import Process
 from tabstar_lit.nn.norms import RMSNorm
 from tabstar_lit.nn.positions import rotation
 from tabstar_lit.nn.transformer import DecoderBlock, TransformerBlock
 
 WIDTH, HEADS, DIM_HEAD, HIDDEN = 16, 2, 8, 24
+RAGGED = [[3, 4, 5, 6], [7], [8, 2, 9]]
+"""Prompts of different lengths."""
 
 
 def attention(*, qk_norm: bool = False) -> MultiHeadAttention:
@@ -138,3 +141,8 @@ def lively(network: nn.Module, scale: float = 0.5) -> nn.Module:
     for parameter in network.parameters():
         parameter.data += scale * torch.randn_like(parameter)
     return network.eval()
+
+
+def only(token: int) -> Process:
+    """Return a process that forbids all other tokens."""
+    return lambda tokens, logits: torch.where(torch.arange(logits.shape[1]) == token, logits, float("-inf"))

@@ -172,6 +172,7 @@ class ToyTracker(Tracker):
         super().__init__(*args, **options)
         for name, metric in (("mae", MeanAbsoluteError()), ("r2", R2Score())):
             self.streams[name] = Stream(metric, ("predictions", "targets"))
+        self.streams["mae/left"] = Stream(MeanAbsoluteError(), ("predictions", "targets"), source="left")
 
     def keeps(self) -> tuple[str, ...]:
         return ("predictions", "targets")

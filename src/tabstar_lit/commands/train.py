@@ -168,10 +168,11 @@ def print_list(family: AnyFamily, listed: str) -> None:
     if listed in ("models", "losses"):
         entries = family.models() if listed == "models" else family.losses()
     else:
-        from tabstar_lit.engine.optim.optimizers import list_optimizers
-        from tabstar_lit.engine.optim.schedulers import list_schedulers
+        from tabstar_lit.engine.optim.optimizers import OPTIMIZERS
+        from tabstar_lit.engine.optim.schedulers import SCHEDULERS
 
-        entries = list_optimizers() if listed == "optimizers" else list_schedulers()
+        lines = OPTIMIZERS.lines() if listed == "optimizers" else SCHEDULERS.lines()
+        entries = {name: lines[name] for name in sorted(lines, key=str.lower)}
     width = max(map(len, entries))
     for name, text in entries.items():
         click.echo(f"{name:<{width}}  {text}")

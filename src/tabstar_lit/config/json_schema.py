@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -83,29 +82,6 @@ def primary_schema(commands: Mapping[str, str]) -> JsonSchema:
         "additionalProperties": {"$ref": "#/$defs/Command"},
     }
     return schema
-
-
-def stale_files(directory: Path, files: Mapping[str, str]) -> list[str]:
-    """List the schemas in `directory` that are missing, out of date, or no longer generated."""
-    present = {str(path.relative_to(directory)) for path in directory.rglob("*.schema.json")}
-    outdated = {
-        path
-        for path, content in files.items()
-        if path not in present or (directory / path).read_text(encoding="utf-8") != content
-    }
-    return sorted(outdated | (present - set(files)))
-
-
-def write_files(directory: Path, files: Mapping[str, str]) -> list[str]:
-    """Bring `directory` up to date and list what changed."""
-    changed = stale_files(directory, files)
-    for path in changed:
-        if path in files:
-            (directory / path).parent.mkdir(parents=True, exist_ok=True)
-            (directory / path).write_text(files[path], encoding="utf-8")
-        else:
-            (directory / path).unlink()
-    return changed
 
 
 class _Untitled(GenerateJsonSchema):

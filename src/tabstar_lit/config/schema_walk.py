@@ -50,11 +50,20 @@ def models_at(schema: type[BaseModel], data: Any, path: Path_) -> Models:
     return models
 
 
+def reachable(schema: type[BaseModel]) -> list[type[BaseModel]]:
+    """Find a section and all sections below it."""
+    found = [schema]
+    for model in found:  # grows while it is walked
+        for field in model.model_fields.values():
+            found.extend(below for below in models_in(field.annotation) if below not in found)
+    return found
+
+
 def secret_keys(schema: type[BaseModel]) -> frozenset[str]:
     """Name the keys whose values the schema declares secret, at any depth."""
     return frozenset(
         name
-        for model in _reachable(schema)
+        for model in reachable(schema)
         for name, field in yaml_fields(model).items()
         if SecretStr in (field.annotation, *get_args(field.annotation))
     )
@@ -100,14 +109,6 @@ def _spellings(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
         for mark in field.metadata:
             if isinstance(mark, AlsoSpelled):
                 yield from ((spelling, name) for spelling in mark.names)
-
-
-def _reachable(schema: type[BaseModel]) -> list[type[BaseModel]]:
-    found = [schema]
-    for model in found:  # grows while it is walked
-        for field in model.model_fields.values():
-            found.extend(below for below in models_in(field.annotation) if below not in found)
-    return found
 
 
 def _tag_fits(model: type[BaseModel], data: Any) -> bool:

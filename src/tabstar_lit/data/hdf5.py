@@ -19,8 +19,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Array
 from tabstar_lit.errors import DataError
 
 FILTERS = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
@@ -152,7 +152,7 @@ def read_text(item: h5py.Group, name: str) -> str:
     return bytes(item.attrs[name]).decode(errors="replace")
 
 
-def write_array(group: h5py.Group, name: str, array: npt.NDArray[Any]) -> None:
+def write_array(group: h5py.Group, name: str, array: Array) -> None:
     """Store ``array`` under ``name``, chunked by whole rows, compressed and checksummed.
 
     Parameters
@@ -172,7 +172,7 @@ def write_array(group: h5py.Group, name: str, array: npt.NDArray[Any]) -> None:
     group.create_dataset(name, data=array, chunks=(rows, *array.shape[1:]), **FILTERS)
 
 
-def read_array(group: h5py.Group, name: str, *, remedy: str) -> npt.NDArray[Any]:
+def read_array(group: h5py.Group, name: str, *, remedy: str) -> Array:
     """Read a whole array, its checksums included.
 
     Parameters
@@ -201,7 +201,7 @@ def read_array(group: h5py.Group, name: str, *, remedy: str) -> npt.NDArray[Any]
         dataset = group[name]
         if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
             raise DataError(f"{place} is not an array stored in this file. {remedy}")
-        array: npt.NDArray[Any] = dataset[()]
+        array: Array = dataset[()]
     except DataError:
         raise
     except _H5_ERRORS as error:
@@ -304,7 +304,7 @@ def read_json(group: h5py.Group, name: str, *, remedy: str) -> Any:
         raise DataError(f"{group.file.filename}: '{group.name}/{name}' is not JSON. {remedy}") from error
 
 
-def checksum(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+def checksum(arrays: Mapping[str, Array]) -> str:
     """Return the SHA-256 over names, types, shapes and bytes of ``arrays``.
 
     Parameters

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
+from tabstar_lit.arrays import Int64
 from tabstar_lit.errors import DataError
 
 K = TypeVar("K")
@@ -32,7 +32,7 @@ class RowBatch(NamedTuple):
     """
 
     source: int
-    rows: NDArray[np.int64]
+    rows: Int64
 
 
 class BatchPlan(ABC, Generic[K]):
@@ -82,7 +82,7 @@ class SequentialPlan(RowPlan):
         Rows in a batch; the last batch of a source may have fewer. A batch holds rows of one source.
     """
 
-    def __init__(self, rows: Sequence[NDArray[np.int64]], batch_size: int) -> None:
+    def __init__(self, rows: Sequence[Int64], batch_size: int) -> None:
         self._batches = [RowBatch(source, part) for source, own in enumerate(rows) for part in cut(own, batch_size)]
 
     def batches(self, epoch: int) -> list[RowBatch]:
@@ -153,6 +153,6 @@ def source_rng(seed: int, name: str, *more: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), *more])
 
 
-def cut(rows: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+def cut(rows: Int64, batch_size: int) -> list[Int64]:
     """Return ``rows`` in pieces of ``batch_size``, the last one perhaps shorter; none for no rows."""
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]

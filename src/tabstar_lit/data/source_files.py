@@ -8,6 +8,17 @@ from pathlib import Path
 from tabstar_lit.errors import DataError
 
 
+def file_identity(path: Path) -> dict[str, str]:
+    """Return the name and the SHA-256 of a file: what it is known by, wherever it lies.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    return {"file": path.name, "sha256": file_sha256(path)}
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes.
 

@@ -1,19 +1,155 @@
-"""Splits by hash: a row's side depends on its content, never on how many rows stand beside it.
+"""Splits by hash: which side a row is on depends on the row alone, never on how many stand beside it.
 
-A row is known by the hash of its values and by how often the same values came before it. Appending rows, or
-shuffling the file, therefore moves no row from training to validation or back, and the same seed gives the
-same split on every machine.
+What stays, for ever and on every machine:
+
+- Equal ids and an equal :class:`Split` give equal sides. Appending, removing or reordering rows moves no other row, and
+  rows that share an id, as those of a group do, are never separated.
+- Whether a row is tested depends on its id, the seed and the test share (or the fold), and on no other share.
+- A larger test share takes rows from training only. Of the others a larger one takes them from the shares that follow
+  it, and the last of them from training only.
+- The rule has a version, which is stored with whatever was split by it; old versions stay.
+
+Versions of the rule
+    1 is how events have been split from the beginning: ids scrambled by pandas' hash. No file or checkpoint of events
+    stores a version, so what is stored nowhere is 1. 2, for everything new, scrambles them by SplitMix64; tables have
+    been split so from the beginning, with one share and classes, and their files store the sides themselves.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-UInt64 = npt.NDArray[np.uint64]
+from tabstar_lit.arrays import Array, Bool, Float64, Int8, Int64, UInt64
+from tabstar_lit.errors import DataError
+
+SPLIT_VERSION = 2
+"""The rule of new splits."""
+
+UNSTORED_VERSION = 1
+"""The rule of splits that were stored without its version."""
+
+
+class Fold(NamedTuple):
+    """One of ``of`` parts of equal size, numbered from 0, that rows are tested in, each once."""
+
+    number: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Named sides of rows: ``train``, those of ``shares`` in order, and ``test``.
+
+    Attributes
+    ----------
+    seed : int
+        Another seed gives another split.
+    shares : mapping of str to float
+        Such as ``{"val": 0.1, "calib": 0.05}``. With a test share all are parts of the whole; with a fold they are
+        parts of what it leaves.
+    test : float or Fold
+        Share to test on, or the fold.
+    version : int
+        Of the rule.
+
+    Raises
+    ------
+    DataError
+        A share is negative or has a name that is taken, all are more than 1, the fold does not exist, or this release
+        does not know the version.
+    """
+
+    seed: int
+    shares: Mapping[str, float]
+    test: float | Fold = 0.0
+    version: int = SPLIT_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse what splits nothing."""
+        fold = self.test if isinstance(self.test, Fold) else None
+        shares = [*self.shares.values(), *([] if isinstance(self.test, Fold) else [self.test])]
+        if not (all(share >= 0 for share in shares) and sum(shares) <= 1):
+            raise DataError(f"shares {shares} are not at least 0 each and at most 1 together.")
+        if fold is not None and not 0 <= fold.number < fold.of:
+            raise DataError(f"fold {fold.number} of {fold.of} folds: they are numbered 0 to {fold.of - 1}.")
+        if taken := {"train", "test"} & set(self.shares):
+            raise DataError(f"no share can be called '{min(taken)}': that side is there already.")
+        if not 1 <= self.version <= SPLIT_VERSION:
+            raise DataError(f"split version {self.version}; this release knows 1 to {SPLIT_VERSION}: upgrade it.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the sides, in the order of their numbers."""
+        return ("train", *self.shares, "test")
+
+    def sides(self, ids: UInt64, classes: Int64 | None = None) -> Int8:
+        """Return the side of every row.
+
+        With ``classes`` no class that has untested rows is unseen in training: of these rows of a class the first
+        always trains, the second always goes to the first share, and so on through the shares that are not 0. Of rows
+        that share an id the first one counts, and the others go with it. They are counted from the top, so appending
+        rows changes no side; reordering can move these rows only.
+
+        Parameters
+        ----------
+        ids : NDArray of uint64
+            ``[N]`` from :func:`row_ids`, :func:`document_ids` or a file; of groups where they must stay together.
+        classes : NDArray of int64, optional
+            ``[N]`` class of each row, one for all in regression.
+
+        Returns
+        -------
+        NDArray of int8
+            ``[N]`` positions in :attr:`names`.
+        """
+        hashes = self._hashes(ids, "split")
+        sides = np.zeros(len(ids), dtype=np.int8)
+        for position, end in reversed([*enumerate(np.cumsum([*self.shares.values()]).tolist(), start=1)]):
+            sides[self._below(hashes, end)] = position
+        if isinstance(self.test, Fold):
+            is_test = np.floor(_uniform(self._hashes(ids, "fold")) * self.test.of) == self.test.number
+        else:
+            is_test = ~self._below(hashes, 1 - self.test)
+        sides[is_test] = len(self.shares) + 1
+        return sides if classes is None else self._spread(sides, ids, classes)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what a file or checkpoint keeps."""
+        test = self.test._asdict() if isinstance(self.test, Fold) else self.test
+        return {"version": self.version, "seed": self.seed, "shares": dict(self.shares), "test": test}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Split:
+        """Return the split that was kept; one without a version has the first rule."""
+        test = Fold(**plain["test"]) if isinstance(plain["test"], Mapping) else plain["test"]
+        return cls(plain["seed"], plain["shares"], test, plain.get("version", UNSTORED_VERSION))
+
+    def _hashes(self, ids: UInt64, purpose: str) -> UInt64:
+        own = ids ^ salt(f"{purpose} {self.seed}")
+        return np.asarray(pd.util.hash_array(own)) if self.version == 1 else _mix(own)
+
+    def _below(self, hashes: UInt64, share: float) -> Bool:
+        """Tell which hashes are in the lowest ``share`` of all there could be."""
+        if self.version == 1 or share >= 1:
+            return np.asarray(_uniform(hashes) < share)
+        return np.asarray(hashes < np.uint64(int(share * 2**64)))
+
+    def _spread(self, sides: Int8, ids: UInt64, classes: Int64) -> Int8:
+        own = np.flatnonzero(sides <= len(self.shares))
+        _, first, group = np.unique(ids[own], return_index=True, return_inverse=True)
+        heads = own[np.sort(first)]
+        rank = pd.Series(classes[heads]).groupby(classes[heads]).cumcount().to_numpy()
+        used = [0, *(position for position, share in enumerate(self.shares.values(), start=1) if share)]
+        for number, position in enumerate(used):
+            sides[heads[rank == number]] = position
+        sides[own] = sides[own[first]][group]
+        return sides
 
 
 def row_ids(frame: pd.DataFrame) -> UInt64:
@@ -40,47 +176,41 @@ def row_ids(frame: pd.DataFrame) -> UInt64:
     return _mix(content ^ _mix(occurrence))
 
 
-def hash_split(
-    ids: UInt64, *, fraction: float, seed: int, classes: npt.NDArray[np.int64] | None = None
-) -> npt.NDArray[np.bool_]:
-    """Choose the validation rows.
-
-    A row is held out when the hash of its id and the seed falls into the lowest ``fraction`` of all hashes.
-    The first row of each class (of the table, without classes) always trains and the second always validates:
-    no class is unseen in training, a class with one row trains, and a score over all classes exists. Since
-    both are counted from the top of the file, appending rows changes no decision; reordering can move those
-    two rows only.
+def document_ids(texts: Iterable[str]) -> UInt64:
+    """Hash names or contents: of documents, subjects, sequences. Equal texts have equal ids, so none is separated.
 
     Parameters
     ----------
-    ids : ndarray of uint64 [N]
-        From :func:`row_ids`.
-    fraction : float
-        Share to hold out, in (0, 1).
-    seed : int
-        Another seed gives another split.
-    classes : ndarray of int64 [N], optional
-        Class of each row; None treats the table as one class (regression).
+    texts : iterable of str
+        N texts; any Unicode.
 
     Returns
     -------
-    ndarray of bool [N]
-        True where the row validates.
+    ndarray of uint64 [N]
+        The first eight bytes of the BLAKE2b hash (RFC 7693) of each text in UTF-8.
     """
-    salt = int.from_bytes(hashlib.sha256(f"split {seed}".encode()).digest()[:8], "little")
-    held_out = _mix(ids ^ np.uint64(salt)) < np.uint64(int(fraction * 2**64))
-    groups = np.zeros(len(ids), dtype=np.int64) if classes is None else classes
-    rank = pd.Series(groups).groupby(groups).cumcount().to_numpy()
-    return np.asarray((held_out & (rank > 0)) | (rank == 1))
+    digests = b"".join(
+        hashlib.blake2b(text.encode("utf-8", errors="surrogatepass"), digest_size=8).digest() for text in texts
+    )
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def salt(text: str) -> np.uint64:
+    """Return a number to combine ids with before they are hashed, so that each purpose has its own hashes."""
+    return np.uint64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little"))
 
 
 def _hash_column(column: pd.Series) -> UInt64:
     if pd.api.types.is_numeric_dtype(column.dtype):
-        values: npt.NDArray[np.generic] = column.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0  # -0.0 is 0.0
+        values: Array = column.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0  # -0.0 is 0.0
     else:
         cells = column.astype(object)
         values = cells.where(cells.notna(), "\0").map(str).to_numpy(dtype=object)  # None, NaN and NaT alike
     return np.asarray(pd.util.hash_array(values, categorize=True), dtype=np.uint64)
+
+
+def _uniform(hashes: UInt64) -> Float64:
+    return np.asarray((hashes >> np.uint64(11)) * 2.0**-53)
 
 
 def _mix(values: UInt64) -> UInt64:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
+
+from tabstar_lit.arrays import Float64
 
 MISSING = "Unknown Value"
 """The text of a missing cell."""
@@ -133,7 +134,7 @@ def number_text(value: float) -> str:
     return f"{rounded:.4f}".rstrip("0").rstrip(".")
 
 
-def bin_labels(boundaries: npt.NDArray[np.float64], style: BinLabels) -> list[str]:
+def bin_labels(boundaries: Float64, style: BinLabels) -> list[str]:
     """Name the twelve bins of a numeric column.
 
     The official package takes the least and greatest boundary of the two open bins among the *printed*

@@ -81,10 +81,6 @@ class DataModule(LightningDataModule, ABC):
             dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is, generator=torch.Generator(), **options
         )
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch to ``device``; loaders make it on the CPU, where there is nothing to do."""
-        return batch if device.type == "cpu" else super().transfer_batch_to_device(batch, device, dataloader_idx)
-
     def batches_per_epoch(self, world_size: int = 1) -> int:
         """Return the number of training batches an epoch has on one of ``world_size`` ranks."""
         return len(PlanSampler(self.train_plan(), rank=0, world_size=world_size))

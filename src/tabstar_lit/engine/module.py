@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from tabstar_lit.config.schema import ModelConfig
 from tabstar_lit.engine.callbacks.monitor import score_of_epoch
+from tabstar_lit.engine.lean import LeanModule, gradient_norm
 from tabstar_lit.engine.optim.optimizers import build_optimizer
 from tabstar_lit.engine.optim.parameter_groups import parameter_groups
 from tabstar_lit.engine.optim.schedulers import EpochDecay, build_scheduler
@@ -55,19 +55,7 @@ class StepOutput:
     columns: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def gradient_norm(gradients: list[Tensor]) -> Tensor:
-    """Return the Euclidean norm of all ``gradients`` together, a scalar; 0 for none.
-
-    Equal to :func:`torch.nn.utils.get_total_norm`, which first sorts gradients by device and type: half its time for
-    small networks, and here all are alike.
-    """
-    if not gradients:
-        return torch.zeros(())
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    return norm
-
-
-class TrainingModule(LightningModule, ABC):
+class TrainingModule(LeanModule, ABC):
     """Wrap a network for training as ``model_config`` says.
 
     Parameters
@@ -103,31 +91,12 @@ class TrainingModule(LightningModule, ABC):
         self._window: list[tuple[Tensor, str]] = []
         self._resumed: dict[str, Any] = {}
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; Lightning notes the current hook some thirty times a step, which needs no module's care."""
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
-
     @abstractmethod
     def compute(self, batch: Any) -> StepOutput:
         """Run the network on one batch and return its loss, its terms and the columns a tracker may want."""
 
     def adopt(self, payload: Mapping[str, Any]) -> None:
         """Take over, before evaluation, what the payload of a checkpoint does to its network, as a calibration."""
-
-    # -- batches, which loaders make on the CPU: there Lightning's three hooks around a transfer have nothing to do ----
-
-    def _on_before_batch_transfer(self, batch: Any, dataloader_idx: int = 0) -> Any:
-        return batch if self.device.type == "cpu" else super()._on_before_batch_transfer(batch, dataloader_idx)
-
-    def _apply_batch_transfer_handler(
-        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
-    ) -> Any:
-        if (device or self.device).type == "cpu":
-            return batch
-        return super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
 
     # -- steps --------------------------------------------------------------------------------------------------------
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -20,43 +18,12 @@ from tabstar_lit.engine.callbacks.progress import build_progress
 from tabstar_lit.engine.callbacks.resources import ResourceMonitor
 from tabstar_lit.engine.callbacks.seeding import StepNoise
 from tabstar_lit.engine.callbacks.training_log import TrainingLog
+from tabstar_lit.engine.lean import NoProfiler, without_idle_hooks
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.weights.files import AtomicCheckpointIO
 from tabstar_lit.errors import ConfigError
-
-
-class NoProfiler(PassThroughProfiler):
-    """Profile nothing at no cost: Lightning opens a context around every hook of every callback."""
-
-    _nothing = nullcontext()
-
-    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]  # cheaper than theirs
-        """Return a context that does nothing."""
-        return self._nothing
-
-
-BATCH_HOOKS = (
-    "on_train_batch_start",
-    "on_train_batch_end",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-)
-"""What Lightning calls on the module and on every callback in every step."""
-
-H = TypeVar("H", Callback, LightningModule)
-
-
-def without_idle_hooks(owner: H) -> H:
-    """Hide the batch hooks that ``owner`` inherits and that do nothing: some fifty calls a step are saved."""
-    base = Callback if isinstance(owner, Callback) else LightningModule
-    for hook in BATCH_HOOKS:
-        if getattr(type(owner), hook) is getattr(base, hook):
-            setattr(owner, hook, None)  # Lightning leaves out what cannot be called
-    return owner
 
 
 def build_callbacks(experiment: Experiment, tracker: Tracker, checkpoints: Checkpoints, seed: int) -> list[Callback]:

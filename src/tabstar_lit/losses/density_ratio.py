@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tabstar_lit.config.tree import suggestion
-from tabstar_lit.errors import ConfigError
+from tabstar_lit.config.registry import Registry
 
 
 class RatioLoss(ABC):
@@ -312,19 +310,23 @@ class Inverse(RatioLoss):
         return self.own.output(-log_ratio)
 
 
-RATIO_LOSSES: Mapping[str, type[RatioLoss]] = {
-    "bce": BinaryCrossEntropy,
-    "logistic": Logistic,
-    "exp": Exponential,
-    "savage": Savage,
-    "tangent": Tangent,
-    "square": Square,
-    "mse": SquaredError,
-    "lsif": LeastSquares,
-    "kliep": KullbackLeibler,
-    "bregman": Bregman,
-    "gaussian_nll": GaussianLikelihood,
-}
+RATIO_LOSSES: Registry[type[RatioLoss]] = Registry(
+    "density-ratio loss",
+    {
+        "bce": BinaryCrossEntropy,
+        "logistic": Logistic,
+        "exp": Exponential,
+        "savage": Savage,
+        "tangent": Tangent,
+        "square": Square,
+        "mse": SquaredError,
+        "lsif": LeastSquares,
+        "kliep": KullbackLeibler,
+        "bregman": Bregman,
+        "gaussian_nll": GaussianLikelihood,
+    },
+    absent="no density-ratio loss is called",
+)
 """The losses by the name in ``training_config.loss``."""
 
 
@@ -336,6 +338,4 @@ def ratio_loss(name: str) -> RatioLoss:
     ConfigError
         None of :data:`RATIO_LOSSES` is called so.
     """
-    if name not in RATIO_LOSSES:
-        raise ConfigError(f"training_config.loss: no density-ratio loss '{name}'.{suggestion(name, RATIO_LOSSES)}")
-    return RATIO_LOSSES[name]()
+    return RATIO_LOSSES.find(name, ("loss",))()

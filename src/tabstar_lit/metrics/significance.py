@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from tabstar_lit.metrics.weighted import Bools, Floats, Passing, passing
+from tabstar_lit.arrays import Bool, Float64
+from tabstar_lit.metrics.weighted import Passing, passing
 
 
-def asimov_significance(signal: ArrayLike, background: ArrayLike, uncertainty: float = 0.0) -> NDArray[np.float64]:
+def asimov_significance(signal: ArrayLike, background: ArrayLike, uncertainty: float = 0.0) -> Float64:
     """Return the median discovery significance ``sqrt(2 [(s + b) ln(1 + s / b) - s])`` in standard deviations.
 
     Parameters
@@ -45,10 +46,10 @@ class Scan:
         ``sqrt(sum Z^2)`` over bins of the score: what a fit of its shape would reach. At least that of the best cut.
     """
 
-    cuts: Floats
-    signal: Floats
-    background: Floats
-    significance: Floats
+    cuts: Float64
+    signal: Float64
+    background: Float64
+    significance: Float64
     integrated: float
 
     @property
@@ -63,10 +64,10 @@ class Scan:
 
 
 def scan_cuts(
-    scores: Floats,
-    signal: Bools,
-    background: Bools,
-    weights: Floats | None = None,
+    scores: Float64,
+    signal: Bool,
+    background: Bool,
+    weights: Float64 | None = None,
     *,
     uncertainty: float = 0.0,
     min_events: int = 10,

@@ -16,11 +16,8 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, roc_curve
 
+from tabstar_lit.arrays import Bool, Float64, Int64
 from tabstar_lit.metrics.scores import area_under_roc
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 ECE_BINS = 15
 
@@ -37,8 +34,8 @@ class Roc:
         Background efficiency that the background event of highest score has alone; smaller ones are not resolved.
     """
 
-    fpr: Floats
-    tpr: Floats
+    fpr: Float64
+    tpr: Float64
     one_event: float
 
     @property
@@ -57,7 +54,7 @@ class Roc:
         return 1.0 / max(float(np.interp(efficiency, rising, self.fpr)), self.one_event)
 
 
-def roc(scores: Floats, positive: Bools, weights: Floats | None = None) -> Roc | None:
+def roc(scores: Float64, positive: Bool, weights: Float64 | None = None) -> Roc | None:
     """Return the ROC curve, or None where one of the classes has no weight.
 
     Parameters
@@ -75,7 +72,7 @@ def roc(scores: Floats, positive: Bools, weights: Floats | None = None) -> Roc |
     return Roc(fpr, tpr, _one_event(scores[~positive], None if weights is None else weights[~positive]))
 
 
-def auroc(scores: Floats, positive: Bools, weights: Floats | None = None) -> float:
+def auroc(scores: Float64, positive: Bool, weights: Float64 | None = None) -> float:
     """Return the area under the ROC curve; arguments as in :func:`roc`."""
     if weights is None and _both_present(positive, weights):
         return area_under_roc(torch.from_numpy(scores), torch.from_numpy(positive))
@@ -83,7 +80,7 @@ def auroc(scores: Floats, positive: Bools, weights: Floats | None = None) -> flo
     return math.nan if curve is None else curve.area
 
 
-def precision_recall(scores: Floats, positive: Bools, weights: Floats | None = None) -> tuple[Floats, Floats] | None:
+def precision_recall(scores: Float64, positive: Bool, weights: Float64 | None = None) -> tuple[Float64, Float64] | None:
     """Return precision and recall ``[T]`` by falling cut, recall rising; None where a class has no weight."""
     if not _both_present(positive, weights):
         return None
@@ -93,7 +90,7 @@ def precision_recall(scores: Floats, positive: Bools, weights: Floats | None = N
     return precision, passed.signal / passed.signal[-1]
 
 
-def auprc(scores: Floats, positive: Bools, weights: Floats | None = None) -> float:
+def auprc(scores: Float64, positive: Bool, weights: Float64 | None = None) -> float:
     """Return the average precision ``sum_t (R_t - R_{t-1}) P_t``; arguments as in :func:`roc`."""
     curve = precision_recall(scores, positive, weights)
     if curve is None:
@@ -102,14 +99,14 @@ def auprc(scores: Floats, positive: Bools, weights: Floats | None = None) -> flo
     return float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
 
-def accuracy(predicted: Ints, targets: Ints, weights: Floats | None = None) -> float:
+def accuracy(predicted: Int64, targets: Int64, weights: Float64 | None = None) -> float:
     """Return the weighted share of events whose class ``[N]`` is predicted right."""
     if not _positive_sum(targets, weights):
         return math.nan
     return float(accuracy_score(targets, predicted, sample_weight=weights))
 
 
-def f1_macro(predicted: Ints, targets: Ints, n_classes: int, weights: Floats | None = None) -> float:
+def f1_macro(predicted: Int64, targets: Int64, n_classes: int, weights: Float64 | None = None) -> float:
     """Return the mean over classes of ``2 tp / (2 tp + fp + fn)``, over classes with events only."""
     if not _positive_sum(targets, weights):
         return math.nan
@@ -120,14 +117,16 @@ def f1_macro(predicted: Ints, targets: Ints, n_classes: int, weights: Floats | N
     return float(scores[present].mean())
 
 
-def confusion(predicted: Ints, targets: Ints, n_classes: int, weights: Floats | None = None) -> Floats:
+def confusion(predicted: Int64, targets: Int64, n_classes: int, weights: Float64 | None = None) -> Float64:
     """Return sums of weights ``[C, C]``, true class by predicted class."""
     # scikit-learn's refuses weights that are all zero
     sums = np.bincount(targets * n_classes + predicted, weights, minlength=n_classes**2)
     return sums.astype(np.float64).reshape(n_classes, n_classes)
 
 
-def calibration_error(confidence: Floats, correct: Bools, weights: Floats | None = None, bins: int = ECE_BINS) -> float:
+def calibration_error(
+    confidence: Float64, correct: Bool, weights: Float64 | None = None, bins: int = ECE_BINS
+) -> float:
     """Return the expected calibration error (arXiv 1706.04599) over equal bins in [0, 1].
 
     Parameters
@@ -163,13 +162,13 @@ class Passing:
         ``[T]`` number of background events above the cut.
     """
 
-    cuts: Floats
-    signal: Floats
-    background: Floats
-    background_events: Ints
+    cuts: Float64
+    signal: Float64
+    background: Float64
+    background_events: Int64
 
 
-def passing(scores: Floats, signal: Bools, background: Bools, weights: Floats | None = None) -> Passing:
+def passing(scores: Float64, signal: Bool, background: Bool, weights: Float64 | None = None) -> Passing:
     """Return what passes each cut: one sort and cumulative sums; events of neither class are left out."""
     chosen = signal | background
     scores, is_signal = scores[chosen], signal[chosen]
@@ -186,26 +185,26 @@ def passing(scores: Floats, signal: Bools, background: Bools, weights: Floats | 
 
 
 def one_vs_rest(
-    score: Callable[[Floats, Bools, Floats | None], float],
-    values: Floats,
-    targets: Ints,
+    score: Callable[[Float64, Bool, Float64 | None], float],
+    values: Float64,
+    targets: Int64,
     classes: Iterable[int],
-    weights: Floats | None = None,
+    weights: Float64 | None = None,
 ) -> list[float]:
     """Return ``score`` of each class against all others, by its column of ``values [N, C]``."""
     return [score(values[:, c], targets == c, weights) for c in classes]
 
 
-def _one_event(scores: Floats, weights: Floats | None) -> float:
+def _one_event(scores: Float64, weights: Float64 | None) -> float:
     """Return the share of the whole that an event of highest score has, in size, without events that weigh nothing."""
     own = np.ones(len(scores)) if weights is None else weights
     first = scores == scores[own != 0].max()
     return float(np.abs(own[first & (own != 0)]).mean() / own.sum())
 
 
-def _both_present(positive: Bools, weights: Floats | None) -> bool:
+def _both_present(positive: Bool, weights: Float64 | None) -> bool:
     return all(_positive_sum(positive[own], None if weights is None else weights[own]) for own in (positive, ~positive))
 
 
-def _positive_sum(rows: NDArray[np.generic], weights: Floats | None) -> bool:
+def _positive_sum(rows: NDArray[np.generic], weights: Float64 | None) -> bool:
     return len(rows) > 0 and (weights is None or float(weights.sum()) > 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules import activation as torch_activations
 
+from tabstar_lit.config.registry import Registry
 from tabstar_lit.config.tree import Path_, Problem, suggestion
 from tabstar_lit.errors import ConfigError
 
@@ -92,8 +92,8 @@ _OWN: dict[str, type[nn.Module]] = _GATED | {
 _TORCH: dict[str, type[nn.Module]] = {
     name: getattr(torch_activations, name) for name in torch_activations.__all__ if name not in NOT_ELEMENTWISE
 }
-ACTIVATIONS: dict[str, type[nn.Module]] = {"Identity": nn.Identity, **_TORCH, **_OWN}
-"""Name in a configuration -> class."""
+ACTIVATIONS: Registry[type[nn.Module]] = Registry("activation", {"Identity": nn.Identity, **_TORCH, **_OWN})
+"""Every activation by name, which is written as it stands here."""
 
 
 def is_gated(name: str | None) -> bool:
@@ -144,12 +144,4 @@ def activation_problems(
         respelt = [other for other in known if other.lower() == name.lower()]
         yield Problem(path, f"activation '{name}' {reason}", tuple(respelt or known))
         return
-    variadic = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
-    signed = signature(ACTIVATIONS[name]).parameters
-    parameters = {key: parameter for key, parameter in signed.items() if parameter.kind not in variadic}
-    for key in arguments or {}:
-        if key not in parameters:
-            yield Problem((*arguments_path, key), f"unknown parameter '{key}' of {name}.", tuple(parameters))
-    needed = [key for key, value in parameters.items() if value.default is value.empty and key not in (arguments or {})]
-    if needed:
-        yield Problem(arguments_path, f"activation {name} needs {', '.join(needed)}.")
+    yield from ACTIVATIONS.arguments(name, arguments or {}, arguments_path)[1]

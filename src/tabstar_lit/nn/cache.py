@@ -80,6 +80,7 @@ class DecoderCache:
         self.layers, self.sources, self.source_mask = tuple(layers), tuple(sources), source_mask
         self._seen = 0
         self._there: Tensor | None = None
+        self._source_of = torch.arange(len(sources[0].key), device=sources[0].key.device) if sources else None
 
     def admit(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Take note of the tokens that come next; padding on the left of the shorter prompts takes no position.
@@ -109,13 +110,17 @@ class DecoderCache:
 
     def select(self, rows: Tensor) -> DecoderCache:
         """Return what is remembered of these rows, in this order; a row may be taken more than once."""
-        chosen = DecoderCache(
-            [layer.select(rows) for layer in self.layers],
-            [source.select(rows) for source in self.sources],
-            None if self.source_mask is None else self.source_mask.index_select(0, rows),
-        )
+        chosen = DecoderCache([layer.select(rows) for layer in self.layers])
         chosen._seen = self._seen
         chosen._there = None if self._there is None else self._there.index_select(0, rows)
+        if self._source_of is None:
+            return chosen
+        chosen._source_of = self._source_of[rows]
+        chosen.sources, chosen.source_mask = self.sources, self.source_mask
+        # Beams of one prompt read one source, which is long: it is copied only where rows come to read another.
+        if not torch.equal(chosen._source_of, self._source_of):
+            chosen.sources = tuple(source.select(rows) for source in self.sources)
+            chosen.source_mask = None if self.source_mask is None else self.source_mask.index_select(0, rows)
         return chosen
 
 

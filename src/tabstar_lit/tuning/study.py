@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tabstar_lit.config import ConfigTree, Problem, raise_problems
-from tabstar_lit.config.arguments import check_arguments, parameters_of
+from tabstar_lit.config.arguments import parameters_of
+from tabstar_lit.config.registry import Registry
 from tabstar_lit.config.schema import TuningConfig
 from tabstar_lit.errors import ConfigError
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     Distributions = Mapping[str, BaseDistribution]
 
-ONE_DESIGN = ("GridSampler", "QMCSampler")
-"""Samplers whose seed makes one design for the whole study; all others are seeded anew for each trial."""
+ONE_DESIGN = ("gridsampler", "qmcsampler")
+"""Samplers, in lower case, whose seed makes one design for the whole study; all others are seeded for each trial."""
 WRAPPERS = ("BaseGASampler", "PartialFixedSampler", "PatientPruner")
 """Classes that are made from objects, which a configuration cannot hold."""
 REHEARSED = 3
@@ -242,21 +243,18 @@ def _chosen(tuning: TuningConfig, tree: ConfigTree, key: str, base: type) -> tup
     """Return the class that the configuration names, and its checked arguments."""
     import optuna
 
-    module = getattr(optuna, f"{key}s")
     classes = {
         name: found
-        for name, found in vars(module).items()
+        for name, found in vars(getattr(optuna, f"{key}s")).items()
         if inspect.isclass(found) and issubclass(found, base) and found is not base and name not in WRAPPERS
     }
-    name, given = getattr(tuning, key), getattr(tuning, f"{key}_params")
-    if name not in classes:
-        problem = Problem(("tuning_config", key), f"there is no {key} '{name}'.", tuple(classes))
-        raise_problems(tree, [problem])
-    arguments, problems = check_arguments(
-        parameters_of(classes[name], without=("seed",)), given, owner=name, path=("tuning_config", f"{key}_params")
-    )
+    known: Registry[Callable[..., Any]] = Registry(key, classes, passed=("seed",), absent=f"there is no {key}")
+    written, given = getattr(tuning, key), getattr(tuning, f"{key}_params")
+    raise_problems(tree, known.problems(written, ("tuning_config", key)))
+    name = known.resolve(written)
+    arguments, problems = known.arguments(name, given, ("tuning_config", f"{key}_params"))
     raise_problems(tree, problems)
-    return classes[name], arguments
+    return known[name], arguments
 
 
 def _rehearse(sampler: BaseSampler, pruner: BasePruner, distributions: dict[str, BaseDistribution]) -> None:
@@ -297,5 +295,5 @@ def _quiet() -> Iterator[None]:
 
 def _seed(sampler: str, seed: int, number: int) -> int:
     """Return the seed of a trial's sampler: of (seed, number) alone, so that a resumed study draws as an unbroken."""
-    entropy = [seed] if sampler in ONE_DESIGN else [seed, number]
+    entropy = [seed] if sampler.lower() in ONE_DESIGN else [seed, number]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])

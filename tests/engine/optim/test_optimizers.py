@@ -15,17 +15,17 @@ from torch import nn
 from tabstar_lit.config.schema import OptimizerConfig, TrainingConfig
 from tabstar_lit.engine.optim.optimizers import (
     MUON_FAMILY,
+    OPTIMIZERS,
     REFUSED,
     base_lr,
     build_optimizer,
     check_optimizer,
     has_weight_decay,
-    list_optimizers,
 )
 from tabstar_lit.engine.optim.parameter_groups import parameter_groups
 from tabstar_lit.errors import ConfigError
 
-USABLE = [name for name, line in list_optimizers().items() if not line.startswith("refused")]
+USABLE = [name for name, line in OPTIMIZERS.lines().items() if not line.startswith("refused")]
 FEATURES = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
 TARGETS = FEATURES @ torch.randn(4, 4, generator=torch.Generator().manual_seed(2))
 
@@ -107,11 +107,11 @@ def test_every_refused_optimizer_is_refused_with_its_reason(name: str) -> None:
     assert problem.message == f"the optimizer '{name}' cannot be used: {REFUSED[name]}"
     with pytest.raises(ConfigError, match=r"training_config\.optimizer\.optimizer_name: .*cannot be used"):
         build_optimizer(config(name), [])
-    assert list_optimizers()[name] == f"refused: {REFUSED[name]}"
+    assert OPTIMIZERS.lines()[name] == f"refused: {REFUSED[name]}"
 
 
 def test_no_optimizer_of_the_libraries_is_left_out() -> None:
-    listed = {name.lower() for name in list_optimizers()}
+    listed = {name.lower() for name in OPTIMIZERS.lines()}
     own = {name.lower() for name, kind in vars(torch.optim).items() if isinstance(kind, type)} - {"optimizer"}
     assert own | set(pytorch_optimizer.get_supported_optimizers()) <= listed
 

@@ -18,16 +18,16 @@ from torch.optim.lr_scheduler import LRScheduler
 from tabstar_lit.config.schema import SchedulerConfig
 from tabstar_lit.engine.optim.schedulers import (
     REFUSED,
+    SCHEDULERS,
     EpochDecay,
     build_scheduler,
     check_scheduler,
     learning_rates,
-    list_schedulers,
 )
 from tabstar_lit.engine.optim.warmups import AttentionWarmup, CosineWarmup, LinearWarmup, SqrtExpWarmup
 from tabstar_lit.errors import ConfigError
 
-USABLE = [name for name, line in list_schedulers().items() if not line.startswith("refused")]
+USABLE = [name for name, line in SCHEDULERS.lines().items() if not line.startswith("refused")]
 STEPS = 20
 PARAMETERS: dict[str, dict[str, Any]] = {
     "AttentionWarmup": {"d_model": 64, "n_warmup_steps": 5},
@@ -183,7 +183,7 @@ def test_no_schedule_of_the_libraries_is_left_out() -> None:
         for name, kind in vars(lr_scheduler).items()
         if isinstance(kind, type) and issubclass(kind, LRScheduler) and not name.startswith("_")
     }
-    assert torchs - {"LRScheduler"} | set(pytorch_optimizer.get_supported_lr_schedulers()) <= set(list_schedulers())
+    assert torchs - {"LRScheduler"} | set(pytorch_optimizer.get_supported_lr_schedulers()) <= set(SCHEDULERS.lines())
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))

@@ -89,9 +89,9 @@ def test_the_queue_is_bounded_and_keeps_the_newest(store: Store) -> None:
 def test_putting_costs_microseconds(store: Store) -> None:
     writer = BackgroundWriter(store.send, Guard("Store", ""), interval=60)
     writer.put(0)
-    start = time.perf_counter()
+    start = time.thread_time()
     for item in range(10_000):
         writer.put(item)
-    per_item = (time.perf_counter() - start) / 10_000
+    per_item = (time.thread_time() - start) / 10_000
     writer.close()
     assert per_item < 1e-4

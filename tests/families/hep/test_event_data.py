@@ -296,9 +296,14 @@ def test_metrics_need_a_positive_sum_of_weights_whatever_the_loss_uses(
 
 def test_weights_of_training_events_do_not_matter_to_metrics(path: Path, tmp_path: Path) -> None:
     weights = CHUNK.weights.copy()
-    weights[EventData(dataset(path), seed=0).rows("train")] *= -1
+    rows = {split: EventData(dataset(path), seed=0).rows(split) for split in ("train", "val")}
+    weights[rows["train"]] *= -1
     negative = write_events(tmp_path / "negative.h5", dataclasses.replace(CHUNK, weights=weights))
     EventData(dataset(negative), seed=0).require_scorable()
+    weights[rows["val"]] *= -1
+    negative = write_events(tmp_path / "both.h5", dataclasses.replace(CHUNK, weights=weights))
+    with pytest.raises(TabstarLitError, match="val split: the weights of the"):
+        EventData(dataset(negative), seed=0).require_scorable()
 
 
 def test_values_far_from_training_and_unknown_categories_of_new_files(path: Path, tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from hand_made_tables import make_corpus, make_table
 from torch.utils.data import DataLoader
 
 from tabstar_lit.data.plans import PlanSampler, RowBatch
+from tabstar_lit.data.tokenizers import JsonTokenizer
+from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import LoaderOptions, TabstarDataset
 from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.data import TableBatches, TabstarData, corpus_path, serve
 from tabstar_lit.families.tabstar.table_plan import TablePlan, table_quotas
-from tabstar_lit.families.tabstar.tokens import StringTokens, tokenize
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_tokenizer
 
@@ -50,9 +51,9 @@ def open_data(corpus: Path, tokenizer: str, seed: int = 0, **changes: object) ->
 
 def strings_of(batch: TableBatch, tokenizer: str, table: Table) -> list[list[str]]:
     """Read the strings of a batch back from their tokens."""
-    tokens = tokenize(table.vocabulary, tokenizer, 64)
+    tokens = JsonTokenizer(tokenizer, 64).encode(table.vocabulary)
     by_tokens = {
-        tuple(tokens.ids[i:j].tolist()): string
+        tuple(tokens.flat[i:j].tolist()): string
         for i, j, string in zip(tokens.offsets[:-1], tokens.offsets[1:], table.vocabulary, strict=True)
     }
     unique = [by_tokens[tuple(row[:n].tolist())] for row, n in zip(batch.token_ids, batch.lengths, strict=True)]
@@ -274,7 +275,7 @@ def test_a_corpus_is_looked_for_below_the_data_root(
 
 def test_the_loader_serves_many_rows_a_second(tokenizer: str) -> None:
     table = make_table("t", 20_000, n_features=30)
-    tokens = StringTokens({"t": tokenize(table.vocabulary, tokenizer, 64)})
+    tokens = StringTokens({"t": JsonTokenizer(tokenizer, 64).encode(table.vocabulary)})
     dataset = TableBatches([serve(table, np.arange(30), tokens)], tokens)
     rows = np.random.default_rng(0).permutation(20_000)
     start = time.process_time()

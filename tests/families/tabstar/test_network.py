@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from tabstar.arch.config import TabStarConfig
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from tabstar_lit.data.tokenizers import JsonTokenizer
+from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarArchitecture
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 from tabstar_lit.families.tabstar.text_cache import TextCache
-from tabstar_lit.families.tabstar.tokens import StringTokens, tokenize
 from tabstar_lit.nn.tabstar_config import RandomEncoder, TextEncoderConfig
 from tabstar_lit.nn.text_sources import (
     encoder_payload,
@@ -92,7 +93,7 @@ def official_inputs(n_rows: int, n_targets: int, n_features: int) -> tuple[NDArr
 
 def own_batch(strings: NDArray[np.str_], numbers: NDArray[np.float32], n_targets: int, tokenizer: str) -> TableBatch:
     unique, inverse = np.unique(strings, return_inverse=True)
-    tokens = StringTokens({"t": tokenize(unique.tolist(), tokenizer, 512)})
+    tokens = StringTokens({"t": JsonTokenizer(tokenizer, 512).encode(unique.tolist())})
     ranks = tokens.ranks("t")
     token_ids, lengths = tokens.gather(np.arange(len(unique)))
     return TableBatch(
@@ -220,7 +221,7 @@ def frozen() -> tuple[TabStarNetwork, StringTokens, list[str]]:
     sizes = TabstarArchitecture(text_encoder=random_encoder(), interaction_layers=1, interaction_heads=2, dropout=0.0)
     network = TabStarNetwork(sizes, load_text_encoder(sizes.text_encoder))
     strings = [TEMPLATES[i % 2].format(i, i * i) for i in range(200)]
-    return network, StringTokens({"t": tokenize(strings, network.text_encoder.tokenizer, 512)}), strings
+    return network, StringTokens({"t": JsonTokenizer(network.text_encoder.tokenizer, 512).encode(strings)}), strings
 
 
 def cached_batch(tokens: StringTokens, string_ids: NDArray[np.int64]) -> TableBatch:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import pytorch_optimizer
@@ -12,7 +11,8 @@ import torch
 from pytorch_optimizer.base.exception import NegativeLRError, NegativeStepError
 from torch.optim import Optimizer
 
-from tabstar_lit.config.arguments import Parameters, check_arguments, fail_unless_empty, parameters_of
+from tabstar_lit.config.arguments import fail_unless_empty, parameters_of
+from tabstar_lit.config.registry import Registry
 from tabstar_lit.config.schema import OptimizerConfig
 from tabstar_lit.config.tree import Problem
 from tabstar_lit.errors import ConfigError
@@ -78,28 +78,41 @@ _BAD_VALUES = (ValueError, TypeError, RuntimeError, AssertionError, NegativeLREr
 _PASSED_BY_US = ("params", "optimizer")
 
 
-def list_optimizers() -> dict[str, str]:
-    """Return every optimizer name with a line about it; refused ones say ``refused:`` and why."""
-    lines = {name: _first_sentence(kind) for name, kind in _registry().items()}
-    lines |= {name: f"refused: {reason}" for name, reason in REFUSED.items()}
-    return dict(sorted(lines.items(), key=lambda item: item[0].lower()))
+def _classes() -> dict[str, type[Optimizer]]:
+    """Return both libraries' optimizers by name, torch's first and each class once."""
+    classes = {
+        name: kind
+        for name, kind in vars(torch.optim).items()
+        if inspect.isclass(kind) and issubclass(kind, Optimizer) and kind is not Optimizer
+    }
+    for name in pytorch_optimizer.get_supported_optimizers():
+        kind = pytorch_optimizer.load_optimizer(name)
+        if kind not in classes.values():
+            classes[name] = kind
+    return classes
+
+
+OPTIMIZERS: Registry[type[Optimizer]] = Registry(
+    "optimizer",
+    _classes(),
+    refused=REFUSED,
+    passed=_PASSED_BY_US,
+    more={"magma": parameters_of(torch.optim.AdamW, without=_PASSED_BY_US)},  # a mask around it, with **kwargs
+)
+"""Every optimizer by name. An exact spelling comes first, then any case, in both torch before pytorch_optimizer:
+``Adamax`` is torch's and ``adamax`` the other one's."""
 
 
 def check_optimizer(config: OptimizerConfig) -> list[Problem]:
     """Return what is wrong with ``config``; paths are relative to ``training_config``.
 
-    The name must be one of :func:`list_optimizers`, its parameters those of the class, and their values such
-    that the optimizer can be built.
+    The name must be one of :data:`OPTIMIZERS`, its parameters those of the class, and their values such that the
+    optimizer can be built.
     """
-    name = _resolve(config.optimizer_name)
-    if name is None:
-        usable = [known for known in _registry() if known not in REFUSED]
-        message = f"unknown optimizer '{config.optimizer_name}'."
-        return [Problem(("optimizer", "optimizer_name"), message, usable)]
-    if name in REFUSED:
-        message = f"the optimizer '{config.optimizer_name}' cannot be used: {REFUSED[name]}"
-        return [Problem(("optimizer", "optimizer_name"), message)]
-    arguments, problems = _arguments(name, config)
+    unknown = OPTIMIZERS.problems(config.optimizer_name, ("optimizer", "optimizer_name"))
+    if unknown:
+        return unknown
+    name, arguments, problems = _choice(config)
     if problems:
         return problems
     trial = {"params": [torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))]}
@@ -116,8 +129,7 @@ def build_optimizer(config: OptimizerConfig, groups: Sequence[ParamGroup], *, lo
     Parameters
     ----------
     config : OptimizerConfig
-        Name and parameters. An exact spelling is looked up first, then any case, in both torch before
-        pytorch_optimizer: ``Adamax`` is torch's and ``adamax`` the other one's.
+        Name and parameters.
     groups : sequence of dict
         As :func:`tabstar_lit.engine.optim.parameter_groups.parameter_groups` makes them.
     loss_scaling : bool
@@ -131,8 +143,7 @@ def build_optimizer(config: OptimizerConfig, groups: Sequence[ParamGroup], *, lo
         are scaled.
     """
     fail_unless_empty(check_optimizer(config))
-    name = _resolve(config.optimizer_name) or config.optimizer_name
-    arguments, _ = _arguments(name, config)
+    name, arguments, _ = _choice(config)
     if loss_scaling and arguments.get("fused"):
         raise ConfigError(
             "training_config.optimizer.optimizer_params.fused: with precision 16-mixed, gradients could not be clipped "
@@ -155,61 +166,27 @@ def _can_be_fused(name: str, arguments: Mapping[str, Any], groups: Sequence[Para
 
 def base_lr(config: OptimizerConfig) -> float | None:
     """Return the learning rate as configured or by the optimizer's own default; None when it has neither."""
-    name = _resolve(config.optimizer_name)
-    if name is None:
-        return None
-    arguments, _ = _arguments(name, config)
-    parameter = _parameters(name).get("lr")
+    name, arguments, _ = _choice(config)
+    parameter = OPTIMIZERS.parameters(name).get("lr")
     lr = arguments.get("lr", parameter.default if parameter else None)
     return float(lr) if isinstance(lr, int | float) else None
 
 
 def has_weight_decay(config: OptimizerConfig) -> bool:
     """Tell whether the optimizer knows weight decay."""
-    name = _resolve(config.optimizer_name)
-    return name is not None and "weight_decay" in _parameters(name)
+    return "weight_decay" in OPTIMIZERS.parameters(_choice(config)[0])
 
 
-@cache
-def _registry() -> dict[str, type[Optimizer]]:
-    """Return both libraries' optimizers by name, torch's first and each class once."""
-    classes = {
-        name: kind
-        for name, kind in vars(torch.optim).items()
-        if inspect.isclass(kind) and issubclass(kind, Optimizer) and kind is not Optimizer
-    }
-    for name in pytorch_optimizer.get_supported_optimizers():
-        kind = pytorch_optimizer.load_optimizer(name)
-        if kind not in classes.values():
-            classes[name] = kind
-    return classes
-
-
-def _resolve(name: str) -> str | None:
-    known = [*_registry(), *REFUSED]
-    if name in known:
-        return name
-    return next((candidate for candidate in known if candidate.lower() == name.lower()), None)
-
-
-def _parameters(name: str) -> Parameters:
-    if name not in _registry():
-        return {}
-    parameters = parameters_of(_registry()[name], without=_PASSED_BY_US)
-    if name == "magma":  # a mask around AdamW, whose parameters it takes as **kwargs
-        return {**parameters_of(torch.optim.AdamW, without=_PASSED_BY_US), **parameters}
-    return parameters
-
-
-def _arguments(name: str, config: OptimizerConfig) -> tuple[dict[str, Any], list[Problem]]:
-    path = ("optimizer", "optimizer_params")
-    return check_arguments(_parameters(name), config.optimizer_params, owner=name, path=path)
+def _choice(config: OptimizerConfig) -> tuple[str, dict[str, Any], list[Problem]]:
+    """Return the name that is meant, its arguments, and what is wrong with them."""
+    name = OPTIMIZERS.resolve(config.optimizer_name)
+    return name, *OPTIMIZERS.arguments(name, config.optimizer_params, ("optimizer", "optimizer_params"))
 
 
 def _build(name: str, arguments: Mapping[str, Any], groups: Sequence[ParamGroup]) -> Optimizer:
     if name in MUON_FAMILY:
         groups = _split_for_muon(name, arguments, groups)
-    return _registry()[name]([dict(group) for group in groups], **arguments)
+    return OPTIMIZERS[name]([dict(group) for group in groups], **arguments)
 
 
 def _split_for_muon(name: str, arguments: Mapping[str, Any], groups: Sequence[ParamGroup]) -> list[ParamGroup]:
@@ -217,7 +194,7 @@ def _split_for_muon(name: str, arguments: Mapping[str, Any], groups: Sequence[Pa
 
     A learning rate set on the group is that of the matrices; AdamW's keeps its ratio to it.
     """
-    parameters = _parameters(name)
+    parameters = OPTIMIZERS.parameters(name)
     lr, adamw_lr = (arguments.get(key, parameters[key].default) for key in ("lr", "adamw_lr"))
     split: list[ParamGroup] = []
     for group in groups:
@@ -229,8 +206,3 @@ def _split_for_muon(name: str, arguments: Mapping[str, Any], groups: Sequence[Pa
             adamw = group | {"params": others, "use_muon": False, "name": f"{group.get('name', 'all')}/adamw"}
             split.append(adamw | ({"lr": group["lr"] * adamw_lr / lr} if "lr" in group else {}))
     return split
-
-
-def _first_sentence(kind: type[Optimizer]) -> str:
-    lines = (inspect.getdoc(kind) or kind.__name__).strip().splitlines()
-    return lines[0].strip()

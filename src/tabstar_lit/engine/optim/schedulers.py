@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, wraps
+from functools import wraps
 from types import MethodType
 from typing import Any
 
@@ -17,7 +17,8 @@ from pytorch_optimizer.lr_scheduler.chebyshev import get_chebyshev_lr_lambda
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from tabstar_lit.config.arguments import Parameters, check_arguments, fail_unless_empty, parameters_of
+from tabstar_lit.config.arguments import Parameters, fail_unless_empty, parameters_of
+from tabstar_lit.config.registry import Registry
 from tabstar_lit.config.schema import SchedulerConfig
 from tabstar_lit.config.tree import Problem
 from tabstar_lit.engine.optim import warmups
@@ -62,7 +63,6 @@ WARMUP_FRACTION = "warmup_fraction"
 _PER_GROUP = ("base_lr", "max_lr", "min_lr")  # these may be lists with one rate per parameter group
 _ONE_LR = ("rex", "cosine_annealing_with_warmup")  # these two give every group the same rate
 _BAD_VALUES = (ValueError, TypeError, ZeroDivisionError, NegativeLRError, NegativeStepError)
-_PASSED_BY_US = ("optimizer", "last_epoch")
 _PATH = ("scheduler", "scheduler_params")
 
 
@@ -156,25 +156,51 @@ def learning_rates(optimizer: Optimizer) -> list[float]:
     return [float(group["lr"]) * group.get(EpochDecay.KEY, 1.0) for group in optimizer.param_groups]
 
 
-def list_schedulers() -> dict[str, str]:
-    """Return every schedule's name with a line about it; refused ones say ``refused:`` and why."""
-    lines = {name: (inspect.getdoc(kind) or name).splitlines()[0] for name, kind in _registry().items()}
-    lines |= {name: f"refused: {reason}" for name, reason in REFUSED.items()}
-    return dict(sorted(lines.items(), key=lambda item: item[0].lower()))
+def chebyshev(optimizer: Optimizer, num_epochs: int, is_warmup: bool = False) -> LambdaLR:
+    """Fractal Chebyshev schedule of pytorch_optimizer (arXiv 2103.01338), in plain floats.
+
+    The library's own puts numpy scalars into the optimizer, which a checkpoint without code cannot hold.
+    """
+    return LambdaLR(optimizer, lambda epoch: float(get_chebyshev_lr_lambda(epoch, num_epochs, is_warmup)))
+
+
+def _schedules() -> dict[str, Factory]:
+    """Return our schedules, torch's and pytorch_optimizer's by name."""
+    own = (warmups.AttentionWarmup, warmups.CosineWarmup, warmups.LinearWarmup, warmups.SqrtExpWarmup)
+    schedules: dict[str, Factory] = {kind.__name__: kind for kind in own}
+    for name, kind in vars(lr_scheduler).items():
+        if inspect.isclass(kind) and issubclass(kind, LRScheduler) and not name.startswith(("_", "LRS")):
+            schedules[name] = kind
+    for name in pytorch_optimizer.get_supported_lr_schedulers():
+        schedules[name] = pytorch_optimizer.load_lr_scheduler(name)
+    return schedules | {"OneCycleLR": OneCycleLR, "one_cycle": OneCycleLR, "chebyshev": chebyshev}
+
+
+def _fractions(schedules: Mapping[str, Factory]) -> dict[str, Parameters]:
+    """Give schedules with a warm-up the parameter that sets its length as a fraction."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    fraction = {WARMUP_FRACTION: inspect.Parameter(WARMUP_FRACTION, keyword, default=None, annotation=float)}
+    return {
+        name: fraction
+        for name, kind in schedules.items()
+        if not parameters_of(kind).keys().isdisjoint(WARMUP_PARAMETERS)
+    }
+
+
+SCHEDULERS: Registry[Factory] = Registry(
+    "scheduler", _schedules(), refused=REFUSED, passed=("optimizer", "last_epoch"), more=_fractions(_schedules())
+)
+"""Every schedule by name."""
 
 
 def check_scheduler(config: SchedulerConfig | None) -> list[Problem]:
     """Return what is wrong with ``config``; paths are relative to ``training_config``."""
     if config is None:
         return []
-    name = _resolve(config.scheduler_name)
-    if name is None:
-        usable = [known for known in _registry() if known not in REFUSED]
-        message = f"unknown scheduler '{config.scheduler_name}'."
-        return [Problem(("scheduler", "scheduler_name"), message, usable)]
-    if name in REFUSED:
-        message = f"the scheduler '{config.scheduler_name}' cannot be used: {REFUSED[name]}"
-        return [Problem(("scheduler", "scheduler_name"), message)]
+    unknown = SCHEDULERS.problems(config.scheduler_name, ("scheduler", "scheduler_name"))
+    if unknown:
+        return unknown
+    name = SCHEDULERS.resolve(config.scheduler_name)
     arguments, problems = _arguments(name, config)
     if problems:
         return problems
@@ -225,47 +251,12 @@ def build_scheduler(
         return None
     fail_unless_empty(check_scheduler(config))
     horizon = total_steps if config.interval == "step" else math.ceil(total_steps / steps_per_epoch)
-    name = _resolve(config.scheduler_name) or config.scheduler_name
+    name = SCHEDULERS.resolve(config.scheduler_name)
     try:
         return _build(name, config, optimizer, horizon=horizon, monitor_mode=monitor_mode)
     except _BAD_VALUES as error:
         place = ".".join(("training_config", *_PATH))
         raise ConfigError(f"{place}: {name} refuses its parameters: {error}") from error
-
-
-def chebyshev(optimizer: Optimizer, num_epochs: int, is_warmup: bool = False) -> LambdaLR:
-    """Fractal Chebyshev schedule of pytorch_optimizer (arXiv 2103.01338), in plain floats.
-
-    The library's own puts numpy scalars into the optimizer, which a checkpoint without code cannot hold.
-    """
-    return LambdaLR(optimizer, lambda epoch: float(get_chebyshev_lr_lambda(epoch, num_epochs, is_warmup)))
-
-
-@cache
-def _registry() -> dict[str, Factory]:
-    """Return our schedules, torch's and pytorch_optimizer's by name."""
-    own = (warmups.AttentionWarmup, warmups.CosineWarmup, warmups.LinearWarmup, warmups.SqrtExpWarmup)
-    schedules: dict[str, Factory] = {kind.__name__: kind for kind in own}
-    for name, kind in vars(lr_scheduler).items():
-        if inspect.isclass(kind) and issubclass(kind, LRScheduler) and not name.startswith(("_", "LRS")):
-            schedules[name] = kind
-    for name in pytorch_optimizer.get_supported_lr_schedulers():
-        schedules[name] = pytorch_optimizer.load_lr_scheduler(name)
-    return schedules | {"OneCycleLR": OneCycleLR, "one_cycle": OneCycleLR, "chebyshev": chebyshev}
-
-
-def _resolve(name: str) -> str | None:
-    if name in _registry():
-        return name
-    return next((candidate for candidate in _registry() if candidate.lower() == name.lower()), None)
-
-
-def _parameters(name: str) -> Parameters:
-    parameters = dict(parameters_of(_registry()[name], without=_PASSED_BY_US))
-    if any(warmup in parameters for warmup in WARMUP_PARAMETERS):
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        parameters[WARMUP_FRACTION] = inspect.Parameter(WARMUP_FRACTION, keyword, default=None, annotation=float)
-    return parameters
 
 
 def _arguments(name: str, config: SchedulerConfig) -> tuple[dict[str, Any], list[Problem]]:
@@ -274,7 +265,7 @@ def _arguments(name: str, config: SchedulerConfig) -> tuple[dict[str, Any], list
     filled = {"max_lr", LENGTHS.get(name, "")} - ({"max_lr"} if name in ("CyclicLR", "cyclic") else set())
     if WARMUP_FRACTION in given:
         filled |= set(WARMUP_PARAMETERS)
-    arguments, problems = check_arguments(_parameters(name), given, owner=name, path=_PATH, filled=filled)
+    arguments, problems = SCHEDULERS.arguments(name, given, _PATH, filled=filled)
     place, fraction = (*_PATH, WARMUP_FRACTION), arguments.get(WARMUP_FRACTION)
     if fraction is not None and not 0 <= fraction <= 1:
         problems.append(Problem(place, f"'{WARMUP_FRACTION}' is between 0 and 1, not {fraction}."))
@@ -286,7 +277,7 @@ def _arguments(name: str, config: SchedulerConfig) -> tuple[dict[str, Any], list
 
 def _build(name: str, config: SchedulerConfig, optimizer: Optimizer, *, horizon: int, monitor_mode: str) -> LRScheduler:
     arguments, _ = _arguments(name, config)
-    parameters = _parameters(name)
+    parameters = SCHEDULERS.parameters(name)
     fraction = arguments.pop(WARMUP_FRACTION, None)
     warmup = next((parameter for parameter in WARMUP_PARAMETERS if parameter in parameters), "")
     if fraction is not None:
@@ -299,7 +290,7 @@ def _build(name: str, config: SchedulerConfig, optimizer: Optimizer, *, horizon:
         arguments["max_lr"] = _max_lr(name, arguments.get("max_lr"), optimizer)
     if name == "ReduceLROnPlateau":
         arguments.setdefault("mode", monitor_mode)
-    return _registry()[name](optimizer, **arguments)
+    return SCHEDULERS[name](optimizer, **arguments)
 
 
 def _max_lr(name: str, max_lr: Any, optimizer: Optimizer) -> Any:

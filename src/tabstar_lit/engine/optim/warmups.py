@@ -51,9 +51,10 @@ class _Ramp(ClosedFormLR):
         self,
         optimizer: Optimizer,
         n_warmup_steps: int,
+        *,
         max_lr: float | None,
         min_lr: float,
-        freeze_step: int | None,
+        freeze_step: int | None = None,
         last_epoch: int,
     ) -> None:
         configured = max(float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups)
@@ -96,11 +97,12 @@ class LinearWarmup(_Ramp):
         self,
         optimizer: Optimizer,
         n_warmup_steps: int,
+        *,
         min_lr: float = 1e-6,
         max_lr: float | None = None,
         last_epoch: int = -1,
     ) -> None:
-        super().__init__(optimizer, n_warmup_steps, max_lr, min_lr, None, last_epoch)
+        super().__init__(optimizer, n_warmup_steps, max_lr=max_lr, min_lr=min_lr, last_epoch=last_epoch)
 
 
 class CosineWarmup(_Ramp):
@@ -132,6 +134,7 @@ class CosineWarmup(_Ramp):
         optimizer: Optimizer,
         n_warmup_steps: int,
         T_max: int,
+        *,
         max_lr: float | None = None,
         min_lr: float = 1e-6,
         freeze_step: int | None = None,
@@ -140,7 +143,9 @@ class CosineWarmup(_Ramp):
         if T_max < 1:
             raise ValueError(f"T_max is at least 1, not {T_max}")
         self.T_max = T_max
-        super().__init__(optimizer, n_warmup_steps, max_lr, min_lr, freeze_step, last_epoch)
+        super().__init__(
+            optimizer, n_warmup_steps, max_lr=max_lr, min_lr=min_lr, freeze_step=freeze_step, last_epoch=last_epoch
+        )
 
     def lr_at(self, step: int) -> float:
         """Return the rate at ``step`` of the rise or the fall."""
@@ -179,6 +184,7 @@ class AttentionWarmup(ClosedFormLR):
         optimizer: Optimizer,
         d_model: int,
         n_warmup_steps: int,
+        *,
         lr_mul: float = 1.0,
         min_lr: float = 1e-6,
         freeze_step: int | None = None,
@@ -227,6 +233,7 @@ class SqrtExpWarmup(ClosedFormLR):
         optimizer: Optimizer,
         a: float,
         c: float,
+        *,
         lr_mul: float = 1.0,
         min_lr: float = 1e-6,
         freeze_step: int | None = None,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from tabstar_lit.arrays import Bool, Float64, Int64
 from tabstar_lit.config.paths import roots
 from tabstar_lit.config.tree import nearest_names
 from tabstar_lit.data.plans import SequentialPlan
@@ -54,9 +54,6 @@ METRICS = (
 
 EXAMPLES = ("higgs_uci", "higgsml", "jets", "zee_probes")
 """Files of the shipped data sets: ``examples/events`` holds a conversion of the same name."""
-
-Int64 = NDArray[np.int64]
-Float64 = NDArray[np.float64]
 
 
 class EventData(DataModule):
@@ -341,7 +338,7 @@ def _remedy(path: Path) -> str:
     return f"Make it with: tabstar_lit convert events CONFIG.yaml -o {target}"
 
 
-def _mask(rows: Int64, n: int) -> NDArray[np.bool_]:
+def _mask(rows: Int64, n: int) -> Bool:
     mask = np.zeros(n, dtype=bool)
     mask[rows] = True
     return mask

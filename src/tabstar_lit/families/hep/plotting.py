@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tabstar_lit.metrics.weighted import Floats
+from tabstar_lit.arrays import Float64
 from tabstar_lit.plots.style import PALETTE, new_figure
 
 
 def histogram(
-    axes: Axes, values: Floats, weights: Floats, edges: Floats, *, label: str, color: str, normalize: bool = False
-) -> Floats:
+    axes: Axes, values: Float64, weights: Float64, edges: Float64, *, label: str, color: str, normalize: bool = False
+) -> Float64:
     """Draw a weighted histogram with its statistical band, ``sqrt(sum w^2)`` in each bin.
 
     Parameters
@@ -60,7 +60,7 @@ def name_units(figure: Figure, units: Mapping[str, str]) -> Figure:
     return figure
 
 
-def binned(values: Floats, weights: Floats, edges: Floats, *, normalize: bool = False) -> tuple[Floats, Floats]:
+def binned(values: Float64, weights: Float64, edges: Float64, *, normalize: bool = False) -> tuple[Float64, Float64]:
     """Return sums of weights by bin and their errors, ``sqrt(sum w^2)``.
 
     Parameters
@@ -80,7 +80,7 @@ def binned(values: Floats, weights: Floats, edges: Floats, *, normalize: bool = 
     return scale * heights, scale * errors
 
 
-def range_edges(values: Floats, bins: int, limits: tuple[float, float] | None) -> Floats:
+def range_edges(values: Float64, bins: int, limits: tuple[float, float] | None) -> Float64:
     """Return bin edges over ``limits``, or over where all but 1 in 1000 values lie."""
     low, high = np.quantile(values, [0.0005, 0.9995]) if limits is None and len(values) else limits or (0.0, 1.0)
     if not high > low:
@@ -88,7 +88,7 @@ def range_edges(values: Floats, bins: int, limits: tuple[float, float] | None) -
     return np.linspace(low, high, bins + 1)
 
 
-def make_logarithmic(axes: Axes, heights: Floats) -> None:
+def make_logarithmic(axes: Axes, heights: Float64) -> None:
     """Make the vertical axis logarithmic, from below the lowest bin on, where a bin is above 0."""
     positive = heights[heights > 0]
     if len(positive):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: Lightning sets the fields of a copy when it casts a batch to double precision
 class TableBatch:
     """``B`` rows of one table with ``S`` elements each: its ``C`` targets first, then its features.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tabstar_lit.data.conversion import outcome_line
+from tabstar_lit.data.progress import item_progress
 from tabstar_lit.engine.options import output_option
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def tables(manifest: Path, output: Path, seed: int, bin_labels: str) -> None:
     from tabstar_lit.families.tabstar.converter import FileSource, convert
 
     sources = [FileSource(entry, manifest.parent / entry.file) for entry in entries]
-    _print(convert(sources, output, settings=_settings(seed, bin_labels), progress=_bar))
+    _print(convert(sources, output, settings=_settings(seed, bin_labels), progress=_progress()))
 
 
 @click.command()
@@ -54,7 +55,7 @@ def builtin(output: Path, seed: int, bin_labels: str) -> None:
     from tabstar_lit.families.tabstar.builtin import SOURCES
     from tabstar_lit.families.tabstar.converter import convert
 
-    _print(convert(SOURCES, output, settings=_settings(seed, bin_labels), progress=_bar))
+    _print(convert(SOURCES, output, settings=_settings(seed, bin_labels), progress=_progress()))
 
 
 def _settings(seed: int, bin_labels: str) -> Settings:
@@ -63,16 +64,8 @@ def _settings(seed: int, bin_labels: str) -> Settings:
     return Settings(seed=seed, bin_labels="numeric" if bin_labels == "numeric" else "official")
 
 
-def _bar(sources: Sequence[Source]) -> Iterable[Source]:
-    """Show progress: at once in a terminal; in a pipe or job log after two seconds and rarely."""
-    from tqdm import tqdm
-
-    terminal = sys.stderr.isatty()
-    delay, interval = (0.0, 0.1) if terminal else (2.0, 10.0)
-    bar = tqdm(sources, desc="converting", unit="table", delay=delay, mininterval=interval, disable=not sources)
-    for source in bar:
-        bar.set_postfix_str(source.entry.name, refresh=terminal)
-        yield source
+def _progress() -> Callable[[Sequence[Source]], Iterable[Source]]:
+    return item_progress("converting", "table", lambda source: source.entry.name)
 
 
 def _print(report: Report) -> None:
@@ -88,7 +81,5 @@ def _print(report: Report) -> None:
         for warning in row.warnings:
             click.echo(f"warning: table '{row.name}': {warning}", err=True)
     kept = sum(row.kept for row in report.tables)
-    if report.written:
-        click.echo(f"wrote {report.path}: {len(report.tables) - kept} tables converted, {kept} kept")
-    else:
-        click.echo(f"{report.path} is up to date: nothing was written")
+    what = f"{len(report.tables) - kept} tables converted, {kept} kept"
+    click.echo(outcome_line(report.path, report.written, what))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from tabstar_lit.data.source_files import file_sha256
+from tabstar_lit.data.conversion import bring_up_to_date, fingerprint
+from tabstar_lit.data.progress import no_item_progress
+from tabstar_lit.data.source_files import file_identity
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.corpus import Corpus, Table, write_corpus
 from tabstar_lit.families.tabstar.encoding import CONVERTER_VERSION, Settings, encode_table
@@ -48,7 +48,7 @@ class FileSource:
 
     def identity(self) -> dict[str, str]:
         """Return the file's name and SHA-256."""
-        return {"file": self.path.name, "sha256": file_sha256(self.path)}
+        return file_identity(self.path)
 
     def read(self) -> RawTable:
         """Read the file."""
@@ -69,7 +69,7 @@ class Summary(NamedTuple):
     warnings: tuple[str, ...]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Report:
     """Outcome of a conversion.
 
@@ -84,12 +84,8 @@ class Report:
     """
 
     path: Path
-    written: bool = False
-    tables: list[Summary] = field(default_factory=list)
-
-
-def _no_progress(sources: Sequence[Source]) -> Iterable[Source]:
-    return sources
+    written: bool
+    tables: list[Summary]
 
 
 def convert(
@@ -97,7 +93,7 @@ def convert(
     output: Path,
     *,
     settings: Settings | None = None,
-    progress: Callable[[Sequence[Source]], Iterable[Source]] = _no_progress,
+    progress: Callable[[Sequence[Source]], Iterable[Source]] = no_item_progress,
 ) -> Report:
     """Bring a corpus up to date with its sources.
 
@@ -124,67 +120,84 @@ def convert(
         no readable corpus.
     """
     settings = settings or Settings()
-    old = _existing(output)
     identities = {source.entry.name: source.identity() for source in sources}
-    fingerprints = {
-        source.entry.name: _fingerprint(source.entry, identities[source.entry.name], settings) for source in sources
-    }
-    report = Report(output)
-    summaries = _reusable(old, fingerprints)
-    changed = [source for source in sources if source.entry.name not in summaries]
+    target = _Tables(sources, identities, settings, progress)
+    outcome = bring_up_to_date(target, output, target.wanted)
+    corpus = outcome.opened
+    tables = [target.summaries[name]._replace(stored_bytes=corpus.stored_bytes(name)) for name in corpus.tables]
+    return Report(output, outcome.written, tables)
 
-    def tables() -> Iterator[Table]:
+
+class _Tables:
+    """The corpus as the target of a conversion; its parts are tables.
+
+    Attributes
+    ----------
+    wanted : dict of str to str
+        Fingerprint of each table.
+    summaries : dict of str to Summary
+        Of the tables that were kept or converted so far.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        identities: Mapping[str, dict[str, str]],
+        settings: Settings,
+        progress: Callable[[Sequence[Source]], Iterable[Source]],
+    ) -> None:
+        self._sources = {source.entry.name: source for source in sources}
+        self._identities, self._settings, self._progress = identities, settings, progress
+        self.wanted = {
+            source.entry.name: _fingerprint(source.entry, identities[source.entry.name], settings) for source in sources
+        }
+        self.summaries: dict[str, Summary] = {}
+
+    def open(self, path: Path) -> Corpus:
+        return Corpus.open(path)
+
+    def fingerprints(self, opened: Corpus) -> dict[str, str]:
+        return {name: self._sound(opened, name) for name in opened.tables}
+
+    def write(self, path: Path, changed: Sequence[str], old: Corpus | None) -> None:
+        sources = [self._sources[name] for name in changed]
+        write_corpus(path, self._converted(sources), order=list(self.wanted), keep=old)
+
+    def _sound(self, corpus: Corpus, name: str) -> str:
+        """Return the fingerprint of a table, having read it if it shall stay."""
+        own = corpus.source_fingerprint(name)
+        if own == self.wanted.get(name):
+            try:
+                self.summaries[name] = _summary(corpus.load(name), kept=True)
+            except DataError:
+                return ""
+        return own
+
+    def _converted(self, sources: Sequence[Source]) -> Iterator[Table]:
         problems = []
-        for source in progress(changed):
+        for source in self._progress(sources):
             name = source.entry.name
             try:
-                table = encode_table(source.entry, source.read(), settings)
+                table = encode_table(source.entry, source.read(), self._settings)
             except DataError as error:
                 problems.append(f"table '{name}' ({source.entry.file}): {error}")
                 continue
-            table.schema.update(source=identities[name], fingerprint=fingerprints[name])
-            summaries[name] = _summary(table, kept=False)
+            table.schema.update(source=self._identities[name], fingerprint=self.wanted[name])
+            self.summaries[name] = _summary(table, kept=False)
             yield table
         if problems:
             raise DataError("\n".join(problems))
 
-    if changed or old is None or old.tables != tuple(fingerprints):
-        write_corpus(output, tables(), order=list(fingerprints), keep=old)
-        report.written = True
-    corpus = Corpus.open(output)
-    report.tables = [summaries[name]._replace(stored_bytes=corpus.stored_bytes(name)) for name in corpus.tables]
-    return report
-
-
-def _existing(output: Path) -> Corpus | None:
-    if not output.exists():
-        return None
-    try:
-        return Corpus.open(output)
-    except DataError as error:
-        raise DataError(f"{error}\nThe file is not overwritten: remove it or choose another output.") from error
-
 
 def _fingerprint(entry: TableEntry, identity: dict[str, str], settings: Settings) -> str:
-    parts: dict[str, Any] = {
-        "converter": CONVERTER_VERSION,
-        "data": identity,
-        "entry": entry.model_dump(exclude={"file"}),
-        "settings": asdict(settings),
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _reusable(old: Corpus | None, fingerprints: dict[str, str]) -> dict[str, Summary]:
-    """Summarise the tables that need not be converted again; a damaged one does."""
-    summaries = {}
-    for name in old.tables if old else ():
-        if old and old.source_fingerprint(name) == fingerprints.get(name):
-            try:
-                summaries[name] = _summary(old.load(name), kept=True)
-            except DataError:
-                continue
-    return summaries
+    return fingerprint(
+        {
+            "converter": CONVERTER_VERSION,
+            "data": identity,
+            "entry": entry.model_dump(exclude={"file"}),
+            "settings": asdict(settings),
+        }
+    )
 
 
 def _summary(table: Table, *, kept: bool) -> Summary:

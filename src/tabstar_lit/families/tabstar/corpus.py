@@ -25,8 +25,8 @@ from typing import Any, Literal
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Array, Bool, Float32, Int32, UInt64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data import hdf5
 from tabstar_lit.errors import DataError
@@ -36,8 +36,6 @@ SCHEMA_VERSION = 1
 REMEDY = "Make it again with: tabstar_lit convert tables MANIFEST.yaml -o CORPUS.h5"
 
 Task = Literal["classification", "regression"]
-Integers = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +79,14 @@ class Table:
     name: str
     task: Task
     vocabulary: tuple[str, ...]
-    codes: Integers
-    numbers: Floats
-    targets: Floats
-    target_codes: Integers
+    codes: Int32
+    numbers: Float32
+    targets: Float32
+    target_codes: Int32
     classes: tuple[str, ...]
     feature_names: tuple[str, ...]
-    is_validation: npt.NDArray[np.bool_]
-    row_ids: npt.NDArray[np.uint64]
+    is_validation: Bool
+    row_ids: UInt64
     target_mean: float
     target_std: float
     schema: dict[str, Any]
@@ -251,7 +249,7 @@ def _group(file: h5py.File, name: str) -> h5py.Group:
     raise DataError(f"{file.filename}: no table '{name}'.{hint}")
 
 
-def _arrays(table: Table) -> dict[str, npt.NDArray[Any]]:
+def _arrays(table: Table) -> dict[str, Array]:
     n_text = sum(column["kind"] == "text" for column in table.schema["columns"])
     return {
         "codes": table.codes.astype(np.min_scalar_type(max(1, len(table.vocabulary) - 1))),
@@ -274,7 +272,7 @@ def _write_table(group: h5py.Group, table: Table) -> None:
     hdf5.write_text(group, "checksum", hdf5.checksum(_stored(group)))
 
 
-def _stored(group: h5py.Group) -> dict[str, npt.NDArray[Any]]:
+def _stored(group: h5py.Group) -> dict[str, Array]:
     names = ("codes", "numbers", "targets", "target_codes", "is_validation", "row_ids", "schema")
     pair = ("vocabulary/bytes", "vocabulary/offsets")
     return {name: hdf5.read_array(group, name, remedy=REMEDY) for name in (*names, *pair)}

@@ -6,23 +6,23 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from tabstar_lit.arrays import Array, Float32, Int32, Int64
 from tabstar_lit.config.paths import roots
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data.plans import RowBatch, SequentialPlan, source_rng
+from tabstar_lit.data.tokenizers import JsonTokenizer
+from tabstar_lit.data.tokens import StringTokens, corpus_tokens
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarDataset
 from tabstar_lit.families.tabstar.corpus import Corpus, Table
 from tabstar_lit.families.tabstar.table_plan import TablePlan
-from tabstar_lit.families.tabstar.tokens import StringTokens, corpus_tokens
 
 BUILTIN_CORPUS = "tabstar_builtin.h5"
 """Name of the corpus of scikit-learn's tables below the data root."""
@@ -50,10 +50,10 @@ class ServedTable:
 
     name: str
     task: str
-    strings: NDArray[np.int32]
-    target_strings: NDArray[np.int32]
-    numbers: NDArray[np.float32]
-    targets: NDArray[Any]
+    strings: Int32
+    target_strings: Int32
+    numbers: Float32
+    targets: Array
     first_string: int
 
 
@@ -140,7 +140,8 @@ class TabstarData(DataModule):
         self.names = select_tables(corpus, config)
         tables = [corpus.load(name) for name in self.names]
         vocabularies = {table.name: table.vocabulary for table in tables}
-        self.tokens = corpus_tokens(corpus.path, vocabularies, tokenizer, max_tokens, keep=keep_tokens)
+        reader = JsonTokenizer(tokenizer, max_tokens)
+        self.tokens = corpus_tokens(corpus.path, vocabularies, reader, keep=keep_tokens)
         kept = [kept_features(table, config.max_features, seed) for table in tables]
         self.schemas = {
             table.name: table.schema | {"features": [table.feature_names[i] for i in own]}
@@ -176,7 +177,7 @@ class TabstarData(DataModule):
         """Hash of the corpus and of the tables in use."""
         return self._fingerprint
 
-    def _val_rows(self, table: Table) -> NDArray[np.int64]:
+    def _val_rows(self, table: Table) -> Int64:
         rows = np.flatnonzero(table.is_validation)
         limit = self.config.val_rows_per_dataset
         if limit is None or len(rows) <= limit:
@@ -215,7 +216,7 @@ def select_tables(corpus: Corpus, config: TabstarDataset) -> tuple[str, ...]:
     return chosen
 
 
-def kept_features(table: Table, max_features: int | None, seed: int) -> NDArray[np.int64]:
+def kept_features(table: Table, max_features: int | None, seed: int) -> Int64:
     """Return the columns of ``table`` in use, in order: a function of the seed and the table's name."""
     n_features = table.codes.shape[1]
     if max_features is None or n_features <= max_features:
@@ -224,7 +225,7 @@ def kept_features(table: Table, max_features: int | None, seed: int) -> NDArray[
     return np.sort(source_rng(seed, table.name, 0, 1).choice(n_features, size=max_features, replace=False))
 
 
-def serve(table: Table, features: NDArray[np.int64], tokens: StringTokens) -> ServedTable:
+def serve(table: Table, features: Int64, tokens: StringTokens) -> ServedTable:
     """Return ``table`` with only ``features``, its strings numbered by rising length."""
     ranks = tokens.ranks(table.name)
     classification = table.task == "classification"

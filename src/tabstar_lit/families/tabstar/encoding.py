@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from tabstar_lit.arrays import Bool, Float64, UInt64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data import verbalize
-from tabstar_lit.data.scaling import LARGEST, ZScore
-from tabstar_lit.data.splits import hash_split
+from tabstar_lit.data.scalers import LARGEST, ZScore
+from tabstar_lit.data.splits import Split
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.manifest import TableEntry
@@ -47,7 +47,7 @@ class Settings:
 class _Target(NamedTuple):
     """Targets of N rows: class indices, or numbers in the target's unit."""
 
-    values: npt.NDArray[np.float64]
+    values: Float64
     classes: tuple[str, ...]
 
 
@@ -78,8 +78,7 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
     target = _read_target(entry, frame[entry.target])
     warnings += _rare_classes(target)
     features = read_features(frame, left_out=(entry.target, *entry.ignore), parsed=entry.dates, warnings=warnings)
-    groups = target.values.astype(np.int64) if target.classes else None
-    held_out = hash_split(ids, fraction=settings.validation_fraction, seed=settings.seed, classes=groups)
+    held_out = _held_out(ids, target, settings)
     train = ~held_out
     if train.sum() < 2:
         raise DataError(f"{len(frame)} rows are too few: two or more must be left for training after the split.")
@@ -121,7 +120,7 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
     )
 
 
-def rows_text(mask: npt.NDArray[np.bool_]) -> str:
+def rows_text(mask: Bool) -> str:
     """Say which rows are meant, counted from 1 below the header, and how many.
 
     Parameters
@@ -139,7 +138,7 @@ def rows_text(mask: npt.NDArray[np.bool_]) -> str:
     return f"{len(rows)} row{'s' if len(rows) > 1 else ''} ({shown})"
 
 
-def _usable_rows(entry: TableEntry, raw: RawTable) -> tuple[pd.DataFrame, npt.NDArray[np.uint64]]:
+def _usable_rows(entry: TableEntry, raw: RawTable) -> tuple[pd.DataFrame, UInt64]:
     """Return the rows that have a target, having seen that all named columns exist."""
     for role, names in (("target", (entry.target,)), ("ignore", entry.ignore), ("dates", entry.dates)):
         _check_columns(role, names, list(raw.frame.columns))
@@ -207,6 +206,12 @@ def _rare_classes(target: _Target) -> list[str]:
     return [f"class '{name}' has one row: it trains and is never validated" for name in single]
 
 
+def _held_out(ids: UInt64, target: _Target, settings: Settings) -> Bool:
+    classes = target.values.astype(np.int64) if target.classes else np.zeros(len(ids), dtype=np.int64)
+    split = Split(settings.seed, {"validation": settings.validation_fraction})
+    return np.asarray(split.sides(ids, classes) == split.names.index("validation"))
+
+
 def read_features(
     frame: pd.DataFrame, *, left_out: Sequence[str], parsed: Sequence[str], warnings: list[str]
 ) -> pd.DataFrame:
@@ -239,7 +244,7 @@ def read_features(
     return features
 
 
-def _refuse_infinite(what: str, values: npt.NDArray[np.float64]) -> None:
+def _refuse_infinite(what: str, values: Float64) -> None:
     infinite = np.abs(values) > LARGEST
     if infinite.any():
         raise DataError(
@@ -260,7 +265,7 @@ def _parse_dates(name: str, column: pd.Series, warnings: list[str]) -> pd.Series
     return parsed
 
 
-def _target_scale(entry: TableEntry, target: _Target, train: npt.NDArray[np.bool_]) -> ZScore:
+def _target_scale(entry: TableEntry, target: _Target, train: Bool) -> ZScore:
     if target.classes:
         return ZScore(0.0, 1.0)
     values: Any = target.values[train]

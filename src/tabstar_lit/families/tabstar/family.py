@@ -37,17 +37,11 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
     def check(self, experiment: TabstarExperiment) -> Sequence[Problem]:
         """Look up the loss and its parameters, and ask whether the monitored score is computed often enough."""
-        from tabstar_lit.config import Problem
-        from tabstar_lit.config.arguments import check_arguments, parameters_of
         from tabstar_lit.families.tabstar.losses import DEFAULT_LOSS, LOSSES
 
-        name, params = _loss(experiment)
-        place = ("model_config", "training_config", "loss")
-        if name is not None and name not in LOSSES:
-            return [Problem(place, f"no loss is called {name!r}.", tuple(LOSSES))]
-        loss = LOSSES[name or DEFAULT_LOSS]
-        _, problems = check_arguments(parameters_of(loss), params, owner=loss.__name__, path=(*place, "loss_params"))
-        return problems
+        written, params = _loss(experiment)
+        name, place = LOSSES.resolve(written or DEFAULT_LOSS), ("model_config", "training_config", "loss")
+        return LOSSES.problems(name, place) or LOSSES.arguments(name, params, (*place, "loss_params"))[1]
 
     def data(self, experiment: TabstarExperiment, seed: int, scratch: Path | None = None) -> TabstarData:
         """Open the corpus; the built-in one is made when it is missing."""
@@ -110,7 +104,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         """Return the losses by name."""
         from tabstar_lit.families.tabstar.losses import LOSSES
 
-        return {name: (loss.__doc__ or "").splitlines()[0] for name, loss in LOSSES.items()}
+        return LOSSES.lines()
 
     def converters(self) -> Sequence[click.Command]:
         """Return the converters of tables into a corpus."""

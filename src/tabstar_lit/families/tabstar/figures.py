@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.plots.style import PALETTE, new_figure
 
@@ -140,7 +140,7 @@ def predicted_vs_true(axes: Axes, rows: Columns) -> None:
     axes.set(xlabel="true z-score", ylabel="predicted z-score")
 
 
-def _bin(sure: NDArray[np.float64], correct: NDArray[np.float64]) -> tuple[float, float, float]:
+def _bin(sure: Float64, correct: Float64) -> tuple[float, float, float]:
     rate, rows = float(correct.mean()), len(correct)
     expected = (correct.sum() + 1) / (rows + 2)  # Laplace's rule: a bin that is all right is not certain
     return float(sure.mean()), rate, math.sqrt(expected * (1 - expected) / (rows + 3))

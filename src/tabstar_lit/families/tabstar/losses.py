@@ -8,6 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tabstar_lit.config.registry import Registry
 from tabstar_lit.errors import ConfigError
 
 DEFAULT_LOSS = "multitask"
@@ -76,11 +77,12 @@ class HuberMultiTaskLoss(MultiTaskLoss):
         return F.huber_loss(predictions, targets, delta=self.delta)
 
 
-LOSSES: Mapping[str, type[MultiTaskLoss]] = {
-    "multitask": MultiTaskLoss,
-    "multitask_huber": HuberMultiTaskLoss,
-}
-"""Losses by the name that ``training_config.loss`` gives; each docstring's first line describes it."""
+LOSSES: Registry[type[MultiTaskLoss]] = Registry(
+    "loss",
+    {"multitask": MultiTaskLoss, "multitask_huber": HuberMultiTaskLoss},
+    absent="no loss is called",
+)
+"""Losses by the name that ``training_config.loss`` gives."""
 
 
 def build_loss(name: str | None, params: Mapping[str, Any] | None = None) -> MultiTaskLoss:
@@ -91,10 +93,4 @@ def build_loss(name: str | None, params: Mapping[str, Any] | None = None) -> Mul
     ConfigError
         No loss has that name, or a parameter is out of range.
     """
-    try:
-        loss = LOSSES[name or DEFAULT_LOSS]
-    except KeyError:
-        raise ConfigError(
-            f"training_config.loss: no loss is called {name!r}; allowed are {', '.join(LOSSES)}."
-        ) from None
-    return loss(**dict(params or {}))
+    return LOSSES.find(name or DEFAULT_LOSS, ("loss",))(**dict(params or {}))

@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.preprocessing import QuantileTransformer
 
+from tabstar_lit.arrays import Float32, Float64, Int32
 from tabstar_lit.config.tree import did_you_mean
 from tabstar_lit.data import verbalize
-from tabstar_lit.data.scaling import LARGEST, ZScore
+from tabstar_lit.data.scalers import LARGEST, ZScore
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar import dates
 
@@ -27,8 +28,6 @@ MAX_CATEGORIES_OF_DIGITS = 50
 
 Z_CLIP = 3.0
 """Numbers and regression targets end at this many standard deviations."""
-
-Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ class Encoded:
     """
 
     vocabulary: tuple[str, ...]
-    codes: npt.NDArray[np.int32]
-    numbers: npt.NDArray[np.float32]
+    codes: Int32
+    numbers: Float32
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tabstar_lit.arrays import Int64
 from tabstar_lit.data.plans import RowBatch, RowPlan, cut, source_rng
 from tabstar_lit.data.quotas import apportion
 from tabstar_lit.families.tabstar.config import TabstarDataset
@@ -30,9 +30,7 @@ class TablePlan(RowPlan):
         Seed of the experiment.
     """
 
-    def __init__(
-        self, names: Sequence[str], rows: Sequence[NDArray[np.int64]], config: TabstarDataset, seed: int
-    ) -> None:
+    def __init__(self, names: Sequence[str], rows: Sequence[Int64], config: TabstarDataset, seed: int) -> None:
         self._names = names
         self._rows = rows
         self._seed = seed
@@ -53,7 +51,7 @@ class TablePlan(RowPlan):
         return int(sum(-(-quota // self._batch_size) for quota in self.quotas))
 
 
-def table_quotas(sizes: Sequence[int], config: TabstarDataset) -> NDArray[np.int64]:
+def table_quotas(sizes: Sequence[int], config: TabstarDataset) -> Int64:
     """Return how many rows of each table an epoch draws.
 
     ``uniform``: min(n, ``rows_per_dataset``), as the official recipe has it. ``proportional`` and

@@ -17,12 +17,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tabstar_lit.arrays import UInt64
 from tabstar_lit.data.splits import row_ids
 from tabstar_lit.errors import DataError
 
@@ -44,7 +43,7 @@ class RawTable(NamedTuple):
     """
 
     frame: pd.DataFrame
-    ids: npt.NDArray[np.uint64]
+    ids: UInt64
 
 
 def read_table(path: Path) -> RawTable:

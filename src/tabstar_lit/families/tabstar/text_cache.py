@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from tabstar_lit.families.tabstar.tokens import StringTokens
+from tabstar_lit.arrays import Bool
+from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.nn.text_encoder import TextEncoder
 
 GROUP_SIZE = 64
@@ -63,7 +63,7 @@ class TextCache:
         return self._vectors[string_ids.to(device)]
 
     @property
-    def known(self) -> NDArray[np.bool_]:
+    def known(self) -> Bool:
         """Which groups of strings have been encoded: ``[ceil(strings / GROUP_SIZE)]``."""
         return self._known
 

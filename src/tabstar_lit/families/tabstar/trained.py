@@ -16,7 +16,9 @@ from torch import Tensor
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data import verbalize
 from tabstar_lit.data.plans import RowBatch, cut
-from tabstar_lit.data.scaling import ZScore
+from tabstar_lit.data.scalers import ZScore
+from tabstar_lit.data.tokenizers import JsonTokenizer
+from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.engine.trained import Trained, find_device, read_stored, stored_architecture
 from tabstar_lit.engine.weights.loading import load_strict
 from tabstar_lit.errors import CheckpointError, DataError
@@ -27,7 +29,6 @@ from tabstar_lit.families.tabstar.network import TabStarNetwork
 from tabstar_lit.families.tabstar.preprocessing import Preprocessor
 from tabstar_lit.families.tabstar.tables import read_table
 from tabstar_lit.families.tabstar.text_cache import GROUP_SIZE
-from tabstar_lit.families.tabstar.tokens import StringTokens, tokenize
 from tabstar_lit.nn.text_sources import from_payload
 
 NEEDED = ("architecture_config", "encoder", "tables")
@@ -143,8 +144,8 @@ class TrainedTabstar(Trained):
             log.warning("table '%s': %s", name, line)
         heads = verbalize.target_texts(target["text"], target["classes"])
         encoded = _preprocessor(schema).transform(features, first=heads)
-        tokenizer = str(self.config["encoder"]["tokenizer"])
-        tokens = StringTokens({name: tokenize(encoded.vocabulary, tokenizer, self.max_tokens)})
+        tokenizer = JsonTokenizer(str(self.config["encoder"]["tokenizer"]), self.max_tokens)
+        tokens = StringTokens({name: tokenizer.encode(encoded.vocabulary)})
         ranks = tokens.ranks(name)
         rows = ServedTable(
             name=name,

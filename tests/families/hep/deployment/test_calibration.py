@@ -16,6 +16,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
+from tabstar_lit.engine.tracking.columns import stack
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
 from tabstar_lit.engine.weights.loading import latest_checkpoint, load_weights
 from tabstar_lit.errors import CheckpointError, DataError
@@ -24,6 +25,7 @@ from tabstar_lit.families.hep.deployment.calibration import calibrate_checkpoint
 from tabstar_lit.families.hep.deployment.calibration_fit import Method, Sample
 from tabstar_lit.families.hep.deployment.prediction import predict_events
 from tabstar_lit.families.hep.deployment.restore import restore
+from tabstar_lit.families.hep.signal.tracker import SignalTracker
 
 N = 1200
 
@@ -36,8 +38,8 @@ def sample(k: int, temperature: float = 2.5, n: int = 30_000, shift: float = 0.0
     true[:, -1] += shift
     both = np.concatenate([np.zeros((n, 1)), true], axis=1) if k == 1 else true
     noise = rng.gumbel(size=both.shape)
-    targets, weights = (both + noise).argmax(axis=1), rng.exponential(size=n)
-    return Sample(torch.from_numpy(logits), torch.from_numpy(targets), torch.from_numpy(weights))
+    targets, weights = (both + noise).argmax(axis=1), torch.from_numpy(rng.exponential(size=n))
+    return Sample(torch.from_numpy(logits), torch.from_numpy(targets), weights, weights)
 
 
 def loss(values: Any, events: Sample) -> float:
@@ -178,6 +180,25 @@ def test_evaluation_takes_the_calibration_over(events: Path, tmp_path: Path) -> 
     whole = [module.compute(batch) for batch in data.split_dataloader("test")]
     loss_after = sum(part.loss.item() * part.size for part in whole) / sum(part.size for part in whole)
     assert report.qualities[1].loss[1] == pytest.approx(loss_after, rel=1e-5)
+
+
+@pytest.mark.parametrize("classes", [None, TWO], ids=["three classes", "two classes"])
+def test_the_error_that_metrics_call_ece_is_told_from_that_by_the_weights_of_the_loss(
+    events: Path, tmp_path: Path, classes: Any
+) -> None:
+    path, module, data = trained(tmp_path, events, classes=classes)
+    report = calibrate_checkpoint(path, tmp_path / "calibrated.ckpt", method="vector", device="cpu")
+    tracker = SignalTracker(tmp_path, classes=data.classes, signal=data.signal_index, check_every=1, plot_every=None)
+    test = report.qualities[1]
+    for moment in (0, 1):
+        rows = stack(module.compute(batch).columns for batch in data.split_dataloader("test"))
+        ece = tracker.metrics({"events": {name: column.detach() for name, column in rows.items()}})["ece"]
+        assert test.error_of_events[moment] == pytest.approx(ece, rel=1e-5)
+        assert test.error[moment] != pytest.approx(ece, rel=1e-2), "class weights are in one of them only"
+        module.adopt(read_checkpoint(tmp_path / "calibrated.ckpt")[CHECKPOINT_KEY]["payload"])
+    heads, _, *lines = str(report).splitlines()[1:]
+    assert heads.split("  ")[-1].strip() == "of the events"
+    assert float(lines[1].split()[-2]) == pytest.approx(test.error_of_events[0], abs=1e-5)
 
 
 def test_events_kept_for_calibration_are_asked_for(events: Path, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checks import assert_refused
 from click.testing import CliRunner
 from fakes_bench import RUN, TRAINING
 
-from checks import assert_refused
 from tabstar_lit.commands.train import train_fakes
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventFile, EventSchema, EventWriter
 from tabstar_lit.families.hep.fakes.toy.closed_form import CLASSES

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checks import assert_equal
 from fakes_bench import ROLES, TRAINING, FakesBench
 from mlflow.tracking import MlflowClient
+from signal_bench import metrics
 
-from checks import assert_equal
 from tabstar_lit.engine.preflight import trial
 from tabstar_lit.errors import CheckpointError, RunInterrupted
 from tabstar_lit.families.hep.config import SplitConfig
@@ -62,6 +63,22 @@ def test_equal_seeds_give_equal_runs_and_other_seeds_do_not(make_bench: MakeBenc
         assert_same_end(again, trained, role)
     weights = [bench.last("ratio")["state_dict"] for bench in (trained, other)]
     assert not any(torch.equal(weights[0][name], weights[1][name]) for name in weights[0] if "weight" in name)
+
+
+def test_penalties_are_logged_beside_the_risk_and_a_stop_changes_none_of_them(make_bench: MakeBench) -> None:
+    penalties = (f"{TRAINING}.w_lambda=0.3", f"{TRAINING}.ess_lambda=2.0", f"{TRAINING}.monitor=val_risk")
+    settings = (*penalties, "stages=[numerator]", f"{TRAINING}.monitor_mode=min")
+    unbroken, broken = make_bench("penalised"), make_bench("penalised_and_broken")
+    whole = unbroken.train(*settings)
+    lines = metrics(whole)
+    for split in ("train", "val"):
+        names = [f"{split}_{name}" for name in ("loss", "risk", "shrinkage", "ess_penalty")]
+        epochs = [[line[name] for name in names] for line in lines if names[0] in line]
+        assert [r + 0.3 * s + 2.0 * e for _, r, s, e in epochs] == pytest.approx([x for x, *_ in epochs], rel=1e-5)
+        assert len(epochs) == 2
+    with pytest.raises(RunInterrupted, match="SIGTERM"):
+        broken.train(*settings, stop_in="numerator", stop_at=5)
+    assert metrics(broken.train(*settings, resume=True)) == lines
 
 
 # -- every event, once -------------------------------------------------------------------------------------------------

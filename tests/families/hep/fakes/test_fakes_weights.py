@@ -88,7 +88,10 @@ def test_a_stage_whose_events_weigh_nothing_is_refused() -> None:
 
 
 def test_a_class_that_the_stage_does_not_serve_needs_no_weight() -> None:
-    require_positive_sums(np.ones(3), np.ones(3, dtype=np.int64), ("absent", "present"), "file", "why")
+    weights, classes = np.array([1.0, 1.0, 0.0]), ("first", "second")
+    require_positive_sums(weights, np.array([1, 1, 1]), classes, "file", "why")
+    with pytest.raises(DataError, match="of class 'first' sum to 0"):
+        require_positive_sums(weights, np.array([1, 1, 0]), classes, "file", "why")
 
 
 @pytest.mark.parametrize(("first", "says"), [(-1.0, "sum to -2"), (0.0, "sum to 0")])

@@ -13,6 +13,8 @@ import torch
 from pydantic import TypeAdapter
 from tabstar.preprocessing.verbalize import prepend_target_tokens, verbalize_feature
 
+from tabstar_lit.data.tokenizers import JsonTokenizer
+from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.engine.weights.files import AtomicCheckpointIO
 from tabstar_lit.engine.weights.transfer import transfer_modules
 from tabstar_lit.errors import CheckpointError, ConfigError
@@ -26,7 +28,6 @@ from tabstar_lit.families.tabstar.config import TabstarArchitecture, TabstarMode
 from tabstar_lit.families.tabstar.losses import build_loss
 from tabstar_lit.families.tabstar.module import TabstarModule
 from tabstar_lit.families.tabstar.network import TabStarNetwork
-from tabstar_lit.families.tabstar.tokens import StringTokens, tokenize
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_text_encoder
 
@@ -77,7 +78,7 @@ def as_table(features: Features, inputs: Inputs, tokenizer: str) -> TableBatch:
         for codes in features.categorical.tolist()
     ])  # fmt: skip
     unique, inverse = np.unique(cells, return_inverse=True)
-    tokens = StringTokens({"t": tokenize(unique.tolist(), tokenizer, 512)})
+    tokens = StringTokens({"t": JsonTokenizer(tokenizer, 512).encode(unique.tolist())})
     token_ids, lengths = tokens.gather(np.arange(len(unique)))
     n, n_codes = len(cells), len(columns.categorical)
     numbers = torch.cat([torch.zeros(n, n_classes), features.numerical, torch.zeros(n, n_codes)], dim=1)

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from checks import assert_equal, assert_takes_less_than
 from pydantic import TypeAdapter
 from signal_bench import FLAT, JAGGED, RUN, SignalBench, logged, metrics
 from sklearn.metrics import roc_auc_score
 
-from checks import assert_equal
 from tabstar_lit.engine.runs.directory import RunDirectory
-from tabstar_lit.errors import CheckpointError, RunInterrupted
+from tabstar_lit.errors import CheckpointError, ConfigError, RunInterrupted
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.data import EventData
@@ -63,6 +63,18 @@ KINDS = {
     "disco": (*FLAT, "model_config.training_config.disco={variables: [mass], lambda: 5.0, weighted: true}"),
     "ensemble": (*FLAT, "model_config.architecture_config.ensemble={members: 3}"),
 }
+
+
+def test_the_parts_of_a_loss_with_disco_are_logged_and_may_be_monitored(bench: SignalBench) -> None:
+    monitor = "model_config.training_config.monitor=val_correlation_mass"
+    run = bench.train(*KINDS["disco"], monitor, "model_config.training_config.monitor_mode=min")
+    for split in ("train", "val"):
+        loss, own, correlation = (logged(run, f"{split}_{n}") for n in ("loss", "classification", "correlation_mass"))
+        assert len(loss) == 2
+        assert [a + 5.0 * b for a, b in zip(own, correlation, strict=True)] == pytest.approx(loss, rel=1e-5)
+    assert run.stage("train")["best_score"] == pytest.approx(min(logged(run, "val_correlation_mass")))
+    with pytest.raises(ConfigError, match=r"no metric is called 'val_correlation_mas'.*'val_correlation_mass'"):
+        bench.train(*KINDS["disco"], "experiment_config.run_name=other", monitor.removesuffix("s"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -226,13 +238,8 @@ def test_the_command_is_stopped_by_a_signal_and_resumed(make_bench: MakeBench, t
 
 
 def test_help_is_quick_and_print_config_can_be_read_again(tmp_path: Path) -> None:
-    """The best of three, since other work may share the machine."""
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
+    with assert_takes_less_than(0.8):
         printed = finish(start(tmp_path, "--help"))
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.8
     assert "toy collisions" in printed
     composed = finish(start(tmp_path, "--print-config", *FLAT, "experiment_config.seed=11"))
     (tmp_path / "training_config.yaml").write_text(composed)

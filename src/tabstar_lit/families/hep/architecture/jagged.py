@@ -76,7 +76,10 @@ class ObjectsArchitecture(EventsArchitecture):
 
 
 class DeepSetsArchitecture(DeepSetsKeys, ObjectsArchitecture):
-    """DeepSets (arXiv 1703.06114) over the objects, or over the event features where there are none."""
+    """DeepSets (arXiv 1703.06114) over the objects, or over the event features where there are none.
+
+    Only over objects have the keys of networks of objects an effect.
+    """
 
     embeddings: ObjectEmbeddings = Field(
         default_factory=ObjectEmbeddings,

@@ -95,13 +95,22 @@ class Fuse(Section):
 class EmbeddingFuse(Fuse):
     """How embedded event features join the embedded objects."""
 
-    mode: EmbeddingFusion = Field("add", description="See the page of networks.")
+    mode: EmbeddingFusion = Field(
+        "add",
+        description="add, sum: the event's vector is added to each object's; mean: half of that; cat: the event is one "
+        "more object; cat_proj: side by side, projected back; learn, gate: mixed by a trained share, or by one "
+        "computed for each entry; attn, res_attn: objects attend to the event and themselves, without or with a skip.",
+    )
 
 
 class OutputFuse(Fuse):
     """How the logits of a flat and a jagged network become one."""
 
-    mode: OutputFusion = Field("add", description="See the page of networks.")
+    mode: OutputFusion = Field(
+        "add",
+        description="add: their sum; cat: a linear layer over both; learn, gate: mixed by a trained share, or by one "
+        "computed for each logit; attn: by the softmax over a learned score of each.",
+    )
 
 
 class NetworkArchitecture(ArchitectureConfig):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from tabstar_lit.arrays import Float64, Int64
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, AtomicCheckpointIO, read_checkpoint
 from tabstar_lit.errors import CheckpointError, DataError
@@ -40,12 +42,16 @@ class Quality:
         How many.
     loss, error : tuple of float
         Cross-entropy, and expected calibration error over 15 bins, both with the weights of the training loss.
+    error_of_events : tuple of float
+        The calibration error with the signed weights of the events, which is what metrics call ``ece``: class weights
+        are not in it, and a network that was trained with them is far off without being wrong.
     """
 
     split: str
     n_events: int
     loss: tuple[float, float]
     error: tuple[float, float]
+    error_of_events: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -80,13 +86,17 @@ class Report:
         else:
             shown = " ".join(str(np.round(slopes, 4).tolist()).split())
             said = f"{self.method} {shown}, bias {np.round(self.affine.bias.numpy(), 4).tolist()}"
-        lines = [said, f"{'split':<7}{'events':>9}{'NLL before':>12}{'after':>10}{'ECE before':>12}{'after':>10}"]
+        return "\n".join([said, *self._table(), "ece in metrics and reports is that by the weights of the events."])
+
+    def _table(self) -> Iterator[str]:
+        yield f"{'':<16}{'by the weights of the loss':>40}{'of the events':>20}"
+        yield f"{'split':<7}{'events':>9}" + "".join(
+            f"{name + ' before':>11}{'after':>9}" for name in ("NLL", "ECE", "ECE")
+        )
         for quality in self.qualities:
-            values = (
-                f"{quality.loss[0]:>12.5f}{quality.loss[1]:>10.5f}{quality.error[0]:>12.5f}{quality.error[1]:>10.5f}"
-            )
-            lines.append(f"{quality.split:<7}{quality.n_events:>9}{values}")
-        return "\n".join(lines)
+            pairs = (quality.loss, quality.error, quality.error_of_events)
+            values = "".join(f"{before:>11.5f}{after:>9.5f}" for before, after in pairs)
+            yield f"{quality.split:<7}{quality.n_events:>9}{values}"
 
 
 def calibrate_checkpoint(
@@ -171,12 +181,10 @@ def _sample(classifier: Classifier, reader: EventReader, split: str, device: str
     targets = torch.from_numpy(reader.targets[rows])
     if logits[0].shape[1] == 1:
         targets = (targets == classifier.signal).long()
-    return Sample(torch.cat(logits), targets, torch.from_numpy(weights))
+    return Sample(torch.cat(logits), targets, torch.from_numpy(weights), torch.from_numpy(reader.weights[rows]))
 
 
-def _require_classes(
-    classifier: Classifier, targets: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], where: str
-) -> None:
+def _require_classes(classifier: Classifier, targets: Int64, weights: Float64, where: str) -> None:
     sums = np.bincount(targets, weights, minlength=len(classifier.classes))
     for name, total in zip(classifier.classes, sums, strict=True):
         if not total > 0:
@@ -186,23 +194,26 @@ def _require_classes(
 def _quality(split: str, sample: Sample, affine: Affine) -> Quality:
     k = sample.logits.shape[1]
     same = Affine(torch.eye(k, dtype=torch.float64), torch.zeros(k, dtype=torch.float64))
-    maps = (same, affine)
-    loss, error = ([measure(map_, sample) for map_ in maps] for measure in (_cross_entropy, _calibration_error))
-    return Quality(split, len(sample.targets), (loss[0], loss[1]), (error[0], error[1]))
+    return Quality(
+        split,
+        len(sample.targets),
+        loss=(float(cross_entropy(same, sample)), float(cross_entropy(affine, sample))),
+        error=(_calibration_error(same, sample, sample.weights), _calibration_error(affine, sample, sample.weights)),
+        error_of_events=(
+            _calibration_error(same, sample, sample.event_weights),
+            _calibration_error(affine, sample, sample.event_weights),
+        ),
+    )
 
 
-def _cross_entropy(affine: Affine, sample: Sample) -> float:
-    return float(cross_entropy(affine, sample))
-
-
-def _calibration_error(affine: Affine, sample: Sample) -> float:
+def _calibration_error(affine: Affine, sample: Sample, weights: Tensor) -> float:
     logits, targets = affine(sample.logits), sample.targets
     if logits.shape[1] == 1:
         confidence, correct = logits.squeeze(1).sigmoid(), targets == 1
     else:
         confidence, predicted = logits.softmax(dim=1).max(dim=1)
         correct = predicted == targets
-    return calibration_error(confidence.numpy(), correct.numpy(), sample.weights.numpy())
+    return calibration_error(confidence.numpy(), correct.numpy(), weights.numpy())
 
 
 def _write(checkpoint: Path, output: Path, calibration: dict[str, Any]) -> None:

@@ -33,11 +33,14 @@ class Sample:
     weights : Tensor
         ``[N]`` float64 weights of the training loss: event weights under the policy for negative ones, times class
         weights; ones where the loss had none.
+    event_weights : Tensor
+        ``[N]`` float64 weights as in the file, signed, which the metrics of training and evaluation have.
     """
 
     logits: Tensor
     targets: Tensor
     weights: Tensor
+    event_weights: Tensor
 
 
 @dataclass(frozen=True)

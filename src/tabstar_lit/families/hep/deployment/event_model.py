@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
+from tabstar_lit.arrays import Int64
 from tabstar_lit.engine.trained import Trained, stored_architecture
 from tabstar_lit.families.hep.config import EventSource
 from tabstar_lit.families.hep.events.file import EventFile
@@ -41,7 +39,7 @@ class EventModel(Trained):
     def dataset(self) -> EventSource:
         """Events it was trained on, as far as the checkpoint keeps them; all else has its default."""
 
-    def rows(self, file: EventFile, split: str | None) -> npt.NDArray[np.int64]:
+    def rows(self, file: EventFile, split: str | None) -> Int64:
         """Return the rows of a split, by the rule of the training; all rows for None.
 
         Raises

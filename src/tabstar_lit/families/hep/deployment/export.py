@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from tabstar_lit.arrays import Float32
 from tabstar_lit.data.outputs import whole_file
 from tabstar_lit.errors import CheckpointError, ConfigError
 from tabstar_lit.families.hep.deployment.export_check import made_up, require_equal
@@ -168,7 +168,7 @@ class _Session:
 
         self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
-    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, npt.NDArray[np.float32]]:
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Float32]:
         wanted = [node.name for node in self._session.get_inputs()]
         outputs = self._session.run(OUTPUTS, {name: inputs[name].numpy() for name in wanted})
         return dict(zip(OUTPUTS, outputs, strict=True))

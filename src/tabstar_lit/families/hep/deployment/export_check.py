@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tabstar_lit.arrays import Float32
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import Columns, Features, Objects
 from tabstar_lit.families.hep.deployment.export_graph import chain_of
@@ -21,11 +21,9 @@ BATCHES = (1, 2, 7)
 TOLERANCE = 1e-5
 SHARE_MISSING = 0.2
 
-Array = npt.NDArray[np.float64]
-
 
 def require_equal(
-    run: Callable[[Mapping[str, Tensor]], Mapping[str, npt.NDArray[np.float32]]], classifier: Classifier, *, raw: bool
+    run: Callable[[Mapping[str, Tensor]], Mapping[str, Float32]], classifier: Classifier, *, raw: bool
 ) -> float:
     """Compare a graph with the network on batches of 1, 2 and 7 events, with objects and without any.
 

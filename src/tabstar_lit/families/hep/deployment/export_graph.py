@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tabstar_lit.data.scalers import LOGIT_EPS
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.batch import Features, Objects
 from tabstar_lit.families.hep.deployment.restore import Classifier
 from tabstar_lit.families.hep.preparation.recipes import BlockRecipe, NumberRecipe
-from tabstar_lit.families.hep.preparation.scalers import LOGIT_EPS
 
 IN_GRAPH = ("minmax", "maxabs", "standard", "robust", "logit", "standard_logit")
 """Scalers that a graph can compute: affine maps, and logarithms between them."""

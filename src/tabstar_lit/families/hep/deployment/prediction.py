@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import torch
 from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor
 
+from tabstar_lit.arrays import Float32, Int64
 from tabstar_lit.data.outputs import write_parquet
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.engine.trained import find_device
@@ -22,8 +22,6 @@ from tabstar_lit.families.hep.deployment.restore import BATCH_SIZE, Classifier
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.families.hep.preparation.serving import STORED_ROWS
-
-Int64 = npt.NDArray[np.int64]
 
 
 class Chunk(NamedTuple):
@@ -181,7 +179,7 @@ def _tables(classifier: Classifier, reader: EventReader, chunks: Iterable[Chunk]
         yield pa.table(known | free)
 
 
-def _scores(classifier: Classifier, logits: Tensor) -> dict[str, npt.NDArray[np.float32]]:
+def _scores(classifier: Classifier, logits: Tensor) -> dict[str, Float32]:
     """Return logits and probabilities as columns ``[n]`` by name."""
     names = ["logit"] if logits.shape[1] == 1 else [f"logit_{name}" for name in classifier.classes]
     names += [f"p_{name}" for name in classifier.classes]

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from tabstar_lit.arrays import Array, Float32, UInt64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.conversion_config import (
@@ -26,8 +26,6 @@ from tabstar_lit.families.hep.events.source_events import SourceEvents, as_float
 from tabstar_lit.families.hep.events.substructure import substructure_columns
 from tabstar_lit.families.hep.events.writer import EventChunk, ObjectChunk
 
-Array = npt.NDArray[Any]
-UInt64 = npt.NDArray[np.uint64]
 DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.\d+")
 """A text that is a number with a decimal point."""
 WHOLE_IN_FLOAT32 = 1 << 24
@@ -215,7 +213,7 @@ def _parsed(texts: Array) -> Array:
 
 def _checked(
     events: SourceEvents, values: Array, absent: Value | None, counts: Array | None, name: str, spec: ColumnSpec
-) -> npt.NDArray[np.float32]:
+) -> Float32:
     """Enforce the type, scale, and refuse what is not finite and not declared as missing."""
     what, missing = f"column '{name}'", np.isnan(values)
     if spec.type == "int":

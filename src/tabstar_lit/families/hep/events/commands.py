@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tabstar_lit.data.conversion import outcome_line
 from tabstar_lit.data.progress import progress_bar
 from tabstar_lit.engine.options import output_option
 
@@ -21,13 +22,11 @@ def events(config: Path, output: Path) -> None:
     from tabstar_lit.families.hep.events.conversion import convert_events
 
     report = convert_events(conversion, output, progress=progress_bar("converting"))
+    file = report.file
+    classes = f"classes {', '.join(file.classes)}" if file.classes else "no classes"
+    click.echo(outcome_line(output, report.written, f"{file.n_events} of {report.n_read} events, {classes}"))
     if report.written:
-        file = report.file
-        classes = f"classes {', '.join(file.classes)}" if file.classes else "no classes"
-        click.echo(f"wrote {output}: {file.n_events} of {report.n_read} events, {classes}")
         click.echo(f"look into it with: tabstar_lit data show {output}")
-    else:
-        click.echo(f"{output} is up to date: nothing was written")
 
 
 def show_events(path: Path, figures: Path | None) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from tabstar_lit.config.tree import Path_, Problem, did_you_mean, raise_problems
+from tabstar_lit.data.conversion import bring_up_to_date, fingerprint
 from tabstar_lit.data.progress import Progress, no_progress
-from tabstar_lit.data.source_files import file_sha256
+from tabstar_lit.data.source_files import file_identity
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.columns import ChunkMaker
 from tabstar_lit.families.hep.events.conversion_config import (
@@ -32,6 +31,9 @@ from tabstar_lit.families.hep.events.writer import EventWriter
 
 CONVERTER_VERSION = 3
 """Raise when the same input gives other output: files made before are converted again."""
+
+EVENTS = "events"
+"""The only part of an event file."""
 
 
 @dataclass
@@ -90,21 +92,45 @@ def convert_events(conversion: Conversion, output: Path, *, progress: Progress =
     paths = [_files(source, conversion.folder) for source in conversion.config.sources]
     if output.resolve() in {path.resolve() for found in paths for path in found}:
         raise DataError(f"{output}: is one of the sources; choose another output")
-    sources = [{"file": path.name, "sha256": file_sha256(path)} for found in paths for path in found]
-    fingerprint = _fingerprint(conversion.config, sources)
-    old = _existing(output)
-    if old is not None and old.conversion == fingerprint:
-        return Report(old, written=False)
-    pairs = zip(conversion.config.sources, paths, strict=True)
-    parts = [
-        _Part(index, source, path, open_reader(path, source.format, tree=source.tree, separator=source.separator))
-        for index, (source, found) in enumerate(pairs)
-        for path in found
-    ]
-    config = _expanded(conversion, parts)
-    raise_problems(conversion.tree, [problem for part in parts for problem in _unknown_names(config, part)])
-    n_read = _write(config, parts, output, sources, fingerprint, progress)
-    return Report(EventFile.open(output), written=True, n_read=n_read)
+    target = _Events(conversion, paths, progress)
+    outcome = bring_up_to_date(target, output, {EVENTS: target.wanted})
+    return Report(outcome.opened, outcome.written, target.n_read)
+
+
+class _Events:
+    """The event file as the target of a conversion; it is made as a whole.
+
+    Attributes
+    ----------
+    wanted : str
+        Its fingerprint.
+    n_read : int
+        Events read so far.
+    """
+
+    def __init__(self, conversion: Conversion, paths: list[list[Path]], progress: Progress) -> None:
+        self._conversion, self._paths, self._progress = conversion, paths, progress
+        self._identities = [file_identity(path) for found in paths for path in found]
+        self.wanted = _fingerprint(conversion.config, self._identities)
+        self.n_read = 0
+
+    def open(self, path: Path) -> EventFile:
+        return EventFile.open(path)
+
+    def fingerprints(self, opened: EventFile) -> dict[str, str]:
+        return {EVENTS: opened.conversion}
+
+    def write(self, path: Path, changed: Sequence[str], old: EventFile | None) -> None:
+        pairs = zip(self._conversion.config.sources, self._paths, strict=True)
+        parts = [
+            _Part(index, source, found, open_reader(found, source.format, tree=source.tree, separator=source.separator))
+            for index, (source, files) in enumerate(pairs)
+            for found in files
+        ]
+        config = _expanded(self._conversion, parts)
+        problems = [problem for part in parts for problem in _unknown_names(config, part)]
+        raise_problems(self._conversion.tree, problems)
+        self.n_read = _write(config, parts, path, self._identities, self.wanted, self._progress)
 
 
 def _files(source: SourceSpec, folder: Path) -> list[Path]:
@@ -128,16 +154,7 @@ def _files(source: SourceSpec, folder: Path) -> list[Path]:
 def _fingerprint(config: ConversionConfig, sources: list[dict[str, str]]) -> str:
     settings = config.model_dump(mode="json", exclude={"chunk_rows": True, "sources": {"__all__": {"file"}}})
     parts = {"converter": CONVERTER_VERSION, "config": settings, "columns": list(config.columns), "sources": sources}
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _existing(output: Path) -> EventFile | None:
-    if not output.exists():
-        return None
-    try:
-        return EventFile.open(output)
-    except DataError as error:
-        raise DataError(f"{error}\nThe file is not overwritten: remove it or choose another output.") from error
+    return fingerprint(parts, ordered=True)
 
 
 def _expanded(conversion: Conversion, parts: list[_Part]) -> ConversionConfig:
@@ -183,14 +200,14 @@ def _write(
     parts: list[_Part],
     output: Path,
     sources: list[dict[str, str]],
-    fingerprint: str,
+    made_from: str,
     progress: Progress,
 ) -> int:
     maker, schema = ChunkMaker(config), _schema(config)
     totals = [part.reader.n_events for part in parts]
     of_class = np.zeros(len(schema.classes), dtype=np.int64)
     n_read = 0
-    options: dict[str, Any] = {"sources": sources, "conversion": fingerprint, "renumber": not config.event_id}
+    options: dict[str, Any] = {"sources": sources, "conversion": made_from, "renumber": not config.event_id}
     with EventWriter(output, schema, **options) as writer:
         known = [total for total in totals if total is not None]
         with progress(sum(known) if len(known) == len(totals) else None) as advance:

@@ -16,14 +16,14 @@ from functools import reduce
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from tabstar_lit.arrays import Array
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
-    import numpy.typing as npt
 
-    Array = npt.NDArray[Any]
+    Array = Array
 
 BINARY = {
     ast.Add: "add",

@@ -22,8 +22,8 @@ from typing import Any, cast
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Array, Float64, Int64, UInt64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data import hdf5
 from tabstar_lit.errors import DataError
@@ -40,8 +40,6 @@ from tabstar_lit.families.hep.events.schema import (
 from tabstar_lit.families.hep.events.writer import EVENT_ARRAYS, EventChunk, EventWriter, ObjectChunk, fingerprint
 
 __all__ = ["ColumnInfo", "EventChunk", "EventFile", "EventSchema", "EventWriter", "ObjectChunk", "ObjectInfo"]
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -129,24 +127,24 @@ class EventFile:
         """Units of the event columns that have one."""
         return {name: info.unit for name, info in self.columns.items() if info.unit}
 
-    def labels(self) -> npt.NDArray[np.int64]:
+    def labels(self) -> Int64:
         """Return the class number of each event, ``[N]``."""
         labels = self._read("label").astype(np.int64)
         if np.any((labels < -1) | (labels >= len(self.classes))):
             raise DataError(f"{self.path}: labels are none of the {len(self.classes)} classes. {REMEDY}")
         return labels
 
-    def weights(self) -> npt.NDArray[np.float64]:
+    def weights(self) -> Float64:
         """Return the signed weight of each event, ``[N]``."""
-        return cast(npt.NDArray[np.float64], self._read("weight"))
+        return cast(Float64, self._read("weight"))
 
-    def event_ids(self) -> npt.NDArray[np.uint64]:
+    def event_ids(self) -> UInt64:
         """Return the unique id of each event, ``[N]``."""
-        return cast(npt.NDArray[np.uint64], self._read("event_id"))
+        return cast(UInt64, self._read("event_id"))
 
-    def group_ids(self) -> npt.NDArray[np.uint64]:
+    def group_ids(self) -> UInt64:
         """Return for each event the id of the group it must not be split from, ``[N]``."""
-        return cast(npt.NDArray[np.uint64], self._read("group_id"))
+        return cast(UInt64, self._read("group_id"))
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> Array:
         """Return events ``start:stop`` of a column with one value an event.
@@ -177,7 +175,7 @@ class EventFile:
         with _open(self.path) as file:
             return {name: _dataset(file, column_path(name))[start:stop] for name in names}
 
-    def offsets(self, objects: str) -> npt.NDArray[np.int64]:
+    def offsets(self, objects: str) -> Int64:
         """Return where the objects of each event begin among all of their type, ``[N + 1]``.
 
         Raises
@@ -189,7 +187,7 @@ class EventFile:
         offsets = self._read(object_path(objects, "offsets"))
         if offsets[0] != 0 or offsets[-1] != info.n_objects or np.any(np.diff(offsets) < 0):
             raise DataError(f"{self.path}: offsets of '{objects}' do not rise from 0 to {info.n_objects}. {REMEDY}")
-        return cast(npt.NDArray[np.int64], offsets)
+        return cast(Int64, offsets)
 
     def object_column(self, objects: str, name: str, start: int = 0, stop: int | None = None) -> Array:
         """Return objects ``start:stop`` (rows of the flat column, not events) of a column of one type.

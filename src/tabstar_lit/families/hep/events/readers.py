@@ -10,16 +10,15 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tabstar_lit.arrays import Array
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.expressions import Jagged
 
-Array = npt.NDArray[Any]
 Value = Array | Jagged
 
 FORMATS = {

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Array
 from tabstar_lit.data.progress import progress_bar
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventFile
 from tabstar_lit.plots.style import new_figure, save_figure
 
-Array = npt.NDArray[Any]
 N_BINS = 40
 MAX_CATEGORIES = 20
 CENTRAL = (0.005, 0.995)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from tabstar_lit.arrays import Array, Bool, Float64
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.conversion_config import ConversionConfig
 from tabstar_lit.families.hep.events.expressions import Jagged, truth
 from tabstar_lit.families.hep.events.readers import Value
 
-Array = npt.NDArray[Any]
 MAX_SHOWN = 5
 
 
@@ -42,7 +41,7 @@ class SourceEvents(NamedTuple):
             raise DataError(f"{what} '{text}' has one value an event, not one an object")
         return Jagged(as_floats(value.values, text), value.counts)
 
-    def condition(self, text: str, what: str) -> npt.NDArray[np.bool_]:
+    def condition(self, text: str, what: str) -> Bool:
         """Tell for which events a condition holds; it does not where it is missing."""
         return np.asarray(truth(self.flat(text, what), text))
 
@@ -60,7 +59,7 @@ class SourceEvents(NamedTuple):
             raise DataError(f"{what}: {len(bad)} values are {problem} (first in rows {shown}, counted from 0)")
 
 
-def as_floats(values: Array, name: str) -> npt.NDArray[np.float64]:
+def as_floats(values: Array, name: str) -> Float64:
     """Return the values of a column as numbers.
 
     Raises

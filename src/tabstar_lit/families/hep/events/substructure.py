@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Array, Float64
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.conversion_config import SubstructureSpec
 from tabstar_lit.families.hep.events.source_events import SourceEvents
-
-Array = npt.NDArray[Any]
 
 AXES = "OnePass_WTA_KT_Axes"
 """Winner-take-all axes (arXiv 1401.2158) of kT jets, moved once to the nearest minimum."""
@@ -87,7 +85,7 @@ class Jets:
             self._particles, self._fastjet.JetDefinition(self._fastjet.kt_algorithm, radius)
         )
 
-    def nsubjettiness(self, axes: int, power: float) -> npt.NDArray[np.float64]:
+    def nsubjettiness(self, axes: int, power: float) -> Float64:
         """Return tau_1 to tau_N: how far the momentum of a jet lies from 1 to N axes.
 
         tau_N = sum_i pt_i min_k (dR_ik)^power / sum_i pt_i R^power (arXiv 1011.2268), with axes that make it small. It
@@ -114,7 +112,7 @@ class Jets:
         )
         return np.asarray(self._awkward.to_numpy(taus), dtype=np.float64).reshape(-1, axes)
 
-    def trimmed(self, radius: float, fraction: float) -> dict[str, npt.NDArray[np.float64]]:
+    def trimmed(self, radius: float, fraction: float) -> dict[str, Float64]:
         """Return what is left of each jet without its soft subjets (arXiv 0912.1342).
 
         Parameters
@@ -137,7 +135,7 @@ class Jets:
         return {"pt": _transverse(total), "mass": np.sqrt(np.maximum(squared, 0.0)), "n": n}
 
 
-def _summed(awkward: Any, momenta: Any) -> dict[str, npt.NDArray[np.float64]]:
+def _summed(awkward: Any, momenta: Any) -> dict[str, Float64]:
     """Add the four-momenta of each event."""
     return {key: awkward.to_numpy(awkward.sum(momenta[key], axis=1)) for key in ("px", "py", "pz", "E")}
 

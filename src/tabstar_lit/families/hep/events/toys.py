@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Array, Bool, Float64
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.file import (
     ColumnInfo,
@@ -31,8 +31,6 @@ from tabstar_lit.families.hep.events.file import (
     ObjectChunk,
 )
 from tabstar_lit.families.hep.events.toy_files import has_toy, toy_identity
-
-Floats = npt.NDArray[np.float64]
 
 TOY_VERSION = 1
 """Raise with every change of what is generated: files of another version are made again."""
@@ -64,9 +62,9 @@ the pair from the hard process, smeared but never lost: a spectator that a class
 class _Process(NamedTuple):
     """Four-momenta ``[n, 8, 4]`` (E, px, py, pz; 0 where no jet), which jets are b-jets, and event weights ``[n]``."""
 
-    jets: Floats
-    is_b: npt.NDArray[np.bool_]
-    weights: Floats
+    jets: Float64
+    is_b: Bool
+    weights: Float64
 
 
 def toy_events(path: Path, n_events: int = 40_000, seed: int = 0) -> EventFile:
@@ -156,7 +154,7 @@ def _generate(rng: np.random.Generator, name: str, n: int) -> _Process:
     return _Process(jets, is_b, weights)
 
 
-def _resonance(rng: np.random.Generator, n: int) -> tuple[Floats, Floats]:
+def _resonance(rng: np.random.Generator, n: int) -> tuple[Float64, Float64]:
     """Decay a resonance without transverse momentum; ``[n, 2, 4]``, and weights that scatter as corrections do."""
     angle = rng.uniform(-0.45, 0.45, n)  # tails of the Breit-Wigner beyond 12 half-widths are cut off
     mass = MASS_GEV + 0.5 * WIDTH_GEV * np.tan(np.pi * angle)
@@ -167,7 +165,7 @@ def _resonance(rng: np.random.Generator, n: int) -> tuple[Floats, Floats]:
     return np.stack(pair, axis=1), rng.lognormal(-0.5 * 0.2**2, 0.2, n)
 
 
-def _dijets(rng: np.random.Generator, n: int) -> tuple[Floats, Floats]:
+def _dijets(rng: np.random.Generator, n: int) -> tuple[Float64, Float64]:
     """Draw two partons back to back; ``[n, 2, 4]``, and the weights that turn the drawn spectrum into the true one."""
     low, high = (edge ** (1 - DRAWN_POWER) for edge in (PT_MIN_GEV, PT_MAX_GEV))
     pt = rng.uniform(high, low, n) ** (1 / (1 - DRAWN_POWER))
@@ -177,7 +175,7 @@ def _dijets(rng: np.random.Generator, n: int) -> tuple[Floats, Floats]:
     return np.stack([_massless(pt, eta[0], phi), _massless(pt, eta[1], phi + np.pi)], axis=1), weights
 
 
-def boost_transversely(momenta: Floats, pt: Floats, phi: Floats) -> Floats:
+def boost_transversely(momenta: Float64, pt: Float64, phi: Float64) -> Float64:
     """Give systems without transverse momentum one, by a Lorentz boost, which keeps every invariant mass.
 
     Parameters
@@ -203,11 +201,11 @@ def boost_transversely(momenta: Floats, pt: Floats, phi: Floats) -> Floats:
     return np.concatenate([energy[..., None], boosted, momenta[..., 3:]], axis=-1)
 
 
-def _massless(pt: Floats, eta: Floats, phi: Floats) -> Floats:
+def _massless(pt: Float64, eta: Float64, phi: Float64) -> Float64:
     return np.stack([pt * np.cosh(eta), pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)], axis=-1)
 
 
-def _measure(rng: np.random.Generator, process: _Process) -> tuple[dict[str, npt.NDArray[Any]], ObjectChunk]:
+def _measure(rng: np.random.Generator, process: _Process) -> tuple[dict[str, Array], ObjectChunk]:
     """Smear the jets, lose some, and compute what depends on them."""
     true_pt = np.hypot(process.jets[..., 1], process.jets[..., 2])
     resolution = np.hypot(0.7 / np.sqrt(np.maximum(true_pt, 1.0)), 0.05)
@@ -236,7 +234,7 @@ def _measure(rng: np.random.Generator, process: _Process) -> tuple[dict[str, npt
     return columns, ObjectChunk(seen.sum(axis=1), {name: values[seen] for name, values in flat.items()})
 
 
-def _leading_pair(jets: Floats, eta: Floats, phi: Floats, both: npt.NDArray[np.bool_]) -> dict[str, Floats]:
+def _leading_pair(jets: Float64, eta: Float64, phi: Float64, both: Bool) -> dict[str, Float64]:
     total = jets.sum(axis=1)
     pair = {
         "m_jj": _mass(total),
@@ -247,7 +245,7 @@ def _leading_pair(jets: Floats, eta: Floats, phi: Floats, both: npt.NDArray[np.b
     return {name: np.where(both, values, np.nan) for name, values in pair.items()}
 
 
-def _mass(momentum: Floats) -> Floats:
+def _mass(momentum: Float64) -> Float64:
     squared = momentum[:, 0] ** 2 - (momentum[:, 1:] ** 2).sum(axis=1)
     return np.asarray(np.sqrt(np.maximum(squared, 0.0)))  # rounding may leave it a little below zero
 

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tabstar_lit.arrays import Array, Bool, Int32
 from tabstar_lit.data import hdf5
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.schema import (
@@ -25,7 +26,6 @@ from tabstar_lit.families.hep.events.schema import (
     object_path,
 )
 
-Array = npt.NDArray[Any]
 EVENT_ARRAYS = {"label": np.int16, "weight": np.float64, "event_id": np.uint64, "group_id": np.uint64}
 """What every event has beside its columns."""
 MAX_SHOWN = 5
@@ -163,7 +163,7 @@ class EventWriter:
             self._append_objects(objects, _part(chunk.objects, objects), n)
         self.n_events += n
 
-    def set_categories(self, path: str, categories: Sequence[str], codes: npt.NDArray[np.int32]) -> None:
+    def set_categories(self, path: str, categories: Sequence[str], codes: Int32) -> None:
         """Name the categories of a column, once all is appended, and give them their final codes.
 
         Parameters
@@ -298,7 +298,7 @@ def _of_length(values: Array, n: int, name: str) -> Array:
     return values
 
 
-def _require(good: npt.NDArray[np.bool_], name: str, first: int, what: str) -> None:
+def _require(good: Bool, name: str, first: int, what: str) -> None:
     """Refuse a column whose values are not all good."""
     if not np.all(good):
         rows = np.flatnonzero(~good)

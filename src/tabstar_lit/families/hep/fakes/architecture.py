@@ -74,19 +74,19 @@ class FakesNetworkArchitecture(NetworkArchitecture):
             )
 
 
-class FakesMLP(MLPKeys, FakesNetworkArchitecture):
+class FakesMLP(FakesNetworkArchitecture, MLPKeys):
     """Linear layers, one after the other."""
 
 
-class FakesResNet(ResNetArchitecture, FakesNetworkArchitecture):
+class FakesResNet(FakesNetworkArchitecture, ResNetArchitecture):
     """Residual blocks (arXiv 2106.11959)."""
 
 
-class FakesDeepSets(FlatDeepSetsArchitecture, FakesNetworkArchitecture):
+class FakesDeepSets(FakesNetworkArchitecture, FlatDeepSetsArchitecture):
     """DeepSets (arXiv 1703.06114) over the set of event features."""
 
 
-class FakesEventTransformer(EventTransformerArchitecture, FakesNetworkArchitecture):
+class FakesEventTransformer(FakesNetworkArchitecture, EventTransformerArchitecture):
     """FT-Transformer (arXiv 2106.11959): attention between features."""
 
 

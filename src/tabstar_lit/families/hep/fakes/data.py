@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from tabstar_lit.arrays import Bool, Float32, Int64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data.plans import RowBatch, SequentialPlan
 from tabstar_lit.errors import DataError
@@ -29,8 +29,6 @@ from tabstar_lit.families.hep.fakes.weights import HeadWeights, Sample, head_wei
 from tabstar_lit.families.hep.preparation.selection import select
 from tabstar_lit.families.hep.preparation.weights import check_weights, require_positive_sums
 
-Int64 = npt.NDArray[np.int64]
-Float32 = npt.NDArray[np.float32]
 MODELS: Mapping[str, Role] = {"tight": "numerator", "loose": "denominator"}
 """Role of the model that says how much of a region is simulated."""
 DENSITY = (
@@ -228,7 +226,7 @@ def numbers_of(file: EventFile, names: Sequence[str] | Mapping[str, Any]) -> lis
     return [name for name in names if file.columns[name].kind == "numerical"]
 
 
-def kept_events(config: FakesDataset, file: EventFile) -> npt.NDArray[np.bool_]:
+def kept_events(config: FakesDataset, file: EventFile) -> Bool:
     """Return which events the cut on pt and the veto keep, ``[N]``."""
     kept = np.ones(file.n_events, dtype=bool)
     if config.pt_cut is not None:

@@ -64,11 +64,8 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
             for key, source in experiment.earlier().items()
             if source is None
         ]
-        loss = model.training_config.loss_name
-        if loss not in RATIO_LOSSES:
-            place = ("model_config", "training_config", "loss")
-            problems.append(Problem(place, f"no density-ratio loss is called '{loss}'.", tuple(RATIO_LOSSES)))
-        return problems
+        loss, place = model.training_config.loss_name, ("model_config", "training_config", "loss")
+        return problems + RATIO_LOSSES.problems(loss, place)
 
     def data(self, experiment: FakesExperiment, seed: int, scratch: Path | None = None) -> FakesData:
         """Open the events of a stage; toy events are generated when none are named and they are missing."""
@@ -143,13 +140,13 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
         from tabstar_lit.families.hep.networks.build import FLAT_NETWORKS
 
         known = ("MLP", "ResNet", "DeepSets", "EventTransformer")
-        return {name: (FLAT_NETWORKS[name].__doc__ or "").splitlines()[0] for name in known}
+        return {name: line for name, line in FLAT_NETWORKS.lines().items() if name in known}
 
     def losses(self) -> Mapping[str, str]:
         """Return the losses by name."""
         from tabstar_lit.losses.density_ratio import RATIO_LOSSES
 
-        return {name: (loss.__doc__ or "").splitlines()[0] for name, loss in RATIO_LOSSES.items()}
+        return RATIO_LOSSES.lines()
 
     def converters(self) -> Sequence[click.Command]:
         """Return the maker of toy events."""

@@ -6,16 +6,16 @@ What varies from head to head then measures what varies from one experiment to t
 
 from __future__ import annotations
 
-import hashlib
 import math
 
 import numpy as np
 import numpy.typing as npt
 from pandas.util import hash_array
 
+from tabstar_lit.arrays import Float64, UInt64
+from tabstar_lit.data.splits import salt
 from tabstar_lit.errors import ConfigError
 
-UInt64 = npt.NDArray[np.uint64]
 MOST_COPIES = 20
 """P(Poisson(1) > 20) is 1e-20, below the resolution of a hash."""
 _CUMULATED = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(MOST_COPIES)])
@@ -42,11 +42,11 @@ def poisson_copies(event_ids: UInt64, heads: int, seed: int) -> npt.NDArray[np.u
         Independent Poisson numbers of mean 1.
     """
     hashes = hash_array(np.asarray(event_ids, dtype=np.uint64))
-    columns = [_poisson(hash_array(hashes ^ _salt(f"bootstrap {seed} {head}"))) for head in range(heads)]
+    columns = [_poisson(hash_array(hashes ^ salt(f"bootstrap {seed} {head}"))) for head in range(heads)]
     return np.stack(columns, axis=1) if columns else np.empty((len(hashes), 0), dtype=np.uint8)
 
 
-def mc_norm_factors(sigma: float, heads: int, seed: int, step: int | None = None) -> npt.NDArray[np.float64]:
+def mc_norm_factors(sigma: float, heads: int, seed: int, step: int | None = None) -> Float64:
     """Return ``exp(sigma z)`` with a standard normal ``z`` for each head: the factor on its simulated events.
 
     Parameters
@@ -74,7 +74,7 @@ def mc_norm_factors(sigma: float, heads: int, seed: int, step: int | None = None
     if not 0 <= sigma < math.inf:
         raise ConfigError(f"training_config.mc_norm_sigma: {sigma} is not a finite number of at least 0.")
     drawn = "run" if step is None else f"step {step}"
-    normals = [np.random.default_rng(int(_salt(f"norm {seed} {head} {drawn}"))).normal() for head in range(heads)]
+    normals = [np.random.default_rng(int(salt(f"norm {seed} {head} {drawn}"))).normal() for head in range(heads)]
     return np.exp(sigma * np.asarray(normals))
 
 
@@ -108,7 +108,3 @@ def clip_weights(weights: npt.NDArray[np.floating], threshold: float) -> npt.NDA
 def _poisson(hashes: UInt64) -> npt.NDArray[np.uint8]:
     uniform = (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return np.searchsorted(_CUMULATED, uniform, side="right").astype(np.uint8)
-
-
-def _salt(text: str) -> np.uint64:
-    return np.uint64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little"))

@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tabstar_lit.arrays import Bool, Float32, Float64, Int64, UInt64
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.fakes.replicas import clip_threshold, clip_weights, mc_norm_factors, poisson_copies
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -35,9 +31,9 @@ class Sample:
     """
 
     weights: Float64
-    ids: npt.NDArray[np.uint64]
-    training: Mask
-    simulated: Mask
+    ids: UInt64
+    training: Bool
+    simulated: Bool
 
 
 @dataclass(frozen=True)
@@ -98,8 +94,8 @@ def head_weights(
     return HeadWeights(torch.from_numpy(loss), torch.from_numpy(events), mean)
 
 
-def _variations(sample: Sample, options: FakesTraining, rows: npt.NDArray[np.int64], heads: int, seed: int) -> Float32:
-    """Return the factors ``[n, C]`` in which heads differ on the training events ``rows``; a twin has those of its head."""
+def _variations(sample: Sample, options: FakesTraining, rows: Int64, heads: int, seed: int) -> Float32:
+    """Return the factors ``[n, C]`` in which heads differ on the training events ``rows``; twins have equal ones."""
     replicas = heads - options.twins_among(heads)
     own = np.arange(heads) % replicas
     varied = np.ones((len(rows), heads), dtype=np.float32)

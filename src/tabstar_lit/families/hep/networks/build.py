@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from tabstar_lit.config.registry import Registry
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.architecture.flat import MLPArchitecture
 from tabstar_lit.families.hep.architecture.jagged import ObjectsArchitecture
@@ -23,19 +24,20 @@ from tabstar_lit.families.hep.networks.set_transformer import SetTransformer
 from tabstar_lit.families.hep.networks.tabstar import TabSTAR
 from tabstar_lit.nn.fusion import OutputFusion
 
-FLAT_NETWORKS: dict[str, type[nn.Module]] = {
-    "MLP": MLP,
-    "ResNet": ResNet,
-    "DeepSets": FlatDeepSets,
-    "EventTransformer": EventTransformer,
-    "TabSTAR": TabSTAR,
-}
+FLAT_NETWORKS: Registry[type[nn.Module]] = Registry(
+    "network",
+    {
+        "MLP": MLP,
+        "ResNet": ResNet,
+        "DeepSets": FlatDeepSets,
+        "EventTransformer": EventTransformer,
+        "TabSTAR": TabSTAR,
+    },
+)
 """Networks of event features by the name in ``architecture_config.model``."""
-JAGGED_NETWORKS: dict[str, type[nn.Module]] = {
-    "DeepSets": DeepSets,
-    "SetTransformer": SetTransformer,
-    "ParticleTransformer": ParticleTransformer,
-}
+JAGGED_NETWORKS: Registry[type[nn.Module]] = Registry(
+    "network", {"DeepSets": DeepSets, "SetTransformer": SetTransformer, "ParticleTransformer": ParticleTransformer}
+)
 """Networks of objects, which may read event features beside them."""
 
 

@@ -27,6 +27,9 @@ def make_feed_forward(config: SetTransformerArchitecture) -> PointwiseFeedForwar
 class SetAttentionBlock(nn.Module):
     """Vectors of a set attend to each other: ``h = x + attention(norm(x))``, then ``h + layers(norm(h))``.
 
+    It is :class:`tabstar_lit.nn.transformer.TransformerBlock` under the names, and in the order, that its weights have
+    in checkpoints.
+
     Parameters
     ----------
     config : SetTransformerArchitecture

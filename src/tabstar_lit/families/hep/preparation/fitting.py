@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.config import EventsDataset
@@ -23,15 +23,12 @@ from tabstar_lit.families.hep.preparation.recipes import (
 )
 from tabstar_lit.families.hep.preparation.selection import Selection, momentum
 
-Float64 = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-
 
 def fit_preprocessor(
     config: EventsDataset,
     file: EventFile,
     selection: Selection,
-    training: Mask,
+    training: Bool,
     *,
     weights: Float64 | None,
     class_weights: tuple[float, ...],
@@ -95,7 +92,7 @@ def _fit_block(
     file: EventFile,
     block: str,
     names: tuple[str, ...],
-    training: Mask,
+    training: Bool,
     weights: Float64 | None,
     bins: int | None,
 ) -> BlockRecipe:

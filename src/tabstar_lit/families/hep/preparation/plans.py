@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Int64
 from tabstar_lit.data.plans import RowBatch, RowPlan, cut
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.preparation.resampling import Resampler
-
-Int64 = npt.NDArray[np.int64]
 
 _ORDER = 1
 """Third number of the generator of the order, which keeps it apart from the one that resamples."""

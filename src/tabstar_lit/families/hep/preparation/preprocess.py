@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tabstar_lit.arrays import Array, Float64, Int64
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.batch import EventBatch, Inputs
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventFile
@@ -26,9 +26,6 @@ from tabstar_lit.families.hep.preparation.selection import class_table
 from tabstar_lit.families.hep.preparation.weights import Policy, usable_weights
 
 PAYLOAD_VERSION = 1
-
-Array = npt.NDArray[Any]
-Int64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -209,7 +206,7 @@ class EventReader:
             objects={name: self._objects(name, recipe, start, stop) for name, recipe in own.objects.items()},
         )
 
-    def loss_weights(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float64]:
+    def loss_weights(self, start: int = 0, stop: int | None = None) -> Float64:
         """Return the weights in the loss of the events ``start:stop``; 0 for events of no class."""
         targets = self.targets[start:stop]
         factors = np.array([*self.preprocessor.class_weights, 0.0])[targets]
@@ -291,5 +288,5 @@ def _with_padding(table: Tensor, rows: Int64) -> Tensor:
     return padded
 
 
-def _float32(values: npt.NDArray[np.float64]) -> Tensor:
+def _float32(values: Float64) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))

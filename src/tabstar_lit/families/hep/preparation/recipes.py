@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tabstar_lit.arrays import Array, Float64
+from tabstar_lit.data.scalers import ColumnScaler
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.batch import Columns
 from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.events.file import ColumnInfo
-from tabstar_lit.families.hep.preparation.scalers import ColumnScaler
 from tabstar_lit.families.hep.preparation.weights import SHOWN_ROWS
-
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
 
 FEATURE_REMEDY = "Set dataset_config.feature_scaling.categ_scaler_type: categorical."
 NOT_ALLOWED = "which neither the file nor dataset_config.missing allows"

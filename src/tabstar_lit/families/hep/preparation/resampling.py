@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Int64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.config import Sampler
-
-Int64 = npt.NDArray[np.int64]
 
 
 class Resampler:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Int64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.config import EventsDataset, Momentum
@@ -69,7 +69,7 @@ def select(config: EventsDataset, file: EventFile) -> Selection:
     return Selection(features, spectators, classes, _signal(config, tuple(classes)))
 
 
-def class_table(classes: Mapping[str, tuple[str, ...]], labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
+def class_table(classes: Mapping[str, tuple[str, ...]], labels: tuple[str, ...]) -> Int64:
     """Return for each label of a file the number of its class, -1 for none; the last entry answers to label -1."""
     number = {label: i for i, own in enumerate(classes.values()) for label in own}
     return np.array([*(number.get(label, -1) for label in labels), -1], dtype=np.int64)

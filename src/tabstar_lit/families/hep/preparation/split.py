@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
+from tabstar_lit.arrays import Int8, Int64, UInt64
 from tabstar_lit.config.tree import suggestion
+from tabstar_lit.data.splits import UNSTORED_VERSION, Fold, Split
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.config import FoldsConfig, SplitConfig
 from tabstar_lit.families.hep.events.file import EventFile
 
 SPLITS = ("train", "val", "test", "calib")
 
-UInt64 = npt.NDArray[np.uint64]
-Int64 = npt.NDArray[np.int64]
+EVENTS_VERSION = UNSTORED_VERSION
+"""The rule of :class:`~tabstar_lit.data.splits.Split` by which events have always been split; nothing stores it."""
 
 
-def split_events(ids: UInt64, split: SplitConfig, folds: FoldsConfig | None = None) -> npt.NDArray[np.int8]:
+def split_events(ids: UInt64, split: SplitConfig, folds: FoldsConfig | None = None) -> Int8:
     """Give every event its split, from its own id and the seed of the split alone.
 
     Appending, removing or reordering events therefore moves no other event, and events that share an id, as those of
@@ -40,19 +39,12 @@ def split_events(ids: UInt64, split: SplitConfig, folds: FoldsConfig | None = No
     ndarray of int8 [N]
         Positions in :data:`SPLITS`.
     """
-    place = _uniform(ids, f"split {split.seed}")
-    if folds is None:
-        is_test = place >= 1 - split.test
-    else:
-        is_test = np.floor(_uniform(ids, f"fold {split.seed}") * folds.n) == folds.fold
-    sides = np.zeros(len(ids), dtype=np.int8)
-    sides[place < split.val + split.calib] = SPLITS.index("calib")
-    sides[place < split.val] = SPLITS.index("val")
-    sides[is_test] = SPLITS.index("test")
-    return sides
+    test = split.test if folds is None else Fold(folds.fold, folds.n)
+    rule = Split(split.seed, {"val": split.val, "calib": split.calib}, test, version=EVENTS_VERSION)
+    return np.array([SPLITS.index(name) for name in rule.names], dtype=np.int8)[rule.sides(ids)]
 
 
-def require_classes(sides: npt.NDArray[np.int8], targets: Int64, classes: tuple[str, ...], asked: set[str]) -> None:
+def require_classes(sides: Int8, targets: Int64, classes: tuple[str, ...], asked: set[str]) -> None:
     """Refuse a split in use that lacks a class.
 
     Parameters
@@ -121,10 +113,3 @@ def rows_of(file: EventFile, name: str | None, config: SplitConfig, folds: Folds
             f"{getattr(config, name, 'the rest')}."
         )
     return rows
-
-
-def _uniform(ids: UInt64, salt: str) -> npt.NDArray[np.float64]:
-    """Spread ids evenly over [0, 1); another salt gives an independent place."""
-    key = np.uint64(int.from_bytes(hashlib.sha256(salt.encode()).digest()[:8], "little"))
-    hashed = pd.util.hash_array(ids ^ key)
-    return np.asarray((hashed >> np.uint64(11)) * 2.0**-53)

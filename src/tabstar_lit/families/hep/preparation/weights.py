@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Float64, Int64
 from tabstar_lit.errors import DataError
 
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
 Policy = Literal["error", "absolute", "zero", "drop"]
 
 SHOWN_ROWS = 5

@@ -140,8 +140,7 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
         """Return the networks by name."""
         from tabstar_lit.families.hep.networks.build import FLAT_NETWORKS, JAGGED_NETWORKS
 
-        networks = {**FLAT_NETWORKS, **JAGGED_NETWORKS}
-        return {name: (network.__doc__ or "").splitlines()[0] for name, network in networks.items()}
+        return {**FLAT_NETWORKS.lines(), **JAGGED_NETWORKS.lines()}
 
     def losses(self) -> Mapping[str, str]:
         """Return the losses by name."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.families.hep.plotting import range_edges
 from tabstar_lit.families.hep.signal import figures_curves as curves
 from tabstar_lit.families.hep.signal import figures_scores as draw
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting
 from tabstar_lit.families.hep.signal.scored import Scored
 from tabstar_lit.families.hep.signal.scores import significance_scans
-from tabstar_lit.metrics.weighted import Floats, Roc, precision_recall, roc
+from tabstar_lit.metrics.weighted import Roc, precision_recall, roc
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,7 +125,7 @@ def _groups(events: Scored, plotting: SignalPlotting) -> Drawn:
         yield "groups/one_vs_rest", draw.one_vs_rest_figure(merged)
 
 
-def _panels(events: Scored, values: Floats) -> Mapping[str, Floats]:
+def _panels(events: Scored, values: Float64) -> Mapping[str, Float64]:
     """Return the column of each class; with two classes that of signal alone, as the other mirrors it."""
     numbers = range(len(events.classes)) if len(events.classes) > 2 else events.signal[:1]
     return {events.classes[number]: values[:, number] for number in numbers}

@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.metrics.significance import Scan
-from tabstar_lit.metrics.weighted import ECE_BINS, Bools, Floats, Roc, calibration_error
+from tabstar_lit.metrics.weighted import ECE_BINS, Roc, calibration_error
 from tabstar_lit.plots.style import PALETTE, new_figure
 
 POINTS = 2000
@@ -46,7 +47,7 @@ def rejection_figure(curves: Mapping[str, Roc], efficiencies: Sequence[float]) -
     return figure
 
 
-def precision_recall_figure(curves: Mapping[str, tuple[Floats, Floats, float]]) -> Figure:
+def precision_recall_figure(curves: Mapping[str, tuple[Float64, Float64, float]]) -> Figure:
     """Draw precision against recall; each curve is precision, recall and the share of signal among all events."""
     figure, (axes,) = new_figure(width=5.2, height=4.8)
     for number, (name, (precision, recall, share)) in enumerate(curves.items()):
@@ -60,7 +61,7 @@ def precision_recall_figure(curves: Mapping[str, tuple[Floats, Floats, float]]) 
     return figure
 
 
-def calibration_figure(confidence: Floats, correct: Bools, weights: Floats, label: str) -> Figure:
+def calibration_figure(confidence: Float64, correct: Bool, weights: Float64, label: str) -> Figure:
     """Draw how often a probability comes true, with errors of weighted counts, above the events in each bin.
 
     Counts are of event weights, as physics has them. A network that was trained with class weights or on resampled
@@ -126,7 +127,7 @@ def draw_one_vs_rest(axes: Axes, curves: Mapping[str, Roc]) -> None:
         axes.legend(title="area (weighted)", loc="lower right", frameon=False, fontsize=9)
 
 
-def _share(yields: Floats, index: int) -> str:
+def _share(yields: Float64, index: int) -> str:
     """Return which share of all passes a cut, where negative weights leave a whole to take a share of."""
     return f" ({100 * yields[index] / yields[-1]:.3g} %)" if yields[-1] > 0 else ""
 

@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.families.hep.plotting import binned, histogram, make_logarithmic, range_edges
 from tabstar_lit.families.hep.signal.figures_curves import draw_one_vs_rest
 from tabstar_lit.families.hep.signal.scored import Scored
-from tabstar_lit.metrics.weighted import Bools, Floats, confusion, roc
+from tabstar_lit.metrics.weighted import confusion, roc
 from tabstar_lit.plots.style import PALETTE, SEQUENTIAL, new_figure
 
 COLUMNS = 3
@@ -19,7 +20,7 @@ SLICES = (0.0, 0.5, 0.8, 0.95)
 """Shares of background that a cut removes; its variable is drawn for what each leaves."""
 
 
-def by_class_figure(values: Floats, events: Scored, edges: Floats, *, xlabel: str, title: str) -> Figure:
+def by_class_figure(values: Float64, events: Scored, edges: Float64, *, xlabel: str, title: str) -> Figure:
     """Draw the distribution of ``values [N]`` for each class: as weighted, and each normalized to 1.
 
     The first is logarithmic and cannot show bins that negative weights made negative; the second can.
@@ -128,24 +129,24 @@ def embedding_figure(events: Scored, method: str) -> Figure:
     return figure
 
 
-def _present(events: Scored) -> list[tuple[str, str, Bools]]:
+def _present(events: Scored) -> list[tuple[str, str, Bool]]:
     """Return name, colour and rows of each class that has events."""
     numbered = [(name, PALETTE[i % len(PALETTE)], events.targets == i) for i, name in enumerate(events.classes)]
     return [(name, color, own) for name, color, own in numbered if own.any()]
 
 
-def _ratio(part: Floats, whole: Floats) -> Floats:
+def _ratio(part: Float64, whole: Float64) -> Float64:
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
-def _quantile(values: Floats, weights: Floats, share: float) -> float:
+def _quantile(values: Float64, weights: Float64, share: float) -> float:
     """Return the value below which ``share`` of the weight lies; negative weights count as none."""
     order = np.argsort(values)
     rising = np.cumsum(np.maximum(weights[order], 0.0))
     return float(values[order][min(len(values) - 1, np.searchsorted(rising, share * rising[-1]))])
 
 
-def _central(values: Floats, weights: Floats) -> tuple[float, float] | None:
+def _central(values: Float64, weights: Float64) -> tuple[float, float] | None:
     """Return where all but 1 in 100 of the weight lies, so that few events of little weight do not set the scale."""
     if not weights.clip(0).sum() > 0:
         return None

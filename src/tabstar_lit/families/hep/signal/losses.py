@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,8 @@ import torch
 from pytorch_optimizer.loss import LOSS_FUNCTIONS
 from torch import Tensor, nn
 
-from tabstar_lit.config.arguments import Parameters, check_arguments, fail_unless_empty, parameters_of
+from tabstar_lit.config.arguments import fail_unless_empty
+from tabstar_lit.config.registry import Registry
 from tabstar_lit.config.schema import LossConfig
 from tabstar_lit.config.tree import Problem
 from tabstar_lit.errors import ConfigError
@@ -27,23 +27,25 @@ OWN: Mapping[str, type[EventLoss]] = {
     "sigmoid_focal": SigmoidFocalLoss,
     "multiclass_focal": MulticlassFocalLoss,
 }
-"""Our own losses by short name; the name of the class is accepted too."""
+"""Our own losses by short name."""
 
-NAMES: Mapping[str, str] = {
-    **{name.lower(): name for name in USES},
-    **{name: name for name in OWN},
-    **{kind.__name__.lower(): name for name, kind in OWN.items()},
-}
-"""What may be written, in lower case, and the loss it means."""
+LOSSES: Registry[Callable[..., Any]] = Registry(
+    "loss",
+    {**OWN, **{name: LOSS_FUNCTIONS[name] for name in USES}},
+    spellings={kind.__name__: name for name, kind in OWN.items()},
+    passed=NOT_CONFIGURED,
+    absent="no loss is called",
+)
+"""Every loss by name; those of pytorch_optimizer are called as :class:`LibraryLoss` says."""
 
 
 def list_losses() -> dict[str, str]:
     """Return a line about every loss by name."""
-    lines = {f"{name} ({kind.__name__})": _summary(kind) for name, kind in OWN.items()}
     kinds = {"two": "two classes", "any": "any number of classes", "more": "three classes or more"}
+    lines = LOSSES.lines()
     for name, use in USES.items():
         weights = "" if use.per_event != "batch" else "; of whole batches, takes no event weights"
-        lines[name] = f"{_summary(LOSS_FUNCTIONS[name])} [pytorch_optimizer; {kinds[use.classes]}{weights}]"
+        lines[name] += f" [pytorch_optimizer; {kinds[use.classes]}{weights}]"
     return lines
 
 
@@ -100,10 +102,10 @@ def build_loss(
         No loss has that name, it does not fit the classes or the weights, or a parameter is wrong.
     """
     given = dict(params or {})
-    if class_counts is not None and NAMES.get(name.lower()) == "ldamloss":
+    known = LOSSES.resolve(name)
+    if class_counts is not None and known == "ldamloss":
         given.setdefault("num_class_list", list(class_counts))
     fail_unless_empty(_problems(name, given, n_classes=n_classes, weighted=weighted, filled=()))
-    known = NAMES[name.lower()]
     arguments, _ = _arguments(known, given)
     return _made(known, arguments, n_classes)
 
@@ -180,9 +182,9 @@ def _problems(
     weighted: bool,
     filled: Collection[str] = ("num_class_list",),
 ) -> list[Problem]:
-    name = NAMES.get(written.lower())
-    if name is None:
-        return [Problem(("loss",), f"no loss is called '{written}'.", tuple(NAMES.values()))]
+    name, unknown = LOSSES.resolve(written), LOSSES.problems(written, ("loss",))
+    if unknown:
+        return unknown
     arguments, problems = _arguments(name, params, filled)
     if not problems:
         problems = _refusals(name, arguments, n_classes, filled)
@@ -200,7 +202,7 @@ def _refusals(name: str, arguments: Mapping[str, Any], n_classes: int | None, fi
     """Return what a loss itself says about the values of its parameters: it is built on trial."""
     listed = arguments.get("num_class_list")
     count = n_classes or (len(listed) if isinstance(listed, list | tuple) else 2)
-    stand_in = {key: [1.0] * count for key in filled if key in _parameters(name)}
+    stand_in = {key: [1.0] * count for key in filled if key in LOSSES.parameters(name)}
     try:
         _made(name, {**stand_in, **arguments}, count)
     except ConfigError as error:
@@ -215,16 +217,7 @@ def _made(name: str, arguments: Mapping[str, Any], n_classes: int) -> EventLoss:
     return OWN[name](**arguments) if name in OWN else LibraryLoss(name, n_classes, arguments)
 
 
-def _parameters(name: str) -> Parameters:
-    kind: Callable[..., Any] = OWN[name] if name in OWN else LOSS_FUNCTIONS[name]
-    return parameters_of(kind, without=NOT_CONFIGURED)
-
-
 def _arguments(
     name: str, params: Mapping[str, Any], filled: Collection[str] = ()
 ) -> tuple[dict[str, Any], list[Problem]]:
-    return check_arguments(_parameters(name), params, owner=name, path=("loss", "loss_params"), filled=filled)
-
-
-def _summary(kind: Callable[..., Any]) -> str:
-    return (inspect.getdoc(kind) or "").splitlines()[0]
+    return LOSSES.arguments(name, params, ("loss", "loss_params"), filled=filled)

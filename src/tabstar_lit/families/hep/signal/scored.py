@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tabstar_lit.arrays import Bool, Float64, Int64
 from tabstar_lit.engine.tracking.columns import Columns
-from tabstar_lit.metrics.weighted import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,10 @@ class Scored:
         Numbers of the signal classes.
     """
 
-    log_p: Floats
-    targets: Ints
-    weights: Floats
-    variables: Mapping[str, Floats]
+    log_p: Float64
+    targets: Int64
+    weights: Float64
+    variables: Mapping[str, Float64]
     classes: tuple[str, ...]
     signal: tuple[int, ...]
 
@@ -72,21 +71,21 @@ class Scored:
         )
 
     @property
-    def is_signal(self) -> Bools:
+    def is_signal(self) -> Bool:
         """Whether each event is of a signal class, ``[N]``."""
         return np.isin(self.targets, self.signal)
 
     @property
-    def p(self) -> Floats:
+    def p(self) -> Float64:
         """Class probabilities ``[N, C]``."""
         return np.exp(self.log_p)
 
     @property
-    def predicted(self) -> Ints:
+    def predicted(self) -> Int64:
         """The most probable class, ``[N]``."""
         return self.log_p.argmax(axis=1) if len(self.log_p) else self.targets
 
-    def discriminant(self, signal: Sequence[int], background: Sequence[int]) -> Floats:
+    def discriminant(self, signal: Sequence[int], background: Sequence[int]) -> Float64:
         """Return ``log(sum p_signal / sum p_background)`` ``[N]``; the logit, where those are all classes."""
         own, other = self.log_p[:, list(signal)], self.log_p[:, list(background)]
         return _log_sum(own) - _log_sum(other)
@@ -97,11 +96,11 @@ class Scored:
         return tuple(c for c in range(len(self.classes)) if c not in self.signal)
 
     @property
-    def logit(self) -> Floats:
+    def logit(self) -> Float64:
         """Log-odds of signal, ``[N]``."""
         return self.discriminant(self.signal, self.background_classes)
 
-    def rows(self, chosen: NDArray[np.bool_] | slice) -> Scored:
+    def rows(self, chosen: Bool | slice) -> Scored:
         """Return some of the events."""
         return replace(
             self,
@@ -137,11 +136,11 @@ class Scored:
         return whole.rows(whole.targets >= 0)
 
 
-def _log_sum(values: Floats) -> Floats:
+def _log_sum(values: Float64) -> Float64:
     """Return ``log(sum(exp))`` of each row."""
     return np.asarray(np.logaddexp.reduce(values, axis=1))
 
 
-def _log_softmax(values: Floats) -> Floats:
+def _log_softmax(values: Float64) -> Float64:
     with np.errstate(invalid="ignore"):  # a diverged network: what becomes NaN is looked for later
         return values - _log_sum(values)[:, None]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from checks import assert_takes_less_than
 from click.testing import CliRunner
 from scipy import integrate
 
@@ -26,10 +26,8 @@ BINS = {"pt": [np.linspace(20, 1000, 41)], "pt_eta": [np.linspace(20, 120, 17), 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, EventFile]:
     folder = tmp_path_factory.mktemp("fakes")
-    begin = time.perf_counter()
-    made = {name: toy_fakes(folder / f"{name}.h5", FakesToy(name, seed=1)) for name in TOYS}
-    assert time.perf_counter() - begin < 10  # twice 200,000 events; under a second on an idle core
-    return made
+    with assert_takes_less_than(10):  # twice 200,000 events; under a second on an idle core
+        return {name: toy_fakes(folder / f"{name}.h5", FakesToy(name, seed=1)) for name in TOYS}
 
 
 def points_of(file: EventFile) -> np.ndarray:

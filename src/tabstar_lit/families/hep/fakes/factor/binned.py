@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tabstar_lit.arrays import Array, Bool, Float64
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.fakes.tracking.reweighted import column_of
-from tabstar_lit.metrics.weighted import Bools, Floats
 
 MOST_VARIABLES = 3
 
@@ -19,8 +18,8 @@ MOST_VARIABLES = 3
 class FactorAt(NamedTuple):
     """The fake factor of events: ``[N]`` each, NaN where the estimate has none."""
 
-    factor: Floats
-    error: Floats
+    factor: Float64
+    error: Float64
 
 
 @dataclass(frozen=True)
@@ -39,16 +38,16 @@ class BinnedFactor:
     """
 
     variables: tuple[str, ...]
-    edges: tuple[Floats, ...]
-    factor: Floats
-    error: Floats
+    edges: tuple[Float64, ...]
+    factor: Float64
+    error: Float64
 
     @property
     def undefined(self) -> int:
         """Number of cells without a factor."""
         return int(np.isnan(self.factor).sum())
 
-    def at(self, columns: Mapping[str, Floats]) -> FactorAt:
+    def at(self, columns: Mapping[str, Float64]) -> FactorAt:
         """Return the factor of events.
 
         Parameters
@@ -61,7 +60,7 @@ class BinnedFactor:
 
 
 def binned_factor(
-    columns: Mapping[str, Floats], signed: Floats, tight: Bools, edges: Mapping[str, Sequence[float] | Floats]
+    columns: Mapping[str, Float64], signed: Float64, tight: Bool, edges: Mapping[str, Sequence[float] | Float64]
 ) -> BinnedFactor:
     """Count tight over loose events in cells.
 
@@ -89,7 +88,7 @@ def binned_factor(
     shape = tuple(len(own) - 1 for own in bounds)
     cells, known = _cells(columns, variables, bounds)
 
-    def summed(chosen: Bools, weights: Floats) -> Floats:
+    def summed(chosen: Bool, weights: Float64) -> Float64:
         sums = np.bincount(cells[chosen & known], weights[chosen & known], int(np.prod(shape)))
         return np.asarray(sums.reshape(shape))
 
@@ -101,9 +100,7 @@ def binned_factor(
     return BinnedFactor(variables, bounds, factor, error)
 
 
-def _cells(
-    columns: Mapping[str, Floats], variables: Sequence[str], edges: Sequence[Floats]
-) -> tuple[NDArray[Any], Bools]:
+def _cells(columns: Mapping[str, Float64], variables: Sequence[str], edges: Sequence[Float64]) -> tuple[Array, Bool]:
     """Return the number of each event's cell ``[N]``, and whether it has all values."""
     values = [column_of(columns, name) for name in variables]
     places = [

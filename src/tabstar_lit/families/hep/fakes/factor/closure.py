@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.errors import ConfigError, DataError
@@ -33,7 +34,6 @@ from tabstar_lit.families.hep.fakes.tracking.plotting_config import has_variable
 from tabstar_lit.families.hep.fakes.tracking.reweighted import column_of, standard_variables
 from tabstar_lit.families.hep.fakes.tracking.scores import chi2_of, grouped_variance, grouped_variances, quantile_edges
 from tabstar_lit.families.hep.plotting import binned
-from tabstar_lit.metrics.weighted import Bools, Floats
 
 BINS = 20
 BINNED_BINS = 10
@@ -69,18 +69,18 @@ class VariableClosure:
     """
 
     variable: str
-    edges: Floats
-    observed: Floats
-    observed_error: Floats
-    prompt: Floats
-    fakes: Floats
-    statistical: Floats
-    model: Floats
-    variance: Floats
-    binned: Floats | None
+    edges: Float64
+    observed: Float64
+    observed_error: Float64
+    prompt: Float64
+    fakes: Float64
+    statistical: Float64
+    model: Float64
+    variance: Float64
+    binned: Float64 | None
 
     @property
-    def predicted(self) -> Floats:
+    def predicted(self) -> Float64:
         """Simulation and fakes, ``[bins]``."""
         return self.prompt + self.fakes
 
@@ -119,15 +119,15 @@ class Closure:
     """
 
     regions: RegionEvents
-    columns: Mapping[str, Floats]
-    terms: Floats
-    log_factors: Floats
+    columns: Mapping[str, Float64]
+    terms: Float64
+    log_factors: Float64
     counted: BinnedFactor | None
     prediction: FakeYield
     variables: tuple[VariableClosure, ...]
 
     @property
-    def of_loose(self) -> dict[str, Floats]:
+    def of_loose(self) -> dict[str, Float64]:
         """:attr:`columns` of the loose events."""
         return {name: values[~self.regions.tight] for name, values in self.columns.items()}
 
@@ -153,7 +153,7 @@ class Closure:
         value, error = self._total(~self.regions.tight | self.regions.simulated)
         return 0.0 - value, error
 
-    def _total(self, which: Bools) -> tuple[float, float]:
+    def _total(self, which: Bool) -> tuple[float, float]:
         terms = self.terms[which]
         return float(terms.sum()), math.sqrt(grouped_variance(terms, self.regions.groups[which]))
 
@@ -218,9 +218,9 @@ def measure_closure(
 def _compare(
     variable: str,
     regions: RegionEvents,
-    columns: Mapping[str, Floats],
-    terms: Floats,
-    log_factors: Floats,
+    columns: Mapping[str, Float64],
+    terms: Float64,
+    log_factors: Float64,
     counted: BinnedFactor | None,
     bins: int,
 ) -> VariableClosure:
@@ -230,7 +230,7 @@ def _compare(
     seen, simulated, loose = known & tight & data, known & tight & ~data, known & ~tight
     edges = quantile_edges(values[seen], bins)
 
-    def variances(which: Bools) -> Floats:
+    def variances(which: Bool) -> Float64:
         return grouped_variances(values[which], terms[which], regions.groups[which], edges)
 
     own, signed = log_factors[known[~tight]], regions.signed[loose]
@@ -261,7 +261,7 @@ def _variables(model: Restored, file: EventFile, asked: Sequence[str]) -> tuple[
     return tuple(asked) or tuple(name for name in model.variables if name in known)
 
 
-def _columns(file: EventFile, events: RegionEvents) -> dict[str, Floats]:
+def _columns(file: EventFile, events: RegionEvents) -> dict[str, Float64]:
     columns = file.read(numbers_of(file, file.columns))
     return {name: values[events.rows].astype(np.float64) for name, values in columns.items()}
 
@@ -274,5 +274,5 @@ def _counted(model: Restored, training: RegionEvents) -> BinnedFactor:
     return binned_factor(columns, training.signed, training.tight, edges)
 
 
-def _known(values: Floats) -> Floats:
+def _known(values: Float64) -> Float64:
     return values[np.isfinite(values)]

@@ -11,6 +11,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from pyarrow import csv
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.data.outputs import whole_file
 from tabstar_lit.families.hep.fakes.factor.binned import binned_factor
 from tabstar_lit.families.hep.fakes.factor.closure import Closure, VariableClosure
@@ -29,7 +30,6 @@ from tabstar_lit.families.hep.fakes.tracking.figures_style import (
 from tabstar_lit.families.hep.fakes.tracking.reweighted import column_of, standard_variables
 from tabstar_lit.families.hep.fakes.tracking.scores import quantile_edges
 from tabstar_lit.families.hep.plotting import name_units
-from tabstar_lit.metrics.weighted import Floats
 from tabstar_lit.plots.style import save_figure
 
 
@@ -119,7 +119,7 @@ def closure_figure(own: VariableClosure) -> Figure:
     return figure
 
 
-def _factor(closure: Closure, name: str, values: Floats) -> Figure:
+def _factor(closure: Closure, name: str, values: Float64) -> Figure:
     """Draw the learned factor over the closed form of a toy, and the estimate counted in the same events."""
     known = values[np.isfinite(values)]
     edges, curve = quantile_edges(known, STANDARD_BINS), quantile_edges(known, CURVE_BINS)
@@ -134,7 +134,7 @@ def _factor(closure: Closure, name: str, values: Floats) -> Figure:
     return factor_figure(name, fine, coarse, counted, heads=closure.log_factors.shape[1])
 
 
-def _truth(closure: Closure) -> Floats | None:
+def _truth(closure: Closure) -> Float64 | None:
     """Return the true log-factor of the loose events of a toy."""
     if not is_toy(closure.regions.file):
         return None

@@ -9,21 +9,18 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from tabstar_lit.arrays import Bool, Float64, Int64, UInt64
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.data import kept_events
 from tabstar_lit.families.hep.fakes.factor.restore import BATCH_SIZE, Restored
 from tabstar_lit.families.hep.fakes.subtraction import over_heads, training_spread
-from tabstar_lit.families.hep.fakes.tracking.scores import UInt64, grouped_variance
+from tabstar_lit.families.hep.fakes.tracking.scores import grouped_variance
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.families.hep.preparation.selection import class_table
 from tabstar_lit.families.hep.preparation.serving import STORED_ROWS
-from tabstar_lit.metrics.weighted import Bools, Floats
-
-Int64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -46,9 +43,9 @@ class RegionEvents:
 
     file: EventFile
     rows: Int64
-    tight: Bools
-    simulated: Bools
-    signed: Floats
+    tight: Bool
+    simulated: Bool
+    signed: Float64
     left_out: int
 
     @cached_property
@@ -56,7 +53,7 @@ class RegionEvents:
         """Group of each event, ``[n]``: what belongs together, and is kept on one side of a split by groups."""
         return self.file.group_ids()[self.rows]
 
-    def chosen(self, which: Bools) -> RegionEvents:
+    def chosen(self, which: Bool) -> RegionEvents:
         """Return some of the events."""
         return replace(
             self,
@@ -85,15 +82,15 @@ class Factors(NamedTuple):
     """
 
     rows: Int64
-    mean: Floats
-    std: Floats
-    factor: Floats
-    error: Floats
-    training: Floats
-    heads: Floats
+    mean: Float64
+    std: Float64
+    factor: Float64
+    error: Float64
+    training: Float64
+    heads: Float64
 
     @property
-    def sampling(self) -> Floats:
+    def sampling(self) -> Float64:
         """The rest of ``std``, which samples add, ``[n]``; NaN where the parts are not known."""
         return np.sqrt(np.maximum(self.std**2 - self.training**2, 0.0))
 
@@ -114,9 +111,9 @@ class FakeYield:
         Heads at the end that learned from the same samples as the first ones.
     """
 
-    terms: Floats
+    terms: Float64
     groups: UInt64
-    by_head: Floats
+    by_head: Float64
     twins: int = 0
 
     @classmethod

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.toy.config import TOY_VERSION, FakesToy, Shape
 from tabstar_lit.families.hep.fakes.toy.densities import (
     CorrelatedDensity,
     Density,
-    Floats,
     MixedDensity,
     ProductDensity,
     ShapeDensity,
@@ -54,16 +54,16 @@ class ClosedForm:
     densities: dict[str, Density]
     totals: dict[str, float]
 
-    def factor(self, points: Floats) -> Floats:
+    def factor(self, points: Float64) -> Float64:
         """Return ``F`` at points ``[N, D]``; NaN outside the range of the toy."""
         above, below = (self.expected(f"{r}_data", points) - self.expected(f"{r}_mc", points) for r in PROMPT_SHARE)
         return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
-    def log_ratio(self, region: str, points: Floats) -> Floats:
+    def log_ratio(self, region: str, points: Float64) -> Float64:
         """Return the logarithm of data over simulation in the region ``tight`` or ``loose``."""
         return np.asarray(np.log(self.expected(f"{region}_data", points) / self.expected(f"{region}_mc", points)))
 
-    def expected(self, name: str, points: Floats) -> Floats:
+    def expected(self, name: str, points: Float64) -> Float64:
         """Return the density of a class, which integrates to its total weight."""
         return self.totals[name] * self.densities[name](points)
 

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.fakes.toy.config import Shape
 
-Floats = npt.NDArray[np.float64]
 SQRT_S_GEV = 13_000.0
 N_CELLS = 20_000
 """Cells in which the density is integrated; the error is of the order of the inverse square."""
@@ -22,31 +21,31 @@ TAIL = 0.1
 class Density(Protocol):
     """A normalised density over points of ``D`` variables."""
 
-    def __call__(self, points: Floats) -> Floats:
+    def __call__(self, points: Float64) -> Float64:
         """Return the density ``[N]`` at points ``[N, D]``; 0 outside its range."""
 
-    def sample(self, rng: np.random.Generator, n: int) -> Floats:
+    def sample(self, rng: np.random.Generator, n: int) -> Float64:
         """Return ``n`` points ``[n, D]``."""
 
 
-def _signal(x: Floats, a: float, b: float, c: float, d: float) -> Floats:
+def _signal(x: Float64, a: float, b: float, c: float, d: float) -> Float64:
     return np.asarray(a * (x + b) ** -c * np.exp(-d * x))
 
 
-def _background(x: Floats, a: float, b: float, c: float) -> Floats:
+def _background(x: Float64, a: float, b: float, c: float) -> Float64:
     return np.asarray(a * x**-b * np.exp(-c * x))
 
 
-def _resonance(x: Floats, mean: float, width: float) -> Floats:
+def _resonance(x: Float64, mean: float, width: float) -> Float64:
     return np.asarray(np.exp(-0.5 * ((x - mean) / width) ** 2))
 
 
-def _qcd(x: Floats, a: float, b: float, c: float, d: float) -> Floats:
+def _qcd(x: Float64, a: float, b: float, c: float, d: float) -> Float64:
     u = x / SQRT_S_GEV
     return np.asarray(a * (1 - u) ** b / u ** (c + d * np.log(u)))
 
 
-FORMULAS: Mapping[str, Callable[..., Floats]] = {
+FORMULAS: Mapping[str, Callable[..., Float64]] = {
     "signal": _signal,
     "background": _background,
     "resonance": _resonance,
@@ -82,17 +81,17 @@ class ShapeDensity:
         integral = np.concatenate([[0.0], np.cumsum(heights * np.diff(edges))])
         self._edges, self._cumulated, self._norm = edges, integral / integral[-1], integral[-1]
 
-    def __call__(self, points: Floats) -> Floats:
+    def __call__(self, points: Float64) -> Float64:
         """Return the density per GeV."""
         x = points[:, 0]
         inside = (x >= self.low) & (x <= self.high)
         return np.where(inside, self._formula(np.clip(x, self.low, self.high)) / self._norm, 0.0)
 
-    def sample(self, rng: np.random.Generator, n: int) -> Floats:
+    def sample(self, rng: np.random.Generator, n: int) -> Float64:
         """Draw points by the inverse of the cumulated density."""
         return np.interp(rng.random(n), self._cumulated, self._edges)[:, None]
 
-    def _formula(self, x: Floats) -> Floats:
+    def _formula(self, x: Float64) -> Float64:
         heights = FORMULAS[self.shape.name](x, *self.shape.parameters)
         boosted = self.shape.tail_boost & (x > self.high - TAIL * (self.high - self.low))
         return np.where(boosted, 2 * heights, heights)
@@ -119,7 +118,7 @@ class CorrelatedDensity:
         self.low, self.high, self.eta_max = low, high, eta_max
         self.tilt, self.mean, self.slope = tilt, mean, slope
 
-    def __call__(self, points: Floats) -> Floats:
+    def __call__(self, points: Float64) -> Float64:
         """Return the density per GeV and unit of eta."""
         pt, eta = points[:, 0], points[:, 1]
         inside = (pt >= self.low) & (pt <= self.high) & (eta >= 0) & (eta <= self.eta_max)
@@ -128,14 +127,14 @@ class CorrelatedDensity:
         of_pt = np.exp(-(pt - self.low) / scale) / (-scale * np.expm1(-(self.high - self.low) / scale))
         return np.where(inside, of_eta * of_pt, 0.0)
 
-    def sample(self, rng: np.random.Generator, n: int) -> Floats:
+    def sample(self, rng: np.random.Generator, n: int) -> Float64:
         """Draw points by the inverses of both cumulated densities."""
         eta = np.log1p(rng.random(n) * np.expm1(self.tilt * self.eta_max)) / self.tilt
         scale = self._scale(eta)
         pt = self.low - scale * np.log1p(rng.random(n) * np.expm1(-(self.high - self.low) / scale))
         return np.stack([pt, eta], axis=1)
 
-    def _scale(self, eta: Floats) -> Floats:
+    def _scale(self, eta: Float64) -> Float64:
         return self.mean + self.slope * eta
 
 
@@ -153,12 +152,12 @@ class ProductDensity:
     def __init__(self, first: Density, high: float) -> None:
         self.first, self.high = first, high
 
-    def __call__(self, points: Floats) -> Floats:
+    def __call__(self, points: Float64) -> Float64:
         """Return the density of both."""
         inside = (points[:, 1] >= 0) & (points[:, 1] <= self.high)
         return np.where(inside, self.first(points[:, :1]) / self.high, 0.0)
 
-    def sample(self, rng: np.random.Generator, n: int) -> Floats:
+    def sample(self, rng: np.random.Generator, n: int) -> Float64:
         """Draw both variables."""
         return np.concatenate([self.first.sample(rng, n), rng.uniform(0, self.high, (n, 1))], axis=1)
 
@@ -177,11 +176,11 @@ class MixedDensity:
     def __init__(self, first: Density, second: Density, share: float) -> None:
         self.first, self.second, self.share = first, second, share
 
-    def __call__(self, points: Floats) -> Floats:
+    def __call__(self, points: Float64) -> Float64:
         """Return the density of the mixture."""
         return self.share * self.first(points) + (1 - self.share) * self.second(points)
 
-    def sample(self, rng: np.random.Generator, n: int) -> Floats:
+    def sample(self, rng: np.random.Generator, n: int) -> Float64:
         """Draw points of both in random order."""
         n_first = int(rng.binomial(n, self.share))
         points = np.concatenate([self.first.sample(rng, n_first), self.second.sample(rng, n - n_first)])

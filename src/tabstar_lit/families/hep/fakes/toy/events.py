@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventFile, EventSchema, EventWriter
 from tabstar_lit.families.hep.events.toy_files import has_toy, toy_identity
 from tabstar_lit.families.hep.fakes.toy.closed_form import CLASSES, counts_of, form_of
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
-from tabstar_lit.families.hep.fakes.toy.densities import Floats
 
 CHUNK = 100_000
 UNITS = {"pt": "GeV", "abs_eta": None}
@@ -79,7 +79,7 @@ def ensure_toy_fakes(path: Path, toy: FakesToy) -> Path:
     return path
 
 
-def draw_weights(rng: np.random.Generator, kind: str, n: int, total: float) -> Floats:
+def draw_weights(rng: np.random.Generator, kind: str, n: int, total: float) -> Float64:
     """Return ``n`` weights that scatter as ``kind`` says, scaled so that they sum to ``total``.
 
     ``cauchy`` is centred at 1 (at 0, as in SeeSawML, its sum would be of random sign), about one in eight is negative,
@@ -89,12 +89,12 @@ def draw_weights(rng: np.random.Generator, kind: str, n: int, total: float) -> F
     return np.asarray(weights * (total / weights.sum()))
 
 
-def _cauchy(rng: np.random.Generator, n: int) -> Floats:
+def _cauchy(rng: np.random.Generator, n: int) -> Float64:
     departure = 0.5 * rng.standard_cauchy(n)
     return 1 + np.where(np.abs(departure) > CAUCHY_TAIL, 0.0, departure)
 
 
-_SCATTER: Mapping[str, Callable[[np.random.Generator, int], Floats]] = {
+_SCATTER: Mapping[str, Callable[[np.random.Generator, int], Float64]] = {
     "lognormal": lambda rng, n: rng.lognormal(3.5, 0.5, n),
     "normal": lambda rng, n: rng.normal(1.0, 0.1, n),
     "cauchy": _cauchy,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.families.hep.fakes.factor.binned import BinnedFactor
 from tabstar_lit.families.hep.fakes.tracking.figures_style import (
     COUNTED,
@@ -17,7 +18,6 @@ from tabstar_lit.families.hep.fakes.tracking.figures_style import (
     middles,
     with_ratio_panel,
 )
-from tabstar_lit.metrics.weighted import Floats
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,19 @@ class Profile:
         ``[bins]`` the closed form, averaged over the same events.
     """
 
-    edges: Floats
-    factor: Floats
-    error: Floats
-    truth: Floats | None
+    edges: Float64
+    factor: Float64
+    error: Float64
+    truth: Float64 | None
 
     @property
-    def base(self) -> Floats:
+    def base(self) -> Float64:
         """What others are compared with: the truth, or else what was learned."""
         return self.factor if self.truth is None else self.truth
 
 
 def profile(
-    values: Floats, weights: Floats, log_factors: Floats, edges: Floats, truth: Floats | None = None
+    values: Float64, weights: Float64, log_factors: Float64, edges: Float64, truth: Float64 | None = None
 ) -> Profile:
     """Average the factor of each head over the events in each bin.
 
@@ -67,7 +67,7 @@ def profile(
     values, positive, heads = values[used], np.maximum(weights[used], 0.0), np.exp(log_factors[used])
     total = np.histogram(values, edges, weights=positive)[0]
 
-    def averaged(factors: Floats) -> Floats:
+    def averaged(factors: Float64) -> Float64:
         sums = np.histogram(values, edges, weights=positive * factors)[0]
         return np.asarray(sums / np.where(total > 0, total, np.nan))
 

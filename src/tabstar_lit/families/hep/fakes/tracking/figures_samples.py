@@ -9,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.families.hep.fakes.subtraction import subtraction
 from tabstar_lit.families.hep.fakes.tracking.figures_style import (
     BEFORE,
@@ -25,7 +26,6 @@ from tabstar_lit.families.hep.fakes.tracking.figures_style import (
 from tabstar_lit.families.hep.fakes.tracking.plotting_config import VariablePlot
 from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
 from tabstar_lit.families.hep.plotting import binned, histogram, make_logarithmic, range_edges
-from tabstar_lit.metrics.weighted import Floats
 from tabstar_lit.plots.style import PALETTE, new_figure
 
 CENTRAL = (0.005, 0.995)
@@ -123,7 +123,7 @@ def subtraction_figure(events: Reweighted, variable: str, plot: VariablePlot) ->
     return figure
 
 
-def _draw_counts(axes: Axes, groups: Mapping[str, tuple[Floats, str]], bins: int, title: str) -> None:
+def _draw_counts(axes: Axes, groups: Mapping[str, tuple[Float64, str]], bins: int, title: str) -> None:
     edges = range_edges(np.concatenate([weights for weights, _ in groups.values()]), bins, None)
     heights = [
         histogram(axes, weights, np.ones(len(weights)), edges, label=name, color=color)

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.families.hep.fakes.tracking.plotting_config import VariablePlot
 from tabstar_lit.families.hep.plotting import make_logarithmic, range_edges
-from tabstar_lit.metrics.weighted import Floats
 from tabstar_lit.plots.style import PALETTE, new_figure
 
 COUNTED, LEARNED, BEFORE, TRUTH = "#000000", PALETTE[1], "0.55", PALETTE[2]
@@ -17,7 +17,7 @@ STEEP = 30.0
 """A spectrum whose highest bin is so many times its median one is drawn logarithmically."""
 
 
-def plot_edges(values: Floats, plot: VariablePlot) -> Floats:
+def plot_edges(values: Float64, plot: VariablePlot) -> Float64:
     """Return the bin edges of a variable ``[N]``; whole numbers in a short range get a bin each."""
     low, high = np.quantile(values, [0.0005, 0.9995]) if len(values) else (0.0, 1.0)
     low, high = (own if own is not None else found for own, found in ((plot.low, low), (plot.high, high)))
@@ -31,12 +31,12 @@ def plot_edges(values: Floats, plot: VariablePlot) -> Floats:
     return range_edges(values, plot.bins, (float(low), float(high)))
 
 
-def draw_points(axes: Axes, heights: Floats, errors: Floats, edges: Floats, *, label: str) -> None:
+def draw_points(axes: Axes, heights: Float64, errors: Float64, edges: Float64, *, label: str) -> None:
     """Draw bins as points with error bars."""
     axes.errorbar(middles(edges), heights, yerr=errors, fmt="o", markersize=3, color=COUNTED, label=label, zorder=3)
 
 
-def draw_band(axes: Axes, heights: Floats, errors: Floats, edges: Floats, *, color: str, label: str = "") -> None:
+def draw_band(axes: Axes, heights: Float64, errors: Float64, edges: Float64, *, color: str, label: str = "") -> None:
     """Draw bins as a line with a band."""
     axes.stairs(heights, edges, color=color, linewidth=1.4, label=label or None, baseline=None)
     low, high = (np.append(y, y[-1]) for y in (heights - errors, heights + errors))
@@ -44,7 +44,11 @@ def draw_band(axes: Axes, heights: Floats, errors: Floats, edges: Floats, *, col
 
 
 def draw_ratio(
-    axes: Axes, reference: tuple[Floats, Floats], sample: tuple[Floats, Floats], edges: Floats, color: str = LEARNED
+    axes: Axes,
+    reference: tuple[Float64, Float64],
+    sample: tuple[Float64, Float64],
+    edges: Float64,
+    color: str = LEARNED,
 ) -> None:
     """Draw reference over sample with the errors of the first as bars, and those of the second as a band around 1."""
     positive = np.where(sample[0] > 0, sample[0], np.nan)
@@ -54,7 +58,7 @@ def draw_ratio(
     )
 
 
-def scale_to(axes: Axes, heights: Floats, errors: Floats) -> None:
+def scale_to(axes: Axes, heights: Float64, errors: Float64) -> None:
     """Scale the vertical axis to what was counted, whatever one event of large weight adds to the rest.
 
     Logarithmic where the spectrum falls steeply.
@@ -76,6 +80,6 @@ def with_ratio_panel(xlabel: str, *, log: bool) -> tuple[Figure, Axes, Axes]:
     return figure, axes, below
 
 
-def middles(edges: Floats) -> Floats:
+def middles(edges: Float64) -> Float64:
     """Return the middle of each bin."""
     return np.asarray((edges[1:] + edges[:-1]) / 2)

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.families.hep.fakes.subtraction import over_heads
 from tabstar_lit.families.hep.fakes.tracking.plotting_config import ABSOLUTE, has_variable
-from tabstar_lit.metrics.weighted import Bools, Floats
 
 Role = Literal["numerator", "denominator", "ratio"]
 NAMES: Mapping[str, tuple[str, str]] = {
@@ -43,13 +42,13 @@ class Reweighted:
         ``[N]`` of the log-ratios over the heads; ``std`` is 0 with one head.
     """
 
-    log_ratios: Floats
-    is_reference: Bools
-    weights: Floats
-    variables: Mapping[str, Floats]
+    log_ratios: Float64
+    is_reference: Bool
+    weights: Float64
+    variables: Mapping[str, Float64]
     role: Role
-    mean: Floats
-    std: Floats
+    mean: Float64
+    std: Float64
 
     @classmethod
     def of(cls, rows: Columns, *, names: Sequence[str], role: Role) -> Reweighted:
@@ -89,15 +88,15 @@ class Reweighted:
         return NAMES[self.role]
 
     @property
-    def reweights(self) -> Floats:
+    def reweights(self) -> Float64:
         """``[N]`` weights, times the ratio for events that are reweighted: all that a histogram needs."""
         return self.weights * np.where(self.is_reference, 1.0, np.exp(np.where(self.is_reference, 0.0, self.mean)))
 
-    def variable(self, name: str) -> Floats:
+    def variable(self, name: str) -> Float64:
         """Return a variable ``[N]``, or the absolute value of one."""
         return column_of(self.variables, name)
 
-    def rows(self, chosen: NDArray[np.bool_] | slice) -> Reweighted:
+    def rows(self, chosen: Bool | slice) -> Reweighted:
         """Return some of the events."""
         return replace(
             self,
@@ -118,7 +117,7 @@ class Reweighted:
         return replace(thinned, weights=thinned.weights * step)
 
 
-def column_of(variables: Mapping[str, Floats], name: str) -> Floats:
+def column_of(variables: Mapping[str, Float64], name: str) -> Float64:
     """Return a variable ``[N]``, or the absolute value of the one that ``abs_`` stands in front of."""
     return variables[name] if name in variables else np.abs(variables[name.removeprefix(ABSOLUTE)])
 

@@ -9,14 +9,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from tabstar_lit.arrays import Bool, Float64, UInt64
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
 from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted, Role
 from tabstar_lit.families.hep.plotting import binned
-from tabstar_lit.metrics.weighted import Bools, Floats
-
-UInt64 = npt.NDArray[np.uint64]
 
 CENTRAL = (0.01, 0.99)
 """Quantiles of pt between which a ratio is compared with its closed form."""
@@ -78,7 +75,7 @@ def reweighting_chi2(events: Reweighted, variable: str, bins: int) -> float:
     return chi2_per_bin(values[known], events.reweights[known], reference, bins)
 
 
-def chi2_per_bin(values: Floats, weights: Floats, reference: Bools, bins: int) -> float:
+def chi2_per_bin(values: Float64, weights: Float64, reference: Bool, bins: int) -> float:
     """Return ``sum((a - b)^2 / (var a + var b))`` over its number of bins, for two weighted samples.
 
     Nothing is fitted to these events, so that each bin is a degree of freedom. Both samples enter with their
@@ -108,13 +105,13 @@ def chi2_per_bin(values: Floats, weights: Floats, reference: Bools, bins: int) -
     return chi2_of((a - b)[filled], (a_error**2 + b_error**2)[filled])
 
 
-def chi2_of(differences: Floats, variances: Floats) -> float:
+def chi2_of(differences: Float64, variances: Float64) -> float:
     """Return ``sum(d^2 / v)`` over the number of bins whose variance is known; NaN without any."""
     used = np.isfinite(differences) & (variances > 0)
     return float(np.mean(differences[used] ** 2 / variances[used])) if used.any() else math.nan
 
 
-def grouped_variance(weights: Floats, groups: UInt64) -> float:
+def grouped_variance(weights: Float64, groups: UInt64) -> float:
     """Return the variance of a sum of weights, where events come in independent groups: the events of one vary as one.
 
     Parameters
@@ -128,7 +125,7 @@ def grouped_variance(weights: Floats, groups: UInt64) -> float:
     return float(sums @ sums)
 
 
-def grouped_variances(values: Floats, weights: Floats, groups: UInt64, edges: Floats) -> Floats:
+def grouped_variances(values: Float64, weights: Float64, groups: UInt64, edges: Float64) -> Float64:
     """Return that of the sum in each bin, ``[bins]``.
 
     Parameters
@@ -145,7 +142,7 @@ def grouped_variances(values: Floats, weights: Floats, groups: UInt64, edges: Fl
     return np.asarray(variances, dtype=np.float64)
 
 
-def quantile_edges(values: Floats, bins: int) -> Floats:
+def quantile_edges(values: Float64, bins: int) -> Float64:
     """Return bin edges between which equal shares of ``values [N]`` lie, at least :data:`FEWEST` in each.
 
     A variable of few values has fewer bins, one that is constant a single one.
@@ -155,7 +152,7 @@ def quantile_edges(values: Floats, bins: int) -> Floats:
     return edges if len(edges) > 1 else edges[0] + np.array([-0.5, 0.5])
 
 
-def effective_share(weights: Floats) -> float:
+def effective_share(weights: Float64) -> float:
     """Return Kish's ``(sum w)^2 / sum w^2`` over the number of events: 1 where all count the same; NaN for none."""
     squares = float(np.sum(weights**2))
     return float(weights.sum()) ** 2 / squares / len(weights) if squares > 0 else math.nan
@@ -180,7 +177,7 @@ def truth_scores(events: Reweighted, form: ClosedForm, pt_variable: str) -> dict
     return scores
 
 
-def truth_of(events: Reweighted, form: ClosedForm) -> Floats:
+def truth_of(events: Reweighted, form: ClosedForm) -> Float64:
     """Return the true log-ratio ``[N]``; NaN where there is none, as where there is more simulation than data."""
     points = np.stack([events.variable(name) for name in form.columns], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -189,7 +186,7 @@ def truth_of(events: Reweighted, form: ClosedForm) -> Floats:
         return form.log_ratio(REGIONS[events.role], points)
 
 
-def central(pt: Floats) -> Bools:
+def central(pt: Float64) -> Bool:
     """Return which events ``[N]`` lie between the quantiles :data:`CENTRAL` of their pt."""
     low, high = np.quantile(pt, CENTRAL) if len(pt) else (0.0, 0.0)
     return np.asarray((pt >= low) & (pt <= high))

@@ -8,12 +8,12 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision
+from torch import nn
 from toy_bench import Bench
 
 from tabstar_lit.engine import stages
 from tabstar_lit.engine import trainer as trainers
-from tabstar_lit.engine.module import gradient_norm
-from tabstar_lit.engine.trainer import BATCH_HOOKS, without_idle_hooks
+from tabstar_lit.engine.lean import BATCH_HOOKS, LeanModule, NoProfiler, gradient_norm, without_idle_hooks
 
 
 def test_the_gradient_norm_is_torchs() -> None:
@@ -58,6 +58,24 @@ def test_batches_leave_the_cpu_where_the_module_is_elsewhere(bench: Bench) -> No
     assert module._apply_batch_transfer_handler(batch) is batch
     assert module._on_before_batch_transfer(batch) is batch
     assert module._apply_batch_transfer_handler(batch, torch.device("meta")).device.type == "meta"
+
+
+def test_a_module_keeps_parameters_buffers_and_modules_as_torch_does() -> None:
+    lean, plain = LeanModule(), LightningModule()
+    for module in (lean, plain):
+        module.weight, module.part, module._current_fx_name = (
+            nn.Parameter(torch.ones(2)),
+            nn.Identity(),
+            "training_step",
+        )
+        assert module._current_fx_name == "training_step"
+    assert vars(lean).keys() == vars(plain).keys()
+    assert (list(lean._parameters), list(lean._modules)) == (["weight"], ["part"])
+
+
+def test_nothing_is_profiled() -> None:
+    with NoProfiler().profile("anything") as nothing:
+        assert nothing is None
 
 
 def test_gradients_are_clipped_after_the_scale_of_the_loss_is_undone(

@@ -1,14 +1,12 @@
-"""Scaling of one column by scikit-learn, kept as plain numbers that any checkpoint can hold."""
+"""Scaling of one column by scikit-learn, fitted on training rows and kept as plain numbers that any file can hold."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from scipy.special import logit
 from sklearn.preprocessing import (
     MaxAbsScaler,
@@ -20,10 +18,9 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.validation import has_fit_parameter
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import ConfigError
-
-Float64 = npt.NDArray[np.float64]
 
 STEPS: dict[str, tuple[type[Any], dict[str, Any], tuple[str, ...]]] = {
     "minmax": (MinMaxScaler, {}, ("min_", "scale_")),
@@ -42,10 +39,61 @@ CHAINS = {
 }
 """Scalers of more than one step; the first one takes the user's arguments, ``logit`` its own ``eps``."""
 
+LARGEST = 1e150
+"""Numbers beyond this cannot be scaled: their squares overflow float64."""
+
 LOGIT_EPS = 1e-6
+
+PLACE = "dataset_config.feature_scaling.scaler_params"
+"""The key that gives the arguments of a scaler, for messages."""
 
 MANY = 64
 """Numbers from which on a checkpoint keeps them as one tensor: it writes and checks each Python number by itself."""
+
+
+class ZScore(NamedTuple):
+    """Mean and standard deviation of a column (population, ddof 0), in the column's own unit.
+
+    A column without spread has ``std`` 1, so that it maps to zeros.
+    """
+
+    mean: float
+    std: float
+
+    @classmethod
+    def fit(cls, values: Float64) -> ZScore:
+        """Measure the values that are not NaN.
+
+        Parameters
+        ----------
+        values : ndarray of float64 [N]
+            At least one of them must be a number, and none beyond :data:`LARGEST`.
+
+        Returns
+        -------
+        ZScore
+            The statistics.
+        """
+        known = values[~np.isnan(values)]
+        scaler = StandardScaler().fit(known.reshape(-1, 1))
+        return cls(mean=float(scaler.mean_[0]), std=float(scaler.scale_[0]))
+
+    def apply(self, values: Float64, *, clip: float) -> Float64:
+        """Scale, clip, and put missing values at the mean.
+
+        Parameters
+        ----------
+        values : ndarray of float64 [N]
+            In the column's unit; NaN is missing.
+        clip : float
+            Largest absolute z-score.
+
+        Returns
+        -------
+        ndarray of float64 [N]
+            In standard deviations, within [-clip, clip]; 0 where missing.
+        """
+        return np.nan_to_num(np.clip((values - self.mean) / self.std, -clip, clip), nan=0.0)
 
 
 class ColumnScaler:
@@ -78,10 +126,9 @@ class ColumnScaler:
         allowed = set(STEPS[names[0]][0]().get_params()) | ({"eps"} if "logit" in names else set())
         for name in own:
             if name not in allowed:
-                where = "dataset_config.feature_scaling.scaler_params"
                 raise ConfigError(
-                    f"{where}: scaler '{kind}' has no argument '{name}'.{suggestion(name, sorted(allowed))} Arguments "
-                    f"of another scaler, such as those of a shipped file, are dropped with {where}=null"
+                    f"{PLACE}: scaler '{kind}' has no argument '{name}'.{suggestion(name, sorted(allowed))} Arguments "
+                    f"of another scaler, such as those of a shipped file, are dropped with {PLACE}=null"
                 )
         self._steps = [(name, _step(name, own if not i else {})) for i, name in enumerate(names)]
 
@@ -112,8 +159,7 @@ class ColumnScaler:
                 column = self._apply(step, column)
             except (ValueError, TypeError) as error:
                 raise ConfigError(
-                    f"dataset_config.feature_scaling.scaler_params: scaler '{self.kind}' refuses {self.params} or the "
-                    f"values it is given: {error}"
+                    f"{PLACE}: scaler '{self.kind}' refuses {self.params} or the values it is given: {error}"
                 ) from error
         return self
 
@@ -154,7 +200,11 @@ def _plain(learned: Any) -> Any:
     if learned is None:
         return None
     numbers = np.array(learned, dtype=np.float64)
-    return numbers.tolist() if numbers.size < MANY else torch.from_numpy(numbers)
+    if numbers.size < MANY:
+        return numbers.tolist()
+    import torch  # here, as converting tables needs this file and no torch
+
+    return torch.from_numpy(numbers)
 
 
 def _takes_weights(step: Any) -> bool:
@@ -169,7 +219,7 @@ def _eps(value: object) -> float:
             eps = float(value)
     if not 0 < eps < 0.5:
         raise ConfigError(
-            f"dataset_config.feature_scaling.scaler_params: eps is {value!r}, but it clips shares of the range to "
+            f"{PLACE}: eps is {value!r}, but it clips shares of the range to "
             f"[eps, 1 - eps]: give a number between 0 and 0.5 such as {LOGIT_EPS}."
         )
     return eps

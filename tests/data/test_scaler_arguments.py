@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import PowerTransformer, StandardScaler
 
+from tabstar_lit.data.scalers import ColumnScaler
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.preparation.scalers import ColumnScaler
 
 VALUES = np.random.default_rng(0).lognormal(3.0, 1.0, 400)
 

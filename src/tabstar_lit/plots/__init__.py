@@ -1,0 +1,1 @@
+"""What figures of every family have in common."""
