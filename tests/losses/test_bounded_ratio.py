@@ -64,7 +64,10 @@ def test_free_bins_end_at_the_ratio_or_at_a_bound(name: str, case: str) -> None:
 
 @pytest.mark.parametrize("name", RATIO_LOSSES)
 def test_descent_comes_back_from_far_beyond_the_bounds(name: str) -> None:
-    bins, risk = torch.tensor([*HEALTHY, *BROKEN["negative regions of either side"]], dtype=torch.float64), risk_of(name)
+    bins, risk = (
+        torch.tensor([*HEALTHY, *BROKEN["negative regions of either side"]], dtype=torch.float64),
+        risk_of(name),
+    )
     for reach in (-1000.0, 1000.0):
         outputs = newton(risk, bins, torch.full((len(bins),), reach, dtype=torch.float64))
         torch.testing.assert_close(risk.loss.log_ratio(outputs), expected(bins), atol=1e-6, rtol=0)

@@ -156,7 +156,9 @@ def run_stage(
             run.update_stage(stage.name, status="running", monitor=monitor, data_fingerprint=parts.data.fingerprint)
         trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
     if trainer.is_global_zero:
-        run.update_stage(stage.name, **outcome(trainer, checkpoints, run))
+        for note in parts.tracker.notes():
+            log.warning("Stage %s: %s", stage.name, note)
+        run.update_stage(stage.name, notes=list(parts.tracker.notes()), **outcome(trainer, checkpoints, run))
 
 
 def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, checkpoint: Path, *, seed: int) -> None:

@@ -43,7 +43,9 @@ class FakesNetworkArchitecture(NetworkArchitecture):
     output_dim: PositiveInt | None = Field(
         None, description="Width of what the heads of an ensemble read of the trunk; null: that of their first layer."
     )
-    ensemble: Heads | None = Field(None, description="Several networks, each with a ratio of its own; null: one ratio, without uncertainty.")
+    ensemble: Heads | None = Field(
+        None, description="Several networks, each with a ratio of its own; null: one ratio, without uncertainty."
+    )
 
     @property
     def n_heads(self) -> int:

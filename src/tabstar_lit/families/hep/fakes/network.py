@@ -109,7 +109,9 @@ class FakesNetwork(nn.Module):
         crack_veto: CrackVeto | None = None,
     ) -> None:
         super().__init__()
-        self.slices = nn.ModuleList(ratio_network(architecture, preprocessor.inputs) for _ in range(len(boundaries) + 1))
+        self.slices = nn.ModuleList(
+            ratio_network(architecture, preprocessor.inputs) for _ in range(len(boundaries) + 1)
+        )
         numbers = {recipe.name: column for column, recipe in enumerate(preprocessor.events.numbers)}
         self.pt_column = numbers.get(pt_variable, -1)
         thresholds = torch.empty(0)

@@ -19,7 +19,10 @@ from tabstar_lit.families.hep.fakes.tracking.scores import (
     metric_names,
     quantile_edges,
     score,
+    strayed_heads,
+    testable_edges,
     truth_of,
+    yield_errors,
 )
 
 
@@ -60,13 +63,54 @@ def test_chi2_of_equal_distributions_is_the_one_of_scipy() -> None:
     assert np.mean(found) == pytest.approx(1, abs=0.07)
 
 
-def test_chi2_sees_what_is_wrong_and_only_where_both_have_events() -> None:
+def test_chi2_sees_what_is_wrong() -> None:
     rng = np.random.default_rng(1)
-    a, b = np.r_[rng.uniform(0, 1, 2000), rng.uniform(2, 3, 2000)], rng.uniform(0, 1, 2000)  # nothing of b above 1
-    values, reference = np.r_[a, b], np.arange(6000) < 4000
-    assert chi2_per_bin(values, np.ones(6000), reference, 20) == pytest.approx(1, abs=0.7)
+    a, b = rng.uniform(0, 1, 2000), rng.uniform(0, 1, 2000)
+    values, reference = np.r_[a, b], np.arange(4000) < 2000
+    assert chi2_per_bin(values, np.ones(4000), reference, 20) == pytest.approx(1, abs=0.7)
     assert chi2_per_bin(values, np.where(reference, 1.0, 1.3), reference, 20) > 3
     assert math.isnan(chi2_per_bin(values[:10], np.ones(10), np.ones(10, dtype=bool), 5))
+
+
+def test_bins_without_events_of_the_other_sample_are_merged_and_still_count() -> None:
+    rng = np.random.default_rng(1)
+    a, b = np.r_[rng.uniform(0, 1, 2000), rng.uniform(2, 3, 2000)], rng.uniform(0, 1, 2000)  # nothing of b above 1
+    edges = testable_edges(a, b, 20)
+    assert len(edges) == 11  # the upper ten bins are one with their neighbour
+    assert (edges[0], edges[-1]) == (a.min(), a.max())
+    assert np.histogram(b, edges)[0].min() >= 10
+    assert chi2_per_bin(np.r_[a, b], np.ones(6000), np.arange(6000) < 4000, 20) > 3
+
+
+def test_chi2_of_the_truth_is_one_where_the_other_sample_is_thin() -> None:
+    """Few events of large weight stand for many: in most of the bins before they are merged there are none."""
+    rng = np.random.default_rng(2)
+    found = []
+    for _ in range(300):
+        a, b = rng.exponential(1.0, rng.poisson(2000)), rng.exponential(0.4, rng.poisson(300))
+        weights = np.r_[np.ones(len(a)), 2000 / 300 * 0.4 * np.exp(b / 0.4 - b)]
+        reference = np.arange(len(weights)) < len(a)
+        assert len(testable_edges(a, b, 20)) < 20
+        found.append(chi2_per_bin(np.r_[a, b], weights, reference, 20))
+    print(np.mean(found))
+    assert np.median(found) == pytest.approx(1, abs=0.2)
+
+
+def test_yields_of_heads_are_compared_with_the_reference() -> None:
+    targets = np.repeat([1.0, 0.0], [400, 1000])
+    heads = np.zeros((1400, 3)) + np.log(0.4) + np.array([0.0, np.log(1.1), np.log(0.01)])
+    events = events_of(heads, targets, np.ones(1400), pt=np.linspace(20, 100, 1400))
+    np.testing.assert_allclose(yield_errors(events), [0, 0.1, -0.99], atol=1e-12)
+    assert scored(events, None)["yield_error"] == pytest.approx(0.99)
+    (note,) = strayed_heads(events, 0.05)
+    assert note.startswith("1 of 3 heads do not give loose the total of tight")
+    assert "head 2 (-99%)" in note
+    (stricter,) = strayed_heads(events.rows(slice(None, None, 1)), 0.0)
+    assert stricter.startswith("1 of 3")  # 10 % are two statistical errors
+    assert strayed_heads(events, 1.0) == ()
+    assert strayed_heads(events, None) == ()
+    broken = events_of(np.full((1400, 2), np.nan), targets, np.ones(1400), pt=np.linspace(20, 100, 1400))
+    assert "2 of 2 heads" in strayed_heads(broken, 0.05)[0]
 
 
 def test_bins_of_few_values_and_few_events() -> None:

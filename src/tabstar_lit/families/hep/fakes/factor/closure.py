@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tabstar_lit.arrays import Bool, Float64
+from tabstar_lit.arrays import Bool, Float64, Int64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.errors import ConfigError, DataError
@@ -32,7 +32,13 @@ from tabstar_lit.families.hep.fakes.factor.factors import (
 from tabstar_lit.families.hep.fakes.factor.restore import Restored
 from tabstar_lit.families.hep.fakes.tracking.plotting_config import has_variable
 from tabstar_lit.families.hep.fakes.tracking.reweighted import column_of, standard_variables
-from tabstar_lit.families.hep.fakes.tracking.scores import chi2_of, grouped_variance, grouped_variances, quantile_edges
+from tabstar_lit.families.hep.fakes.tracking.scores import (
+    chi2_of,
+    grouped_variance,
+    grouped_variances,
+    quantile_edges,
+    testable_edges,
+)
 from tabstar_lit.families.hep.plotting import binned
 
 BINS = 20
@@ -50,8 +56,12 @@ class VariableClosure:
     ----------
     variable : str
         Its name.
+    asked : int
+        Bins before any were merged, each with an equal share of the tight data.
     edges : ndarray
-        ``[bins + 1]``, equal shares of the tight data.
+        ``[bins + 1]`` of those that are left: each holds loose data enough to tell the error of what they predict.
+    loose : ndarray of int
+        ``[bins]`` events of loose data.
     observed, observed_error : ndarray
         ``[bins]`` tight data and their error.
     prompt : ndarray
@@ -69,7 +79,9 @@ class VariableClosure:
     """
 
     variable: str
+    asked: int
     edges: Float64
+    loose: Int64
     observed: Float64
     observed_error: Float64
     prompt: Float64
@@ -78,6 +90,12 @@ class VariableClosure:
     model: Float64
     variance: Float64
     binned: Float64 | None
+
+    @property
+    def merged(self) -> str:
+        """What was merged, in words; empty if nothing was."""
+        own = len(self.observed)
+        return f"{self.asked} bins merged to {own}" if own < self.asked else ""
 
     @property
     def predicted(self) -> Float64:
@@ -180,7 +198,7 @@ def measure_closure(
     variables : sequence of str
         To compare in; by default the numerical features and spectators of the training.
     bins : int
-        Of each, fewer where they would hold less than 10 events.
+        Of each, fewer where they would hold less than 10 events of tight or of loose data.
     progress : callable
         For a progress bar.
 
@@ -228,7 +246,7 @@ def _compare(
     values = column_of(columns, variable)
     known, tight, data = np.isfinite(values), regions.tight, ~regions.simulated
     seen, simulated, loose = known & tight & data, known & tight & ~data, known & ~tight
-    edges = quantile_edges(values[seen], bins)
+    edges = testable_edges(values[seen], values[loose & data], bins)
 
     def variances(which: Bool) -> Float64:
         return grouped_variances(values[which], terms[which], regions.groups[which], edges)
@@ -241,7 +259,9 @@ def _compare(
         by_cells = binned(values[loose], signed * np.nan_to_num(factors), edges)[0]
     return VariableClosure(
         variable,
+        len(quantile_edges(values[seen], bins)) - 1,
         edges,
+        np.histogram(np.clip(values[loose & data], edges[0], edges[-1]), edges)[0],
         observed=binned(values[seen], terms[seen], edges)[0],
         observed_error=np.sqrt(variances(seen)),
         prompt=binned(values[simulated], -terms[simulated], edges)[0],

@@ -19,6 +19,8 @@ CENTRAL = (0.01, 0.99)
 """Quantiles of pt between which a ratio is compared with its closed form."""
 FEWEST = 10
 """Events of either sample that a bin of chi2 holds at least, so that its error can be taken from them."""
+MOST_NAMED = 8
+"""Heads that a line names at most."""
 REGIONS: Mapping[Role, str] = {"numerator": "tight", "denominator": "loose"}
 
 
@@ -46,6 +48,7 @@ def score(
     return {
         "chi2": _mean(list(by_variable.values())),
         **{f"chi2_{name}": value for name, value in by_variable.items()},
+        "yield_error": _greatest(yield_errors(events)),
         "ess": effective_share(events.reweights[~events.is_reference]),
         "logratio_mean": float(events.mean.mean()) if len(events.mean) else math.nan,
         "logratio_std": float(events.mean.std()) if len(events.mean) else math.nan,
@@ -63,7 +66,7 @@ def metric_names(variables: Sequence[str], *, known: bool) -> tuple[str, ...]:
     known : bool
         Whether there is a closed form.
     """
-    names = ("chi2", *(f"chi2_{name}" for name in variables), "ess", "logratio_mean", "logratio_std")
+    names = ("chi2", *(f"chi2_{name}" for name in variables), "yield_error", "ess", "logratio_mean", "logratio_std")
     return (*names, "logerror", "coverage1", "coverage2") if known else names
 
 
@@ -79,8 +82,7 @@ def chi2_per_bin(values: Float64, weights: Float64, reference: Bool, bins: int) 
     """Return ``sum((a - b)^2 / (var a + var b))`` over its number of bins, for two weighted samples.
 
     Nothing is fitted to these events, so that each bin is a degree of freedom. Both samples enter with their
-    statistical errors, ``sum w^2``. Where either has fewer than :data:`FEWEST` events a bin is left out: its events
-    cannot tell its error, and no ratio makes events where there are none.
+    statistical errors, ``sum w^2``, and bins are merged until both have events enough to tell these by.
 
     Parameters
     ----------
@@ -89,7 +91,7 @@ def chi2_per_bin(values: Float64, weights: Float64, reference: Bool, bins: int) 
     reference : ndarray of bool
         ``[N]`` whether an event is of the first sample, whose quantiles are the bins.
     bins : int
-        Their number, less where a bin would hold fewer than :data:`FEWEST` events.
+        Their number, less where a bin would hold fewer than :data:`FEWEST` events of either sample.
 
     Returns
     -------
@@ -98,11 +100,10 @@ def chi2_per_bin(values: Float64, weights: Float64, reference: Bool, bins: int) 
     """
     if not reference.any() or reference.all():
         return math.nan
-    edges = quantile_edges(values[reference], bins)
+    edges = testable_edges(values[reference], values[~reference], bins)
     a, a_error = binned(values[reference], weights[reference], edges)
     b, b_error = binned(values[~reference], weights[~reference], edges)
-    filled = np.histogram(np.clip(values[~reference], edges[0], edges[-1]), edges)[0] >= FEWEST
-    return chi2_of((a - b)[filled], (a_error**2 + b_error**2)[filled])
+    return chi2_of(a - b, a_error**2 + b_error**2)
 
 
 def chi2_of(differences: Float64, variances: Float64) -> float:
@@ -152,6 +153,80 @@ def quantile_edges(values: Float64, bins: int) -> Float64:
     return edges if len(edges) > 1 else edges[0] + np.array([-0.5, 0.5])
 
 
+def testable_edges(reference: Float64, sample: Float64, bins: int) -> Float64:
+    """Return edges of bins in which two samples can be compared: each holds :data:`FEWEST` events of either.
+
+    Fewer events cannot tell their own error; with none it would be 0. Neighbours are merged until they hold enough,
+    from below; what is left above joins the last.
+
+    Parameters
+    ----------
+    reference : ndarray
+        ``[N]`` values of the first sample, whose quantiles are the edges.
+    sample : ndarray
+        ``[M]`` values of the other one; those outside are counted in the first and last bin.
+    bins : int
+        Of the first sample, before any are merged.
+    """
+    edges = quantile_edges(reference, bins)
+    seen = np.histogram(reference, edges)[0]
+    other = np.histogram(np.clip(sample, edges[0], edges[-1]), edges)[0]
+    kept = [0]
+    for end in range(1, len(edges)):
+        if min(seen[kept[-1] : end].sum(), other[kept[-1] : end].sum()) >= FEWEST:
+            kept.append(end)
+    return edges[[*(kept[:-1] or [0]), len(edges) - 1]]
+
+
+def yield_errors(events: Reweighted) -> Float64:
+    """Return for each head ``[C]`` how far the total of the reweighted sample is from the reference, relative to it.
+
+    NaN where the reference has no total to compare with.
+    """
+    sample = ~events.is_reference
+    reference = events.weights[events.is_reference].sum()
+    totals = events.weights[sample] @ np.exp(events.log_ratios[sample])
+    return np.asarray(totals / reference - 1) if reference > 0 else np.full(events.heads, math.nan)
+
+
+def yield_resolution(events: Reweighted) -> float:
+    """Return the relative statistical error of :func:`yield_errors`, that of both samples; NaN where there are none."""
+    reference = events.weights[events.is_reference].sum()
+    return math.sqrt(float(np.sum(events.reweights**2))) / reference if reference > 0 else math.nan
+
+
+def strayed_heads(events: Reweighted, tolerance: float | None) -> tuple[str, ...]:
+    """Say which heads' totals are further from the reference than ``tolerance`` and two statistical errors.
+
+    Parameters
+    ----------
+    events : Reweighted
+        The validation events.
+    tolerance : float or None
+        ``plotting_config.yield_tolerance``, relative to the reference; None: nothing is said.
+
+    Returns
+    -------
+    tuple of str
+        One line, or none where all heads are near.
+    """
+    if tolerance is None:
+        return ()
+    errors, bound = yield_errors(events), tolerance + 2 * yield_resolution(events)
+    far = np.flatnonzero(~(np.abs(errors) <= bound))
+    if not len(far) or np.isnan(bound):
+        return ()
+    reference, sample = events.names
+    named = ", ".join(f"{head} ({errors[head]:+.0%})" for head in far[:MOST_NAMED]) + (
+        ", ..." if len(far) > MOST_NAMED else ""
+    )
+    return (
+        f"{len(far)} of {events.heads} heads do not give {sample} the total of {reference}, by more than {bound:.0%}: "
+        f"head {named}. Their ratio is not learned: look at the figures, train longer or with another loss, or leave "
+        "out events by pt_cut where there are none of one sample.",
+    )
+
+
 def effective_share(weights: Float64) -> float:
     """Return Kish's ``(sum w)^2 / sum w^2`` over the number of events: 1 where all count the same; NaN for none."""
     squares = float(np.sum(weights**2))
@@ -190,6 +265,10 @@ def central(pt: Float64) -> Bool:
     """Return which events ``[N]`` lie between the quantiles :data:`CENTRAL` of their pt."""
     low, high = np.quantile(pt, CENTRAL) if len(pt) else (0.0, 0.0)
     return np.asarray((pt >= low) & (pt <= high))
+
+
+def _greatest(errors: Float64) -> float:
+    return float(np.abs(errors).max()) if np.isfinite(errors).all() else math.nan
 
 
 def _mean(values: Sequence[float]) -> float:
