@@ -73,11 +73,11 @@ region. A binned estimate in pt alone cannot see that. The same settings as abov
 N_PROMPT_RICH = 5
 NEGATIVE = 0.35
 PROMPT_RICH_TEXT = """\
-{seeds} samples in which two thirds of the tight leptons are prompt, and tight fakes have all but ended at 100 GeV, where
-subtraction leaves less than nothing as often as not. Predicted over true fakes are of the fifth of events that was held
-out, whose true yield is the expected one; *worst head* is the greatest relative difference of any head's. The last
-column is a mean over tight fakes, in the bins of 5 GeV where more than 5 are expected. In a second set {negative:.0%} of
-the simulated events have negative weights, and weights scatter log-normally.
+{seeds} samples in which two thirds of the tight leptons are prompt, and tight fakes have all but ended at 100 GeV,
+where subtraction leaves less than nothing as often as not. Predicted over true fakes are of the fifth of events that
+was held out, whose true yield is the expected one; *worst head* is the greatest relative difference of any head's. The last
+column is a mean over tight fakes, in the bins of 5 GeV where more than 5 are expected. In a second set {negative:.0%}
+of the simulated events have negative weights, and weights scatter log-normally.
 """
 
 ZEE_TEXT = """\
@@ -195,7 +195,7 @@ def losses() -> Section:
 
 
 def prompt_rich() -> Section:
-    """Estimate the fake factor where tight leptons are mostly prompt, and where much simulation has negative weights."""
+    """Estimate the fake factor where tight leptons are mostly prompt, and where many weights are negative."""
     found = {negative: [_prompt_rich(seed, negative) for seed in range(N_PROMPT_RICH)] for negative in (0.0, NEGATIVE)}
     results: dict[str, float] = {}
     for name, negative in (("prompt_rich", 0.0), ("negative_weights", NEGATIVE)):

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from tabstar_lit.arrays import Float64
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventFile, EventSchema, EventWriter
 from tabstar_lit.families.hep.fakes.factor.factors import event_factors, loose_events, region_events
 from tabstar_lit.families.hep.fakes.factor.restore import Restored
-from tabstar_lit.arrays import Float64
 
 LOW, HIGH, ETA_MAX = 20.0, 300.0, 2.5
 """Range of pt, GeV, and of the size of eta."""

@@ -1,4 +1,7 @@
-"""The weighted risk: what weights mean, and what policies do with negative ones; test_bounded_ratio.py is about the default."""
+"""The weighted risk: what weights mean, and what policies do with negative ones.
+
+The default is tested in test_bounded_ratio.py.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from torch import Tensor
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.losses.density_ratio import RATIO_LOSSES, ratio_loss
 from tabstar_lit.losses.ratio_risk import NegativeWeights, RatioRisk
-
 
 POLICIES: tuple[NegativeWeights, ...] = ("plain", "correction", "bounded")
 """What is the plain risk as long as no bound is met."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.losses.classification import at_least_single
 from tabstar_lit.losses.bounded_ratio import BoundedRatio
+from tabstar_lit.losses.classification import at_least_single
 from tabstar_lit.losses.density_ratio import RatioLoss
 
 NegativeWeights = Literal["bounded", "correction", "plain", "absolute", "zero"]

@@ -1,4 +1,4 @@
-"""Where most tight leptons are prompt, no head is lost: the fake factor is learned beside regions of negative weight."""
+"""Where most tight leptons are prompt no head is lost: the factor is learned beside regions of negative weight."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tabstar_lit.losses.density_ratio import Inverse, RatioLoss, ratio_loss
 
 
 def loss_of(name: str, role: Role, max_ratio: float | None = None) -> RatioLoss:
-    """Return the loss called ``name`` as a stage uses it, with ratios of at most ``max_ratio`` if there is such a bound.
+    """Return the loss called ``name`` as a stage uses it, with ratios of at most ``max_ratio`` if that is given.
 
     With losses that measure errors of the ratio itself, numerator and denominator learn simulation over data, although
     their outputs stand for data over simulation: the former lies below 1 and is what is subtracted, the latter grows

@@ -38,8 +38,8 @@ class FakesTraining(TrainingConfig):
     )
     twins: NonNegativeInt = Field(
         0,
-        description="So many heads at the end, at most half of them, learn from the same bootstrap samples as the first "
-        "ones: how far the two are apart is what training adds to the spread of the heads.",
+        description="So many heads at the end, at most half of them, learn from the same bootstrap samples as the "
+        "first ones: how far the two are apart is what training adds to the spread of the heads.",
     )
     weight_clip_quantile: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,
@@ -48,8 +48,8 @@ class FakesTraining(TrainingConfig):
     )
     negative_weights: Literal["bounded", "correction", "plain", "absolute", "zero"] = Field(
         "bounded",
-        description="Negative weights. bounded: as they are, with ratios kept between 1/max_ratio and max_ratio; plain: "
-        "as they are, and ratios without bound; correction: keep the sum of the risk above its bound, which may lead "
+        description="Negative weights. bounded: as they are, with ratios kept between 1/max_ratio and max_ratio; "
+        "plain: as they are, and ratios without bound; correction: keep the sum of the risk above its bound, which may lead "
         "to ratios of 0 everywhere; absolute, zero: without sign or as nothing, and the ratio of other densities.",
     )
     max_ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
