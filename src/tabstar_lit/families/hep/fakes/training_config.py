@@ -49,8 +49,8 @@ class FakesTraining(TrainingConfig):
     negative_weights: Literal["bounded", "correction", "plain", "absolute", "zero"] = Field(
         "bounded",
         description="Negative weights. bounded: as they are, with ratios kept between 1/max_ratio and max_ratio; "
-        "plain: as they are, and ratios without bound; correction: keep the sum of the risk above its bound, which may lead "
-        "to ratios of 0 everywhere; absolute, zero: without sign or as nothing, and the ratio of other densities.",
+        "plain: as they are, and ratios without bound; correction: keep the sum of the risk above its bound, which may "
+        "lead to ratios of 0 everywhere; absolute, zero: without sign or as nothing, and the ratio of other densities.",
     )
     max_ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
         1000.0,
