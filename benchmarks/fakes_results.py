@@ -76,8 +76,8 @@ PROMPT_RICH_TEXT = """\
 {seeds} samples in which two thirds of the tight leptons are prompt, and tight fakes have all but ended at 100 GeV,
 where subtraction leaves less than nothing as often as not. Predicted over true fakes are of the fifth of events that
 was held out, whose true yield is the expected one; *worst head* is the greatest relative difference of any head's. The
-last column is a mean over tight fakes, in the bins of 5 GeV where more than 5 are expected. In a second set {negative:.0%}
-of the simulated events have negative weights, and weights scatter log-normally.
+last column is a mean over tight fakes, in the bins of 5 GeV where more than 5 are expected. In a second set
+{negative:.0%} of the simulated events have negative weights, and weights scatter log-normally.
 """
 
 ZEE_TEXT = """\

@@ -25,7 +25,8 @@ FAKES = {"tight": 6_000, "loose": 26_000}
 """Expected fakes in the data of each region."""
 PROMPT = {"tight": 12_000, "loose": 5_000}
 """Expected prompt leptons, which simulation is normalised to."""
-N_SIMULATED = 30_000
+N_SIMULATED, N_SCATTERED = 30_000, 100_000
+"""Simulated events of a region: of equal weights, and of weights that scatter and count for 7 in 100 of as many."""
 FLAT = 0.003
 """Share of the tight fakes that is spread evenly, so that the fake factor is nowhere 0."""
 BIN_GEV, FEWEST = 5.0, 5.0
@@ -82,11 +83,12 @@ def write_prompt_rich(path: Path, seed: int, *, negative: float = 0.0, share: fl
         Of all the yields and events above.
     """
     rng = np.random.default_rng([seed, round(100 * negative)])
+    simulated = N_SCATTERED if negative else N_SIMULATED
     fakes: Mapping[str, Law] = {"tight": _tight_fakes, "loose": lambda rng, n: _drawn(_BROAD, rng, n)}
     pt, eta, weights, labels = [], [], [], []
     for number, name in enumerate(CLASSES):
         region, kind = name.split("_")
-        n_prompt = rng.poisson(share * PROMPT[region]) if kind == "data" else round(share * N_SIMULATED)
+        n_prompt = rng.poisson(share * PROMPT[region]) if kind == "data" else round(share * simulated)
         n_fakes = rng.poisson(share * FAKES[region]) if kind == "data" else 0
         pt += [_drawn(_PROMPT, rng, n_prompt), fakes[region](rng, n_fakes)]
         eta += [_CENTRAL.rvs(n_prompt, random_state=rng), rng.uniform(-ETA_MAX, ETA_MAX, n_fakes)]

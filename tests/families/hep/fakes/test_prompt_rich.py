@@ -33,7 +33,7 @@ def test_no_head_is_lost_where_tight_leptons_are_mostly_prompt(tmp_path: Path) -
     found = agreement(restore(bench.best("ratio")), file, share=0.5)
     assert found.total == pytest.approx(1, abs=0.15)
     assert np.abs(found.heads - 1).max() < 0.3
-    assert found.log_error < 0.2
+    assert found.log_error < 0.4  # -3.8 in the median where heads are lost
 
 
 def test_the_events_are_what_they_say(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_truth_closes_on_events_of_the_test_split(toy: Path) -> None:
 def test_the_truth_closes_where_most_bins_have_no_loose_events(tmp_path: Path) -> None:
     """Loose fakes that end far below the tight ones: of 40 bins of pt many are empty until they are merged."""
     chi2, summaries = [], []
-    for seed in range(12):
+    for seed in range(40):
         toy = FakesToy(
             n_events=12_000,
             seed=seed,

@@ -20,7 +20,7 @@ from tabstar_lit.families.hep.fakes.tracking.scores import (
     quantile_edges,
     score,
     strayed_heads,
-    testable_edges,
+    comparable_edges,
     truth_of,
     yield_errors,
 )
@@ -75,7 +75,7 @@ def test_chi2_sees_what_is_wrong() -> None:
 def test_bins_without_events_of_the_other_sample_are_merged_and_still_count() -> None:
     rng = np.random.default_rng(1)
     a, b = np.r_[rng.uniform(0, 1, 2000), rng.uniform(2, 3, 2000)], rng.uniform(0, 1, 2000)  # nothing of b above 1
-    edges = testable_edges(a, b, 20)
+    edges = comparable_edges(a, b, 20)
     assert len(edges) == 11  # the upper ten bins are one with their neighbour
     assert (edges[0], edges[-1]) == (a.min(), a.max())
     assert np.histogram(b, edges)[0].min() >= 10
@@ -90,7 +90,7 @@ def test_chi2_of_the_truth_is_one_where_the_other_sample_is_thin() -> None:
         a, b = rng.exponential(1.0, rng.poisson(2000)), rng.exponential(0.4, rng.poisson(300))
         weights = np.r_[np.ones(len(a)), 2000 / 300 * 0.4 * np.exp(b / 0.4 - b)]
         reference = np.arange(len(weights)) < len(a)
-        assert len(testable_edges(a, b, 20)) < 20
+        assert len(comparable_edges(a, b, 20)) < 20
         found.append(chi2_per_bin(np.r_[a, b], weights, reference, 20))
     print(np.mean(found))
     assert np.median(found) == pytest.approx(1, abs=0.2)

@@ -37,7 +37,7 @@ from tabstar_lit.families.hep.fakes.tracking.scores import (
     grouped_variance,
     grouped_variances,
     quantile_edges,
-    testable_edges,
+    comparable_edges,
 )
 from tabstar_lit.families.hep.plotting import binned
 
@@ -246,7 +246,7 @@ def _compare(
     values = column_of(columns, variable)
     known, tight, data = np.isfinite(values), regions.tight, ~regions.simulated
     seen, simulated, loose = known & tight & data, known & tight & ~data, known & ~tight
-    edges = testable_edges(values[seen], values[loose & data], bins)
+    edges = comparable_edges(values[seen], values[loose & data], bins)
 
     def variances(which: Bool) -> Float64:
         return grouped_variances(values[which], terms[which], regions.groups[which], edges)

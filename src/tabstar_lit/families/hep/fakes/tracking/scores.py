@@ -100,7 +100,7 @@ def chi2_per_bin(values: Float64, weights: Float64, reference: Bool, bins: int) 
     """
     if not reference.any() or reference.all():
         return math.nan
-    edges = testable_edges(values[reference], values[~reference], bins)
+    edges = comparable_edges(values[reference], values[~reference], bins)
     a, a_error = binned(values[reference], weights[reference], edges)
     b, b_error = binned(values[~reference], weights[~reference], edges)
     return chi2_of(a - b, a_error**2 + b_error**2)
@@ -153,7 +153,7 @@ def quantile_edges(values: Float64, bins: int) -> Float64:
     return edges if len(edges) > 1 else edges[0] + np.array([-0.5, 0.5])
 
 
-def testable_edges(reference: Float64, sample: Float64, bins: int) -> Float64:
+def comparable_edges(reference: Float64, sample: Float64, bins: int) -> Float64:
     """Return edges of bins in which two samples can be compared: each holds :data:`FEWEST` events of either.
 
     Fewer events cannot tell their own error; with none it would be 0. Neighbours are merged until they hold enough,
@@ -212,9 +212,9 @@ def strayed_heads(events: Reweighted, tolerance: float | None) -> tuple[str, ...
     """
     if tolerance is None:
         return ()
-    errors, bound = yield_errors(events), tolerance + 2 * yield_resolution(events)
+    errors, bound = yield_errors(events), tolerance + 2 * np.nan_to_num(yield_resolution(events))
     far = np.flatnonzero(~(np.abs(errors) <= bound))
-    if not len(far) or np.isnan(bound):
+    if not len(far) or not events.weights[events.is_reference].sum() > 0:
         return ()
     reference, sample = events.names
     named = ", ".join(f"{head} ({errors[head]:+.0%})" for head in far[:MOST_NAMED]) + (
