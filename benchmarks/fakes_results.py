@@ -18,21 +18,23 @@ from benchmarks.signal_results import conversion_command, converted
 from tabstar_lit.arrays import Float64
 from tabstar_lit.config.paths import roots
 from tabstar_lit.engine.runs.report import table
-from tabstar_lit.families.hep.data import events_path
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.fakes.data import numbers_of
-from tabstar_lit.families.hep.fakes.factor.binned import binned_factor
+from tabstar_lit.families.hep.events.location import events_path
+from tabstar_lit.families.hep.fakes.bins.estimate import binned_factor
+from tabstar_lit.families.hep.fakes.bins.statistics import chi2_of, quantile_edges
 from tabstar_lit.families.hep.fakes.factor.closure import Closure, VariableClosure, measure_closure
 from tabstar_lit.families.hep.fakes.factor.factors import RegionEvents, event_factors, loose_events, region_events
 from tabstar_lit.families.hep.fakes.factor.restore import Restored, restore
 from tabstar_lit.families.hep.fakes.family import family
+from tabstar_lit.families.hep.fakes.selection import numbers_of
 from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 from tabstar_lit.families.hep.fakes.toy.events import ensure_toy_fakes
-from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted, column_of
-from tabstar_lit.families.hep.fakes.tracking.scores import central, chi2_of, quantile_edges, truth_of, truth_scores
-from tabstar_lit.families.hep.plotting import binned
+from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
+from tabstar_lit.families.hep.fakes.tracking.scores import central, truth_of, truth_scores
+from tabstar_lit.families.hep.fakes.variables import column_of
 from tabstar_lit.losses.density_ratio import RATIO_LOSSES
+from tabstar_lit.plots.histograms import binned
 
 N_TOYS = 10
 N_EVENTS = 200_000
@@ -308,7 +310,7 @@ def independent_chi2(closure: Closure, compared: VariableClosure) -> float:
     """Return chi2 per bin as if no two events belonged together."""
     values = column_of(closure.columns, compared.variable)
     known = np.isfinite(values)
-    error = binned(values[known], closure.terms[known], compared.edges)[1]
+    error = binned(values[known], closure.terms[known], compared.edges).errors
     return chi2_of(compared.observed - compared.predicted, error**2)
 
 

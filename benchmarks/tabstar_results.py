@@ -112,7 +112,7 @@ def real_tables() -> Section:
             *embedded("predicted_vs_true", "Predicted and true z-scores of held-out rows after the last epoch"),
             *embedded(
                 "calibration",
-                "Confidence in the predicted class and its accuracy, first twelve tables",
+                "Confidence in the predicted class and its accuracy, first page of tables",
             ),
             *how_it_was_made([trained.start, trained.end], [f"tabstar_lit convert tables {MANIFEST} -o data/{CORPUS}"]),
             *sources(entries),

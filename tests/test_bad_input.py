@@ -8,7 +8,6 @@ import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -18,8 +17,6 @@ from click.testing import CliRunner, Result
 from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.track import track
 from tabstar_lit.commands.train import train_tabstar
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 
 SHIPPED = ("training_config.yaml", "model_config", "dataset_config")
 TINY = ("model_config=tabstar/tiny", "dataset_config=tabstar/corpus", "experiment_config.run_name=run")
@@ -50,8 +47,8 @@ def workplace(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch)
     for name in SHIPPED:
         copy = shutil.copytree if (repository / name).is_dir() else shutil.copyfile
         copy(repository / name, tmp_path / name)  # type: ignore[operator]  # two signatures that agree here
-    quiet = MagicMock(spec=MlflowLogger, run_id=None)
-    monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: quiet)
+    config = tmp_path / "training_config.yaml"
+    config.write_text(config.read_text().replace("tracker: auto", "tracker: none"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

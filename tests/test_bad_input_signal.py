@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import click
 import h5py
@@ -21,8 +20,6 @@ from click.testing import CliRunner, Result
 from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.train import train_signal
 from tabstar_lit.data import hdf5
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.events import toys
 from tabstar_lit.families.hep.events.file import (
     ColumnInfo,
@@ -45,6 +42,7 @@ SHORT = (
     f"{TRAINING}.max_epochs=1",
     "experiment_config.accelerator=cpu",
     "experiment_config.run_name=run",
+    "experiment_config.tracker=none",
     "experiment_config.plot_metrics_n_epoch=null",
 )
 MLP = (f"{MODEL}=signal/mlp", f"{DATA}.features=[met, ht]", f"{ARCHITECTURE}.n_hidden=8")
@@ -199,9 +197,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in a folder from which the events are seen as data; the tracking store is left out."""
+    """Stand in a folder from which the events are seen as data."""
     (tmp_path / "data").symlink_to(prepared)
-    monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -542,7 +539,6 @@ def checkpoint(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
         done = invoke(train_signal, *SHORT, *TRAINED_ON, f"{DATA}.files={prepared / 'three.h5'}")
     assert done.exit_code == 0, done.output
     return next(folder.rglob("run_last.ckpt"))

@@ -15,8 +15,6 @@ from benchmarks import fakes_results, results, signal_results
 from benchmarks.fakes_results import Estimate, binned_error, estimate
 from click.testing import CliRunner, Result
 
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.factor.factors import RegionEvents
 from tabstar_lit.families.hep.fakes.toy.closed_form import form_of
@@ -31,6 +29,7 @@ SHORT = (
     "model_config.architecture_config.ensemble={heads: 2, hidden_dims: [4]}",
     "dataset_config.dataloader_kwargs.batch_size=512",
     "experiment_config.tqdm_refresh_rate=0",
+    "experiment_config.tracker=none",
 )
 
 
@@ -39,7 +38,6 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let experiments train for a moment on few events, in a fresh folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(results, "PAGE", tmp_path / "docs" / "results.md")
-    monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
     monkeypatch.setattr(fakes_results, "N_TOYS", 2)
     train = fakes_results.train
     monkeypatch.setattr(fakes_results, "train", lambda family, overrides: train(family, (*overrides, *SHORT)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import house
@@ -72,9 +73,9 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("rule", house.RULES)
-def test_what_breaks_a_rule_is_found(shed: house.House, rule: str) -> None:
-    assert sorted(normal(line) for line in house.RULES[rule](shed)) == BROKEN[rule]
+@pytest.mark.parametrize("rule", [*house.RULES.values(), *house.REMARKS], ids=lambda rule: rule.__name__)
+def test_what_breaks_a_rule_is_found(shed: house.House, rule: Callable[[house.House], Iterator[str]]) -> None:
+    assert sorted(normal(line) for line in rule(shed)) == BROKEN[rule.__name__]
 
 
 def normal(line: str) -> str:

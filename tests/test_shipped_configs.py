@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.train import train_tabstar
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.tabstar.builtin import ensure_builtin
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -26,6 +23,7 @@ SHORT = (
     "dataset_config.val_rows_per_dataset=16",
     "model_config.training_config.max_steps=2",
     "experiment_config.accelerator=cpu",
+    "experiment_config.tracker=none",
     "experiment_config.log_every_n_steps=1",
     "experiment_config.plot_metrics_n_epoch=null",
 )
@@ -62,9 +60,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def workplace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in that folder; the tracking store, which takes seconds to make, is tested elsewhere."""
+    """Work in that folder."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
     return folder
 
 
@@ -73,7 +70,6 @@ def pretrained(folder: Path) -> Path:
     """Return the checkpoint that fine-tuning starts from, under the name the shipped file looks for."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
         done = train("tabstar/base", "tabstar/builtin", "experiment_config.run_name=base")
     assert done.exit_code == 0, done.output
     checkpoints = folder / "runs/models/checkpoints"

@@ -6,15 +6,12 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.convert import convert
 from tabstar_lit.commands.train import train_fakes
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.factor.restore import restore
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
@@ -26,6 +23,7 @@ DATASETS = {path.stem for path in (REPOSITORY / "dataset_config/fakes").glob("*.
 SHORT = (
     "model_config.training_config.max_steps=2",
     "experiment_config.accelerator=cpu",
+    "experiment_config.tracker=none",
     "experiment_config.plot_metrics_n_epoch=null",
 )
 
@@ -44,9 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def workplace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in that folder; the tracking store, which takes seconds to make, is tested elsewhere."""
+    """Work in that folder."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
     return folder
 
 

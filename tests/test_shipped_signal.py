@@ -7,7 +7,6 @@ import itertools
 import json
 import shutil
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import h5py
 import pytest
@@ -16,8 +15,6 @@ from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.train import train_signal
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.events.toys import toy_events
 from tabstar_lit.families.hep.networks.build import FLAT_NETWORKS, JAGGED_NETWORKS
 
@@ -34,6 +31,7 @@ SHORT = (
     "dataset_config.dataloader_kwargs.batch_size=256",
     "model_config.training_config.max_epochs=1",
     "experiment_config.accelerator=cpu",
+    "experiment_config.tracker=none",
     "experiment_config.log_every_n_steps=1",
     "experiment_config.plot_metrics_n_epoch=null",
 )
@@ -108,9 +106,8 @@ def choose(request: pytest.FixtureRequest, toy_file: Path) -> tuple[str, ...]:
 
 @pytest.fixture(autouse=True)
 def workplace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in that folder; the tracking store, which takes seconds to make, is tested elsewhere."""
+    """Work in that folder."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
 
 
 def assert_trained(folder: Path, dataset: str, run_name: str) -> None:

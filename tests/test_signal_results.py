@@ -14,8 +14,6 @@ from benchmarks.signal_results import HeldOut, train_and_test
 from click.testing import CliRunner, Result
 
 from tabstar_lit.engine.runs.files import RunFiles
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.config import FoldsConfig, SplitConfig
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.preparation.split import SPLITS, split_events
@@ -26,6 +24,7 @@ SHORT = (
     "model_config.architecture_config.n_hidden=8",
     "dataset_config.dataloader_kwargs.batch_size=64",
     "experiment_config.tqdm_refresh_rate=0",
+    "experiment_config.tracker=none",
 )
 
 
@@ -40,7 +39,6 @@ def few_events(tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(signal_results.DATA_VARIABLE, str(folder))
     monkeypatch.setattr(results, "PAGE", tmp_path / "docs" / "results.md")
-    monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
     return folder
 
 

@@ -177,14 +177,14 @@ def begin(
     """
     from tabstar_lit.engine.preflight import check_names
     from tabstar_lit.engine.run import evaluate, run
-    from tabstar_lit.engine.runs.resume import configured_checkpoint, find_run
+    from tabstar_lit.engine.runs.resume import configured_checkpoint, run_to_resume
 
     checkpoint = configured_checkpoint(loaded.experiment)
     if checkpoint is None:
         check_names(family, loaded)
         return run(family, loaded, argv=argv)
     if loaded.experiment.model.continue_training:
-        root, checkpoint = find_run(loaded.experiment, family.command, str(checkpoint))
+        root, checkpoint = run_to_resume(loaded.experiment, family.command, str(checkpoint))
         again = compose(family, (*overrides, _run_name(root)), config_dir, tell=tell)
         check_names(family, again)
         return run(family, again, argv=argv, resume=True, checkpoint=checkpoint)
@@ -207,9 +207,9 @@ def go_on(
     """
     from tabstar_lit.engine.preflight import check_names
     from tabstar_lit.engine.run import run
-    from tabstar_lit.engine.runs.resume import find_run
+    from tabstar_lit.engine.runs.resume import run_to_resume
 
-    root, checkpoint = find_run(loaded.experiment, family.command, wanted)
+    root, checkpoint = run_to_resume(loaded.experiment, family.command, wanted)
     again = compose(family, (*overrides, _run_name(root)), primary=root / "config.yaml", tell=tell)
     check_names(family, again)
     return run(family, again, argv=argv, resume=True, checkpoint=checkpoint)

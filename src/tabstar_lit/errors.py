@@ -41,6 +41,12 @@ class CheckpointError(TabstarLitError):
     """A checkpoint that is missing, unreadable, or of another model."""
 
 
+class SaveError(CheckpointError):
+    """A checkpoint that could not be written; the one of before is unchanged."""
+
+    exit_code = EXIT_FAILED
+
+
 class EncoderError(TabstarLitError):
     """A text encoder that cannot be had: says how to work offline."""
 
@@ -49,21 +55,34 @@ class RunError(TabstarLitError):
     """A run directory or tracking service that cannot be used as asked."""
 
 
+class RunWriteError(RunError):
+    """A record of a run that could not be written: the disk is full, or gone."""
+
+    exit_code = EXIT_FAILED
+
+
 class NonFiniteError(TabstarLitError):
     """A loss or gradient that is NaN or infinite: names the step and the source of the batch."""
 
     exit_code = EXIT_FAILED
 
 
-class RunInterrupted(Exception):
-    """Raised out of the training loop once a signalled run has saved itself; no error, but an ending.
+class RunInterrupted(BaseException):
+    """Raised where a signal ends what is going on; no error, but an ending, which no handler of errors may stop.
 
     Attributes
     ----------
     signum : int
-        The signal; a command exits with 128 + signum.
+        The signal.
+    prospect : str
+        What can be gone on with, where a run had begun; it says nothing that has not happened.
+    exit_code : int
+        What the command exits with: 128 and the signal's number. Zero in the further processes of a run, whose end
+        would otherwise have Lightning kill the first one while that is still writing.
     """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
         self.signum = signum
+        self.prospect = ""
+        self.exit_code = 128 + signum

@@ -45,9 +45,12 @@ def test_an_error_the_user_can_act_on_is_its_message(kind: Callable[[str], Excep
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_stopped_run_says_how_to_go_on_and_ends_like_the_signal(signum: signal.Signals) -> None:
-    result = ended_by(RunInterrupted(signum))
+    interruption = RunInterrupted(signum)
+    interruption.prospect = "--resume goes on from a.ckpt"
+    result = ended_by(interruption)
     assert result.exit_code == 128 + signum
-    assert result.stderr == f"stopped by {signum.name}; the run is saved, --resume goes on with it\n"
+    assert result.stderr == f"stopped by {signum.name}; --resume goes on from a.ckpt\n"
+    assert ended_by(RunInterrupted(signum)).stderr == f"stopped by {signum.name}\n", "nothing is said to be saved"
 
 
 def test_ctrl_c_outside_the_training_is_no_error() -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from runs_fixture import append, write_run
 
 from tabstar_lit.commands.runs import runs
-from tabstar_lit.engine.runs.files import RunFiles, find_runs, format_value
+from tabstar_lit.engine.runs.files import RunFiles, format_value, in_order, run_directories
 from tabstar_lit.errors import RunError
 
 
@@ -106,7 +106,7 @@ def test_runs_are_found_in_the_order_they_were_made_whatever_their_names(tmp_pat
     for name, created in (("a", 3.0), ("b", 1.0), ("c", 2.0)):
         edit(write_run(tmp_path, name), created=created)
     write_run(tmp_path / "physics" / "too_deep", "d")
-    assert [run.name for run in find_runs(tmp_path)] == ["physics/b", "physics/c", "physics/a"]
+    assert [run.name for run in in_order(run_directories(tmp_path))] == ["physics/b", "physics/c", "physics/a"]
 
 
 @pytest.mark.parametrize(

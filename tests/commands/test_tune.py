@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
 import yaml
@@ -38,18 +37,15 @@ SETTINGS = (
     "dataset_config.files=toy.h5",
     "experiment_config.plot_metrics_n_epoch=null",
     "experiment_config.experiment_name=toys",
+    "experiment_config.tracker=none",
 )
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder with events and a study, without the tracking service."""
-    from tabstar_lit.engine.tracking import loggers
-    from tabstar_lit.engine.tracking.mlflow import MlflowLogger
     from tabstar_lit.families.hep.events.toys import toy_events
 
-    for name in ("_tracking_logger", "_mlflow_logger"):
-        monkeypatch.setattr(loggers, name, lambda *_, **__: MagicMock(spec=MlflowLogger, run_id=None))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tuning_config").mkdir()
     (tmp_path / "tuning_config" / "widths.yaml").write_text(STUDY)
@@ -127,7 +123,7 @@ def test_an_interrupted_study_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch)
     done = typed("train_signal")
     assert (done.exit_code, done.stderr) == (
         143,
-        "stopped by SIGTERM; the study is saved, the same command goes on with it\n",
+        "stopped by SIGTERM; the same command goes on with the study\n",
     )
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -26,18 +25,16 @@ TRAIN = (
     "dataset_config.files=toy.h5",
     "experiment_config.run_name=run",
     "experiment_config.experiment_name=toys",
+    "experiment_config.tracker=none",
 )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Give a working directory with events and a run of ``train_signal``, without the tracking service."""
-    from tabstar_lit.engine.tracking import loggers
-    from tabstar_lit.engine.tracking.mlflow import MlflowLogger
     from tabstar_lit.families.hep.events.toys import toy_events
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
         patch.chdir(tmp_path_factory.mktemp("signal"))
         toy_events(Path("toy.h5"), 1500)
         done = CliRunner().invoke(train_signal, [*TRAIN, "experiment_config.plot_metrics_n_epoch=null"])

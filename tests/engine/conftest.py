@@ -1,31 +1,12 @@
-"""Fixtures of the engine's tests: benches to train toys on, without the tracking service unless a test asks for it."""
+"""Fixtures of the engine's tests: benches to train toys on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
 from toy_bench import CONFIG, Bench
-
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
-
-
-@pytest.fixture(autouse=True)
-def _only_local_metrics(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the tracking service out, whose store takes seconds to make, except where a test asks for it."""
-    if "tracking" in request.fixturenames:
-        return
-    quiet = MagicMock(spec=MlflowLogger, run_id=None)
-    monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: quiet)
-    monkeypatch.setattr(loggers, "_mlflow_logger", lambda *_, **__: quiet)
-
-
-@pytest.fixture
-def tracking() -> None:
-    """Ask for the real tracking logger."""
 
 
 @pytest.fixture

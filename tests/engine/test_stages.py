@@ -48,7 +48,7 @@ def test_resume_goes_on_inside_the_stage_that_was_stopped(bench: Bench, make_ben
     with pytest.raises(RunInterrupted, match="SIGTERM"):
         bench.train(*TWO_STAGES, stop)
     stages = bench.load_run().record()["stages"]
-    assert (stages["first"]["status"], stages["second"]["status"]) == ("finished", "running")
+    assert (stages["first"]["status"], stages["second"]["status"]) == ("finished", "interrupted")
     trained = len(bench.family.modules)
     bench.train(*TWO_STAGES, resume=True)
     assert len(bench.family.modules) == trained + 1, "the finished stage was built again"

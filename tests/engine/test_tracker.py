@@ -226,6 +226,19 @@ def test_figures_of_an_epoch_have_its_number_and_summaries_are_replaced(tmp_path
     assert uploaded == ["first/one/epoch_0003.png", "second/epoch_0003.png", "summary.png"]
 
 
+def test_figures_say_run_split_epoch_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: dict[str, str] = {}
+    monkeypatch.setattr(
+        gallery, "save_figure", lambda figure, path, note: notes.update({path.relative_to(tmp_path).as_posix(): note})
+    )
+    tracker = CountingTracker(tmp_path / "toys/run", plot_every=1)
+    validate(tracker, a_trainer(3), output("a", 1.0, 2), output("b", 1.0, 5))
+    assert notes["toys/run/second/epoch_0003.png"] == "toys/run: validation, epoch 3, 7 rows"
+    assert notes["toys/run/summary.png"] == "toys/run"
+    validate(tracker, a_trainer(3, testing=True), output("a", 1.0, 4))
+    assert notes["toys/run/second/test.png"] == "toys/run: test split, 4 rows"
+
+
 def test_one_rank_draws(tmp_path: Path) -> None:
     validate(CountingTracker(tmp_path, plot_every=1), a_trainer(is_global_zero=False), output("a", 1.0, 2))
     assert list(tmp_path.iterdir()) == []

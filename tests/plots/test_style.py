@@ -30,6 +30,18 @@ def test_a_figure_is_written_whole_and_emptied(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["figure.png"]
 
 
+def test_small_print_lies_below_the_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure, (axes,) = new_figure()
+    axes.set_xlabel("epoch")
+    places = []
+    monkeypatch.setattr(Figure, "clear", lambda own: places.append([own._supxlabel, axes.xaxis.label]))
+    save_figure(figure, tmp_path / "figure.png", note="run, validation, epoch 3, 20 rows")
+    ((note, label),) = places
+    assert note.get_text() == "run, validation, epoch 3, 20 rows"
+    assert note.get_window_extent().y1 <= label.get_window_extent().y0
+    assert note.get_window_extent().x1 <= figure.bbox.width
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "figure.png"
     path.write_text("old")

@@ -15,7 +15,8 @@ import torch
 from tabstar_lit.config import load_experiment
 from tabstar_lit.engine.module import StepOutput
 from tabstar_lit.engine.run import evaluate, run
-from tabstar_lit.engine.runs.directory import RunDirectory, read_run
+from tabstar_lit.engine.runs.directory import RunDirectory
+from tabstar_lit.engine.runs.records import read_run
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.fakes.config import FakesDataset
 from tabstar_lit.families.hep.fakes.data import FakesData
@@ -34,6 +35,7 @@ RUN = (
     "experiment_config.devices=1",
     "experiment_config.log_every_n_steps=1",
     "experiment_config.tqdm_refresh_rate=0",
+    "experiment_config.tracker=none",
     "experiment_config.plot_metrics_n_epoch=null",
     "dataset_config.dataloader_kwargs.batch_size=128",
     "dataset_config.split.test=0.1",
@@ -84,7 +86,7 @@ class FakesBench:
 
     def stages(self) -> dict[str, Any]:
         """Return what the run recorded of each stage."""
-        stages: dict[str, Any] = read_run(self.folder / "logs/toys/run/run.json")["stages"]
+        stages: dict[str, Any] = read_run(self.folder / "logs/toys/run")["stages"]
         return stages
 
     def best(self, role: str) -> Path:

@@ -21,6 +21,8 @@ PACKAGE = "tabstar_lit"
 MAX_FILE, MEDIAN_FILE = 400, 130
 MAX_FUNCTION, MEDIAN_FUNCTION = 70, 14
 MAX_POSITIONAL = 5
+DICTATED = frozenset({"on_validation_batch_end", "on_test_batch_end", "on_predict_batch_end"})
+"""Methods whose parameters Lightning decides."""
 TESTS_PER_SOURCE_LINE = 0.7
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -166,7 +168,7 @@ def many_parameters(house: House) -> Iterator[str]:
     """Calls can be read: what comes after five parameters is given by name."""
     for source in house.sources:
         for node in source.functions():
-            if positional(node) > MAX_POSITIONAL:
+            if positional(node) > MAX_POSITIONAL and node.name not in DICTATED:
                 yield f"{source.at(node)}: {positional(node)} positional parameters, at most {MAX_POSITIONAL}"
 
 
@@ -244,10 +246,12 @@ RULES: Mapping[str, Callable[[House], Iterator[str]]] = {
         little_tested,
         upward_imports,
         circles,
-        deferred_circles,
     )
 }
 """The budget, rule by rule."""
+
+REMARKS = (deferred_circles,)
+"""What is worth a look, and breaks nothing."""
 
 
 # -- the table -----------------------------------------------------------------------------------------------------
@@ -296,10 +300,11 @@ def main(root: Path) -> int:
     print(_text([HEADINGS, *table(house)]))
     source_lines = sum(source.lines for source in house.sources)
     print(f"tests: {house.test_lines} lines, {house.test_lines / source_lines:.2f} for a line of source")
-    broken = {name: found for name, rule in RULES.items() if (found := list(rule(house)))}
-    for name, found in broken.items():
-        print(f"\n{RULES[name].__doc__} Not so:", *found, sep="\n  ")
-    return int(bool(broken))
+    found = {rule: list(rule(house)) for rule in (*RULES.values(), *REMARKS)}
+    for rule, offenders in found.items():
+        if offenders:
+            print(f"\n{rule.__doc__} Not so:", *offenders, sep="\n  ")
+    return int(any(found[rule] for rule in RULES.values()))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ RUN = (
     "experiment_config.devices=1",
     "experiment_config.log_every_n_steps=1",
     "experiment_config.tqdm_refresh_rate=0",
+    "experiment_config.tracker=none",
     "experiment_config.plot_metrics_n_epoch=null",
     "dataset_config.dataloader_kwargs.batch_size=64",
     "model_config.training_config.max_epochs=2",

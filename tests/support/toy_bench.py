@@ -23,6 +23,7 @@ experiment_config:
   devices: 1
   log_every_n_steps: 5
   tqdm_refresh_rate: 0
+  tracker: none
   plot_metrics_n_epoch: null
 dataset_config: {name: toy}
 model_config:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock, patch
 
 import yaml
 from toy import ToyFamily
@@ -14,13 +13,9 @@ from toy_bench import CONFIG
 
 from tabstar_lit.config import compose_experiment
 from tabstar_lit.engine.runs.files import RunFiles
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.tuning.plan import Plan, plan_study
 from tabstar_lit.tuning.report import Summary
 from tabstar_lit.tuning.search import tune
-from tabstar_lit.tuning.trials import Training
-from tabstar_lit.tuning.workers import Job, Judge, Result
 
 LR = "model_config.training_config.optimizer.optimizer_params.lr"
 HIDDEN = "model_config.architecture_config.hidden"
@@ -36,15 +31,6 @@ STUDY: dict[str, Any] = {
 }
 """Four trials, the last two of which are chosen by what the first ones gave."""
 SMALL = ("dataset_config.rows=16", "model_config.training_config.max_epochs=2")
-
-
-class UntrackedTraining(Training):
-    """Leaves the tracking service out in processes, too, where what a test patches does not reach."""
-
-    def __call__(self, job: Job, judge: Judge) -> Result:
-        quiet = MagicMock(spec=MlflowLogger, run_id=None)
-        with patch.object(loggers, "_tracking_logger", lambda *_: quiet):
-            return super().__call__(job, judge)
 
 
 @dataclass

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 import yaml
 from toy import ToyModule
-from tuning_bench import HIDDEN, LR, PARAMETERS, TuningBench, UntrackedTraining, outcome
+from tuning_bench import HIDDEN, LR, PARAMETERS, TuningBench, outcome
 
-from tabstar_lit.engine.runs.directory import read_run
+from tabstar_lit.engine.runs.records import read_run
 from tabstar_lit.errors import RunError, RunInterrupted
-from tabstar_lit.tuning import search as tuning
 from tabstar_lit.tuning.session import Session
 from tabstar_lit.tuning.trials import Training
 
@@ -162,10 +161,7 @@ def test_a_trial_that_promises_nothing_is_stopped(bench: TuningBench) -> None:
     assert summary.best == by_rate[0.05]
 
 
-def test_trials_in_processes_equal_those_one_after_the_other(
-    make_tuning: Callable[[str], TuningBench], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tuning, "Training", UntrackedTraining)
+def test_trials_in_processes_equal_those_one_after_the_other(make_tuning: Callable[[str], TuningBench]) -> None:
     together, alone = make_tuning("together"), make_tuning("alone")
     found = outcome(together.tune(n_jobs=2, n_trials=3, **RANDOM))
     assert found == outcome(alone.tune(n_trials=3, **RANDOM))
@@ -185,7 +181,6 @@ def test_a_signal_saves_the_trials_of_all_processes(
         return judge(session, *arguments)
 
     monkeypatch.setattr(Session, "judge", signalling)
-    monkeypatch.setattr(tuning, "Training", UntrackedTraining)
     with pytest.raises(RunInterrupted, match="SIGTERM"):
         broken.tune(n_jobs=2, n_trials=1, **RANDOM)
     assert outcome(broken.tune(n_jobs=1, n_trials=1, **RANDOM)) == outcome(unbroken.tune(n_trials=1, **RANDOM))
@@ -275,10 +270,10 @@ def test_a_changed_configuration_is_another_study(bench: TuningBench) -> None:
 def test_runs_of_another_study_are_not_trained_over(bench: TuningBench) -> None:
     bench.tune(n_trials=1)
     (bench.study / "study.db").unlink()
-    before = read_run(bench.trial(0).root / "run.json")
+    before = read_run(bench.trial(0).root)
     with pytest.raises(RunError, match="study_trial_0 exists already, but the study knows nothing of it"):
         bench.tune(n_trials=1)
-    assert read_run(bench.trial(0).root / "run.json") == before
+    assert read_run(bench.trial(0).root) == before
 
 
 def test_one_process_works_on_a_study(bench: TuningBench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from mlflow import MlflowClient
 from tuning_bench import TuningBench
-
-pytestmark = pytest.mark.usefixtures("tracking")
 
 
 def test_trials_are_children_of_one_run(tmp_path: Path) -> None:
     bench = TuningBench(tmp_path)
-    staged = "stages=[first, second]"
-    bench.tune(staged, "model_config.training_config.max_epochs=1", n_trials=1)
-    summary = bench.tune(staged, "model_config.training_config.max_epochs=1", n_trials=2)
+    settings = (
+        "stages=[first, second]",
+        "model_config.training_config.max_epochs=1",
+        "experiment_config.tracker=mlflow",
+    )
+    bench.tune(*settings, n_trials=1)
+    summary = bench.tune(*settings, n_trials=2)
     client = MlflowClient(bench.plan().folder.mlflow_uri)
     runs = {
         run.info.run_name: run for run in client.search_runs([e.experiment_id for e in client.search_experiments()])

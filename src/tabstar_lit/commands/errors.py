@@ -8,20 +8,23 @@ from contextlib import contextmanager
 
 import click
 
+from tabstar_lit.engine.runs.signals import signals
 from tabstar_lit.errors import RunInterrupted, TabstarLitError
 
 
 @contextmanager
 def reported_errors() -> Iterator[None]:
-    """Print errors the user can act on and leave with their exit code; an interrupt leaves with 130."""
+    """Hold the signals while a command works, print errors the user can act on, and leave with their exit code."""
     try:
-        yield
+        with signals.held():
+            yield
     except TabstarLitError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except RunInterrupted as interruption:
-        click.echo(f"stopped by {interruption}; the run is saved, --resume goes on with it", err=True)
-        sys.exit(128 + interruption.signum)
+        if interruption.exit_code:
+            click.echo("; ".join(filter(None, (f"stopped by {interruption}", interruption.prospect))), err=True)
+        sys.exit(interruption.exit_code)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         sys.exit(130)

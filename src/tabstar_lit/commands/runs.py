@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -15,9 +16,11 @@ from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.terminal import curve, text_table
 from tabstar_lit.config import roots
 from tabstar_lit.config.tree import did_you_mean, suggestion
-from tabstar_lit.engine.runs.files import RunFiles, find_runs, format_value
+from tabstar_lit.engine.runs.files import RunFiles, find_run, format_value, in_order, run_directories
 from tabstar_lit.engine.runs.records import METRICS_FILE, RESERVED, parse_record
 from tabstar_lit.errors import RunError
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 
@@ -40,7 +43,7 @@ def runs() -> None:
 def list_runs(save_dir: Path | None, as_json: bool) -> None:
     """List all runs, oldest first, with their state and best score."""
     with reported_errors():
-        found = list(find_runs(save_dir or roots().logs))
+        found = in_order(run_directories(save_dir or roots().logs))
         if as_json:
             click.echo(json.dumps([summary(run) for run in found], indent=2))
         elif not found:
@@ -89,32 +92,6 @@ def compare(names: tuple[str, ...], save_dir: Path | None, as_json: bool) -> Non
             click.echo(f"{title}: no differences\n" if not rows else f"{text_table([title, *header[1:]], rows)}\n")
 
 
-# -- finding ----------------------------------------------------------------------------------------------------------
-
-
-def find_run(name: str, save_dir: Path) -> RunFiles:
-    """Return the run called ``name``: ``<experiment>/<run>``, a run name that only one has, or a run directory.
-
-    Raises
-    ------
-    RunError
-        There is none, or several.
-    """
-    if (Path(name) / "run.json").is_file():
-        return RunFiles(Path(name).absolute())
-    known = list(find_runs(save_dir))
-    found = [run for run in known if name in (run.name, run.root.name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise RunError(
-            f"Several runs are called {name!r}: {', '.join(run.name for run in found)}. Give the whole name."
-        )
-    candidates = [candidate for run in known for candidate in (run.name, run.root.name)]
-    hint = did_you_mean(name, candidates, n=3) or " `tabstar_lit runs list` shows what there is."
-    raise RunError(f"No run {name!r} in {save_dir}.{hint}")
-
-
 def check_metrics(run: RunFiles, metrics: Sequence[str]) -> None:
     """Make sure the run has logged ``metrics``."""
     known = run.names()
@@ -136,11 +113,19 @@ def summary(run: RunFiles) -> dict[str, Any]:
 
 def overview(run: RunFiles) -> Iterator[list[object]]:
     """Yield the run's rows of the list, one for every stage."""
-    created = datetime.fromtimestamp(float(run.record.get("created", 0))).strftime("%Y-%m-%d %H:%M")
+    created = datetime.fromtimestamp(run.created).strftime("%Y-%m-%d %H:%M")
     for i, (stage, result) in enumerate((run.stages or {"–": {}}).items()):
-        epochs = result.get("epochs", len(run.epochs(stage)))
-        row: list[object] = [stage, epochs, result.get("monitor"), result.get("best_score")]
+        row = [stage, result.get("epochs") or _epochs(run, stage), result.get("monitor"), result.get("best_score")]
         yield [run.name if i == 0 else "", run.status if i == 0 else "", *row, created if i == 0 else ""]
+
+
+def _epochs(run: RunFiles, stage: str) -> int | None:
+    """Count the epochs of a stage that has not ended; the metrics of one run must not keep others from being listed."""
+    try:
+        return len(run.epochs(stage))
+    except RunError as error:
+        log.warning("%s", error)
+        return None
 
 
 def portrait(run: RunFiles, metrics: Sequence[str]) -> str:

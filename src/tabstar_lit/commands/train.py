@@ -79,6 +79,7 @@ def train_command(family_name: str) -> click.Command:
     @click.option("--list", "listed", type=click.Choice(LISTS), help="Print what can be named in the YAML files.")
     @click.version_option(package_name="tabstar_lit")
     def command(
+        *,
         overrides: tuple[str, ...],
         config_dir: Path | None,
         resume: str | None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +36,8 @@ def tune(command: str, overrides: tuple[str, ...], config_dir: Path | None, chec
         try:
             search(family, overrides, config_dir, check=check)
         except RunInterrupted as interruption:
-            click.echo(f"stopped by {interruption}; the study is saved, the same command goes on with it", err=True)
-            sys.exit(128 + interruption.signum)
+            interruption.prospect = "the same command goes on with the study"
+            raise
 
 
 def search(family: AnyFamily, overrides: Sequence[str], config_dir: Path | None, *, check: bool) -> None:

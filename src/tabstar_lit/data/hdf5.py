@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import numpy as np
 
 from tabstar_lit.arrays import Array
 from tabstar_lit.errors import DataError
+from tabstar_lit.files import replacement
 
 FILTERS = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
 """Filters of every array: available in each HDF5 build, so a file can be read anywhere."""
@@ -51,22 +52,17 @@ def atomic_file(path: Path) -> Iterator[h5py.File]:
     DataError
         If the directory cannot be written to or the disk is full. The old file stays as it was.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(part, "w", libver="v110", locking="best-effort") as file:  # checksums metadata too
+        with (
+            replacement(path) as part,
+            h5py.File(part, "w", libver="v110", locking="best-effort") as file,  # checksums metadata too
+        ):
             yield file
-        _flush_to_disk(part)
-        part.replace(path)
-        _flush_to_disk(path.parent)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written ({error}). Check free space and permissions of {path.parent}, "
             "or give another output path."
         ) from error
-    finally:
-        with suppress(OSError):  # the reason that matters is already on its way to the user
-            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -340,11 +336,3 @@ def _check_regular_file(path: Path, remedy: str) -> None:
 
 def _newer(found: object, schema_version: int) -> bool:
     return isinstance(found, (int, np.integer)) and int(found) > schema_version
-
-
-def _flush_to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.errors import DataError
+from tabstar_lit.files import replacement
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,21 +18,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path`` to write to; what stands there at the end becomes ``path`` in one step.
+    """Yield a path beside ``path`` to write to; what stands there at the end becomes ``path``, see :mod:`..files`.
 
     Raises
     ------
     DataError
         The folder cannot be written to, or the disk is full. A file of that name from before stays as it was.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacement(path) as part:
             yield part
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written ({error.strerror or error}). Check free space and permissions of "

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from tabstar_lit.data.plans import BatchPlan, PlanSampler
+from tabstar_lit.engine.runs.signals import leave_to_main_process
 
 
 class DataModule(LightningDataModule, ABC):
@@ -78,7 +79,13 @@ class DataModule(LightningDataModule, ABC):
             options.pop("persistent_workers", None)
         # Its own generator: making an iterator must not draw from the stream that dropout uses.
         return DataLoader(
-            dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is, generator=torch.Generator(), **options
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            collate_fn=_as_it_is,
+            generator=torch.Generator(),
+            worker_init_fn=leave_to_main_process,
+            **options,
         )
 
     def batches_per_epoch(self, world_size: int = 1) -> int:

@@ -19,6 +19,7 @@ from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.opening import locate
 from tabstar_lit.engine.runs.resume import configured_checkpoint
 from tabstar_lit.engine.stages import Parts, build_parts, load_weights_of
+from tabstar_lit.engine.tracking.loggers import check_tracker
 
 
 def check_names(family: AnyFamily, loaded: Loaded[Any]) -> None:
@@ -36,6 +37,7 @@ def check_names(family: AnyFamily, loaded: Loaded[Any]) -> None:
             *(check_scheduler(training.scheduler) if training.scheduler is not None else ()),
         ]
         problems = [
+            *check_tracker(stage.experiment),
             *never_computed(stage.experiment),
             *(Problem((*TRAINING, *problem.path), problem.message, problem.allowed) for problem in found),
         ]

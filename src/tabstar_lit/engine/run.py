@@ -9,11 +9,11 @@ from typing import Any
 from lightning.pytorch import Callback
 
 from tabstar_lit.config import Loaded
-from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.opening import opened
 from tabstar_lit.engine.runs.resume import is_over, resume_point
+from tabstar_lit.engine.runs.signals import heed
 from tabstar_lit.engine.stages import evaluate_stage, parent_run, run_stage
 
 
@@ -56,12 +56,13 @@ def run(
     TabstarLitError
         Bad input, or a run that failed for a reason the user can act on.
     RunInterrupted
-        A signal came; the run has been saved.
+        A signal came; its ``prospect`` says what can be gone on with.
     """
     with opened(family, loaded, argv, resume=resume) as directory:
         seed = directory.record()["seed"]
         with parent_run(loaded.experiment, directory, parent_run_id) as above:
             for stage in loaded.stages:
+                heed()
                 if not is_over(stage, directory):
                     start = resume_point(stage, directory, checkpoint) if resume else None
                     further = (watch,) if watch is not None and stage is loaded.stages[-1] else ()
@@ -84,8 +85,6 @@ def evaluate(family: AnyFamily, loaded: Loaded[Any], checkpoint: Path, *, argv: 
     RunDirectory
         Where everything is.
     """
-    with opened(family, loaded, argv, resume=False) as directory:
-        if is_main_process():
-            directory.update(evaluated=str(checkpoint.absolute()))
+    with opened(family, loaded, argv, evaluates=checkpoint) as directory:
         evaluate_stage(family, loaded.stages[-1], directory, checkpoint, seed=directory.record()["seed"])
     return directory

@@ -17,6 +17,7 @@ from tabstar_lit.config import Problem, Stage, raise_problems
 from tabstar_lit.config.schema import Experiment
 from tabstar_lit.config.tree import Path_
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
+from tabstar_lit.engine.callbacks.interrupt import Interrupt
 from tabstar_lit.engine.callbacks.monitor import TRAINING, doubtful_mode, is_loss, losses_of
 from tabstar_lit.engine.callbacks.seeding import StepNoise, seed_generators
 from tabstar_lit.engine.data import DataModule
@@ -24,15 +25,22 @@ from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.runs.directory import RunDirectory
+from tabstar_lit.engine.runs.records import CHECKPOINTS_FILE, METRICS_FILE
+from tabstar_lit.engine.runs.resume import unrecorded
+from tabstar_lit.engine.runs.signals import signals
 from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.tracking.loggers import build_loggers, finish_loggers, start_parent, tracking_run_id
 from tabstar_lit.engine.trainer import build_callbacks, build_trainer
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
-from tabstar_lit.engine.weights.loading import find_checkpoint, load_strict, network_weights
+from tabstar_lit.engine.weights.loading import find_checkpoint, load_strict, network_weights, require_finite
 from tabstar_lit.engine.weights.transfer import transfer_modules
 from tabstar_lit.errors import CheckpointError, RunInterrupted
+from tabstar_lit.files import flush_to_disk
 
 log = logging.getLogger(__name__)
+
+STOPPING = "the run stops after this step, or after the validation that is going on, and saves."
+"""When a signal in a training is heeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,48 +148,72 @@ def run_stage(
         run.stage_folder(run.checkpoints, stage.name),
         run.run_name,
         stage.experiment.model.training_config,
-        record=lambda entry: run.append("checkpoints.jsonl", {"stage": stage.name, **entry}),
+        record=lambda entry: _record_checkpoint(run, {"stage": stage.name, **entry}),
         metrics_every=stage.experiment.experiment_config.check_metrics_n_epoch,
     )
     parts.module.metrics_every = stage.experiment.experiment_config.check_metrics_n_epoch
     begun_with = run.stage(stage.name).get("data_fingerprint")
     if begun_with not in (None, parts.data.fingerprint):
         log.warning("The data is not what this run was begun with: it will not end as an unbroken run would.")
-    with stage_loggers(stage, run, resume, parent_run_id) as loggers:
+    with signals.deferred(STOPPING), stage_loggers(stage, run, resume, parent_run_id) as loggers:
         own = build_callbacks(stage.experiment, parts.tracker, checkpoints, seed)
         trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=[*own, *callbacks])
         parts.module.plan_steps(parts.data.batches_per_epoch(trainer.world_size))
         if trainer.is_global_zero:
             monitor = stage.experiment.model.training_config.monitor
-            run.update_stage(stage.name, status="running", monitor=monitor, data_fingerprint=parts.data.fingerprint)
+            run.update_stage(stage.name, monitor=monitor, data_fingerprint=parts.data.fingerprint)
+            for entry in unrecorded(stage, run) if resume else ():
+                run.append(CHECKPOINTS_FILE, entry)
         trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
-    if trainer.is_global_zero:
-        for note in parts.tracker.notes():
-            log.warning("Stage %s: %s", stage.name, note)
-        run.update_stage(stage.name, notes=list(parts.tracker.notes()), **outcome(trainer, checkpoints, run))
+        if trainer.is_global_zero:
+            for note in parts.tracker.notes():
+                log.warning("Stage %s: %s", stage.name, note)
+            run.update_stage(stage.name, notes=list(parts.tracker.notes()), **outcome(trainer, checkpoints, run))
+
+
+def _record_checkpoint(run: RunDirectory, entry: dict[str, Any]) -> None:
+    """Write down a checkpoint when the disk has the metrics that go with it."""
+    flush_to_disk(run.root / METRICS_FILE)
+    run.append(CHECKPOINTS_FILE, entry)
 
 
 def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, checkpoint: Path, *, seed: int) -> None:
     """Run the test stage on the weights of ``checkpoint``."""
     parts = build_parts(family, stage, run, seed)
     log.info("%s", load_weights_of(parts.module, checkpoint))
+    callbacks = [StepNoise(seed), parts.tracker, Interrupt()]
     with stage_loggers(stage, run, None) as loggers:
-        trainer = build_trainer(
-            stage.experiment, run, parts.module, loggers=loggers, callbacks=[StepNoise(seed), parts.tracker]
-        )
+        trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=callbacks)
         trainer.test(parts.module, datamodule=parts.data, verbose=False)
-    if trainer.is_global_zero:
-        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        run.update_stage(stage.name, status="finished", evaluated=str(checkpoint.absolute()), test=scores)
-        log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+        if trainer.is_global_zero:
+            scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            tested = {"evaluated": str(checkpoint.absolute()), "data_fingerprint": parts.data.fingerprint}
+            with signals.deferred():
+                run.update_stage(stage.name, status="finished", test=scores, **tested)
+            log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
 
 
 def load_weights_of(module: TrainingModule, checkpoint: Path) -> str:
-    """Load the weights of ``checkpoint``, and what else it says about prediction; returns a line about it."""
+    """Load the weights of ``checkpoint``, and what else it says about prediction; returns a line about it.
+
+    Raises
+    ------
+    CheckpointError
+        The weights do not fit, are not finite, or stand there without what a training puts beside them.
+    """
     content = read_checkpoint(checkpoint)
     weights = network_weights(content, checkpoint)
+    own = content.get(CHECKPOINT_KEY)
+    payload = own.get("payload") if isinstance(own, dict) else None
+    if not isinstance(payload, dict) or not payload:
+        raise CheckpointError(
+            f"{checkpoint} holds weights, but nothing of what a training of this package writes beside them "
+            f"({CHECKPOINT_KEY}.payload), so nobody can tell what they were trained on. Evaluate a file that a run "
+            "wrote; to start a training from these weights, use model_config.load_modules."
+        )
     loaded = load_strict(module.network, weights, strict=module.config.strict, source=str(checkpoint))
-    module.adopt(content.get(CHECKPOINT_KEY, {}).get("payload", {}))
+    require_finite(module.network, source=str(checkpoint))
+    module.adopt(payload)
     return f"Loaded {loaded.loaded} tensors of {checkpoint}. {loaded.differences or ''}".strip()
 
 
@@ -208,24 +240,29 @@ def stage_loggers(
     loggers: list[Logger] = []
     ending = "failed"
     try:
-        if is_main_process():
-            recorded = run.stage(stage.name)
-            loggers = build_loggers(
-                stage.experiment,
-                run,
-                stage=stage.name,
-                parent_run_id=parent_run_id,
-                resume_run_id=recorded.get("mlflow_run_id"),
-                resume_step=None if resume is None else read_checkpoint(resume, mmap=True)["global_step"],
-            )
-            run.update_stage(stage.name, mlflow_run_id=tracking_run_id(loggers))
+        with signals.deferred():  # a tracked run that was begun is known, and can be ended
+            loggers = _open_loggers(stage, run, resume, parent_run_id) if is_main_process() else []
         yield loggers
         ending = "finished"
     except RunInterrupted:
         ending = "interrupted"
         raise
     finally:
-        finish_loggers(loggers, ending)
+        with signals.deferred():
+            finish_loggers(loggers, ending)
+
+
+def _open_loggers(stage: Stage[Any], run: RunDirectory, resume: Path | None, parent_run_id: str | None) -> list[Logger]:
+    loggers = build_loggers(
+        stage.experiment,
+        run,
+        stage=stage.name,
+        parent_run_id=parent_run_id,
+        resume_run_id=run.stage(stage.name).get("mlflow_run_id"),
+        resume_step=None if resume is None else read_checkpoint(resume, mmap=True)["global_step"],
+    )
+    run.update_stage(stage.name, status="running", mlflow_run_id=tracking_run_id(loggers))
+    return loggers
 
 
 @contextmanager
@@ -237,15 +274,17 @@ def parent_run(experiment: Experiment, run: RunDirectory, above: str | None = No
     if not run.several_stages or not is_main_process():
         yield above
         return
-    parent = start_parent(experiment, run, resume_run_id=run.record().get("mlflow_run_id"), parent_run_id=above)
-    run_id = None if parent is None else parent.run_id
-    run.update(mlflow_run_id=run_id)
-    ending = "failed"
+    parent, ending = None, "failed"
     try:
+        with signals.deferred():
+            parent = start_parent(experiment, run, resume_run_id=run.record().get("mlflow_run_id"), parent_run_id=above)
+            run_id = None if parent is None else parent.run_id
+            run.update(mlflow_run_id=run_id)
         yield run_id
         ending = "finished"
     except RunInterrupted:
         ending = "interrupted"
         raise
     finally:
-        finish_loggers([parent], ending)
+        with signals.deferred():
+            finish_loggers([parent], ending)

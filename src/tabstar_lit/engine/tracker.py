@@ -187,9 +187,11 @@ class Tracker(Callback, ABC):
         values.update(more)
 
     def _draw(self, trainer: Trainer, module: LightningModule, collected: Mapping[str, Columns], when: str) -> None:
-        self._gallery.hang(partial(self.figures, collected), trainer.loggers, when)
+        split = "test split" if trainer.testing else f"validation, epoch {trainer.current_epoch}"
+        rows = sum(len(next(iter(columns.values()))) for columns in collected.values())
+        self._gallery.hang(partial(self.figures, collected), trainer.loggers, when, shown=f"{split}, {rows} rows")
         with trainer.precision_plugin.val_step_context(), sampling(module):
-            self._gallery.hang(partial(self.samples, module, collected), trainer.loggers, when)
+            self._gallery.hang(partial(self.samples, module, collected), trainer.loggers, when, shown=split)
         self._gallery.hang(self.summary_figures, trainer.loggers)
 
     # -- state --------------------------------------------------------------------------------------------------------

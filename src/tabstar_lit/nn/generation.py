@@ -103,8 +103,7 @@ def generate(
 ) -> Generated:
     """Continue each prompt by one text.
 
-    Texts do not see each other: beside rounding, each is what it would be alone. The network is in evaluation
-    meanwhile.
+    Texts do not see each other: beside rounding, each is what it would be alone. The network evaluates meanwhile.
 
     Parameters
     ----------

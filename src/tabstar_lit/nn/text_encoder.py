@@ -161,7 +161,7 @@ class TextEncoder(nn.Module):
         )
         heads = part.num_attention_heads
         dropout = part.dropout.p if layer.training else 0.0
-        context = [_attend(q, k, v, mask, heads, dropout) for q, k, v, mask in views]
+        context = [_attend(q, k, v, mask, heads=heads, dropout=dropout) for q, k, v, mask in views]
         attended = layer.attention.output(torch.cat(context), asking)
         return layer.output(layer.intermediate(attended), attended)  # type: ignore[no-any-return]  # as above
 
@@ -275,7 +275,7 @@ def _mask(lengths: Tensor, block: Block) -> Tensor:
     return (torch.arange(block.length, device=lengths.device) < lengths[:, None])[:, None, None]
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, heads: int, dropout: float) -> Tensor:
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, heads: int, dropout: float) -> Tensor:
     """Multi-head attention of ``[n, Q, D]`` over ``[n, L, D]``; returns ``[n * Q, D]``."""
     q, k, v = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key, value))
     context = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)

@@ -5,7 +5,6 @@ Figures made here belong to nobody but the caller: no global state, no window, n
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
+
+from tabstar_lit.files import replacement
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 """Okabe and Ito's colours, readable with every common colour vision deficiency; the darkest first."""
@@ -38,6 +39,11 @@ STYLE: dict[Any, Any] = {  # matplotlib types its keys as one long list of liter
     "grid.linewidth": 0.6,
     "image.cmap": SEQUENTIAL,
 }
+
+
+def palette_color(number: int) -> str:
+    """Return the colour of the curve, class or sample of a number from 0 on."""
+    return PALETTE[number % len(PALETTE)]
 
 
 def new_figure(
@@ -74,7 +80,7 @@ def new_figure(
     return figure, list(axes.flat)
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path, *, note: str = "") -> Path:
     """Write ``figure`` to ``path`` as a whole (never half a file under that name) and close it.
 
     Parameters
@@ -83,19 +89,19 @@ def save_figure(figure: Figure, path: Path) -> Path:
         Is empty afterwards.
     path : Path
         Its suffix chooses the format; missing folders are made.
+    note : str
+        Small print below: which run, split and rows it shows.
 
     Returns
     -------
     Path
         ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        with rc_context(STYLE):
-            figure.savefig(beside)
-        beside.replace(path)
+        with replacement(path, sync=False) as part, rc_context(STYLE):
+            if note:
+                figure.supxlabel(note, x=0.995, ha="right", fontsize=7, color="0.45")
+            figure.savefig(part, format=path.suffix.removeprefix("."))
     finally:
-        beside.unlink(missing_ok=True)
         figure.clear()
     return path

@@ -16,13 +16,15 @@ from matplotlib.ticker import MaxNLocator
 from tabstar_lit.config import ConfigTree, to_yaml
 from tabstar_lit.config.scalars import parse_scalar
 from tabstar_lit.engine.runs.files import format_value
+from tabstar_lit.engine.runs.records import REPORT_FILE
 from tabstar_lit.engine.runs.report import table
+from tabstar_lit.files import write_text
 from tabstar_lit.plots.style import PALETTE, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BEST_FILE, REPORT_FILE, FIGURE_FILE = "best.yaml", "report.md", "history.png"
+BEST_FILE, FIGURE_FILE = "best.yaml", "history.png"
 PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
 STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "interrupted"}
 
@@ -104,10 +106,10 @@ def literal(value: Any) -> str:
 def write_summary(folder: Path, summary: Summary) -> None:
     """Write ``report.md``, its figure and, once a trial has finished, ``best.yaml`` into the study's folder."""
     save_figure(history(summary), folder / FIGURE_FILE)
-    (folder / REPORT_FILE).write_text("\n".join(_report(summary)), encoding="utf-8")
+    write_text(folder / REPORT_FILE, "\n".join(_report(summary)))
     if summary.best is not None:
         nested = to_yaml(ConfigTree(_nested(summary.best.values), {}))
-        (folder / BEST_FILE).write_text(f"# {summary.best_command}\n{nested}", encoding="utf-8")
+        write_text(folder / BEST_FILE, f"# {summary.best_command}\n{nested}")
 
 
 def history(summary: Summary) -> Figure:

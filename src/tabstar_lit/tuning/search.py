@@ -13,11 +13,13 @@ from filelock import FileLock, Timeout
 
 from tabstar_lit.config import to_yaml
 from tabstar_lit.engine.runs.directory import RunDirectory
+from tabstar_lit.engine.runs.records import CONFIG_FILE, LOCK_FILE, REPORT_FILE, RUN_FILE
+from tabstar_lit.engine.runs.signals import signals
 from tabstar_lit.engine.tracking.loggers import finish_loggers, start_parent
 from tabstar_lit.engine.tracking.uploads import flatten
 from tabstar_lit.errors import RunError, RunInterrupted
 from tabstar_lit.tuning.plan import Plan
-from tabstar_lit.tuning.report import BEST_FILE, FIGURE_FILE, REPORT_FILE, Summary, write_summary
+from tabstar_lit.tuning.report import BEST_FILE, FIGURE_FILE, Summary, write_summary
 from tabstar_lit.tuning.session import Session
 from tabstar_lit.tuning.study import Trials, open_study
 from tabstar_lit.tuning.trials import Training
@@ -81,7 +83,8 @@ def tune(plan: Plan, *, command: Sequence[str], say: Callable[[str], None]) -> t
             try:
                 _train(session)
             finally:
-                write_summary(plan.folder.root, session.summary())
+                with signals.deferred():
+                    write_summary(plan.folder.root, session.summary())
         summary = session.summary()
     if summary.best is None:
         raise RunError(f"No trial has finished; {plan.folder.root / REPORT_FILE} says why.")
@@ -106,28 +109,31 @@ def _train(session: Session) -> None:
 def _tracked(session: Session) -> Iterator[None]:
     """Open the tracked run of the study, under which those of its trials stand."""
     folder, study = session.plan.folder, session.trials.study
-    parent = start_parent(session.plan.base.experiment, folder, resume_run_id=study.user_attrs.get("mlflow_run_id"))
-    session.parent, ending = parent, "failed"
-    if parent is not None:
-        study.set_user_attr("mlflow_run_id", parent.run_id)
+    parent, ending = None, "failed"
     try:
+        with signals.deferred():
+            above = study.user_attrs.get("mlflow_run_id")
+            session.parent = parent = start_parent(session.plan.base.experiment, folder, resume_run_id=above)
+            if parent is not None:
+                study.set_user_attr("mlflow_run_id", parent.run_id)
         yield
         ending = "finished"
     except RunInterrupted:
         ending = "interrupted"
         raise
     finally:
-        if parent is not None:
-            for name in (REPORT_FILE, FIGURE_FILE, BEST_FILE):
-                if (folder.root / name).exists():
-                    parent.log_file(folder.root / name, name)
-        finish_loggers([parent], ending)
+        with signals.deferred():
+            if parent is not None:
+                for name in (REPORT_FILE, FIGURE_FILE, BEST_FILE):
+                    if (folder.root / name).exists():
+                        parent.log_file(folder.root / name, name)
+            finish_loggers([parent], ending)
 
 
 @contextmanager
 def _locked(folder: RunDirectory) -> Iterator[None]:
     """Hold the study for this process; a second one is refused."""
-    lock = FileLock(folder.root / ".lock")
+    lock = FileLock(folder.root / LOCK_FILE)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -143,7 +149,7 @@ def _locked(folder: RunDirectory) -> Iterator[None]:
 
 def _check_same(plan: Plan) -> None:
     """Refuse to go on with a study whose earlier trials were trained under another configuration."""
-    path, text = plan.folder.root / "config.yaml", to_yaml(plan.base.tree)
+    path, text = plan.folder.root / CONFIG_FILE, to_yaml(plan.base.tree)
     if path.exists():
         before, now = _flat(path.read_text(encoding="utf-8")), _flat(text)
         keys = [key for key in {**before, **now} if key not in MAY_CHANGE and before.get(key) != now.get(key)]
@@ -155,7 +161,7 @@ def _check_same(plan: Plan) -> None:
                 f"The study {plan.folder.root} was begun with another configuration ({changes}). Its trials could "
                 "not be compared: choose another tuning_config.study_name, or go back to the configuration of before."
             )
-    plan.folder.write("config.yaml", text)
+    plan.folder.write(CONFIG_FILE, text)
 
 
 def _flat(text: str) -> dict[str, str]:
@@ -165,7 +171,7 @@ def _flat(text: str) -> dict[str, str]:
 def _check_free(plan: Plan, trials: Trials) -> None:
     """Refuse to train over runs that another study of this name has left."""
     numbers = range(len(trials.latest()), plan.tuning.n_trials)
-    taken = [root for n in numbers if ((root := plan.folder.root.parent / plan.run_name(n)) / "run.json").exists()]
+    taken = [root for n in numbers if ((root := plan.folder.root.parent / plan.run_name(n)) / RUN_FILE).exists()]
     if taken:
         raise RunError(
             f"{taken[0]} exists already, but the study knows nothing of it. Remove it, or choose another "

@@ -40,7 +40,7 @@ class Session:
     ) -> None:
         self.plan, self.trials, self.seed, self.command, self.say = plan, trials, seed, command, say
         self.parent: MlflowLogger | None = None
-        self.ending: Exception | None = None
+        self.ending: BaseException | None = None
         self._begun = time.monotonic()
 
     def next_job(self) -> Job | None:

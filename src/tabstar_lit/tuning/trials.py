@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,8 +60,6 @@ class Training:
             )
         except RunInterrupted as interruption:
             return Result(signum=interruption.signum)
-        except KeyboardInterrupt:
-            return Result(signum=signal.SIGINT)
         except (NonFiniteError, ConfigError, MemoryError, torch.OutOfMemoryError) as error:
             return Result(failure=f"{type(error).__name__}: {error}")
         except TabstarLitError as error:

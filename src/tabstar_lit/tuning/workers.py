@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from tabstar_lit.config import Loaded
+from tabstar_lit.engine.runs.signals import SIGNALS
 from tabstar_lit.errors import RunInterrupted
 
 Judge = Callable[[int, float], bool]
@@ -205,7 +206,7 @@ class Workers:
             self.stopped_by = signum
             self.stop()
 
-        before = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
+        before = {signum: signal.signal(signum, handle) for signum in SIGNALS}
         try:
             yield
         finally:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tabstar_lit.config.schema import TrainingConfig
 from tabstar_lit.engine.callbacks import checkpoints as module_under_test
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
-from tabstar_lit.errors import CheckpointError, ConfigError
+from tabstar_lit.errors import ConfigError, SaveError
 
 NETWORK = MagicMock()
 
@@ -29,12 +29,13 @@ class Run:
         self.checkpoints = Checkpoints(folder, "run", TrainingConfig(**training), self.entries.append)
         self.trainer: Any = SimpleNamespace(
             current_epoch=-1, global_step=0, max_epochs=99, sanity_checking=False, is_last_batch=True,
-            is_global_zero=True, should_stop=False, save_checkpoint=self.save, callback_metrics={},
+            is_global_zero=True, should_stop=False, max_steps=-1, world_size=1, save_checkpoint=self.save,
+            callback_metrics={},
         )  # fmt: skip
 
     def save(self, path: Path) -> None:
         if self.full:
-            raise CheckpointError("No space left on device")
+            raise SaveError("No space left on device")
         path.write_text(f"step {self.trainer.global_step}")
 
     def epoch(self, score: float | None) -> None:
@@ -104,7 +105,7 @@ def test_a_failed_write_at_the_end_of_the_training_is_an_error(tmp_path: Path, e
     run.epoch(2.0)
     run.full = True
     vars(run.trainer).update(ending)
-    with pytest.raises(CheckpointError, match="No space left"):
+    with pytest.raises(SaveError, match="No space left"):
         run.epoch(1.0)
 
 

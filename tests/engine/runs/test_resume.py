@@ -11,7 +11,7 @@ from checks import assert_equal
 from toy_bench import Bench, load_checkpoint, metrics
 
 from tabstar_lit.engine.run import evaluate
-from tabstar_lit.engine.runs.resume import find_run
+from tabstar_lit.engine.runs.resume import run_to_resume
 from tabstar_lit.errors import CheckpointError, RunError, RunInterrupted
 
 STEPS_PER_EPOCH = 24
@@ -151,32 +151,32 @@ def test_the_interrupted_checkpoint_goes_when_the_run_is_done(bench: Bench) -> N
 def test_a_damaged_record_is_reported(bench: Bench) -> None:
     run = bench.train("model_config.training_config.max_epochs=1")
     (run.root / "run.json").write_text("{")
-    with pytest.raises(RunError, match="is not valid JSON"):
-        find_run(bench.load().experiment, "train_toy", None)
+    with pytest.raises(RunError, match=r"run\.json:1:2: not valid JSON"):
+        run_to_resume(bench.load().experiment, "train_toy", None)
 
 
-def test_find_run_names_what_is_missing(bench: Bench, tmp_path: Path) -> None:
+def test_a_run_that_is_missing_is_named_with_the_nearest(bench: Bench, tmp_path: Path) -> None:
     bench.train("model_config.training_config.max_epochs=1")
     experiment = bench.load().experiment
-    assert find_run(experiment, "train_toy", None)[0].name == "toy"
+    assert run_to_resume(experiment, "train_toy", None)[0].name == "toy"
     with pytest.raises(RunError, match="Did you mean 'toy'"):
-        find_run(experiment, "train_toy", "toyy")
-    with pytest.raises(RunError, match="No run 'toy'"):
-        find_run(experiment, "train_other", "toy")
+        run_to_resume(experiment, "train_toy", "toyy")
+    with pytest.raises(RunError, match="toy is one of train_toy, so train_other cannot go on with it"):
+        run_to_resume(experiment, "train_other", "toy")
     stray = tmp_path / "stray.ckpt"
     stray.touch()
     with pytest.raises(CheckpointError, match="belongs to no run"):
-        find_run(experiment, "train_toy", str(stray))
+        run_to_resume(experiment, "train_toy", str(stray))
 
 
 def test_an_evaluation_is_nothing_to_go_on_with(bench: Bench) -> None:
     bench.train("model_config.training_config.max_epochs=1")
     checkpoint = bench.folder / "models/toys/toy/toy_last.ckpt"
     test = evaluate(bench.family, bench.load("experiment_config.run_name=toy_test"), checkpoint)
-    assert find_run(bench.load("experiment_config.run_name=null").experiment, "train_toy", None)[0].name == "toy"
+    assert run_to_resume(bench.load("experiment_config.run_name=null").experiment, "train_toy", None)[0].name == "toy"
     for named in ("toy_test", str(test.root)):
         with pytest.raises(RunError, match=r"toy_test evaluated a checkpoint and trained nothing"):
-            find_run(bench.load().experiment, "train_toy", named)
+            run_to_resume(bench.load().experiment, "train_toy", named)
 
 
 def test_an_evaluation_that_broke_off_is_known_as_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_an_evaluation_that_broke_off_is_known_as_one(bench: Bench, monkeypatch:
     with pytest.raises(MemoryError):
         evaluate(bench.family, bench.load("experiment_config.run_name=toy_test"), checkpoint)
     with pytest.raises(RunError, match="trained nothing"):
-        find_run(bench.load().experiment, "train_toy", "toy_test")
+        run_to_resume(bench.load().experiment, "train_toy", "toy_test")
 
 
 def test_weights_alone_are_refused_while_the_run_is_untouched(bench: Bench) -> None:
@@ -199,5 +199,5 @@ def test_weights_alone_are_refused_while_the_run_is_untouched(bench: Bench) -> N
     torch.save({"state_dict": content["state_dict"], "tabstar_lit": content["tabstar_lit"]}, weights)
     before = (run.root / "run.json").read_text()
     with pytest.raises(CheckpointError, match=r"toy_calibrated.ckpt holds weights only, .*, so training cannot go on"):
-        find_run(bench.load().experiment, "train_toy", str(weights))
+        run_to_resume(bench.load().experiment, "train_toy", str(weights))
     assert (run.root / "run.json").read_text() == before

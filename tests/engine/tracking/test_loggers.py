@@ -13,12 +13,17 @@ from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.records import read_records
 from tabstar_lit.engine.tracking.comet import CometLogger
 from tabstar_lit.engine.tracking.jsonl import JsonlLogger
-from tabstar_lit.engine.tracking.loggers import build_loggers, comet_key, finish_loggers, start_parent, tracking_run_id
+from tabstar_lit.engine.tracking.loggers import (
+    build_loggers,
+    check_tracker,
+    chosen_tracker,
+    finish_loggers,
+    start_parent,
+    tracking_run_id,
+)
 from tabstar_lit.engine.tracking.mlflow import MlflowLogger, import_client
 
 CANARY = "sk-test-CANARY-0123456789"
-
-pytestmark = pytest.mark.usefixtures("tracking")
 
 
 def experiment(**settings: Any) -> Experiment:
@@ -136,10 +141,38 @@ def test_mlflow_never_sees_the_key(run: RunDirectory, mlruns: Path) -> None:
     assert CANARY.encode() not in everything_below(mlruns)
 
 
-def test_where_the_key_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert comet_key(experiment()) is None
-    monkeypatch.setenv("COMET_API_KEY", "from-the-environment")
-    assert comet_key(experiment()) == "from-the-environment"
-    assert comet_key(experiment(comet_api_key=CANARY)) == CANARY
-    monkeypatch.setenv("COMET_API_KEY", "")
-    assert comet_key(experiment()) is None
+@pytest.mark.parametrize(
+    ("tracker", "key", "chosen"),
+    [
+        ("auto", None, "mlflow"),
+        ("auto", "", "mlflow"),
+        ("auto", CANARY, "comet"),
+        ("mlflow", CANARY, "mlflow"),
+        ("comet", CANARY, "comet"),
+        ("none", CANARY, "none"),
+    ],
+)
+def test_a_key_decides_only_where_nothing_is_chosen(tracker: str, key: str | None, chosen: str) -> None:
+    configured = experiment(tracker=tracker, comet_api_key=key)
+    assert chosen_tracker(configured) == chosen
+    assert list(check_tracker(configured)) == []
+
+
+def test_comet_without_a_key_is_refused_unless_it_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    keyless = experiment(tracker="comet")
+    (problem,) = check_tracker(keyless)
+    assert problem.path == ("experiment_config", "tracker")
+    assert "COMET_API_KEY" in problem.message
+    monkeypatch.setenv("COMET_START_ONLINE", "0")
+    assert list(check_tracker(keyless)) == []
+
+
+def test_without_a_tracker_there_is_the_local_file_alone(run: RunDirectory) -> None:
+    untracked = experiment(tracker="none", comet_api_key=CANARY)
+    loggers = build_loggers(untracked, run, stage="pretrain")
+    assert [type(logger) for logger in loggers] == [JsonlLogger]
+    assert start_parent(untracked, run) is None
+    assert tracking_run_id(loggers) is None
+    loggers[0].log_metrics({"loss": 0.5, "epoch": 0}, step=1)
+    finish_loggers(loggers, "finished")
+    assert [line["loss"] for line in read_records(run.root / "metrics.jsonl")] == [0.5]

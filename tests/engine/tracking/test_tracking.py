@@ -9,7 +9,7 @@ from toy_bench import Bench
 
 from tabstar_lit.errors import RunInterrupted
 
-pytestmark = pytest.mark.usefixtures("tracking")
+TRACKED = "experiment_config.tracker=mlflow"
 
 
 def runs_of(bench: Bench) -> list[Run]:
@@ -18,7 +18,7 @@ def runs_of(bench: Bench) -> list[Run]:
 
 
 def test_interrupted_and_resumed_is_one_run(bench: Bench) -> None:
-    settings = ("experiment_config.plot_metrics_n_epoch=1", "experiment_config.run_name=toy")
+    settings = (TRACKED, "experiment_config.plot_metrics_n_epoch=1")
     with pytest.raises(RunInterrupted, match="SIGTERM"):
         bench.train(*settings, "model_config.architecture_config.signal_step=30")
     (before,) = runs_of(bench)
@@ -35,7 +35,7 @@ def test_interrupted_and_resumed_is_one_run(bench: Bench) -> None:
 
 
 def test_stages_are_children_of_one_run(bench: Bench) -> None:
-    bench.train("stages=[first, second]", "model_config.training_config.max_epochs=1")
+    bench.train(TRACKED, "stages=[first, second]", "model_config.training_config.max_epochs=1")
     runs = runs_of(bench)
     record = bench.load_run().record()
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]

@@ -380,3 +380,19 @@ def test_settings_that_work_against_each_other() -> None:
     assert not list(used.dataset_kwargs.problems())
     to_target = dataset(Path("x.h5"), dataset_kwargs={"imbalanced_sampler": "RandomResamplerToTarget"})
     assert len(list(to_target.dataset_kwargs.problems())) == 1
+
+
+def test_some_training_events_come_in_whole_batches_from_all_over_the_file(path: Path) -> None:
+    data = EventData(dataset(path, dataloader_kwargs={"batch_size": 16}), seed=0)
+    rows = data.rows("train")
+    for asked, sizes in ((50, [16, 16, 16]), (5, [16])):
+        batches = list(data.events.some("train", asked))
+        assert [len(batch.targets) for batch in batches] == sizes
+        drawn = torch.cat([batch.rows for batch in batches]).numpy()
+        assert set(drawn) <= set(rows)
+        assert len(set(drawn)) == sum(sizes)
+        assert (drawn[0], drawn[-1]) == (rows[0], rows[-1])
+    whole = torch.cat([batch.rows for batch in data.events.some("train", 10 * len(rows))])
+    np.testing.assert_array_equal(whole, rows)
+    streamed = EventData(dataset(path, cache="stream"), seed=0)
+    assert list(streamed.some_training()) == []

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
 import torch
 
 from tabstar_lit.config import Loaded, load_experiment
 from tabstar_lit.engine.run import run
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
 from tabstar_lit.engine.weights.loading import load_weights
 from tabstar_lit.families.tabstar.builtin import ensure_builtin
@@ -33,18 +30,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ensure_builtin(tmp_path_factory.mktemp("corpus") / "builtin.h5")
 
 
-@pytest.fixture(autouse=True)
-def _no_tracking_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    quiet = MagicMock(spec=MlflowLogger, run_id=None)
-    monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: quiet)
-    monkeypatch.setattr(loggers, "_mlflow_logger", lambda *_, **__: quiet)
-
-
 def load(folder: Path, corpus: Path, *overrides: str) -> Loaded[Any]:
     settings = (
         "model_config=tabstar/tiny", f"dataset_config.corpus={corpus}", "dataset_config.tables=[iris, diabetes]",
         "dataset_config.rows_per_dataset=32", "model_config.training_config.max_epochs=1",
         "experiment_config.run_name=run", "experiment_config.plot_metrics_n_epoch=null",
+        "experiment_config.tracker=none",
         f"experiment_config.save_dir={folder}/logs", f"experiment_config.tracker_path={folder}/figures",
         f"model_config.training_config.model_save_path={folder}/models",
     )  # fmt: skip

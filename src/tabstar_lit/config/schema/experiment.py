@@ -58,6 +58,10 @@ class ExperimentConfig(Section):
     deterministic: bool | Literal["warn"] = Field(
         False, description="Use only deterministic operations, or warn about the others."
     )
+    tracker: Literal["auto", "mlflow", "comet", "none"] = Field(
+        "auto",
+        description="Service that gets copies of metrics and figures; auto is Comet where there is a key, else MLflow.",
+    )
     log_system_metrics: bool = Field(False, description="Log processor, memory and accelerator use to MLflow.")
     check_eval_n_epoch: PositiveCount = Field(1, description="Epochs between validations.")
     num_sanity_val_steps: int = Field(0, ge=-1, description="Validation batches run before training; -1 runs all.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -17,7 +18,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from tabstar_lit.config.schema import TrainingConfig
 from tabstar_lit.engine.callbacks.monitor import score_of_epoch
-from tabstar_lit.errors import CheckpointError
+from tabstar_lit.engine.runs.signals import signals
+from tabstar_lit.engine.weights.files import read_checkpoint, unwritable
+from tabstar_lit.errors import CheckpointError, SaveError
+from tabstar_lit.files import replacement
+
+INTERRUPTED, LAST = "_interrupted", "_last"
+"""How the names of these files end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +101,25 @@ class Checkpoints(Checkpoint):
         self._between_epochs = trainer.is_last_batch  # else the run ends inside this epoch, at max_steps or max_time
         names = self._epoch_names(trainer)
         if names:
-            self._write(trainer, names)
+            self._write(trainer, names, needed=self._is_end(trainer))
         self._between_epochs = self._validated = False
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Remove the checkpoint of an interruption that has been overcome."""
         if trainer.is_global_zero:
-            (self.directory / f"{self.run_name}_interrupted.ckpt").unlink(missing_ok=True)
+            (self.directory / f"{self.run_name}{INTERRUPTED}.ckpt").unlink(missing_ok=True)
 
     def save_interrupted(self, trainer: Trainer) -> None:
-        """Write the checkpoint of a run that is being stopped by a signal."""
+        """Write the checkpoint of a run that is being stopped by a signal; a full disk does not keep it from ending."""
         self._between_epochs = trainer.is_last_batch
-        self._write(trainer, {"interrupted": f"{self.run_name}_interrupted"})
+        names = {"interrupted": f"{self.run_name}{INTERRUPTED}"}
+        self._write(trainer, names, without="the run stops without it")
+
+    def _is_end(self, trainer: Trainer) -> bool:
+        """Say whether nothing comes after this epoch, so that what is not saved now is lost."""
+        epochs, steps = trainer.max_epochs or 0, trainer.max_steps
+        over = trainer.current_epoch + 1 >= epochs or 0 <= steps <= trainer.global_step
+        return (over or trainer.should_stop or not trainer.is_last_batch) and signals.noted is None
 
     # -- names --------------------------------------------------------------------------------------------------------
 
@@ -123,7 +137,7 @@ class Checkpoints(Checkpoint):
         if (every and (epoch + 1) % every == 0) or self._step_snapshot_due(trainer):
             names["snapshot"] = f"{self.run_name}_epoch={epoch}"
         if self.training.save_last:
-            names["last"] = f"{self.run_name}_last"
+            names["last"] = f"{self.run_name}{LAST}"
         return names
 
     def _enter_ranking(self, trainer: Trainer) -> Best | None:
@@ -145,25 +159,33 @@ class Checkpoints(Checkpoint):
 
     # -- files --------------------------------------------------------------------------------------------------------
 
-    def _write(self, trainer: Trainer, names: dict[str, str]) -> None:
-        """Write one checkpoint and give it every name in ``names``."""
+    def _write(
+        self,
+        trainer: Trainer,
+        names: dict[str, str],
+        *,
+        needed: bool = False,
+        without: str = "training goes on",
+    ) -> None:
+        """Write one checkpoint and give it every name in ``names``; what is not ``needed`` may fail with a warning."""
         self._last_step_saved = trainer.global_step
         paths = {kind: self.directory / f"{stem}.ckpt" for kind, stem in names.items()}
         first = next(iter(paths.values()))
         try:
-            trainer.save_checkpoint(first)
-        except CheckpointError as error:
-            if trainer.should_stop or trainer.current_epoch + 1 >= (trainer.max_epochs or 0):
+            _save(trainer, first)
+            if trainer.is_global_zero:
+                for path in paths.values():
+                    _link(first, path)
+        except SaveError as error:
+            if needed:
                 raise
-            rank_zero_warn(f"A checkpoint could not be written; training goes on. {error}")
+            rank_zero_warn(f"A checkpoint could not be written; {without}. {error}")
             # What was to make room for the new file is still there and still among the best.
             self.best = [best for best in [*self.best, *self._dropped] if (self.directory / best.name).exists()]
             self._dropped = []
             return
         if trainer.is_global_zero:
             for kind, path in paths.items():
-                if path != first:
-                    _link(first, path)
                 self.record(self._entry(trainer, kind, path))
             for best in self._dropped:
                 (self.directory / best.name).unlink(missing_ok=True)
@@ -177,7 +199,7 @@ class Checkpoints(Checkpoint):
             "time": time.time(),
             "kind": kind,
             "monitor": self.training.monitor,
-            "score": None if score is None else float(score),
+            "score": None if score is None or not math.isfinite(score) else float(score),
             "path": path.name,
         }
 
@@ -186,7 +208,7 @@ class Checkpoints(Checkpoint):
         """The best checkpoint, or the last one where no score was asked for."""
         if self.best:
             return self.directory / self.best[0].name
-        last = self.directory / f"{self.run_name}_last.ckpt"
+        last = self.directory / f"{self.run_name}{LAST}.ckpt"
         return last if last.exists() else None
 
     # -- state --------------------------------------------------------------------------------------------------------
@@ -217,12 +239,43 @@ class Checkpoints(Checkpoint):
         self._last_step_saved = state_dict["last_step_saved"]
 
 
+def entry_of(path: Path, monitor: str) -> dict[str, Any] | None:
+    """Return the record of a checkpoint from what is inside it, as :class:`Checkpoints` would have written it.
+
+    None for a file that no training wrote, or that cannot be read.
+    """
+    try:
+        content = read_checkpoint(path, mmap=True)
+        best = content["callbacks"][Checkpoints.__qualname__]["best"]
+        scores = {entry["name"]: entry["score"] for entry in best}
+        place = {"epoch": content["epoch"], "step": content["global_step"], "time": path.stat().st_mtime}
+    except (CheckpointError, KeyError, TypeError):
+        return None
+    endings = {INTERRUPTED: "interrupted", LAST: "last"}
+    kind = next((kind for ending, kind in endings.items() if path.stem.endswith(ending)), None)
+    kind = kind or ("top" if path.name in scores else "snapshot")
+    return {**place, "kind": kind, "monitor": monitor, "score": scores.get(path.name), "path": path.name}
+
+
+def _save(trainer: Trainer, path: Path) -> None:
+    try:
+        trainer.save_checkpoint(path)
+    except SaveError:
+        if trainer.world_size > 1:
+            trainer.strategy.barrier()  # where the ranks that write nothing wait for this one
+        raise
+
+
 def _link(source: Path, target: Path) -> None:
     """Give ``source`` a second name, replacing an older file of that name atomically."""
-    fresh = target.with_name(f".{target.name}.link")
-    fresh.unlink(missing_ok=True)
+    if source == target:
+        return
     try:
-        os.link(source, fresh)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, fresh)
-    os.replace(fresh, target)
+        with replacement(target) as part:
+            part.unlink(missing_ok=True)
+            try:
+                os.link(source, part)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(source, part)
+    except OSError as error:
+        raise unwritable(target, error) from error

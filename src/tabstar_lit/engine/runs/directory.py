@@ -1,8 +1,9 @@
-"""Where a run keeps its files, and the one JSON record that says what it is and how far it got."""
+"""Where a run keeps its files, for the process that writes them; :mod:`.files` reads them, for everybody."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -17,12 +18,14 @@ from filelock import FileLock, Timeout
 
 from tabstar_lit.config import roots
 from tabstar_lit.config.schema import ExperimentConfig, ModelConfig
-from tabstar_lit.engine.distributed import is_main_process
-from tabstar_lit.errors import RunError
+from tabstar_lit.engine.distributed import RUN_NAME_VARIABLE, gather, has_met, is_main_process
+from tabstar_lit.engine.runs.records import LOCK_FILE, RUN_FILE, append_record, read_run, writing
+from tabstar_lit.errors import RunError, RunWriteError
+from tabstar_lit.files import write_text
+
+log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-RUN_NAME_VARIABLE = "TABSTAR_LIT_RUN_NAME"
-"""Set by the first process of a run, so that the ranks it launches agree on an automatic name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +96,11 @@ class RunDirectory:
 
     def record(self) -> dict[str, Any]:
         """Return ``run.json``; empty before the first :meth:`update`."""
-        path = self.root / "run.json"
-        return read_run(path) if path.exists() else {}
+        return read_run(self.root) if (self.root / RUN_FILE).exists() else {}
 
     def update(self, **fields: Any) -> None:
         """Change fields of ``run.json``, replacing the file atomically."""
-        record = {"schema_version": SCHEMA_VERSION, **self.record(), **fields}
-        self.write("run.json", json.dumps(record, indent=2) + "\n")
+        self.write(RUN_FILE, json.dumps(self._changed(fields), indent=2) + "\n")
 
     def update_stage(self, stage: str, **fields: Any) -> None:
         """Change fields of one stage in ``run.json``."""
@@ -111,21 +112,51 @@ class RunDirectory:
         fields: dict[str, Any] = self.record().get("stages", {}).get(name, {})
         return fields
 
+    def end(self, status: str) -> None:
+        """Record how the run ended, and with it the stage that was going on, if any."""
+        stages = self.record().get("stages", {})
+        ended = {
+            name: {**stage, "status": status} if stage.get("status") == "running" else stage
+            for name, stage in stages.items()
+        }
+        fields = {"stages": ended, "status": status, "ended": time.time()}
+        try:
+            self.update(**fields)
+        except RunWriteError:
+            self._overwrite(json.dumps(self._changed(fields), separators=(",", ":")))
+
+    def _changed(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"schema_version": SCHEMA_VERSION, **self.record(), **fields}
+
+    def _overwrite(self, text: str) -> None:
+        """Write the record over the old one where a full disk has no room beside it; without indents it is shorter."""
+        path = self.root / RUN_FILE
+        with suppress(OSError), path.open("r+b") as file:
+            room = path.stat().st_size
+            if len(new := text.encode()) <= room:
+                file.write(new.ljust(room))
+                return
+        log.warning("%s cannot be written and is as it was before the run ended.", path)
+
     def write(self, name: str, text: str) -> None:
-        """Write a text file of the run directory through a temporary neighbour."""
-        fresh = self.root / f".{name}.{os.getpid()}"
-        fresh.write_text(text, encoding="utf-8")
-        os.replace(fresh, self.root / name)
+        """Write a text file of the run directory, whole or not at all.
+
+        Raises
+        ------
+        RunWriteError
+            The disk is full or gone; the file of before is unchanged.
+        """
+        with writing(self.root / name):
+            write_text(self.root / name, text)
 
     def append(self, name: str, entry: dict[str, Any]) -> None:
-        """Append one line to a JSON Lines file of the run directory."""
-        with (self.root / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        """Append one line to a JSON Lines file of the run directory, see :func:`append_record`."""
+        append_record(self.root / name, entry)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run for this process; a second one is refused."""
-        lock = FileLock(self.root / ".lock")
+        lock = FileLock(self.root / LOCK_FILE)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -137,26 +168,6 @@ class RunDirectory:
             yield
         finally:
             lock.release()
-
-
-def read_run(path: Path) -> dict[str, Any]:
-    """Return the record of a run.
-
-    Parameters
-    ----------
-    path : Path
-        Its ``run.json``.
-
-    Raises
-    ------
-    RunError
-        The file is damaged.
-    """
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise RunError(f"{path} is not valid JSON ({error}); remove its folder, the run cannot go on.") from error
-    return record
 
 
 def run_directory(
@@ -179,20 +190,43 @@ def run_directory(
 
 
 def choose_run_name(experiment: ExperimentConfig, model: ModelConfig) -> str:
-    """Return the configured run name, or a new one from the model's name and the time.
+    """Return the configured run name, or a new one from the model's name and the time or the job.
 
-    Ranks launched by the first process get its name through the environment.
+    All processes of a run return the same: those that have met take the first one's, those that the first one launched
+    find it in their environment, and those that a job of Slurm started call the run after the job.
+
+    Raises
+    ------
+    RunError
+        This is one of several processes that were started separately and have nothing in common.
     """
     if experiment.run_name:
         return experiment.run_name
-    if not is_main_process():
-        return _inherited_run_name()
-    stem = f"{re.sub(r'[^A-Za-z0-9_.-]', '-', model.name)}_{time.strftime('%Y%m%d-%H%M%S')}"
+    stem, main = re.sub(r"[^A-Za-z0-9_.-]", "-", model.name), is_main_process()
+    if has_met():
+        return "".join(gather(_new_name(stem, experiment, model) if main else ""))
+    if (job := _job()) is not None:
+        return f"{stem}_{job}"
+    return _new_name(stem, experiment, model) if main else _inherited_run_name()
+
+
+def _new_name(stem: str, experiment: ExperimentConfig, model: ModelConfig) -> str:
+    stem = f"{stem}_{time.strftime('%Y%m%d-%H%M%S')}"
     name, number = stem, 1
     while run_directory(experiment, model, name).root.exists():
         number += 1
         name = f"{stem}-{number}"
     return name
+
+
+def _job() -> str | None:
+    """Return what the processes that ``srun`` started have in common: the job, its step, how often it began anew."""
+    job, step = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_STEP_ID")
+    alone = os.environ.get("SLURM_NTASKS", "1") == "1" or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    if job is None or step is None or alone:
+        return None
+    restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
+    return f"{job}-{step}" if restarts == "0" else f"{job}-{step}-restart{restarts}"
 
 
 def _inherited_run_name() -> str:

@@ -1,13 +1,15 @@
-"""Read what a run wrote into its directory, while it goes on or after: for reports and for looking at runs.
+"""Read what a run wrote into its directory, while it goes on or after, and find runs.
 
-Nothing heavy is imported here, so commands that only look at runs start at once.
+Reading needs the directory alone and no configuration, unlike writing (:class:`.directory.RunDirectory`), which knows
+all places of a run. Nothing heavy is imported here, so commands that only look at runs start at once.
 """
 
 from __future__ import annotations
 
-import json
+import glob
+import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +18,22 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from tabstar_lit.engine.runs.records import CHECKPOINTS_FILE, METRICS_FILE, RESERVED, read_records
+from tabstar_lit.config.tree import did_you_mean
+from tabstar_lit.engine.runs.records import (
+    CHECKPOINTS_FILE,
+    CONFIG_FILE,
+    LOCK_FILE,
+    METRICS_FILE,
+    RESERVED,
+    RUN_FILE,
+    read_records,
+    read_run,
+)
 from tabstar_lit.engine.tracking.uploads import flatten
 from tabstar_lit.errors import RunError
 
-RUN_FILE = "run.json"
-LOCK_FILE = ".lock"
-CONFIG_FILE = "config.yaml"
+log = logging.getLogger(__name__)
+
 PER_STEP = ("train_loss_step", "train_memory_mib")
 """Metrics that are logged inside an epoch and say nothing about it as a whole."""
 
@@ -42,16 +53,7 @@ class RunFiles:
     @cached_property
     def record(self) -> dict[str, Any]:
         """The content of ``run.json``."""
-        path = self.root / RUN_FILE
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise RunError(f"{self.root} is no run directory: it has no {RUN_FILE}.") from error
-        except json.JSONDecodeError as error:
-            raise RunError(f"{path}:{error.lineno}:{error.colno}: not valid JSON ({error.msg}).") from error
-        if not isinstance(record, dict):
-            raise RunError(f"{path}: expected a JSON object, found {type(record).__name__}.")
-        return record
+        return read_run(self.root)
 
     @property
     def name(self) -> str:
@@ -70,10 +72,19 @@ class RunFiles:
         stages: dict[str, dict[str, Any]] = self.record.get("stages", {})
         return stages
 
+    @property
+    def created(self) -> float:
+        """When the run began, in unix seconds; 0 where its record does not say."""
+        return float(self.record.get("created", 0))
+
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of ``metrics.jsonl``."""
-        return list(read_records(self.root / METRICS_FILE))
+        path = self.root / METRICS_FILE
+        records = list(read_records(path))
+        if not all(key in record for record in records for key in RESERVED):
+            raise RunError(f"{path}: there are lines without {', '.join(RESERVED)}. Remove them.")
+        return records
 
     @cached_property
     def checkpoints(self) -> list[dict[str, Any]]:
@@ -128,10 +139,57 @@ class RunFiles:
         return epochs
 
 
-def find_runs(save_dir: Path) -> Iterator[RunFiles]:
-    """Yield the runs below ``save_dir``, oldest first."""
-    runs = [RunFiles(path.parent) for path in save_dir.glob(f"*/*/{RUN_FILE}")]
-    yield from sorted(runs, key=lambda run: float(run.record.get("created", 0)))
+def run_directories(save_dir: Path, experiment: str | None = None) -> list[RunFiles]:
+    """Return the runs below ``save_dir``, of one experiment or of all, without a look into their files."""
+    folder = "*" if experiment is None else glob.escape(experiment)
+    return [RunFiles(path.parent) for path in sorted(save_dir.glob(f"{folder}/*/{RUN_FILE}"))]
+
+
+def in_order(runs: Iterable[RunFiles]) -> list[RunFiles]:
+    """Return those of ``runs`` whose record can be read, oldest first; the others are named in a warning.
+
+    What happened to one run is no reason to refuse another.
+    """
+    readable = []
+    for run in runs:
+        try:
+            readable.append((run.created, run))
+        except RunError as error:
+            log.warning("Left out a run. %s", error)
+    return [run for _, run in sorted(readable, key=lambda entry: entry[0])]
+
+
+def find_run(name: str, save_dir: Path, experiment: str | None = None) -> RunFiles:
+    """Return the run that ``name`` means; the files of other runs are not looked into.
+
+    Parameters
+    ----------
+    name : str
+        A run directory, ``<experiment>/<run>``, or the name of a run that only one has.
+    save_dir : Path
+        Folder of the runs.
+    experiment : str or None
+        Only its runs are meant; None for those of all experiments.
+
+    Raises
+    ------
+    RunError
+        There is none, or several.
+    """
+    if (Path(name) / RUN_FILE).is_file():
+        return RunFiles(Path(name).absolute())
+    known = run_directories(save_dir, experiment)
+    found = [run for run in known if name in (run.name, run.root.name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise RunError(
+            f"Several runs are called {name!r}: {', '.join(run.name for run in found)}. Give the whole name."
+        )
+    candidates = [candidate for run in known for candidate in (run.root.name, run.name)]
+    hint = did_you_mean(name, candidates, n=3) or " `tabstar_lit runs list` shows what there is."
+    where = save_dir if experiment is None else save_dir / experiment
+    raise RunError(f"No run {name!r} in {where}.{hint}")
 
 
 def is_evaluation(record: Mapping[str, Any]) -> bool:

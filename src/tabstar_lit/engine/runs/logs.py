@@ -6,10 +6,12 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.runs.directory import RunDirectory
+from tabstar_lit.engine.runs.records import LOG_FILE
 
 LOGGERS = ("tabstar_lit", "lightning.pytorch", "lightning.fabric", "py.warnings")
 NOT_FOR_USERS = (
@@ -36,7 +38,7 @@ def logging_to(directory: RunDirectory, level: str) -> Iterator[None]:
     terminal.setFormatter(logging.Formatter("%(message)s"))
     handlers = [terminal]
     if is_main_process():
-        file = logging.FileHandler(directory.root / "log.txt", encoding="utf-8")
+        file = LogFile(directory.root / LOG_FILE)
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handlers.append(file)
     minimum = level.upper() if is_main_process() else "ERROR"
@@ -55,6 +57,28 @@ def logging_to(directory: RunDirectory, level: str) -> Iterator[None]:
             logger.setLevel(old_level)
         for handler in handlers:
             handler.close()
+
+
+class LogFile(logging.FileHandler):
+    """A log on a disk that may be full: then it says so once, and the messages go to the terminal alone."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8")
+        self._full = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Report what keeps the file from being written, the first time."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._full:
+            self._full = True
+            print(f"{self.baseFilename} cannot be written: {error.strerror or error}.", file=sys.stderr)
+
+    def close(self) -> None:
+        """Close the file; what it could not take before it cannot take now."""
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager

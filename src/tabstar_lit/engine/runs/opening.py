@@ -7,27 +7,34 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tabstar_lit.config import Loaded, provenance, to_yaml
 from tabstar_lit.config.redact import redact_text, secret_values
-from tabstar_lit.engine.distributed import is_main_process
+from tabstar_lit.engine.distributed import RUN_NAME_VARIABLE, is_main_process
 from tabstar_lit.engine.family import AnyFamily
-from tabstar_lit.engine.runs.directory import RUN_NAME_VARIABLE, RunDirectory, choose_run_name, run_directory
+from tabstar_lit.engine.runs.directory import RunDirectory, choose_run_name, run_directory
+from tabstar_lit.engine.runs.files import is_evaluation
 from tabstar_lit.engine.runs.logs import logging_to
 from tabstar_lit.engine.runs.provenance import describe_program
+from tabstar_lit.engine.runs.records import CONFIG_FILE, PROVENANCE_FILE
 from tabstar_lit.engine.runs.report import write_report
+from tabstar_lit.engine.runs.resume import prospect
+from tabstar_lit.engine.runs.signals import heed, signals
 from tabstar_lit.errors import EXIT_BAD_INPUT, RunError, RunInterrupted, TabstarLitError
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def opened(family: AnyFamily, loaded: Loaded[Any], argv: Sequence[str], *, resume: bool) -> Iterator[RunDirectory]:
-    """Hold the run directory while the run goes on, and write its report when it has ended well.
+def opened(
+    family: AnyFamily, loaded: Loaded[Any], argv: Sequence[str], *, resume: bool = False, evaluates: Path | None = None
+) -> Iterator[RunDirectory]:
+    """Hold the run directory and the signals while the run goes on, and write its report when it has ended well.
 
     Only the main process locks and writes; the other ranks of a run work in the same folders under its lock.
 
@@ -37,30 +44,40 @@ def opened(family: AnyFamily, loaded: Loaded[Any], argv: Sequence[str], *, resum
         What is run.
     resume : bool
         Go on in a directory that has been used, instead of refusing it.
+    evaluates : Path or None
+        The checkpoint of a run that trains nothing.
 
     Raises
     ------
     RunError
         The directory belongs to another run or process, or cannot be written to.
+    RunInterrupted
+        A signal came; the run can be gone on with as its ``prospect`` says.
     """
-    directory = locate(loaded)
-    main = is_main_process()
-    if main:
-        directory.create()
-    with directory.lock() if main else nullcontext():
-        fresh = not directory.record()
-        if main:
-            write_down(directory, family, loaded, argv, resume=resume)
-        try:
-            with logging_to(directory, loaded.experiment.min_logging_level), _ending(directory):
-                log.info("Run %s in %s", directory.run_name, directory.root)
+    with signals.held():
+        heed()
+        directory = locate(loaded)
+        if not is_main_process():
+            with logging_to(directory, loaded.experiment.min_logging_level), _ending_of_a_helper():
                 yield directory
-        except TabstarLitError as error:
-            if main and fresh and error.exit_code == EXIT_BAD_INPUT and not directory.record()["stages"]:
-                directory.remove()  # bad input was found before anything was trained: no run has taken place
-            raise
-        if main:
-            write_report(directory)
+            return
+        directory.create()
+        with directory.lock():
+            fresh = not directory.record()
+            if not resume:
+                refuse_used(directory, loaded, evaluates=evaluates is not None)
+            try:
+                with logging_to(directory, loaded.experiment.min_logging_level), _ending(directory, loaded):
+                    with signals.deferred():
+                        write_down(directory, family, loaded, argv)
+                        if evaluates is not None:
+                            directory.update(evaluated=str(evaluates.absolute()))
+                    log.info("Run %s in %s", directory.run_name, directory.root)
+                    yield directory
+            except TabstarLitError as error:
+                if fresh and error.exit_code == EXIT_BAD_INPUT and not directory.record().get("stages"):
+                    directory.remove()  # bad input was found before anything was trained: no run has taken place
+                raise
 
 
 def locate(loaded: Loaded[Any]) -> RunDirectory:
@@ -72,17 +89,27 @@ def locate(loaded: Loaded[Any]) -> RunDirectory:
     return run_directory(experiment.experiment_config, experiment.model, name, several_stages=several)
 
 
-def write_down(
-    directory: RunDirectory, family: AnyFamily, loaded: Loaded[Any], argv: Sequence[str], *, resume: bool
-) -> None:
-    """Write ``run.json``, ``config.yaml`` and ``provenance.yaml``, secrets masked."""
+def refuse_used(directory: RunDirectory, loaded: Loaded[Any], *, evaluates: bool) -> None:
+    """Make sure that nothing is trained over a run that exists; an evaluation that was broken off is made again.
+
+    Raises
+    ------
+    RunError
+        The run exists.
+    """
     record = directory.record()
     begun = [stage.name for stage in loaded.stages if stage.name in record.get("stages", {})]
-    if begun and not resume:
+    again = evaluates and is_evaluation(record) and record.get("status") != "finished"
+    if begun and not again:
         raise RunError(
             f"The run {directory.root} exists already (stages: {', '.join(begun)}). Add --resume to go on with it, or "
             "choose another experiment_config.run_name."
         )
+
+
+def write_down(directory: RunDirectory, family: AnyFamily, loaded: Loaded[Any], argv: Sequence[str]) -> None:
+    """Write ``run.json``, ``config.yaml`` and ``provenance.yaml``, secrets masked."""
+    record = directory.record()
     config, now = loaded.experiment.experiment_config, time.time()
     hidden = secret_values(loaded.tree.data)
     shown = [redact_text(word, hidden) for word in argv]
@@ -100,21 +127,51 @@ def write_down(
     resumed = [*record.get("resumed", []), *([{"time": now, "argv": shown}] if record else [])]
     program = record or {**created, **describe_program(shown)}  # a resumed run keeps what it was begun with
     directory.update(**{**program, "status": "running", "resumed": resumed})
-    directory.write("config.yaml", to_yaml(loaded.tree))
-    directory.write("provenance.yaml", yaml.safe_dump(provenance(loaded.tree), sort_keys=False))
+    directory.write(CONFIG_FILE, to_yaml(loaded.tree))
+    directory.write(PROVENANCE_FILE, yaml.safe_dump(provenance(loaded.tree), sort_keys=False))
 
 
 @contextmanager
-def _ending(directory: RunDirectory) -> Iterator[None]:
-    """Record how the run ended."""
-    status = "failed"
+def _ending(directory: RunDirectory, loaded: Loaded[Any]) -> Iterator[None]:
+    """Record how the run ended; one that ended well has a report."""
     try:
         yield
-        status = "finished"
-    except (RunInterrupted, KeyboardInterrupt):
-        status = "interrupted"
+        heed()
+        with signals.deferred():
+            directory.update(status="finished", ended=time.time())
+        write_report(directory)
+    except RunInterrupted as interruption:
+        interruption.prospect = _close(directory, loaded, "interrupted")
         raise
-    finally:
-        if is_main_process():
-            directory.update(status=status, ended=time.time())
-            log.info("Run %s %s", directory.run_name, status)
+    except BaseException:
+        _close(directory, loaded, "failed")
+        raise
+    log.info("Run %s finished", directory.run_name)
+
+
+def _close(directory: RunDirectory, loaded: Loaded[Any], status: str) -> str:
+    """Record that a run ended before its end, and return what can be done now."""
+    with signals.deferred():
+        try:
+            record = directory.record()
+        except RunError as error:
+            log.warning("%s", error)  # beside the reason why the run ends, which is on its way to the user
+            return ""
+        if not record:
+            return ""  # it ended before a line of it was written
+        directory.end(status)
+        log.info("Run %s %s", directory.run_name, status)
+        if is_evaluation(record):
+            return "the same command evaluates again"
+        return prospect(loaded.stages, directory)
+
+
+@contextmanager
+def _ending_of_a_helper() -> Iterator[None]:
+    """Let a process that the first one works with end without a sign of failure when all end together."""
+    try:
+        yield
+        heed()
+    except RunInterrupted as interruption:
+        interruption.exit_code = 0
+        raise

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.files import RunFiles, format_value, is_evaluation
+from tabstar_lit.engine.runs.records import REPORT_FILE
 
-REPORT_FILE = "report.md"
 FACTS = (
     "model_config.name",
     "dataset_config.name",
@@ -68,24 +68,16 @@ def _cell(value: object) -> str:
 
 def _overview(files: RunFiles) -> list[str]:
     record = files.record
-    created = datetime.fromtimestamp(float(record["created"]), UTC).strftime("%Y-%m-%d %H:%M UTC")
+    created = datetime.fromtimestamp(files.created, UTC).strftime("%Y-%m-%d %H:%M UTC")
     facts = {
         "status": files.status,
         "command": record.get("command"),
         "created": created,
         "resumed": f"{len(record['resumed'])} times" if record.get("resumed") else None,
         "seed": record.get("seed"),
-        "data fingerprint": _data(record),
         "MLflow run": record.get("mlflow_run_id"),
     }
     return table(("run", ""), [(name, value) for name, value in facts.items() if value is not None])
-
-
-def _data(record: dict[str, Any]) -> object:
-    fingerprint = record.get("data_fingerprint")
-    if isinstance(fingerprint, dict):
-        return ", ".join(f"{stage}: {value}" for stage, value in fingerprint.items())
-    return fingerprint
 
 
 def _configuration(files: RunFiles) -> list[str]:
@@ -110,6 +102,7 @@ def _test(files: RunFiles, run: RunDirectory, stage: str, checkpoint: Path) -> l
         "status": result.get("status"),
         "checkpoint": _link(checkpoint.name, checkpoint, run.root),
         "configured as stage": stage,
+        "data fingerprint": result.get("data_fingerprint"),
         "MLflow run": result.get("mlflow_run_id"),
     }
     rows = [(name, value) for name, value in (facts | _tests(result)).items() if value is not None]
@@ -156,6 +149,7 @@ def _result(files: RunFiles, run: RunDirectory, stage: str) -> list[str]:
         "best epoch": result.get("best_epoch"),
         "best checkpoint": _checkpoint_link(run, result.get("best_checkpoint")),
         "stopped early": "yes" if result.get("stopped_early") else None,
+        "data fingerprint": result.get("data_fingerprint"),
         "MLflow run": result.get("mlflow_run_id"),
     }
     rows = [(name, value) for name, value in (facts | _tests(result)).items() if value is not None]

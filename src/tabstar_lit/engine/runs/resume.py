@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from tabstar_lit.config import Stage
 from tabstar_lit.config.schema import Experiment
-from tabstar_lit.config.tree import did_you_mean
-from tabstar_lit.engine.runs.directory import RunDirectory, read_run, run_directory
-from tabstar_lit.engine.runs.files import is_evaluation
-from tabstar_lit.engine.weights.loading import find_checkpoint, latest_checkpoint, progress_in
+from tabstar_lit.engine.callbacks.checkpoints import entry_of
+from tabstar_lit.engine.runs.directory import RunDirectory, run_directory
+from tabstar_lit.engine.runs.files import RunFiles, find_run, in_order, is_evaluation, run_directories
+from tabstar_lit.engine.weights.loading import Latest, find_checkpoint, latest_checkpoint, progress_in
 from tabstar_lit.errors import CheckpointError, RunError
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def configured_checkpoint(experiment: Experiment) -> Path | None:
     return find_checkpoint(name, [places.checkpoints.parent.parent])
 
 
-def find_run(experiment: Experiment, command: str, wanted: str | None) -> tuple[Path, Path | None]:
+def run_to_resume(experiment: Experiment, command: str, wanted: str | None) -> tuple[Path, Path | None]:
     """Return the run directory to go on with, and the checkpoint when one was named.
 
     Parameters
@@ -49,53 +50,45 @@ def find_run(experiment: Experiment, command: str, wanted: str | None) -> tuple[
     Raises
     ------
     RunError
-        There is no such run, or it is an evaluation, which trained nothing.
+        There is no such run, it is one of another command, or an evaluation, which trained nothing.
     CheckpointError
         No run knows the checkpoint, or training cannot go on from it.
     """
-    root, checkpoint = _find(experiment, command, wanted)
-    record = read_run(root / "run.json")
-    if is_evaluation(record):
+    folder = run_directory(experiment.experiment_config, experiment.model, "any").root.parent
+    wanted = wanted or experiment.experiment_config.run_name
+    checkpoint = Path(wanted).absolute() if wanted is not None and Path(wanted).is_file() else None
+    if checkpoint is not None:
+        run = _run_of_checkpoint(checkpoint, folder.parent)
+    elif wanted is not None:
+        run = find_run(wanted, folder.parent, folder.name)
+    else:
+        run = _newest_run(folder, command)
+    trained_by = run.record.get("command")
+    if trained_by != command:
+        raise RunError(f"The run {run.root} is one of {trained_by}, so {command} cannot go on with it.")
+    if is_evaluation(run.record):
         raise RunError(
-            f"The run {root} evaluated a checkpoint and trained nothing, so there is nothing to go on with. Name the "
-            "run that trained it. `tabstar_lit runs list` shows what there is."
+            f"The run {run.root} evaluated a checkpoint and trained nothing, so there is nothing to go on with. Name "
+            "the run that trained it. `tabstar_lit runs list` shows what there is."
         )
     if checkpoint is not None:
         progress_in(checkpoint)
-    return root, checkpoint
+    return run.root, checkpoint
 
 
-def _find(experiment: Experiment, command: str, wanted: str | None) -> tuple[Path, Path | None]:
-    folder = run_directory(experiment.experiment_config, experiment.model, "any").root.parent
-    runs = existing_runs(folder)
-    wanted = wanted or experiment.experiment_config.run_name
-    if wanted is not None and Path(wanted).is_file():
-        return _run_of_checkpoint(Path(wanted).absolute(), folder.parent), Path(wanted).absolute()
-    if wanted is not None and (Path(wanted) / "run.json").is_file():
-        return Path(wanted).absolute(), None
-    records = {run: read_run(run / "run.json") for run in runs}
-    candidates = [run for run, record in records.items() if record["command"] == command]
-    if wanted is None:
-        candidates = [run for run in candidates if not is_evaluation(records[run])]
-    else:
-        candidates = [run for run in candidates if run.name == wanted]
+def _newest_run(folder: Path, command: str) -> RunFiles:
+    runs = in_order(run_directories(folder.parent, folder.name))
+    candidates = [run for run in runs if run.record.get("command") == command and not is_evaluation(run.record)]
     if not candidates:
-        hint = did_you_mean(wanted or "", [run.name for run in runs], n=3)
-        what = f"run {wanted!r}" if wanted else f"run of {command}"
-        raise RunError(f"No {what} in {folder} to resume.{hint} `tabstar_lit runs list` shows what there is.")
-    return candidates[-1], None
+        raise RunError(f"No run of {command} in {folder} to resume. `tabstar_lit runs list` shows what there is.")
+    return candidates[-1]
 
 
-def existing_runs(folder: Path) -> list[Path]:
-    """Return the run directories directly below ``folder``, oldest first."""
-    found = [path.parent for path in folder.glob("*/run.json")]
-    return sorted(found, key=lambda run: float(read_run(run / "run.json")["created"]))
-
-
-def _run_of_checkpoint(checkpoint: Path, save_dir: Path) -> Path:
-    for record in save_dir.glob("*/*/run.json"):
-        if checkpoint.is_relative_to(read_run(record)["checkpoints_dir"]):
-            return record.parent
+def _run_of_checkpoint(checkpoint: Path, save_dir: Path) -> RunFiles:
+    for run in in_order(run_directories(save_dir)):
+        folder = run.record.get("checkpoints_dir")
+        if isinstance(folder, str) and checkpoint.is_relative_to(folder):
+            return run
     raise CheckpointError(
         f"{checkpoint} belongs to no run below {save_dir}, so there is nothing to go on with. To start a new run from "
         "its weights, use model_config.load_modules; to evaluate it, model_config.load_checkpoint."
@@ -121,10 +114,46 @@ def resume_point(stage: Stage[Any], directory: RunDirectory, checkpoint: Path | 
         return checkpoint
     if stage.name not in directory.record().get("stages", {}):
         return None
-    if not any(folder.glob("*.ckpt")):
+    latest = _latest(folder)
+    if latest is None:
         rank_zero_warn(f"Stage {stage.name} was stopped before its first checkpoint; it starts at its beginning.")
         return None
-    latest = latest_checkpoint(folder)
     for _, reason in latest.skipped:
         rank_zero_warn(f"Left out an unusable checkpoint. {reason}")
     return latest.path
+
+
+def _latest(folder: Path) -> Latest | None:
+    """Return the checkpoint with the most training in it; None where there is no file at all."""
+    return latest_checkpoint(folder) if any(folder.glob("*.ckpt")) else None
+
+
+def prospect(stages: Sequence[Stage[Any]], directory: RunDirectory) -> str:
+    """Say what ``--resume`` would do with the run now, from what is on the disk and not from what was meant to be."""
+    finished = [stage.name for stage in stages if directory.stage(stage.name).get("status") == "finished"]
+    ahead = next((stage.name for stage in stages if stage.name not in finished), None)
+    if ahead is None:
+        return "all stages have finished, --resume writes the report"
+    try:
+        latest = _latest(directory.stage_folder(directory.checkpoints, ahead)) if directory.stage(ahead) else None
+    except CheckpointError as error:
+        return f"--resume has nothing to go on from. {error}"
+    if latest is not None:
+        return f"--resume goes on from {latest.path.name}, step {progress_in(latest.path)[0]} of stage {ahead}"
+    before = f"stage {finished[-1]} has finished" if finished else "no checkpoint has been written yet"
+    return f"{before}, --resume starts stage {ahead} at its beginning"
+
+
+def unrecorded(stage: Stage[Any], directory: RunDirectory) -> Iterator[dict[str, Any]]:
+    """Yield an entry for each checkpoint of a stage that a killed process wrote and had no time to write down."""
+    folder = directory.stage_folder(directory.checkpoints, stage.name)
+    lines = RunFiles(directory.root).checkpoints
+    known = {line.get("path") for line in lines if line.get("stage") == stage.name}
+    entries = [
+        entry
+        for path in folder.glob("*.ckpt")
+        if path.name not in known
+        and (entry := entry_of(path, stage.experiment.model.training_config.monitor)) is not None
+    ]
+    for entry in sorted(entries, key=lambda entry: float(entry["time"])):
+        yield {"stage": stage.name, **entry}

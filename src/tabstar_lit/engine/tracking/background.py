@@ -38,7 +38,7 @@ class Guard:
         # Stores, drivers and HTTP clients raise what they like; the run outlives it, and the user is told.
         except Exception as error:
             if self.failure is None:
-                self.failure = f"{type(error).__name__}: {error}"
+                self.failure = f"{type(error).__name__}: {error}".partition("\n")[0]
                 rank_zero_warn(f"{self.service} failed, training goes on without it. {self.remedy} ({self.failure})")
             return False
         return True

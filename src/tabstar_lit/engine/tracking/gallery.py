@@ -36,7 +36,9 @@ class Gallery:
         self.owner = owner
         self._broken: set[str] = set()
 
-    def hang(self, make: Callable[[], Made], loggers: Sequence[Logger], when: str | None = None) -> None:
+    def hang(
+        self, make: Callable[[], Made], loggers: Sequence[Logger], when: str | None = None, *, shown: str = ""
+    ) -> None:
         """Write and upload what ``make`` yields until it is exhausted or breaks.
 
         Parameters
@@ -47,14 +49,18 @@ class Gallery:
             Those that can have figures are given them.
         when : str or None
             File name below the folder of the name, one for each time; None replaces what is there.
+        shown : str
+            Which rows the figures show; stands below them, after the run's name.
         """
+        run = "/".join(self.folder.parts[-2:])
+        note = f"{run}: {shown}" if shown else run
         try:
             for name, made in make():
-                self._upload(self._write(name, made, when), loggers)
+                self._upload(self._write(name, made, when, note), loggers)
         except Exception as error:  # whatever a plot does wrong, the training goes on
             self._complain(error)
 
-    def _write(self, name: str, made: Figure | str, when: str | None) -> Path:
+    def _write(self, name: str, made: Figure | str, when: str | None, note: str) -> Path:
         place = name.removesuffix(MARKDOWN) if isinstance(made, str) else name
         suffix = ".png" if not isinstance(made, str) else ".txt" if place == name else MARKDOWN
         path = self.folder / (f"{place}{suffix}" if when is None else f"{place}/{when}{suffix}")
@@ -62,7 +68,7 @@ class Gallery:
             with whole_file(path) as part:
                 part.write_text(made, encoding="utf-8")
         else:
-            save_figure(made, path)
+            save_figure(made, path, note=note)
         return path
 
     def _upload(self, path: Path, loggers: Sequence[Logger]) -> None:

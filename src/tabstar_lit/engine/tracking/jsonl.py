@@ -6,22 +6,22 @@ process up to the last line, and after a resume reads as if the run had never st
 
 from __future__ import annotations
 
-import json
 import math
+import os
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from time import time
-from typing import Any, TextIO
+from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from tabstar_lit.engine.runs.records import METRICS_FILE, RESERVED, truncate_metrics
+from tabstar_lit.engine.runs.records import METRICS_FILE, RESERVED, truncate_metrics, write_line, writing
 
 
 class JsonlLogger(Logger):
-    """Append one line for every call of ``log_metrics``, flushed before the call returns.
+    """Append one line for every call of ``log_metrics``, whole and handed over before the call returns.
 
     A line holds ``stage``, ``epoch``, ``step``, ``time`` (unix seconds) and the metrics. Numbers are written
     with ``repr``, so they read back bit for bit; a NaN or infinite metric becomes ``null``, which every JSON
@@ -45,7 +45,7 @@ class JsonlLogger(Logger):
         self.resume_step = -1 if resume_step is None else resume_step
         self._epoch = 0
         self._boundary: set[str] | None = None
-        self._file: TextIO | None = None
+        self._descriptor: int | None = None
 
     @property
     def name(self) -> str:
@@ -69,18 +69,24 @@ class JsonlLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append ``metrics`` of ``step`` to the file."""
+        """Append ``metrics`` of ``step`` to the file.
+
+        Raises
+        ------
+        RunWriteError
+            The disk is full or gone; no part of the line is left.
+        """
         self._epoch = int(metrics.get("epoch", self._epoch))
         step = 0 if step is None else step
-        file, boundary = self._open()
+        descriptor, boundary = self._open()
         repeated = boundary if step == self.resume_step else ()  # a resumed loop may log its last step once more
         values = {
             name: _finite(value) for name, value in metrics.items() if name not in RESERVED and name not in repeated
         }
         if values:
             line = {"stage": self.stage, "epoch": self._epoch, "step": step, "time": time()} | values
-            file.write(json.dumps(line, allow_nan=False) + "\n")
-            file.flush()
+            with writing(self.path):
+                write_line(descriptor, line)
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Do nothing: ``config.yaml`` in the same directory holds the configuration."""
@@ -88,16 +94,17 @@ class JsonlLogger(Logger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Close the file; logging again (a test after the fit) reopens it."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
-    def _open(self) -> tuple[TextIO, set[str]]:
+    def _open(self) -> tuple[int, set[str]]:
         if self._boundary is None:
             self._boundary = truncate_metrics(self.path, self.stage, self.resume_step)
-        if self._file is None:
-            self._file = self.path.open("a", encoding="utf-8")
-        return self._file, self._boundary
+        if self._descriptor is None:
+            with writing(self.path):
+                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        return self._descriptor, self._boundary
 
 
 def _finite(value: float) -> float | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from lightning.pytorch.loggers.logger import Logger
 
-from tabstar_lit.config import redact
-from tabstar_lit.config.schema import Experiment
+from tabstar_lit.config import Problem, redact
+from tabstar_lit.config.load import API_KEY_VARIABLE
+from tabstar_lit.engine.runs.records import CONFIG_FILE
 from tabstar_lit.engine.tracking.jsonl import JsonlLogger
 from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 
@@ -18,8 +18,25 @@ if TYPE_CHECKING:
     from tabstar_lit.engine.runs.directory import RunDirectory
     from tabstar_lit.engine.tracking.comet import CometLogger
 
-COMET_KEY = "COMET_API_KEY"
-CONFIG_FILE = "config.yaml"
+
+def check_tracker(experiment: Experiment) -> Iterator[Problem]:
+    """Yield what keeps the configured tracker from being used: Comet's server wants a key."""
+    from tabstar_lit.engine.tracking.comet import wants_online
+
+    if chosen_tracker(experiment) == "comet" and comet_key(experiment) is None and wants_online():
+        yield Problem(
+            ("experiment_config", "tracker"),
+            f"tracker 'comet' needs a key: set the variable {API_KEY_VARIABLE}, or COMET_START_ONLINE=0 to write an "
+            "archive for later. 'mlflow' needs nothing.",
+        )
+
+
+def chosen_tracker(experiment: Experiment) -> str:
+    """Return ``mlflow``, ``comet`` or ``none``; ``auto`` is Comet where there is a key, else MLflow."""
+    tracker = experiment.experiment_config.tracker
+    if tracker == "auto":
+        return "mlflow" if comet_key(experiment) is None else "comet"
+    return tracker
 
 
 def build_loggers(
@@ -31,13 +48,13 @@ def build_loggers(
     resume_run_id: str | None = None,
     resume_step: int | None = None,
 ) -> list[Logger]:
-    """Return the started loggers of one stage: ``metrics.jsonl``, then Comet if there is a key, else MLflow.
+    """Return the started loggers of one stage: ``metrics.jsonl``, then the one of ``experiment_config.tracker``.
 
     Parameters
     ----------
     experiment : Experiment
-        Gives the names, the Comet key and project, and whether to log system metrics. Its parameters are
-        logged without secrets.
+        Gives the tracker, the names, the Comet key and project, and whether to log system metrics. Its
+        parameters are logged without secrets.
     run : RunDirectory
         Its ``config.yaml`` is uploaded when it is there.
     stage : str
@@ -58,6 +75,9 @@ def build_loggers(
     """
     local = JsonlLogger(run.root, stage=stage, resume_step=resume_step)
     tracking = _tracking_logger(experiment, run, stage, parent_run_id, resume_run_id)
+    if tracking is None:
+        local.start()
+        return [local]
     tracking.start()
     local.start()
     if isinstance(tracking, MlflowLogger) and resume_run_id is not None and resume_step is not None:
@@ -76,11 +96,11 @@ def start_parent(
     resume_run_id: str | None = None,
     parent_run_id: str | None = None,
 ) -> MlflowLogger | None:
-    """Start the MLflow run that the stages' runs stand under; None with Comet, which has no such thing.
+    """Start the MLflow run that the stages' runs stand under; None without MLflow: Comet has no such thing.
 
     Its ``run_id`` is the ``parent_run_id`` of the stages; end it with :func:`finish_loggers`.
     """
-    if comet_key(experiment) is not None:
+    if chosen_tracker(experiment) != "mlflow":
         return None
     parent = _mlflow_logger(experiment, run, run.root.name, parent_run_id, resume_run_id, system_metrics=False)
     parent.start()
@@ -101,17 +121,19 @@ def tracking_run_id(loggers: Iterable[Logger]) -> str | None:
 
 
 def comet_key(experiment: Experiment) -> str | None:
-    """Return the Comet key of the configuration, else of the environment variable ``COMET_API_KEY``."""
+    """Return the Comet key, which the configuration takes from the variable ``COMET_API_KEY`` where it is left out."""
     key = experiment.experiment_config.comet_api_key
-    return (key and key.get_secret_value()) or os.environ.get(COMET_KEY) or None
+    return None if key is None else key.get_secret_value() or None
 
 
 def _tracking_logger(
     experiment: Experiment, run: RunDirectory, stage: str, parent_run_id: str | None, run_id: str | None
-) -> MlflowLogger | CometLogger:
-    key = comet_key(experiment)
-    if key is not None:
-        return _comet_logger(experiment, run, stage, key, run_id)
+) -> MlflowLogger | CometLogger | None:
+    tracker = chosen_tracker(experiment)
+    if tracker == "none":
+        return None
+    if tracker == "comet":
+        return _comet_logger(experiment, run, stage, run_id)
     name = f"{run.root.name}/{stage}" if run.several_stages else run.root.name
     logger = _mlflow_logger(
         experiment,
@@ -146,12 +168,12 @@ def _mlflow_logger(
     )
 
 
-def _comet_logger(experiment: Experiment, run: RunDirectory, stage: str, key: str, run_id: str | None) -> CometLogger:
+def _comet_logger(experiment: Experiment, run: RunDirectory, stage: str, run_id: str | None) -> CometLogger:
     from tabstar_lit.engine.tracking.comet import CometLogger, offline_directory, wants_online
 
     settings = experiment.experiment_config
     return CometLogger(
-        api_key=key,
+        api_key=comet_key(experiment),
         project=settings.comet_project_name,
         run_name=f"{run.root.name}/{stage}" if len(experiment.stages) > 1 else run.root.name,
         offline_directory=offline_directory(run.root),

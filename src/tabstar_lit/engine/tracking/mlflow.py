@@ -275,11 +275,14 @@ class MlflowLogger(Logger):
 
 
 def import_client() -> type[MlflowClient]:
-    """Import MLflow with telemetry off and without its notes about creating tables."""
+    """Import MLflow with telemetry off, and without its notes about creating tables and tracebacks about lost ones.
+
+    What goes wrong in the store is raised, too, and told in a line by the :class:`Guard`.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return MlflowClient
 
 

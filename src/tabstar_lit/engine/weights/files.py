@@ -12,21 +12,18 @@ import os
 import pickle
 import re
 import shutil
-import socket
-import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from tabstar_lit.config.tree import did_you_mean
-from tabstar_lit.errors import CheckpointError
+from tabstar_lit.errors import CheckpointError, SaveError
+from tabstar_lit.files import replacement
 
 CHECKPOINT_KEY = "tabstar_lit"
 """Entry of a checkpoint that holds what prediction needs beside the weights."""
@@ -34,7 +31,6 @@ CHECKPOINT_KEY = "tabstar_lit"
 CHECKPOINT_SCHEMA_VERSION = 1
 """Version of the layout under :data:`CHECKPOINT_KEY`; files of a newer one are refused."""
 
-SECONDS_PER_DAY = 86_400
 SPACE_MARGIN_BYTES = 2**20  # the zip directory and everything that is not a tensor
 
 # A damaged pickle stream can make the unpickler fail in any of these ways; all mean the same to the user.
@@ -66,30 +62,21 @@ class AtomicCheckpointIO(CheckpointIO):
 
         Raises
         ------
+        SaveError
+            There is not enough space, or the disk fails. The previous file of that name is untouched.
         CheckpointError
-            There is not enough space, the disk fails, or the content could not be loaded with
-            ``weights_only=True``. The previous file of that name is untouched.
+            The content could not be loaded with ``weights_only=True``.
         """
         if storage_options is not None:
             raise CheckpointError(f"storage_options are not used for local checkpoints: {storage_options!r}.")
         target = Path(path)
-        temporary = target.parent / _temporary_name()
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            sweep_stale_files(target.parent)
-            _require_space(checkpoint, target)
-            _write_synced(checkpoint, temporary)
-            _verify(checkpoint, temporary)
-            os.replace(temporary, target)
-            _sync_directory(target.parent)
+            with replacement(target) as part:
+                _require_space(checkpoint, target)
+                _write(checkpoint, part)
+                _verify(checkpoint, part)
         except OSError as error:
-            raise CheckpointError(
-                f"Cannot write the checkpoint {target}: {error.strerror or error}. A file of that name from "
-                "before is unchanged. Make space or set training_config.model_save_path to another disk."
-            ) from error
-        finally:
-            with suppress(OSError):  # the reason that matters is already on its way to the user
-                temporary.unlink(missing_ok=True)
+            raise unwritable(target, error) from error
 
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
@@ -147,33 +134,15 @@ def read_checkpoint(path: Path, *, mmap: bool = False, map_location: Any = "cpu"
     return content
 
 
-def sweep_stale_files(directory: Path) -> list[Path]:
-    """Delete what killed processes left half-written in ``directory`` and return the deleted files.
-
-    Files of a living process on this machine stay; those of other machines, whose processes cannot be seen
-    from here, go after a day.
-    """
-    stale = [file for file in directory.glob(".*.ckpt.tmp") if _is_stale(file)]
-    for file in stale:
-        file.unlink(missing_ok=True)
-    return stale
+def unwritable(target: Path, error: OSError) -> SaveError:
+    """Return the error that a checkpoint cannot be written under the name ``target``."""
+    return SaveError(
+        f"Cannot write the checkpoint {target}: {error.strerror or error}. A file of that name from before is "
+        "unchanged. Make space or set training_config.model_save_path to another disk."
+    )
 
 
-def _temporary_name() -> str:
-    return f".{socket.gethostname()}.{os.getpid()}.ckpt.tmp"
-
-
-def _is_stale(file: Path) -> bool:
-    host, _, pid = file.name.removesuffix(".ckpt.tmp").rpartition(".")
-    if host.removeprefix(".") == socket.gethostname() and pid.isdecimal():
-        return not psutil.pid_exists(int(pid))
-    with suppress(FileNotFoundError):  # another process may sweep at the same moment
-        return time.time() - file.stat().st_mtime > SECONDS_PER_DAY
-    return False
-
-
-def _write_synced(checkpoint: dict[str, Any], file: Path) -> None:
-    """Write ``checkpoint`` and return when the disk has it."""
+def _write(checkpoint: dict[str, Any], file: Path) -> None:
     with file.open("wb") as stream:
         try:
             torch.save(checkpoint, stream)
@@ -185,8 +154,6 @@ def _write_synced(checkpoint: dict[str, Any], file: Path) -> None:
             raise CheckpointError(_not_plain(checkpoint, error)) from error
         except (pickle.PicklingError, TypeError, AttributeError) as error:
             raise CheckpointError(_not_plain(checkpoint, error)) from error
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _verify(checkpoint: dict[str, Any], file: Path) -> None:
@@ -199,15 +166,6 @@ def _verify(checkpoint: dict[str, Any], file: Path) -> None:
         raise OSError(f"the written file could not be read back ({_first_line(error)})") from error
 
 
-def _sync_directory(directory: Path) -> None:
-    """Make the rename itself survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _require_space(checkpoint: dict[str, Any], target: Path) -> None:
     storages = {
         leaf.untyped_storage().data_ptr(): leaf.untyped_storage().nbytes()
@@ -217,7 +175,7 @@ def _require_space(checkpoint: dict[str, Any], target: Path) -> None:
     needed = sum(storages.values()) + SPACE_MARGIN_BYTES
     free = shutil.disk_usage(target.parent).free
     if needed > free:
-        raise CheckpointError(
+        raise SaveError(
             f"Not enough space for the checkpoint {target}: {needed:,} bytes are needed, {free:,} are free. "
             "A file of that name from before is unchanged. Make space or set training_config.model_save_path "
             "to another disk."

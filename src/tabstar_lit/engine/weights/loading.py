@@ -29,6 +29,7 @@ __all__ = [
     "load_weights",
     "network_weights",
     "progress_in",
+    "require_finite",
 ]
 
 NETWORK = "network."
@@ -148,6 +149,30 @@ def load_strict(
         raise CheckpointError(f"The weights of {source} do not fit {into}; {differences}\n{hint}")
     network.load_state_dict(fitting, strict=False)
     return LoadReport(len(fitting), differences)
+
+
+def require_finite(network: nn.Module, *, source: str) -> None:
+    """Refuse a trained network that can predict nothing.
+
+    Parameters
+    ----------
+    network : nn.Module
+        After its weights were loaded.
+    source : str
+        Where they come from, for the message.
+
+    Raises
+    ------
+    CheckpointError
+        A weight is NaN or infinite, or a running statistic NaN.
+    """
+    broken = [name for name, weight in network.named_parameters() if not weight.isfinite().all()]
+    broken += [name for name, buffer in network.named_buffers() if buffer.isnan().any()]
+    if broken:
+        raise CheckpointError(
+            f"{source} is of a training that broke down: {len(broken)} of its tensors hold NaN or infinite values "
+            f"({', '.join(broken[:3])}{', ...' if broken[3:] else ''}). Use an earlier checkpoint."
+        )
 
 
 def find_checkpoint(name: str, roots: Sequence[Path]) -> Path:

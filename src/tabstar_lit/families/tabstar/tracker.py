@@ -11,6 +11,7 @@ from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.families.tabstar import figures as draw
 from tabstar_lit.metrics.scores import r_squared, roc_auc
+from tabstar_lit.plots.curves import Curve, mean_curve, series
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,22 +60,23 @@ class TabstarTracker(Tracker):
 
     def figures(self, collected: Mapping[str, Columns]) -> Iterable[tuple[str, Figure]]:
         """Yield calibration curves of the classification tables and predicted-versus-true of the others."""
-        for task, name, panel in (
-            ("classification", "calibration", draw.calibration),
-            ("regression", "predicted_vs_true", draw.predicted_vs_true),
-        ):
-            tables = {table: rows for table, rows in collected.items() if self.tasks[table] == task}
-            for number, page in enumerate(draw.pages(tables, panel), start=1):
+        for task, name in (("classification", "calibration"), ("regression", "predicted_vs_true")):
+            tables = {
+                table: (rows["predictions"], rows["targets"])
+                for table, rows in collected.items()
+                if self.tasks[table] == task
+            }
+            for number, page in enumerate(draw.table_pages(tables, task), start=1):
                 yield (name if number == 1 else f"{name}_{number}"), page
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield scores per table, the tables × epochs heat map, and losses by task."""
-        scores = draw.series(self.history, "val_score/")
+        scores = series(self.history, "val_score/")
         if scores:
-            yield "scores", draw.score_curves(scores, draw.series(self.history, "val_score"))
-            yield "score_heat_map", draw.score_heat_map(scores)
+            yield "scores", draw.score_curves(scores, series(self.history, "val_score").get("val_score", {}))
+            yield "score_heat_map", draw.score_map(scores)
         losses = {
-            split: self._by_task(draw.series(self.history, f"{split}_loss/") or self._single(split))
+            split: self._by_task(series(self.history, f"{split}_loss/") or self._single(split))
             for split in ("train", "val")
         }
         yield "losses", draw.loss_curves(losses)
@@ -83,12 +85,12 @@ class TabstarTracker(Tracker):
         score = roc_auc if self.tasks[table] == "classification" else r_squared
         return score(rows["predictions"], rows["targets"])
 
-    def _single(self, split: str) -> dict[str, draw.Curve]:
+    def _single(self, split: str) -> dict[str, Curve]:
         """Return the loss of a run with one table, which is logged without the table's name."""
-        return {next(iter(self.tasks)): curve for curve in draw.series(self.history, f"{split}_loss").values()}
+        return {next(iter(self.tasks)): curve for curve in series(self.history, f"{split}_loss").values()}
 
-    def _by_task(self, curves: Mapping[str, draw.Curve]) -> dict[str, draw.Curve]:
-        grouped: dict[str, list[draw.Curve]] = {}
+    def _by_task(self, curves: Mapping[str, Curve]) -> dict[str, Curve]:
+        grouped: dict[str, list[Curve]] = {}
         for table, curve in curves.items():
             grouped.setdefault(self.tasks[table], []).append(curve)
-        return {task: draw.mean_curve(own) for task, own in grouped.items()}
+        return {task: mean_curve(own) for task, own in grouped.items()}

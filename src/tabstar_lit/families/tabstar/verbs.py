@@ -16,7 +16,7 @@ from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, d
 @click.option("--table", help="Which table of the training DATA has rows of; may be left out where there was one.")
 @batch_size_option(256)
 @device_option
-def predict(checkpoint: Path, data: Path, output: Path, table: str | None, batch_size: int, device: str) -> None:
+def predict(*, checkpoint: Path, data: Path, output: Path, table: str | None, batch_size: int, device: str) -> None:
     """Write the predictions for the rows of DATA, a CSV or Parquet file, by the model in CHECKPOINT.
 
     DATA has the columns of a table of the training; its target may be missing. Written are the class or the number that

@@ -23,7 +23,7 @@ from tabstar_lit.families.hep.events.file import (
     EventWriter,
     ObjectChunk,
 )
-from tabstar_lit.families.hep.events.show import MAX_CATEGORIES, N_BINS, _edges, _normalised, describe, draw
+from tabstar_lit.families.hep.events.show import MAX_CATEGORIES, N_BINS, _edges, _shares, describe, draw
 
 TABLE = "x,k,w,n\n" + "".join(f"{x},{k},{w},{n}\n" for x, k, w, n in zip(
     ["", 2, 4, 12], ["a", "b", "b", ""], [1, -0.5, 2, 1], [0, 1, 1, 0], strict=True
@@ -172,7 +172,7 @@ def test_bins_of_whole_numbers_are_centred_on_them(values: np.ndarray, weights: 
     centres = edges[:-1] + 0.5
     np.testing.assert_array_equal(centres, np.round(centres))
     w = np.array(weights)[: len(values)]
-    shares, band = _normalised(values, w, edges)
+    shares, band, _ = _shares(values, w, edges)
     total = abs(w.sum()) or 1.0
     np.testing.assert_allclose(shares * total, [w[values == c].sum() for c in centres], atol=1e-6)
     np.testing.assert_allclose(band * total, [np.sqrt((w[values == c] ** 2).sum()) for c in centres], atol=1e-6)
@@ -190,7 +190,7 @@ def test_bins_of_other_numbers_are_as_many_and_leave_out_the_extremes() -> None:
 @pytest.mark.parametrize("value", [0.3, -7.0, 0.0])
 def test_a_constant_has_a_bin_around_it(value: float) -> None:
     edges = _edges(ColumnInfo("x"), np.full(5, value, np.float32))
-    shares, _ = _normalised(np.full(5, value, np.float32), np.ones(5), edges)
+    shares, *_ = _shares(np.full(5, value, np.float32), np.ones(5), edges)
     assert np.all(np.diff(edges) > 0)
     assert shares.sum() == pytest.approx(1)
 
@@ -203,6 +203,6 @@ def test_many_categories_are_drawn_up_to_a_number(n: int) -> None:
 
 
 def test_the_share_of_negative_weights_keeps_its_sign() -> None:
-    shares, band = _normalised(np.array([0.5, 1.5]), np.array([-3.0, 1.0]), np.array([0.0, 1.0, 2.0]))
+    shares, band, _ = _shares(np.array([0.5, 1.5]), np.array([-3.0, 1.0]), np.array([0.0, 1.0, 2.0]))
     assert shares.tolist() == [-1.5, 0.5]
     assert band.tolist() == [1.5, 0.5]

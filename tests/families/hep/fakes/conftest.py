@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
 from fakes_bench import FakesBench
 
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 from tabstar_lit.families.hep.fakes.toy.events import toy_fakes
 
@@ -32,13 +29,5 @@ def make_bench(tmp_path_factory: pytest.TempPathFactory, fakes_file: Path) -> Ca
 def trained(make_bench: Callable[[str], FakesBench]) -> FakesBench:
     """Return a run of all three stages, which the tests of a file share."""
     bench = make_bench("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
-        bench.train()
+    bench.train()
     return bench
-
-
-@pytest.fixture
-def only_local_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the tracking service out, whose store takes seconds to make."""
-    monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))

@@ -24,8 +24,6 @@ from tabstar_lit.families.hep.preparation.split import split_events
 
 MakeBench = Callable[[str], FakesBench]
 
-pytestmark = pytest.mark.usefixtures("only_local_metrics")
-
 
 def assert_same_end(ours: FakesBench, theirs: FakesBench, role: str) -> None:
     one, two = ours.last(role), theirs.last(role)

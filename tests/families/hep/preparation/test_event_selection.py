@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.batch import Columns, Inputs
 from tabstar_lit.families.hep.config import Momentum
-from tabstar_lit.families.hep.data import EXAMPLES, events_path, open_events
 from tabstar_lit.families.hep.events.file import (
     ColumnInfo,
     EventChunk,
@@ -26,6 +25,7 @@ from tabstar_lit.families.hep.events.file import (
     EventWriter,
     ObjectChunk,
 )
+from tabstar_lit.families.hep.events.location import EXAMPLES, events_path, open_events
 from tabstar_lit.families.hep.preparation.selection import class_table, momentum, select
 
 HERE = Path("x.h5")

@@ -35,7 +35,7 @@ def config(missing: Any = "mean", **scaling: Any) -> EventsDataset:
 
 
 def fitted(values: np.ndarray, *, weights: np.ndarray | None = None, bins: int | None = None, **kwargs: Any) -> Any:
-    return fit_number("jets.x", values, GAPPY, weights, config(**kwargs), bins, PLACE)
+    return fit_number("jets.x", values, GAPPY, weights, config=config(**kwargs), bins=bins, place=PLACE)
 
 
 def with_gaps(values: np.ndarray) -> np.ndarray:

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
 from signal_bench import SignalBench
 
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.families.hep.events.toys import toy_events
-
-
-@pytest.fixture(autouse=True)
-def _only_local_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the tracking service out, whose store takes seconds to make."""
-    monkeypatch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
 
 
 @pytest.fixture(scope="session")

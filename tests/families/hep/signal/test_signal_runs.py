@@ -138,15 +138,9 @@ def score_rows(content: dict[str, Any], events: EventFile, rows: Any) -> tuple[F
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, toy_file: Path) -> tuple[SignalBench, RunDirectory]:
     """Return a run that ended well, and the folder it was trained in."""
-    from unittest.mock import MagicMock
-
-    from tabstar_lit.engine.tracking import loggers
-    from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 
     bench = SignalBench(tmp_path_factory.mktemp("trained"), toy_file)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
-        return bench, bench.train(*JAGGED)
+    return bench, bench.train(*JAGGED)
 
 
 def test_scores_are_weighted(trained: tuple[SignalBench, RunDirectory]) -> None:

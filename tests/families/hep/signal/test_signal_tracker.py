@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -131,12 +133,52 @@ def test_named_significances_have_their_figure(tmp_path: Path) -> None:
     assert set(drawn(tracker(tmp_path, 3, plotting=plotting), collected(3))) == {"significance", "significance/top"}
 
 
+def overtraining(own: SignalTracker, rows: Columns, world_size: int = 1, **state: Any) -> dict[str, Figure]:
+    """Return what is drawn of a network whose training events score as ``rows`` do."""
+    network = SimpleNamespace(
+        compute=lambda batch: SimpleNamespace(source="events", columns=batch),
+        device=torch.device("cpu"),
+        trainer=SimpleNamespace(world_size=world_size, **{"testing": False, **state}),
+    )
+    return dict(own.samples(network, {"events": rows}))  # type: ignore[arg-type]  # what of a module is used
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_training_events_are_drawn_over_those_of_validation(tmp_path: Path, classes: int) -> None:
+    rows = collected(classes)
+    own = tracker(tmp_path, classes, training=lambda: iter([rows, rows]))
+    (figure,) = overtraining(own, rows).values()
+    axes, below = figure.axes
+    assert axes.get_title() == "600 training events against validation"
+    legend = axes.get_legend()
+    assert legend is not None
+    labels = {text.get_text() for text in legend.get_texts()}
+    assert labels == {f"{name}, {origin}" for name in CLASSES[:classes] for origin in ("training", "validation")}
+    for bars in below.containers:
+        heights = bars.lines[0].get_ydata()
+        np.testing.assert_allclose(heights[np.isfinite(heights)], 1, err_msg="the same events have the same scores")
+    (figure,) = overtraining(own, rows, testing=True).values()
+    assert "against test" in figure.axes[0].get_title()
+
+
+def test_training_events_are_not_drawn_where_they_cannot_be_scored_or_nobody_asks(tmp_path: Path) -> None:
+    rows = collected(2)
+    given = {"training": lambda: iter([rows])}
+    assert overtraining(tracker(tmp_path), rows) == {}
+    assert overtraining(tracker(tmp_path, training=lambda: iter([])), rows) == {}
+    assert overtraining(tracker(tmp_path, **given), rows, world_size=2) == {}
+    assert overtraining(tracker(tmp_path, plotting=SignalPlotting(figures=("roc",)), **given), rows) == {}
+    rows["logits"][0] = torch.nan
+    assert overtraining(tracker(tmp_path, **given), rows) == {}
+
+
 def test_losses_and_scores_by_epoch(tmp_path: Path) -> None:
     own = tracker(tmp_path)
     own.history = [{"epoch": e, "train_loss": 1.0 / (e + 1), "val_loss": 0.9, "val_auroc": 0.8} for e in range(3)]
     figures = dict(own.summary_figures())
     assert set(figures) == {"losses", "metrics"}
     assert [line.get_label() for line in figures["losses"].axes[0].get_lines()] == ["train_loss", "val_loss"]
+    assert all(figure.axes[0].get_ylabel() for figure in figures.values())
 
 
 def test_a_diverged_network_draws_nothing(tmp_path: Path) -> None:
@@ -160,7 +202,8 @@ def drawn_of_nothing(own: SignalTracker) -> list[object]:
 def test_figures_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[int] = []
     monkeypatch.setattr(
-        "tabstar_lit.families.hep.signal.figures.draw.confusion_figure", lambda events: kept.append(len(events.targets))
+        "tabstar_lit.families.hep.signal.figures.confusion",
+        lambda predicted, targets, n_classes, weights: kept.append(len(targets)) or np.eye(n_classes),
     )
     events = Scored.of(collected(2), classes=CLASSES[:2], signal=(1,), spectators=("mass",))
     list(draw_all(events, SignalPlotting(figures=("confusion",), max_events=100), ()))

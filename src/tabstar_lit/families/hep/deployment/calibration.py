@@ -15,11 +15,12 @@ from tabstar_lit.arrays import Float64, Int64
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, AtomicCheckpointIO, read_checkpoint
 from tabstar_lit.errors import CheckpointError, DataError
-from tabstar_lit.families.hep.data import events_path
 from tabstar_lit.families.hep.deployment.calibration_fit import Affine, Method, Sample, cross_entropy, fit
+from tabstar_lit.families.hep.deployment.classifier import Classifier
 from tabstar_lit.families.hep.deployment.prediction import score_events
-from tabstar_lit.families.hep.deployment.restore import Classifier, restore
+from tabstar_lit.families.hep.deployment.restore import restore
 from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.events.location import events_path
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.metrics.weighted import calibration_error
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from tabstar_lit.arrays import Float32
 from tabstar_lit.data.outputs import whole_file
 from tabstar_lit.errors import CheckpointError, ConfigError
+from tabstar_lit.families.hep.deployment.classifier import Classifier
 from tabstar_lit.families.hep.deployment.export_check import made_up, require_equal
 from tabstar_lit.families.hep.deployment.export_graph import ExportedClassifier
-from tabstar_lit.families.hep.deployment.restore import Classifier
 from tabstar_lit.families.hep.networks.calibrated import Calibrated
 from tabstar_lit.families.hep.preparation.agreement import json_text
 from tabstar_lit.families.hep.preparation.recipes import BlockRecipe

@@ -11,8 +11,8 @@ from torch import Tensor
 from tabstar_lit.arrays import Float32
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import Columns, Features, Objects
+from tabstar_lit.families.hep.deployment.classifier import Classifier
 from tabstar_lit.families.hep.deployment.export_graph import chain_of
-from tabstar_lit.families.hep.deployment.restore import Classifier
 from tabstar_lit.families.hep.events.schema import ColumnInfo
 from tabstar_lit.families.hep.preparation.preprocess import ObjectRecipe
 from tabstar_lit.families.hep.preparation.recipes import BlockRecipe, Place

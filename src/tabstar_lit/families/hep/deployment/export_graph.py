@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tabstar_lit.data.scalers import LOGIT_EPS
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.batch import Features, Objects
-from tabstar_lit.families.hep.deployment.restore import Classifier
+from tabstar_lit.families.hep.deployment.classifier import Classifier
 from tabstar_lit.families.hep.preparation.recipes import BlockRecipe, NumberRecipe
 
 IN_GRAPH = ("minmax", "maxabs", "standard", "robust", "logit", "standard_logit")

@@ -18,7 +18,7 @@ from tabstar_lit.arrays import Float32, Int64
 from tabstar_lit.data.outputs import write_parquet
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.engine.trained import find_device
-from tabstar_lit.families.hep.deployment.restore import BATCH_SIZE, Classifier
+from tabstar_lit.families.hep.deployment.classifier import BATCH_SIZE, Classifier
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.families.hep.preparation.serving import STORED_ROWS

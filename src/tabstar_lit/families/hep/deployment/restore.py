@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from tabstar_lit.engine.trained import read_stored
 from tabstar_lit.engine.weights.loading import load_strict
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
-from tabstar_lit.families.hep.config import EventsDataset
-from tabstar_lit.families.hep.deployment.event_model import EventModel, event_architecture, stored_dataset
+from tabstar_lit.families.hep.deployment.classifier import BATCH_SIZE, Classifier
+from tabstar_lit.families.hep.deployment.event_model import event_architecture
+from tabstar_lit.families.hep.deployment.prediction import scored
 from tabstar_lit.families.hep.networks.build import build_network
 from tabstar_lit.families.hep.networks.calibrated import calibrated
 from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
@@ -22,34 +20,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NEEDED = ("architecture_config", "output_dim", "preprocessing", "dataset_config")
-BATCH_SIZE = 1024
 
 
 @dataclass(frozen=True)
-class Classifier(EventModel):
-    """A trained network from features to logits ``[B, K]``, calibrated if the checkpoint is; on the CPU at first."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the ``C`` classes in the order of their numbers."""
-        return tuple(self.preprocessor.classes)
-
-    @property
-    def signal(self) -> int:
-        """Number of the class whose log-odds a single logit is."""
-        return self.classes.index(self.preprocessor.signal[0])
-
-    @property
-    def dataset(self) -> EventsDataset:
-        """Name, file, split and folds of the events it was trained on; all else has its default."""
-        return stored_dataset(EventsDataset, self.config)
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Return the probability of each class ``[B, C]`` from logits ``[B, K]``."""
-        if logits.shape[1] > 1:
-            return logits.softmax(dim=1)
-        both = torch.cat([-logits, logits] if self.signal == 1 else [logits, -logits], dim=1)
-        return both.sigmoid()
+class RestoredClassifier(Classifier):
+    """A classifier out of its checkpoint, which predicts by itself."""
 
     def predict(
         self,
@@ -74,12 +49,10 @@ class Classifier(EventModel):
         DataError
             The file lacks a feature, holds values that cannot be used, or the split has no events.
         """
-        from tabstar_lit.families.hep.deployment.prediction import scored
-
         return scored(self, Path(data), split=split, spectators=spectators, batch_size=batch_size, device=device)
 
 
-def restore(path: Path, *, as_trained: bool = False) -> Classifier:
+def restore(path: Path, *, as_trained: bool = False) -> RestoredClassifier:
     """Rebuild a classifier.
 
     Parameters
@@ -100,4 +73,4 @@ def restore(path: Path, *, as_trained: bool = False) -> Classifier:
     network = build_network(architecture, preprocessor.inputs, config["output_dim"], state=weights)
     load_strict(network, weights, strict=True, source=str(path))
     network = network if as_trained else calibrated(network, config)
-    return Classifier(path, network.eval(), config, preprocessor)
+    return RestoredClassifier(path, network.eval(), config, preprocessor)

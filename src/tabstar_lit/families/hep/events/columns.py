@@ -106,15 +106,15 @@ class ChunkMaker:
         value, absent = _evaluated(events, spec, name)
         flat, counts = (value.values, value.counts) if isinstance(value, Jagged) else (value, None)
         if spec.kind == "numerical":
-            result: Array = _checked(events, as_floats(flat, name), absent, counts, name, spec)
+            result: Array = _checked(events, as_floats(flat, name), absent, counts, name=name, spec=spec)
             hashed = _hash(np.where(np.isnan(result), np.float32(np.nan), result + np.float32(0)))  # -0.0 is 0.0
         else:
-            result, hashed = self._codes(events, path, name, spec, flat, counts)
+            result, hashed = self._codes(events, path, name, spec, flat, counts=counts)
         hashes.append(hashed if counts is None else _per_event(hashed, counts))
         return result if counts is None else Jagged(result, counts)
 
     def _codes(
-        self, events: SourceEvents, path: str, name: str, spec: ColumnSpec, values: Array, counts: Array | None
+        self, events: SourceEvents, path: str, name: str, spec: ColumnSpec, values: Array, *, counts: Array | None
     ) -> tuple[Array, UInt64]:
         """Give every category its code, and every value the hash of its text."""
         positions, uniques = pd.factorize(values)
@@ -212,7 +212,7 @@ def _parsed(texts: Array) -> Array:
 
 
 def _checked(
-    events: SourceEvents, values: Array, absent: Value | None, counts: Array | None, name: str, spec: ColumnSpec
+    events: SourceEvents, values: Array, absent: Value | None, counts: Array | None, *, name: str, spec: ColumnSpec
 ) -> Float32:
     """Enforce the type, scale, and refuse what is not finite and not declared as missing."""
     what, missing = f"column '{name}'", np.isnan(values)

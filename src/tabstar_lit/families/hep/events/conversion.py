@@ -130,7 +130,9 @@ class _Events:
         config = _expanded(self._conversion, parts)
         problems = [problem for part in parts for problem in _unknown_names(config, part)]
         raise_problems(self._conversion.tree, problems)
-        self.n_read = _write(config, parts, path, self._identities, self.wanted, self._progress)
+        self.n_read = _write(
+            config, parts, path, sources=self._identities, made_from=self.wanted, progress=self._progress
+        )
 
 
 def _files(source: SourceSpec, folder: Path) -> list[Path]:
@@ -199,6 +201,7 @@ def _write(
     config: ConversionConfig,
     parts: list[_Part],
     output: Path,
+    *,
     sources: list[dict[str, str]],
     made_from: str,
     progress: Progress,

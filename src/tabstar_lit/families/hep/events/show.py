@@ -12,7 +12,8 @@ import numpy as np
 from tabstar_lit.arrays import Array
 from tabstar_lit.data.progress import progress_bar
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventFile
-from tabstar_lit.plots.style import new_figure, save_figure
+from tabstar_lit.plots.histograms import Bins, binned, draw_band
+from tabstar_lit.plots.style import new_figure, palette_color, save_figure
 
 N_BINS = 40
 MAX_CATEGORIES = 20
@@ -184,10 +185,7 @@ def _histogram(
     edges = _edges(info, values[known])
     for number, name in enumerate(classes or ("all events",)):
         chosen = known & (labels == number) if classes else known
-        sums, band = _normalised(values[chosen], weights[chosen], edges)
-        (line,) = axes.step(edges, np.append(sums, sums[-1:]), where="post", label=name)
-        low, high = (np.append(y, y[-1:]) for y in (sums - band, sums + band))
-        axes.fill_between(edges, low, high, step="post", alpha=0.25, color=line.get_color(), linewidth=0)
+        draw_band(axes, _shares(values[chosen], weights[chosen], edges), color=palette_color(number), label=name)
     if info.kind == "categorical":
         shown = info.categories[:MAX_CATEGORIES]
         axes.set_xticks(np.arange(len(shown)), shown, rotation=45 if len(shown) > 6 else 0)
@@ -210,12 +208,12 @@ def _edges(info: ColumnInfo, values: Array) -> Array:
     return np.linspace(low - margin, high + margin, N_BINS + 1)
 
 
-def _normalised(values: Array, weights: Array, edges: Array) -> tuple[Array, Array]:
-    """Return the share of the weight in each bin and its standard error, sqrt(sum w^2)."""
-    sums, _ = np.histogram(values, edges, weights=weights)
-    squares, _ = np.histogram(values, edges, weights=weights**2)
+def _shares(values: Array, weights: Array, edges: Array) -> Bins:
+    """Return the share of the weight in each bin; what lies beyond the bins is in none, but belongs to the whole."""
+    inside = (values >= edges[0]) & (values <= edges[-1])
+    bins = binned(values[inside], weights[inside], edges)
     total = abs(float(weights.sum())) or 1.0
-    return sums / total, np.sqrt(squares) / total
+    return Bins(bins.heights / total, bins.errors / total, edges)
 
 
 def _figure_path(folder: Path, name: str, taken: set[str]) -> Path:

@@ -13,7 +13,7 @@ from tabstar_lit.config.schema.base import Name
 from tabstar_lit.config.tree import Problem
 from tabstar_lit.families.hep.config import EventSource
 from tabstar_lit.families.hep.fakes.architecture import FakesArchitecture
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import FakesPlotting
+from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining
 
 Role = Literal["numerator", "denominator", "ratio"]

@@ -4,43 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
-from tabstar_lit.arrays import Bool, Float32, Int64
-from tabstar_lit.config.tree import suggestion
+from tabstar_lit.arrays import Int64
 from tabstar_lit.data.plans import RowBatch, SequentialPlan
-from tabstar_lit.errors import DataError
+from tabstar_lit.engine.data import DataModule
 from tabstar_lit.families.hep.batch import EventBatch
-from tabstar_lit.families.hep.config import EventsDataset, EventSource
-from tabstar_lit.families.hep.data import EventData, open_events
-from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.events.location import open_events
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
 from tabstar_lit.families.hep.fakes.factor.restore import Restored
-from tabstar_lit.families.hep.fakes.subtraction import subtraction
+from tabstar_lit.families.hep.fakes.samples import require_slices, stage_sample, subtraction_factors
+from tabstar_lit.families.hep.fakes.selection import as_events, kept_events
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining
-from tabstar_lit.families.hep.fakes.weights import HeadWeights, Sample, head_weights
-from tabstar_lit.families.hep.preparation.selection import select
-from tabstar_lit.families.hep.preparation.weights import check_weights, require_positive_sums
-
-MODELS: Mapping[str, Role] = {"tight": "numerator", "loose": "denominator"}
-"""Role of the model that says how much of a region is simulated."""
-DENSITY = (
-    "and a density needs a positive sum. Look at the weights with `tabstar_lit data show`, and convert the file with "
-    "others."
-)
-"""Why events need weights, and what to do."""
-FROZEN_BATCH = 8192
-"""Events in a batch of the frozen models."""
+from tabstar_lit.families.hep.fakes.weights import HeadWeights, head_weights
+from tabstar_lit.families.hep.preparation.plans import ShuffledPlan
+from tabstar_lit.families.hep.preparation.prepared import Events, prepare_events
 
 
-class FakesData(EventData):
+class FakesData(DataModule):
     """The events one stage tells apart, with the weights of each head.
 
     All four classes are split, and prepared by a preprocessor that was fitted on all of their training events: it is
@@ -67,6 +52,18 @@ class FakesData(EventData):
     ----------
     fakes : FakesDataset
         The configuration.
+    events : Events
+        What is served: in the splits are those of the two classes that the stage tells apart.
+    preprocessor : Preprocessor
+        What was learned from the training events of all classes.
+    inputs : Inputs
+        What a network is built for.
+    classes : tuple of str
+        Names of the classes in the order of their numbers.
+    spectators : tuple of str
+        Columns carried along.
+    units : dict of str to str
+        Units of the columns that have one.
     sides : tuple of int
         For each class 1 if its events are the numerator of this stage's ratio, 0 if the denominator, -1 if neither.
     weights : HeadWeights
@@ -91,87 +88,61 @@ class FakesData(EventData):
         models: Mapping[str, Restored] | None = None,
         bin_edges: bool = False,
     ) -> None:
+        super().__init__(config.dataloader_kwargs.model_dump(exclude={"batch_size"}))
         self.fakes, self.role = config, role
-        file = open_events(config)
-        super().__init__(as_events(config, file), seed=seed, bin_edges=bin_edges)
-        self.sides = tuple(_side(name, role, use_data=config.use_data_in_ratio) for name in self.classes)
-        self._rows = {
-            split: rows[np.asarray(self.sides)[self._targets[rows]] >= 0] for split, rows in self._rows.items()
-        }
-        self._train_plan = self._plan()
-        self._require_slices(file)
-        sample = self._sample(file)
-        factors = self._factors(models, heads, training.max_ratio) if models else None
+        whole = _prepare(config, bin_edges)
+        self.sides = tuple(_side(name, role, use_data=config.use_data_in_ratio) for name in whole.classes)
+        self.events = whole.of_classes(np.asarray(self.sides) >= 0)
+        self.preprocessor, self.inputs, self.classes = whole.preprocessor, whole.inputs, whole.classes
+        self.spectators, self.units = whole.selection.spectators, whole.file.units
+        self._train_plan = self.events.training_plan(seed)
+        require_slices(config, self.events, self.sides)
+        sample = stage_sample(self.events)
+        factors = subtraction_factors(config, self.events, models, heads, training.max_ratio) if models else None
         self.weights = head_weights(sample, training, heads=heads, seed=seed, factors=factors)
         self._fingerprint = self._stage_fingerprint()
 
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the events, of what of them is used, and of their weights in this stage."""
+        return self._fingerprint
+
+    def payload(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps to prepare new events."""
+        return self.events.payload()
+
+    def rows(self, split: str) -> Int64:
+        """Return the rows of ``train``, ``val``, ``test`` or ``calib`` in the file: see :meth:`Events.rows`."""
+        return self.events.rows(split)
+
+    def train_plan(self) -> ShuffledPlan:
+        """Return the plan of the training batches."""
+        return self._train_plan
+
+    def val_plan(self) -> SequentialPlan:
+        """Return the plan of the validation batches: every event once."""
+        return self.events.plan_of("val")
+
     def train_dataset(self) -> Dataset[EventBatch]:
         """Return the dataset that serves training batches."""
-        return WeightedEvents(super().train_dataset(), self.weights)
+        return WeightedEvents(self.events.dataset(shuffled=True), self.weights)
 
     def val_dataset(self) -> Dataset[EventBatch]:
         """Return the dataset that serves all other batches."""
-        return WeightedEvents(super().val_dataset(), self.weights)
+        return WeightedEvents(self.events.dataset(shuffled=False), self.weights)
 
-    # -- preparation --------------------------------------------------------------------------------------------------
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return the loader of this rank's share of the test events."""
+        return self.split_dataloader("test")
 
-    def _split(self, file: EventFile) -> dict[str, Int64]:
-        """Leave out what the cuts exclude, then split the rest."""
-        self._targets = np.where(kept_events(self.fakes, file), self._targets, -1)
-        return super()._split(file)
-
-    def _require_slices(self, file: EventFile) -> None:
-        if not self.fakes.pt_slices:
-            return
-        rows = self._rows["train"]
-        numbers = np.searchsorted(self.fakes.boundaries, file.column(self.fakes.pt_variable)[rows], side="right")
-        for number, text in enumerate(self.fakes.pt_slices):
-            present = self._targets[rows[numbers == number]]
-            for target, name in enumerate(self.classes):
-                if self.sides[target] >= 0 and not np.any(present == target):
-                    raise DataError(
-                        f"{file.path}: the slice '{text}' of {self.fakes.pt_variable} has no {name} events to train "
-                        "on. Make dataset_config.pt_slices wider."
-                    )
-
-    def _sample(self, file: EventFile) -> Sample:
-        weights = file.weights()
-        check_weights(weights, "absolute", str(file.path))
-        for split, rows in self._rows.items():
-            if len(rows):
-                where = f"{file.path}: {split} split"
-                require_positive_sums(weights[rows], self._targets[rows], self.classes, where, DENSITY)
-        training = np.zeros(file.n_events, dtype=bool)
-        training[self._rows["train"]] = True
-        simulated = np.array([*(name.endswith("mc") for name in self.classes), False])
-        ids = file.group_ids() if self.config.split.by == "group" else file.event_ids()
-        return Sample(weights, ids, training, simulated[self._targets])
-
-    def _factors(self, models: Mapping[str, Restored], heads: int, max_ratio: float) -> Float32:
-        """Return what each head multiplies the weight of an event by, ``[N, C]``."""
-        largest = math.log(max_ratio)
-        for region, role in MODELS.items():
-            models[region].require(role, self.preprocessor, heads)
-        factors = np.ones((len(self._targets), heads), dtype=np.float32)
-        for region, model in models.items():
-            number = self.classes.index(f"{region}_{'data' if self.fakes.use_data_in_ratio else 'mc'}")
-            rows = np.flatnonzero(self._targets == number)
-            for part, log_ratios in self._log_ratios(model, rows):
-                is_data = torch.full((len(part),), self.fakes.use_data_in_ratio)
-                bounded = log_ratios.clamp(-largest, largest)  # one event with 1/r out of bounds would outweigh all
-                own = subtraction(bounded, torch.zeros_like(bounded), is_data).factors
-                factors[part] = own.mean(1, keepdim=True) if heads == 1 else own
-        return factors
-
-    def _log_ratios(self, model: Restored, rows: Int64) -> Iterator[tuple[Int64, Tensor]]:
-        """Yield what a trained model says of events, some at a time."""
-        events = super().val_dataset()
-        for key in SequentialPlan([rows], FROZEN_BATCH).batches(0):
-            yield key.rows, model.log_ratios(events[key].features)
+    def split_dataloader(self, split: str) -> DataLoader[Any]:
+        """Return the loader of this rank's share of a split, in the order of the file."""
+        return self.loader(self.val_dataset(), self._sharded(self.events.plan_of(split)))
 
     def _stage_fingerprint(self) -> str:
         weights = hashlib.sha256(self.weights.loss.numpy().tobytes()).hexdigest()
-        return hashlib.sha256(json.dumps([super().fingerprint, self.role, self.sides, weights]).encode()).hexdigest()
+        stage = [self.events.fingerprint, self.role, self.sides, weights]
+        return hashlib.sha256(json.dumps(stage).encode()).hexdigest()
 
 
 class WeightedEvents(Dataset[EventBatch]):
@@ -197,47 +168,11 @@ class WeightedEvents(Dataset[EventBatch]):
         )
 
 
-def as_events(config: FakesDataset, file: EventFile) -> EventsDataset:
-    """Return the same data set in the words of a classifier: four classes, and every number carried along.
-
-    Raises
-    ------
-    DataError
-        A label or a column is not in the file.
-    """
-    classes = config.regions.classes(mc=config.subtract_mc)
-    for name, labels in classes.items():
-        region, _, kind = name.partition("_")
-        for label in labels:
-            _require(label, file.classes, f"regions.{region}.{kind}", f"{file.path}: no event is labelled")
-    shared = {name: getattr(config, name) for name in EventSource.model_fields}
-    plain = EventsDataset(**shared, classes=classes, signal="tight_data")
-    features = select(plain, file).features
-    gap = () if config.crack_veto is None else (config.crack_veto.variable,)
-    for key, name in (("pt_variable", config.pt_variable), *(("crack_veto.variable", name) for name in gap)):
-        _require(name, numbers_of(file, file.columns), key, f"{file.path}: no numerical column")
-    spectators = [*config.spectators, *numbers_of(file, features[""]), config.pt_variable, *gap]
-    named = [f"{block}.{name}" if block else name for block, names in features.items() for name in names]
-    return plain.model_copy(update={"features": tuple(named), "spectators": tuple(dict.fromkeys(spectators))})
-
-
-def numbers_of(file: EventFile, names: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """Return those of the columns ``names`` that hold numbers."""
-    return [name for name in names if file.columns[name].kind == "numerical"]
-
-
-def kept_events(config: FakesDataset, file: EventFile) -> Bool:
-    """Return which events the cut on pt and the veto keep, ``[N]``."""
-    kept = np.ones(file.n_events, dtype=bool)
-    if config.pt_cut is not None:
-        pt = file.column(config.pt_variable)
-        kept &= (pt >= (-np.inf if config.pt_cut.min is None else config.pt_cut.min)) & (
-            pt < (np.inf if config.pt_cut.max is None else config.pt_cut.max)
-        )
-    if config.crack_veto is not None:
-        size = np.abs(file.column(config.crack_veto.variable))
-        kept &= (size <= config.crack_veto.low) | (size >= config.crack_veto.high)
-    return kept
+def _prepare(config: FakesDataset, bin_edges: bool) -> Events:
+    """Leave out what the cuts exclude, then split and prepare the rest, all classes alike."""
+    file = open_events(config)
+    plain = as_events(config, file)
+    return prepare_events(plain, file, kept=kept_events(config, file), bin_edges=bin_edges)
 
 
 def _side(name: str, role: Role, *, use_data: bool) -> int:
@@ -246,8 +181,3 @@ def _side(name: str, role: Role, *, use_data: bool) -> int:
     if role == "ratio":
         return int(region == "tight") if (kind == "data") == use_data else -1
     return int(kind == "data") if (region == "tight") == (role == "numerator") else -1
-
-
-def _require(name: str, known: Sequence[str], key: str, problem: str) -> None:
-    if name not in known:
-        raise DataError(f"dataset_config.{key}: {problem} '{name}'.{suggestion(name, list(known))}")

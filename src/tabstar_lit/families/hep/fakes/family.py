@@ -175,8 +175,8 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
 
 def _models(experiment: FakesExperiment) -> Mapping[str, Restored] | None:
     """Return the trained models of the regions, where the stage reads them."""
-    from tabstar_lit.families.hep.fakes.data import MODELS
     from tabstar_lit.families.hep.fakes.factor.restore import restore
+    from tabstar_lit.families.hep.fakes.samples import MODELS
 
     paths = experiment.earlier()
     named = {region: paths.get(f"{role}_checkpoint") for region, role in MODELS.items()}
@@ -185,8 +185,8 @@ def _models(experiment: FakesExperiment) -> Mapping[str, Restored] | None:
 
 def _form(data: FakesData) -> ClosedForm | None:
     """Return the true fake factor, if these are toys, it is what is estimated, and its variables are carried along."""
-    from tabstar_lit.families.hep.data import events_path
     from tabstar_lit.families.hep.events.file import EventFile
+    from tabstar_lit.families.hep.events.location import events_path
     from tabstar_lit.families.hep.fakes.config import Regions
     from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form, is_toy
 

@@ -10,12 +10,14 @@ from tabstar_lit.config.tree import dotted, suggestion
 from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.fakes.config import Role
+from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, FigureName, check_plotting
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
 from tabstar_lit.families.hep.fakes.tracking.figures import draw_all
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import FakesPlotting, FigureName, check_plotting
-from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted, Role
+from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
 from tabstar_lit.families.hep.fakes.tracking.scores import metric_names, score, strayed_heads
-from tabstar_lit.families.hep.plotting import epoch_figure, name_units
+from tabstar_lit.families.hep.plotting import name_units
+from tabstar_lit.plots.curves import epoch_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,16 +115,16 @@ class FakesTracker(Tracker):
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield losses and scores by epoch."""
         chi2 = ["chi2", *(f"chi2_{name}" for name in self.compared if len(self.compared) > 1)]
-        summaries: tuple[tuple[FigureName, list[str], str], ...] = (
-            ("losses", ["train_loss", "val_loss"], f"Loss of the {self.role}"),
-            ("chi2", [f"val_{name}" for name in chi2], f"χ² per bin of the {self.role}, reweighted against reference"),
-            ("metrics", [f"val_{name}" for name in SUMMARY], f"Scores of the {self.role} on validation events"),
+        summaries: tuple[tuple[FigureName, list[str], str, str], ...] = (
+            ("losses", ["train_loss", "val_loss"], "Loss of the {}", "risk, mean over events"),
+            ("chi2", [f"val_{name}" for name in chi2], "χ² of the {}, reweighted against reference", "χ² / bin"),
+            ("metrics", [f"val_{name}" for name in SUMMARY], "Scores of the {}", "share (logerror: |Δ log ratio|)"),
         )
-        for name, values, title in summaries:
-            figure = epoch_figure(self.history, values, title) if self.plotting.wants(name) else None
+        for name, values, title, ylabel in summaries:
+            labels = {"title": title.format(self.role), "ylabel": ylabel}
+            wanted = self.plotting.wants(name)
+            figure = epoch_figure(self.history, values, log=name == "chi2", **labels) if wanted else None
             if figure is not None:
-                if name == "chi2":
-                    figure.axes[0].set_yscale("log")
                 yield name, figure
 
     def _check_names(self) -> None:

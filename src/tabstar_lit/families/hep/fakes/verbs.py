@@ -28,6 +28,7 @@ def fakes() -> None:
     "-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for table, figures."
 )
 def closure(
+    *,
     checkpoint: Path,
     events: Path | None,
     split: str,

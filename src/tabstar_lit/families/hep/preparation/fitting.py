@@ -71,10 +71,12 @@ def fit_preprocessor(
         classes=selection.classes,
         signal=selection.signal,
         spectators=selection.spectators,
-        events=_fit_block(config, file, "", selection.features[""], training, weights, bins),
+        events=_fit_block(config, file, "", selection.features[""], training=training, weights=weights, bins=bins),
         objects={
             block: ObjectRecipe(
-                features=_fit_block(config, file, block, selection.features[block], training, weights, bins),
+                features=_fit_block(
+                    config, file, block, selection.features[block], training=training, weights=weights, bins=bins
+                ),
                 slots=_slots(config, file, block),
                 order_by=config.order_by.get(block),
                 momentum=_checked_momentum(config, file, block) if momenta else {},
@@ -92,6 +94,7 @@ def _fit_block(
     file: EventFile,
     block: str,
     names: tuple[str, ...],
+    *,
     training: Bool,
     weights: Float64 | None,
     bins: int | None,
@@ -114,7 +117,9 @@ def _fit_block(
             categories.append(fit_category(values[rows], infos[name], config))
         else:
             refuse_missing(as_numbers(values, infos[name], place), place, allowed=allowed)
-            numbers.append(fit_number(label, values[rows], infos[name], own_weights, config, bins, place))
+            numbers.append(
+                fit_number(label, values[rows], infos[name], own_weights, config=config, bins=bins, place=place)
+            )
     return BlockRecipe(tuple(numbers), tuple(categories))
 
 

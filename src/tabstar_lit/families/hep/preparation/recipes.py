@@ -208,6 +208,7 @@ def fit_number(
     values: Array,
     info: ColumnInfo,
     weights: Float64 | None,
+    *,
     config: EventsDataset,
     bins: int | None,
     place: Place,

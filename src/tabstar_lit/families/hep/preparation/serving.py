@@ -8,6 +8,7 @@ from torch.utils.data import Dataset
 
 from tabstar_lit.data.plans import RowBatch
 from tabstar_lit.families.hep.batch import Columns, EventBatch
+from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.preparation.blocks import EventBlock, merge
 from tabstar_lit.families.hep.preparation.preprocess import EventReader, Preprocessor
@@ -81,6 +82,43 @@ class StreamedEvents(Dataset[EventBatch]):
             block = self._reader.block(start, min(start + self._chunk_rows, self._reader.file.n_events))
         self._chunks[number] = block  # now the last to be dropped
         return block
+
+
+class EventStore:
+    """All events of a file, prepared: held in memory, or read in chunks each epoch where they do not fit.
+
+    Parameters
+    ----------
+    reader : EventReader
+        The file and how it is prepared.
+    config : EventsDataset
+        Whether to hold them, how much memory they may take, and the size of a batch.
+
+    Attributes
+    ----------
+    streamed : bool
+        The events are read anew each epoch instead of being held in memory.
+    chunk_rows : int
+        Rows of the file in a chunk.
+    """
+
+    def __init__(self, reader: EventReader, config: EventsDataset) -> None:
+        self.reader = reader
+        event_bytes = bytes_per_event(reader.preprocessor, reader.file)
+        budget = int(config.max_memory_gb * 1e9)
+        too_large = event_bytes * reader.file.n_events > budget
+        self.streamed = config.cache == "stream" or (config.cache == "auto" and too_large)
+        self.chunk_rows = chunk_rows(event_bytes, budget, config.dataloader_kwargs.batch_size)
+        self._memory = None if self.streamed else self._load(budget)
+
+    def dataset(self, *, shuffled: bool) -> Dataset[EventBatch]:
+        """Return what serves batches: of shuffled rows, several chunks at a time, or of rows in the file's order."""
+        return self._memory or StreamedEvents(self.reader, self.chunk_rows, keep=MIXED_CHUNKS if shuffled else 1)
+
+    def _load(self, budget: int) -> CachedEvents:
+        block = self.reader.block(0, self.reader.file.n_events)
+        padded = bytes_per_event(self.reader.preprocessor, self.reader.file, padded=True)
+        return CachedEvents(block.padded() if padded * self.reader.file.n_events <= budget else block)
 
 
 def bytes_per_event(preprocessor: Preprocessor, file: EventFile, *, padded: bool = False) -> float:

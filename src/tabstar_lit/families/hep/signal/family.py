@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.hep.data import EventData
-    from tabstar_lit.families.hep.deployment.restore import Classifier
+    from tabstar_lit.families.hep.deployment.classifier import Classifier
     from tabstar_lit.families.hep.signal.config import SignalExperiment
 
 TRAINING = ("model_config", "training_config")
@@ -59,7 +59,8 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
 
     def data(self, experiment: SignalExperiment, seed: int, scratch: Path | None = None) -> EventData:
         """Open the events; toy events are generated when none are named and they are missing."""
-        from tabstar_lit.families.hep.data import EventData, events_path
+        from tabstar_lit.families.hep.data import EventData
+        from tabstar_lit.families.hep.events.location import events_path
         from tabstar_lit.families.hep.events.toy_files import has_toy
         from tabstar_lit.families.hep.events.toys import ensure_toy, toy_source
 
@@ -131,6 +132,7 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
             spectators=data.spectators,
             plotting=experiment.plotting_config,
             units=data.units,
+            training=data.some_training,
             disco=experiment.model.training_config.disco,
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,

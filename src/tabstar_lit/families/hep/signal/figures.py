@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tabstar_lit.arrays import Float64
-from tabstar_lit.families.hep.plotting import range_edges
 from tabstar_lit.families.hep.signal import figures_curves as curves
 from tabstar_lit.families.hep.signal import figures_scores as draw
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting
 from tabstar_lit.families.hep.signal.scored import Scored
 from tabstar_lit.families.hep.signal.scores import significance_scans
-from tabstar_lit.metrics.weighted import Roc, precision_recall, roc
+from tabstar_lit.metrics.weighted import Roc, calibration_error, confusion, precision_recall, roc
+from tabstar_lit.plots.classification import (
+    PrecisionRecall,
+    calibration_figure,
+    confusion_figure,
+    precision_recall_figure,
+    reliability,
+    roc_figure,
+)
+from tabstar_lit.plots.histograms import range_edges
+from tabstar_lit.plots.pages import pages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +71,7 @@ def _curves(events: Scored) -> Mapping[str, Roc]:
 
 def _roc(events: Scored, plotting: SignalPlotting) -> Drawn:
     if found := _curves(events):
-        yield "roc", curves.roc_figure(found)
+        yield "roc", roc_figure(found, title="ROC", xlabel="background efficiency", ylabel="signal efficiency")
 
 
 def _rejection(events: Scored, plotting: SignalPlotting) -> Drawn:
@@ -74,11 +83,13 @@ def _precision_recall(events: Scored, plotting: SignalPlotting) -> Drawn:
     curve = precision_recall(events.logit, events.is_signal, events.weights)
     if curve is not None:
         share = float(events.weights[events.is_signal].sum() / events.weights.sum())
-        yield "precision_recall", curves.precision_recall_figure({"signal": (*curve, share)})
+        labels = {"xlabel": "recall (signal efficiency)", "ylabel": "precision (purity)"}
+        found = {"signal": PrecisionRecall(*curve, share)}
+        yield "precision_recall", precision_recall_figure(found, title="Precision and recall", **labels)
 
 
 def _confusion(events: Scored, plotting: SignalPlotting) -> Drawn:
-    yield "confusion", draw.confusion_figure(events)
+    yield "confusion", _confusion_of(events)
 
 
 def _scores(events: Scored, plotting: SignalPlotting) -> Drawn:
@@ -96,12 +107,14 @@ def _logits(events: Scored, plotting: SignalPlotting) -> Drawn:
 
 def _one_vs_rest(events: Scored, plotting: SignalPlotting) -> Drawn:
     if len(events.classes) > 2:
-        yield "one_vs_rest", draw.one_vs_rest_figure(events)
+        yield "one_vs_rest", _one_vs_rest_of(events)
 
 
 def _discriminants(events: Scored, plotting: SignalPlotting) -> Drawn:
     if len(events.classes) > 2:
-        yield "discriminants", draw.discriminants_figure(events, plotting.bins, plotting.logit_range)
+        panels = draw.discriminant_panels(events, plotting.bins, plotting.logit_range)
+        for number, page in enumerate(pages(panels), start=1):
+            yield ("discriminants" if number == 1 else f"discriminants_{number}"), page
 
 
 def _significance(events: Scored, plotting: SignalPlotting) -> Drawn:
@@ -115,14 +128,40 @@ def _calibration(events: Scored, plotting: SignalPlotting) -> Drawn:
         confidence, correct, label = events.p[:, events.signal[0]], events.is_signal, "signal"
     else:
         confidence, correct, label = events.p.max(axis=1), events.predicted == events.targets, "right predictions"
-    yield "calibration", curves.calibration_figure(confidence, correct, events.weights, label)
+    error = calibration_error(confidence, correct, events.weights)
+    found = reliability(confidence, correct, events.weights)
+    title = f"Calibration, expected error {error:.4f}"
+    yield "calibration", calibration_figure(found, title=title, ylabel=f"share of {label}", note=_weighed(events))
+
+
+def _weighed(events: Scored) -> str:
+    """Say what calibration counts: event weights, as physics has them.
+
+    A network that was trained with class weights or on resampled events gives the probabilities of other shares of the
+    classes, and is off the diagonal by that.
+    """
+    by = "by the weights of the events in the file" if np.ptp(events.weights) > 0 else "all events weigh the same"
+    return f"{by};\nclass weights and resampling of the training\nare not in it, and move points off the line"
 
 
 def _groups(events: Scored, plotting: SignalPlotting) -> Drawn:
     merged = events.grouped(plotting.groups)
-    yield "groups/confusion", draw.confusion_figure(merged)
+    yield "groups/confusion", _confusion_of(merged)
     if len(merged.classes) > 1:
-        yield "groups/one_vs_rest", draw.one_vs_rest_figure(merged)
+        yield "groups/one_vs_rest", _one_vs_rest_of(merged)
+
+
+def _confusion_of(events: Scored) -> Figure:
+    counts = confusion(events.predicted, events.targets, len(events.classes), events.weights)
+    return confusion_figure(counts, events.classes, title="Confusion (weighted, % of the true class)")
+
+
+def _one_vs_rest_of(events: Scored) -> Figure:
+    """Draw the ROC curve of each class against all others, by its probability."""
+    found = {name: roc(events.p[:, i], events.targets == i, events.weights) for i, name in enumerate(events.classes)}
+    known = {name: curve for name, curve in found.items() if curve is not None}
+    labels = {"xlabel": "efficiency of the other classes", "ylabel": "efficiency", "area": "area (weighted)"}
+    return roc_figure(known, title="One against the rest", **labels)
 
 
 def _panels(events: Scored, values: Float64) -> Mapping[str, Float64]:

@@ -1,87 +1,65 @@
-"""Distributions of a signal classifier: scores, logits, discriminants, confusion, sculpting, embedding."""
+"""Distributions of a signal classifier: scores, logits, discriminants, sculpting, embedding."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from tabstar_lit.arrays import Bool, Float64
-from tabstar_lit.families.hep.plotting import binned, histogram, make_logarithmic, range_edges
-from tabstar_lit.families.hep.signal.figures_curves import draw_one_vs_rest
 from tabstar_lit.families.hep.signal.scored import Scored
-from tabstar_lit.metrics.weighted import confusion, roc
-from tabstar_lit.plots.style import PALETTE, SEQUENTIAL, new_figure
+from tabstar_lit.plots.histograms import (
+    Sample,
+    binned,
+    draw_band,
+    draw_points,
+    draw_samples,
+    overlay_figure,
+    range_edges,
+    sample_figure,
+)
+from tabstar_lit.plots.style import PALETTE, new_figure, palette_color
 
-COLUMNS = 3
 EMBEDDED_EVENTS = 2000
+OVERLAY_BINS = 30
 SLICES = (0.0, 0.5, 0.8, 0.95)
 """Shares of background that a cut removes; its variable is drawn for what each leaves."""
 
 
 def by_class_figure(values: Float64, events: Scored, edges: Float64, *, xlabel: str, title: str) -> Figure:
-    """Draw the distribution of ``values [N]`` for each class: as weighted, and each normalized to 1.
+    """Draw the distribution of ``values [N]`` for each class: as weighted, and each normalized to 1."""
+    return sample_figure(_by_class(values, events), edges, xlabel=xlabel, title=title)
 
-    The first is logarithmic and cannot show bins that negative weights made negative; the second can.
+
+def overtraining_figure(trained: Scored, held_out: Scored, bins: int, held_out_name: str) -> Figure:
+    """Draw the logit of each class for training events, and for events that were not trained on.
+
+    A network that has learned its events by heart gives them better scores than others of the same class.
     """
-    figure, panels = new_figure(1, 2, width=9.4, height=4.0)
-    for axes, normalize in zip(panels, (False, True), strict=True):
-        heights = [
-            histogram(axes, values[own], events.weights[own], edges, label=name, color=color, normalize=normalize)
-            for name, color, own in _present(events)
-        ]
-        axes.set(xlabel=xlabel, ylabel="normalized" if normalize else "sum of weights", title=title)
-        if not normalize:
-            make_logarithmic(axes, np.concatenate(heights))
-    panels[1].legend(frameon=False)
-    return figure
+    first, second = (_by_class(events.logit, events) for events in (trained, held_out))
+    edges = range_edges(held_out.logit, min(bins, OVERLAY_BINS))
+    title = f"{len(trained.targets)} training events against {held_out_name}"
+    names, xlabel = ("training", held_out_name), "log(p signal / p background)"
+    return overlay_figure(first, second, edges, names=names, xlabel=xlabel, title=title)
 
 
-def confusion_figure(events: Scored) -> Figure:
-    """Draw the confusion matrix as sums of weights, coloured and labelled with the share of each true class."""
-    counts = confusion(events.predicted, events.targets, len(events.classes), events.weights)
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
-    size = 2.6 + 0.9 * len(events.classes)
-    figure, (axes,) = new_figure(width=size + 1, height=size, grid=False)
-    image = axes.imshow(shares, vmin=0, vmax=1, cmap=SEQUENTIAL)
-    for true, predicted in np.ndindex(counts.shape):
-        share = shares[true, predicted]
-        text = f"{counts[true, predicted]:.4g}" + ("" if np.isnan(share) else f"\n{100 * share:.1f} %")
-        axes.text(predicted, true, text, ha="center", va="center", color="black" if share > 0.6 else "white")
-    axes.set(xlabel="predicted", ylabel="true", title="Confusion (weighted, % of the true class)")
-    axes.set_xticks(range(len(events.classes)), events.classes, rotation=30, ha="right")
-    axes.set_yticks(range(len(events.classes)), events.classes)
-    figure.colorbar(image, ax=axes, label="share of the true class")
-    return figure
+def discriminant_panels(
+    events: Scored, bins: int, logit_range: tuple[float, float] | None
+) -> dict[str, Callable[[Axes], None]]:
+    """Return what draws ``log(p_i / sum_{j != i} p_j)`` of each class ``i`` for the events of every class."""
 
+    def draw(axes: Axes, own: int) -> None:
+        values = events.discriminant([own], [c for c in range(len(events.classes)) if c != own])
+        draw_samples(axes, _by_class(values, events), range_edges(values, bins, logit_range), normalize=True)
+        axes.set(xlabel="log(p / (1 - p))", ylabel="share of each class / bin")
+        axes.legend(frameon=False, fontsize=7)
 
-def one_vs_rest_figure(events: Scored) -> Figure:
-    """Draw the ROC curve of each class against all others, by its probability."""
-    curves = {name: roc(events.p[:, i], events.targets == i, events.weights) for i, name in enumerate(events.classes)}
-    figure, (axes,) = new_figure(width=5.2, height=4.8)
-    draw_one_vs_rest(axes, {name: curve for name, curve in curves.items() if curve is not None})
-    return figure
-
-
-def discriminants_figure(events: Scored, bins: int, logit_range: tuple[float, float] | None) -> Figure:
-    """Draw ``log(p_i / sum_{j != i} p_j)`` of each class ``i``, for the events of every class, normalized."""
-    count = len(events.classes)
-    rows = -(-count // COLUMNS)
-    columns = min(COLUMNS, count)
-    figure, panels = new_figure(rows, columns, width=3.6 * columns + 0.6, height=3.2 * rows)
-    for number, axes in enumerate(panels):
-        if number >= count:
-            axes.set_axis_off()
-            continue
-        values = events.discriminant([number], [c for c in range(count) if c != number])
-        edges = range_edges(values, bins, logit_range)
-        for name, color, own in _present(events):
-            histogram(axes, values[own], events.weights[own], edges, label=name, color=color, normalize=True)
-        axes.set(xlabel=f"log(p / (1 - p)) of {events.classes[number]}", ylabel="normalized")
-    panels[0].legend(frameon=False, fontsize=9)
-    return figure
+    return {f"discriminant of {name}": partial(draw, own=number) for number, name in enumerate(events.classes)}
 
 
 def sculpting_figure(events: Scored, variable: str, bins: int) -> Figure:
@@ -94,20 +72,19 @@ def sculpting_figure(events: Scored, variable: str, bins: int) -> Figure:
     values, scores, weights = background.variables[variable], background.logit, background.weights
     edges = range_edges(values, min(bins, 30), _central(values, weights))
     figure, (axes, below) = new_figure(2, 1, width=6.0, height=5.6, sharex=True, height_ratios=[3, 2])
-    whole = binned(values, weights, edges, normalize=True)[0]
+    whole = binned(values, weights, edges, normalize=True)
     for number, removed in enumerate(SLICES):
         passed = scores >= _quantile(scores, weights, removed) if removed else np.ones(len(scores), dtype=bool)
         if not passed.any():
             continue
         label = "all background" if not removed else f"most signal-like {100 * (1 - removed):.0f} %"
         color = PALETTE[number]
-        histogram(axes, values[passed], weights[passed], edges, label=label, color=color, normalize=True)
+        part = binned(values[passed], weights[passed], edges, normalize=True)
+        draw_band(axes, part, color=color, label=label)
         if removed:
-            heights, errors = binned(values[passed], weights[passed], edges, normalize=True)
-            ratio, spread = (_ratio(part, whole) for part in (heights, errors))
-            below.errorbar((edges[1:] + edges[:-1]) / 2, ratio, yerr=spread, fmt="o", markersize=2.5, color=color)
+            draw_points(below, part.over(whole.heights), color=color)
     below.axhline(1, color="0.6", linewidth=1)
-    axes.set(ylabel="normalized", title=f"Background {variable} above cuts on the score")
+    axes.set(ylabel="share of what passes / bin", title=f"Background {variable} above cuts on the score")
     axes.legend(frameon=False)
     below.set(xlabel=variable, ylabel="ratio to all", ylim=(0, 3))
     return figure
@@ -125,18 +102,21 @@ def embedding_figure(events: Scored, method: str) -> Figure:
         for name, color, own in _present(few):
             axes.plot(*places[own].T, ".", color=color, label=name, alpha=0.5, markersize=4)
         axes.legend(frameon=False)
-    axes.set(title=f"Logits of {len(values)} events, {method.upper()}", xlabel="1", ylabel="2")
+    axes.set(
+        title=f"Logits of {len(values)} events, {method.upper()}", xlabel="first component", ylabel="second component"
+    )
     return figure
+
+
+def _by_class(values: Float64, events: Scored) -> list[Sample]:
+    """Return ``values [N]`` of each class that has events."""
+    return [Sample(name, color, values[own], events.weights[own]) for name, color, own in _present(events)]
 
 
 def _present(events: Scored) -> list[tuple[str, str, Bool]]:
     """Return name, colour and rows of each class that has events."""
-    numbered = [(name, PALETTE[i % len(PALETTE)], events.targets == i) for i, name in enumerate(events.classes)]
+    numbered = [(name, palette_color(i), events.targets == i) for i, name in enumerate(events.classes)]
     return [(name, color, own) for name, color, own in numbered if own.any()]
-
-
-def _ratio(part: Float64, whole: Float64) -> Float64:
-    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
 def _quantile(values: Float64, weights: Float64, share: float) -> float:

@@ -23,6 +23,7 @@ FigureName = Literal[
     "significance",
     "calibration",
     "sculpting",
+    "overtraining",
     "losses",
     "metrics",
 ]

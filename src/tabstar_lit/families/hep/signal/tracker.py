@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch import LightningModule
 
 from tabstar_lit.config.tree import Problem, dotted, suggestion
 from tabstar_lit.engine.tracker import Tracker
-from tabstar_lit.engine.tracking.columns import Columns, stack
+from tabstar_lit.engine.tracking.columns import Columns, Kept, stack
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.plotting import epoch_figure, name_units
+from tabstar_lit.families.hep.plotting import name_units
 from tabstar_lit.families.hep.signal.figures import draw_all
+from tabstar_lit.families.hep.signal.figures_scores import overtraining_figure
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, check_plotting
 from tabstar_lit.families.hep.signal.scored import Scored
 from tabstar_lit.families.hep.signal.scores import metric_names, score
+from tabstar_lit.plots.curves import epoch_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.families.hep.batch import EventBatch
     from tabstar_lit.families.hep.signal.training_config import DiscoConfig
 
 SUMMARY = ("auroc", "auroc_unweighted", "auprc", "accuracy", "f1", "ece")
@@ -46,6 +54,8 @@ class SignalTracker(Tracker):
         Its variables are measured as ``dcorr_<variable>``; None measures none.
     units : mapping of str to str
         Units of columns, for the axes of figures.
+    training : callable or None
+        Returns batches of some training events, whose scores are drawn over those of validation; None draws none.
     check_every, plot_every : int or None
         As in :class:`~tabstar_lit.engine.tracker.Tracker`.
 
@@ -65,6 +75,7 @@ class SignalTracker(Tracker):
         plotting: SignalPlotting | None = None,
         disco: DiscoConfig | None = None,
         units: Mapping[str, str] | None = None,
+        training: Callable[[], Iterable[EventBatch]] | None = None,
         check_every: int | None,
         plot_every: int | None,
     ) -> None:
@@ -73,6 +84,7 @@ class SignalTracker(Tracker):
         self.signal = (signal,) if isinstance(signal, int) else tuple(signal)
         self.spectators = tuple(spectators)
         self.units = dict(units or {})
+        self.training = training
         self.plotting = plotting or SignalPlotting()
         self.disco = () if disco is None else disco.variables
         self.disco_weighted = disco is not None and disco.weighted
@@ -105,16 +117,38 @@ class SignalTracker(Tracker):
             for name, figure in draw_all(events, self.plotting, chosen):
                 yield name, name_units(figure, self.units)
 
+    def samples(self, module: LightningModule, collected: Mapping[str, Columns]) -> Iterable[tuple[str, Figure]]:
+        """Yield the scores of training over those of validation events, where one process has the whole network."""
+        held_out = self._events(collected)
+        if (
+            self.training is None
+            or held_out is None
+            or module.trainer.world_size > 1
+            or not self._wants("overtraining")
+        ):
+            return
+        kept = Kept()
+        for batch in self.training():
+            output = cast("TrainingModule", module).compute(move_data_to_device(batch, module.device))
+            kept.add(output.source, output.columns, self.keeps())
+        trained = self._events(kept.stacked())
+        if trained is not None and np.isfinite(trained.log_p).all() and np.isfinite(held_out.log_p).all():
+            name = "test" if module.trainer.testing else "validation"
+            few = held_out.at_most(self.plotting.max_events)
+            yield "overtraining", overtraining_figure(trained, few, self.plotting.bins, name)
+
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield losses and scores by epoch."""
-        for name, values, title in (
-            ("losses", ["train_loss", "val_loss"], "Loss"),
-            ("metrics", [f"val_{metric}" for metric in SUMMARY], "Scores on validation events"),
+        for name, values, title, ylabel in (
+            ("losses", ["train_loss", "val_loss"], "Loss", "loss, mean over events"),
+            ("metrics", [f"val_{metric}" for metric in SUMMARY], "Scores on validation events", "score (ece: error)"),
         ):
-            wanted = self.plotting.figures == "all" or name in self.plotting.figures
-            figure = epoch_figure(self.history, values, title) if wanted else None
+            figure = epoch_figure(self.history, values, title=title, ylabel=ylabel) if self._wants(name) else None
             if figure is not None:
                 yield name, figure
+
+    def _wants(self, figure: str) -> bool:
+        return self.plotting.figures == "all" or figure in self.plotting.figures
 
     def _check_names(self) -> None:
         """Refuse names that would only be missed in the first validation."""

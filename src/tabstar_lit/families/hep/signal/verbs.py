@@ -22,7 +22,7 @@ METHODS = ("temperature", "vector", "matrix")
 @batch_size_option(1024)
 @device_option
 def predict(
-    checkpoint: Path, data: Path, output: Path, split: str | None, spectators: bool, batch_size: int, device: str
+    *, checkpoint: Path, data: Path, output: Path, split: str | None, spectators: bool, batch_size: int, device: str
 ) -> None:
     """Write the scores of DATA, an event file as `tabstar_lit convert` makes it, by the model in CHECKPOINT.
 
@@ -60,6 +60,7 @@ def predict(
 )
 @device_option
 def calibrate(
+    *,
     checkpoint: Path,
     method: Literal["temperature", "vector", "matrix"],
     output: Path | None,

@@ -11,12 +11,12 @@ from pyarrow import csv
 
 from tabstar_lit.errors import CheckpointError, ConfigError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.fakes.bins.statistics import FEWEST
 from tabstar_lit.families.hep.fakes.factor.closure import measure_closure
 from tabstar_lit.families.hep.fakes.factor.closure_report import closure_figure, draw, figures, summary, write_table
 from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 from tabstar_lit.families.hep.fakes.toy.events import toy_fakes
-from tabstar_lit.families.hep.fakes.tracking.scores import FEWEST, grouped_variance, grouped_variances
 from tabstar_lit.families.hep.preparation.split import SPLITS, split_events
 
 
@@ -150,17 +150,6 @@ def test_mistakes(toy: Path, tmp_path: Path) -> None:
         measure_closure(known_model(toy, role="numerator"))
     with pytest.raises(DataError, match="no such file"):
         measure_closure(model, tmp_path / "none.h5")
-
-
-def test_a_pair_varies_as_one_event() -> None:
-    """Two events of a group in the first bin add up before they are squared; those in different bins do not."""
-    values, edges = np.array([1.0, 1.0, 1.5, 2.5, 9.0]), np.array([1.0, 2.0, 3.0])
-    weights = np.array([1.0, 1.0, -1.0, 1.0, -3.0])
-    alone, paired = np.arange(5, dtype=np.uint64), np.array([7, 7, 8, 9, 8], dtype=np.uint64)
-    np.testing.assert_allclose(grouped_variances(values, weights, alone, edges), [3, 10])
-    np.testing.assert_allclose(grouped_variances(values, weights, paired, edges), [4 + 1, 1 + 9])
-    assert (grouped_variance(weights, alone), grouped_variance(weights, paired)) == (13, 4 + 16 + 1)
-    assert grouped_variance(weights[:0], alone[:0]) == 0
 
 
 def test_without_groups_the_variance_is_that_of_all_terms(toy: Path) -> None:

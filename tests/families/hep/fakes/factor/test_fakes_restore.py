@@ -29,8 +29,6 @@ SETTINGS = {
     ),
 }
 
-pytestmark = pytest.mark.usefixtures("only_local_metrics")
-
 
 @pytest.mark.parametrize("case", SETTINGS)
 def test_a_checkpoint_alone_gives_the_ratios_of_the_training(

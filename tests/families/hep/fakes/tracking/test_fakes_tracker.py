@@ -14,12 +14,11 @@ from torch import Tensor
 
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, VariablePlot
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm, form_of
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 from tabstar_lit.families.hep.fakes.tracker import FakesTracker
-from tabstar_lit.families.hep.fakes.tracking.figures_factor import profile
-from tabstar_lit.families.hep.fakes.tracking.figures_style import plot_edges
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import FakesPlotting, VariablePlot
+from tabstar_lit.families.hep.fakes.tracking.figures_samples import plot_edges
 
 VARIABLES = ("pt", "eta", "njets")
 ALWAYS = {"weights", "log_ratio", *(f"reweighting/{name}" for name in VARIABLES)}
@@ -119,6 +118,8 @@ def test_losses_and_chi2_by_epoch(tmp_path: Path) -> None:
     assert set(figures) == {"losses", "chi2", "metrics"}
     (curve,) = figures["chi2"].axes[0].get_lines()
     assert curve.get_ydata().tolist() == [5.0, 2.5]
+    assert all(figure.axes[0].get_ylabel() for figure in figures.values())
+    assert figures["chi2"].axes[0].get_ylabel() == "χ² / bin"
     assert figures["chi2"].axes[0].get_yscale() == "log"
     own.plotting = FakesPlotting(figures=("losses",))
     assert set(dict(own.summary_figures())) == {"losses"}
@@ -158,16 +159,3 @@ def test_edges_of_axes() -> None:
     assert np.allclose(np.diff(np.log(edges)), np.log(1000 / 0.5) / 3, rtol=0.01)
     assert plot_edges(falling, VariablePlot(low=10, high=20, bins=2)).tolist() == [10, 15, 20]
     assert len(plot_edges(np.full(5, -2.0), VariablePlot(log=True))) > 1  # nothing to take the logarithm of
-
-
-def test_a_profile_averages_heads_and_truth_over_the_same_events() -> None:
-    values, weights = np.array([0.5, 0.5, 1.5, 1.5, 2.5]), np.array([1.0, 3.0, 1.0, -1.0, -1.0])
-    logs = np.log(np.array([[1.0, 1.0], [2.0, 4.0], [3.0, 3.0], [9.0, 9.0], [1.0, 1.0]]))
-    truth = np.log(np.array([1.0, 3.0, 3.0, 3.0, 3.0]))
-    found = profile(values, weights, logs, np.arange(4.0), truth)
-    by_head = np.array([(1 + 3 * 2) / 4, (1 + 3 * 4) / 4])
-    assert found.error[0] == pytest.approx(by_head.std(ddof=1))
-    assert found.factor[:2] == pytest.approx([(1 + 3 * math.sqrt(8)) / 4, 3])
-    assert found.truth is not None
-    assert found.truth[:2] == pytest.approx([2.5, 3])
-    assert np.isnan(found.factor[2])

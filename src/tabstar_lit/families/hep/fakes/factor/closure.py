@@ -17,10 +17,16 @@ from tabstar_lit.arrays import Bool, Float64, Int64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.errors import ConfigError, DataError
-from tabstar_lit.families.hep.data import events_path
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.fakes.data import numbers_of
-from tabstar_lit.families.hep.fakes.factor.binned import BinnedFactor, binned_factor
+from tabstar_lit.families.hep.events.location import events_path
+from tabstar_lit.families.hep.fakes.bins.estimate import BinnedFactor, binned_factor
+from tabstar_lit.families.hep.fakes.bins.statistics import (
+    chi2_of,
+    comparable_edges,
+    grouped_variance,
+    grouped_variances,
+    quantile_edges,
+)
 from tabstar_lit.families.hep.fakes.factor.factors import (
     FakeYield,
     RegionEvents,
@@ -30,16 +36,9 @@ from tabstar_lit.families.hep.fakes.factor.factors import (
     require_ratio,
 )
 from tabstar_lit.families.hep.fakes.factor.restore import Restored
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import has_variable
-from tabstar_lit.families.hep.fakes.tracking.reweighted import column_of, standard_variables
-from tabstar_lit.families.hep.fakes.tracking.scores import (
-    chi2_of,
-    grouped_variance,
-    grouped_variances,
-    quantile_edges,
-    comparable_edges,
-)
-from tabstar_lit.families.hep.plotting import binned
+from tabstar_lit.families.hep.fakes.selection import numbers_of
+from tabstar_lit.families.hep.fakes.variables import column_of, has_variable, standard_variables
+from tabstar_lit.plots.histograms import binned
 
 BINS = 20
 BINNED_BINS = 10
@@ -134,6 +133,8 @@ class Closure:
         Of all loose events.
     variables : tuple of VariableClosure
         Seen and predicted by variable.
+    split : str or None
+        Side of the training's split that the events are on; None for all.
     """
 
     regions: RegionEvents
@@ -143,6 +144,7 @@ class Closure:
     counted: BinnedFactor | None
     prediction: FakeYield
     variables: tuple[VariableClosure, ...]
+    split: str | None
 
     @property
     def of_loose(self) -> dict[str, Float64]:
@@ -230,7 +232,7 @@ def measure_closure(
     terms = regions.signed.copy()
     terms[~regions.tight] = -prediction.terms
     compared = tuple(_compare(name, regions, columns, terms, log_factors, counted, bins) for name in names)
-    return Closure(regions, columns, terms, log_factors, counted, prediction, compared)
+    return Closure(regions, columns, terms, log_factors, counted, prediction, compared, split)
 
 
 def _compare(
@@ -252,20 +254,20 @@ def _compare(
         return grouped_variances(values[which], terms[which], regions.groups[which], edges)
 
     own, signed = log_factors[known[~tight]], regions.signed[loose]
-    heads = [binned(values[loose], signed * factor, edges)[0] for factor in np.exp(own).T]
+    heads = [binned(values[loose], signed * factor, edges).heights for factor in np.exp(own).T]
     by_cells = None
     if counted is not None:
         factors = counted.at({name: column[loose] for name, column in columns.items()}).factor
-        by_cells = binned(values[loose], signed * np.nan_to_num(factors), edges)[0]
+        by_cells = binned(values[loose], signed * np.nan_to_num(factors), edges).heights
     return VariableClosure(
         variable,
         len(quantile_edges(values[seen], bins)) - 1,
         edges,
         np.histogram(np.clip(values[loose & data], edges[0], edges[-1]), edges)[0],
-        observed=binned(values[seen], terms[seen], edges)[0],
+        observed=binned(values[seen], terms[seen], edges).heights,
         observed_error=np.sqrt(variances(seen)),
-        prompt=binned(values[simulated], -terms[simulated], edges)[0],
-        fakes=binned(values[loose], -terms[loose], edges)[0],
+        prompt=binned(values[simulated], -terms[simulated], edges).heights,
+        fakes=binned(values[loose], -terms[loose], edges).heights,
         statistical=np.sqrt(variances(known & ~seen)),
         model=np.std(heads, axis=0, ddof=1) if len(heads) > 1 else np.zeros(len(edges) - 1),
         variance=variances(known),

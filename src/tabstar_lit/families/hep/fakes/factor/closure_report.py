@@ -13,23 +13,14 @@ from pyarrow import csv
 
 from tabstar_lit.arrays import Float64
 from tabstar_lit.data.outputs import whole_file
-from tabstar_lit.families.hep.fakes.factor.binned import binned_factor
+from tabstar_lit.families.hep.fakes.bins.estimate import binned_factor
+from tabstar_lit.families.hep.fakes.bins.profile import BEFORE, LEARNED, STANDARD_BINS, Learned, factor_against
+from tabstar_lit.families.hep.fakes.bins.statistics import FEWEST, quantile_edges
 from tabstar_lit.families.hep.fakes.factor.closure import Closure, VariableClosure
 from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form, is_toy
-from tabstar_lit.families.hep.fakes.tracking.figures import CURVE_BINS, STANDARD_BINS
-from tabstar_lit.families.hep.fakes.tracking.figures_factor import factor_figure, profile
-from tabstar_lit.families.hep.fakes.tracking.figures_style import (
-    BEFORE,
-    LEARNED,
-    draw_band,
-    draw_points,
-    draw_ratio,
-    scale_to,
-    with_ratio_panel,
-)
-from tabstar_lit.families.hep.fakes.tracking.reweighted import column_of, standard_variables
-from tabstar_lit.families.hep.fakes.tracking.scores import FEWEST, quantile_edges
+from tabstar_lit.families.hep.fakes.variables import column_of, standard_variables
 from tabstar_lit.families.hep.plotting import name_units
+from tabstar_lit.plots.histograms import Bins, draw_band, draw_points, draw_ratio, scale_to, with_ratio_panel
 from tabstar_lit.plots.style import save_figure
 
 
@@ -95,32 +86,51 @@ def figures(closure: Closure, pt_variable: str) -> Iterator[tuple[str, Figure]]:
         yield f"closure_{own.variable}", name_units(closure_figure(own), units)
     for name in standard_variables(tuple(closure.columns), pt_variable):
         values = column_of(closure.of_loose, name)
-        if np.isfinite(values).any():
+        if np.isfinite(values[~closure.regions.simulated[~closure.regions.tight]]).any():
             yield f"factor_{name}", name_units(_factor(closure, name, values), units)
 
 
 def draw(closure: Closure, folder: Path, pt_variable: str) -> int:
     """Write the figures as PNG, and return how many there are."""
-    return len([save_figure(figure, folder / f"{name}.png") for name, figure in figures(closure, pt_variable)])
+    note = _note(closure)
+    drawn = figures(closure, pt_variable)
+    return len([save_figure(figure, folder / f"{name}.png", note=note) for name, figure in drawn])
+
+
+def _note(closure: Closure) -> str:
+    """Say which events are compared, and how many."""
+    regions = closure.regions
+    which = "all events" if closure.split is None else f"{closure.split} split"
+    tight, loose = int((regions.tight & ~regions.simulated).sum()), int((~regions.tight).sum())
+    return f"{regions.file.path.name}, {which}: {tight} tight data, {loose} loose events"
 
 
 def closure_figure(own: VariableClosure) -> Figure:
     """Draw tight data over simulation and predicted fakes, with the statistical band of the prediction."""
-    figure, axes, below = with_ratio_panel(own.variable, log=False)
+    figure, axes, below = with_ratio_panel(own.variable)
     widths = np.diff(own.edges)
+    seen, predicted = (
+        Bins(heights, errors, own.edges)
+        for heights, errors in ((own.observed, own.observed_error), (own.predicted, own.statistical))
+    )
     axes.stairs(own.prompt / widths, own.edges, fill=True, color=BEFORE, alpha=0.5, label="simulation")
-    band: dict[str, Any] = {"edges": own.edges, "color": LEARNED}
-    draw_band(axes, own.predicted / widths, own.statistical / widths, label="simulation + fakes", **band)
-    seen, errors = own.observed / widths, own.observed_error / widths
-    draw_points(axes, seen, errors, own.edges, label="tight data")
+    draw_band(axes, predicted.over(widths), color=LEARNED, label="simulation + fakes")
+    draw_points(axes, seen.over(widths), label="tight data")
     if own.binned is not None:
-        axes.stairs((own.prompt + own.binned) / widths, own.edges, color="0.3", linestyle=":", label="with binned F")
-    draw_ratio(below, (own.observed, own.observed_error), (own.predicted, own.statistical), own.edges)
+        axes.stairs(
+            (own.prompt + own.binned) / widths,
+            own.edges,
+            color="0.3",
+            linestyle=":",
+            baseline=None,
+            label="with binned F",
+        )
+    draw_ratio(below, seen, predicted, color=LEARNED)
     if own.model.any():
-        total = np.hypot(own.statistical, own.model)
-        draw_band(below, np.ones(len(total)), total / np.where(own.predicted > 0, own.predicted, np.nan), **band)
+        total = Bins(own.predicted, np.hypot(own.statistical, own.model), own.edges)
+        draw_band(below, total.over(own.predicted), color=LEARNED)
     axes.set(ylabel="events / bin width", title=_title(own))
-    scale_to(axes, seen, errors)
+    scale_to(axes, seen.over(widths))
     axes.legend(frameon=False)
     below.set(ylabel="data /\npredicted", ylim=(0.7, 1.3))
     return figure
@@ -133,17 +143,13 @@ def _title(own: VariableClosure) -> str:
 
 def _factor(closure: Closure, name: str, values: Float64) -> Figure:
     """Draw the learned factor over the closed form of a toy, and the estimate counted in the same events."""
-    known = values[np.isfinite(values)]
-    edges, curve = quantile_edges(known, STANDARD_BINS), quantile_edges(known, CURVE_BINS)
+    edges = {name: quantile_edges(values[np.isfinite(values)], STANDARD_BINS)}
     columns = {name: column_of(closure.columns, name)}
-    counted = binned_factor(columns, closure.regions.signed, closure.regions.tight, {name: edges})
+    counted = binned_factor(columns, closure.regions.signed, closure.regions.tight, edges)
     data = ~closure.regions.simulated[~closure.regions.tight]
     weights, truth = closure.regions.signed[~closure.regions.tight][data], _truth(closure)
-    fine, coarse = (
-        profile(values[data], weights, closure.log_factors[data], own, None if truth is None else truth[data])
-        for own in (curve, edges)
-    )
-    return factor_figure(name, fine, coarse, counted, heads=closure.log_factors.shape[1])
+    learned = Learned(weights, closure.log_factors[data], None if truth is None else truth[data])
+    return factor_against(name, values[data], learned, counted)
 
 
 def _truth(closure: Closure) -> Float64 | None:

@@ -14,10 +14,10 @@ import torch
 from tabstar_lit.arrays import Bool, Float64, Int64, UInt64
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.fakes.data import kept_events
+from tabstar_lit.families.hep.fakes.bins.statistics import grouped_variance
 from tabstar_lit.families.hep.fakes.factor.restore import BATCH_SIZE, Restored
+from tabstar_lit.families.hep.fakes.selection import kept_events
 from tabstar_lit.families.hep.fakes.subtraction import over_heads, training_spread
-from tabstar_lit.families.hep.fakes.tracking.scores import grouped_variance
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.families.hep.preparation.selection import class_table
 from tabstar_lit.families.hep.preparation.serving import STORED_ROWS

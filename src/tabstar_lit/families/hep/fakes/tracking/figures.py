@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tabstar_lit.families.hep.fakes.factor.binned import binned_factor
+from tabstar_lit.families.hep.fakes.bins.estimate import binned_factor
+from tabstar_lit.families.hep.fakes.bins.profile import STANDARD_BINS, Learned, factor_against
+from tabstar_lit.families.hep.fakes.bins.statistics import quantile_edges
+from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, VariablePlot
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
 from tabstar_lit.families.hep.fakes.tracking import figures_samples as draw
-from tabstar_lit.families.hep.fakes.tracking.figures_factor import factor_figure, profile
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import FakesPlotting, VariablePlot
-from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted, standard_variables
-from tabstar_lit.families.hep.fakes.tracking.scores import quantile_edges, reweighting_chi2, truth_of
+from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
+from tabstar_lit.families.hep.fakes.tracking.scores import reweighting_chi2, truth_of
+from tabstar_lit.families.hep.fakes.variables import standard_variables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Drawn = Iterator[tuple[str, "Figure"]]
-STANDARD_BINS = 10
-CURVE_BINS = 25
 
 
 def draw_all(
@@ -63,17 +63,13 @@ def draw_all(
 def _factors(events: Reweighted, plotting: FakesPlotting, form: ClosedForm | None, pt_variable: str) -> Drawn:
     """Yield the fake factor against each variable of the standard binning."""
     loose = events.rows(~events.is_reference)
-    truth = None if form is None else truth_of(loose, form)
+    learned = Learned(loose.weights, loose.log_ratios, None if form is None else truth_of(loose, form))
     for name in plotting.standard_binning or standard_variables(tuple(events.variables), pt_variable):
         values = loose.variable(name)
         known = values[np.isfinite(values)]
         if not len(known):
             continue
-        edges = np.asarray(plotting.standard_binning.get(name, quantile_edges(known, STANDARD_BINS)))
-        counted = binned_factor({name: events.variable(name)}, events.weights, events.is_reference, {name: edges})
-        fine, coarse = (
-            profile(values, loose.weights, loose.log_ratios, own, truth)
-            for own in (quantile_edges(known, CURVE_BINS), edges)
-        )
+        edges = {name: plotting.standard_binning.get(name, quantile_edges(known, STANDARD_BINS))}
+        counted = binned_factor({name: events.variable(name)}, events.weights, events.is_reference, edges)
         log = (plotting.variables or {}).get(name, VariablePlot()).log
-        yield f"factor/{name}", factor_figure(name, fine, coarse, counted, heads=events.heads, log=log)
+        yield f"factor/{name}", factor_against(name, values, learned, counted, log=log)

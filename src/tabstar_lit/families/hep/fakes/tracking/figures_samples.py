@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tabstar_lit.arrays import Float64
+from tabstar_lit.families.hep.fakes.bins.profile import BEFORE, LEARNED
+from tabstar_lit.families.hep.fakes.plotting_config import VariablePlot
 from tabstar_lit.families.hep.fakes.subtraction import subtraction
-from tabstar_lit.families.hep.fakes.tracking.figures_style import (
-    BEFORE,
-    COUNTED,
-    LEARNED,
+from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
+from tabstar_lit.plots.histograms import (
+    Sample,
+    binned,
     draw_band,
     draw_points,
     draw_ratio,
-    middles,
-    plot_edges,
+    draw_samples,
+    range_edges,
     scale_to,
     with_ratio_panel,
 )
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import VariablePlot
-from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
-from tabstar_lit.families.hep.plotting import binned, histogram, make_logarithmic, range_edges
 from tabstar_lit.plots.style import PALETTE, new_figure
 
 CENTRAL = (0.005, 0.995)
 """Quantiles a log-ratio is drawn between: it has no bound where one sample has no events."""
+
+
+def plot_edges(values: Float64, plot: VariablePlot) -> Float64:
+    """Return the bin edges of a variable ``[N]``; whole numbers in a short range get a bin each."""
+    low, high = np.quantile(values, [0.0005, 0.9995]) if len(values) else (0.0, 1.0)
+    low, high = (own if own is not None else found for own, found in ((plot.low, low), (plot.high, high)))
+    if plot.log:
+        positive = values[values > 0]
+        low = low if low > 0 else float(positive.min(initial=high))
+        if 0 < low < high:
+            return np.geomspace(low, high, plot.bins + 1)
+    if plot.low is None and plot.high is None and high - low < plot.bins and not np.any(values % 1):
+        return np.arange(low, high + 2) - 0.5
+    return range_edges(values, plot.bins, (float(low), float(high)))
 
 
 def reweighting_figure(events: Reweighted, variable: str, plot: VariablePlot, chi2: float) -> Figure:
@@ -43,17 +53,15 @@ def reweighting_figure(events: Reweighted, variable: str, plot: VariablePlot, ch
     reference, sample = own.is_reference, ~own.is_reference
     edges = plot_edges(values, plot)
     figure, axes, below = with_ratio_panel(variable, log=plot.log)
-    heights, errors = binned(values[reference], own.weights[reference], edges)
-    draw_points(axes, heights, errors, edges, label=own.names[0])
-    axes.stairs(binned(values[sample], own.weights[sample], edges)[0], edges, color=BEFORE, linestyle="--")
-    axes.plot([], [], color=BEFORE, linestyle="--", label=own.names[1])
-    after = histogram(
-        axes, values[sample], own.reweights[sample], edges, label=f"{own.names[1]} × learned ratio", color=LEARNED
-    )
-    spread = binned(values[sample], own.reweights[sample], edges)[1]
-    draw_ratio(below, (heights, errors), (after, spread), edges)
-    axes.set(ylabel="sum of weights", title=f"{own.role.capitalize()}: χ²/bin {chi2:.2f}")
-    scale_to(axes, heights, errors)
+    seen = binned(values[reference], own.weights[reference], edges)
+    before = binned(values[sample], own.weights[sample], edges)
+    after = binned(values[sample], own.reweights[sample], edges)
+    draw_points(axes, seen, label=own.names[0])
+    axes.stairs(before.heights, edges, color=BEFORE, linestyle="--", baseline=None, label=own.names[1])
+    draw_band(axes, after, color=LEARNED, label=f"{own.names[1]} × learned ratio")
+    draw_ratio(below, seen, after, color=LEARNED)
+    axes.set(ylabel="sum of weights / bin", title=f"{own.role.capitalize()}: χ²/bin {chi2:.2f}")
+    scale_to(axes, seen)
     axes.legend(frameon=False)
     below.set(ylabel=f"{own.names[0]} /\nreweighted")
     return figure
@@ -63,13 +71,16 @@ def weights_figure(events: Reweighted, bins: int) -> Figure:
     """Draw how many events of each sample have which weight, before and after they are reweighted."""
     figure, panels = new_figure(1, 2, width=9.4, height=4.0)
     reference, sample = events.is_reference, ~events.is_reference
-    before = {
-        events.names[0]: (events.weights[reference], PALETTE[0]),
-        events.names[1]: (events.weights[sample], BEFORE),
-    }
-    after = {f"{events.names[1]} × learned ratio": (events.reweights[sample], LEARNED)}
-    _draw_counts(panels[0], before, bins, "Weights of events")
-    _draw_counts(panels[1], after, bins, "Weights after reweighting")
+    before = [
+        _counts(events.names[0], PALETTE[0], events.weights[reference]),
+        _counts(events.names[1], BEFORE, events.weights[sample]),
+    ]
+    after = [_counts(f"{events.names[1]} × learned ratio", LEARNED, events.reweights[sample])]
+    for axes, samples, title in zip(panels, (before, after), ("before", "after"), strict=True):
+        edges = range_edges(np.concatenate([own.values for own in samples]), bins)
+        draw_samples(axes, samples, edges, normalize=False)
+        axes.set(xlabel="weight of an event", ylabel="events / bin", title=f"Weights {title} reweighting")
+        axes.legend(frameon=False)
     return figure
 
 
@@ -80,20 +91,21 @@ def log_ratio_figure(events: Reweighted, bins: int) -> Figure:
     low, high = np.quantile(events.mean, CENTRAL)
     edges = range_edges(events.mean, bins, (float(low), float(high)))
     groups = ((events.names[0], PALETTE[0], events.is_reference), (events.names[1], LEARNED, ~events.is_reference))
-    for name, color, own in groups:
-        if own.any():
-            label = f"{name}, mean {events.mean[own].mean():.2f}"
-            weights = events.weights[own]
-            histogram(panels[0], events.mean[own], weights, edges, label=label, color=color, normalize=True)
-    panels[0].set(xlabel="log-ratio, mean of the heads" if several else "log-ratio", ylabel="normalized")
+    samples = [
+        Sample(f"{name}, mean {events.mean[own].mean():.2f}", color, events.mean[own], events.weights[own])
+        for name, color, own in groups
+        if own.any()
+    ]
+    draw_samples(panels[0], samples, edges, normalize=True)
+    panels[0].set(xlabel="log-ratio, mean of the heads" if several else "log-ratio")
+    panels[0].set(ylabel="share of the sum of weights / bin")
     panels[0].set(title=f"Log-ratio {events.names[0]} / {events.names[1]}")
     panels[0].legend(frameon=False)
     if several:
         spread = range_edges(events.std, bins, (0.0, float(np.quantile(events.std, 0.999)) or 1.0))
-        for name, color, own in groups:
-            ones = np.ones(int(own.sum()))
-            histogram(panels[1], events.std[own], ones, spread, label=name, color=color, normalize=True)
-        panels[1].set(xlabel="standard deviation of the log-ratio", ylabel="normalized (unweighted)")
+        counts = [_counts(name, color, events.std[own]) for name, color, own in groups]
+        draw_samples(panels[1], counts, spread, normalize=True)
+        panels[1].set(xlabel="standard deviation of the log-ratio over heads", ylabel="share of the events / bin")
         panels[1].set(title=f"Spread of {events.heads} heads")
     return figure
 
@@ -106,29 +118,22 @@ def subtraction_figure(events: Reweighted, variable: str, plot: VariablePlot) ->
     data = own.is_reference
     edges = plot_edges(values, plot)
     figure, axes, below = with_ratio_panel(variable, log=plot.log)
-    counted, errors = binned(values, np.where(data, own.weights, -own.weights), edges)
-    draw_points(axes, counted, errors, edges, label="data - simulation, counted")
+    counted = binned(values, np.where(data, own.weights, -own.weights), edges)
+    draw_points(axes, counted, label="data - simulation, counted")
     mean, std = torch.from_numpy(own.mean), torch.from_numpy(own.std)
     weights = own.weights * subtraction(mean, std, torch.from_numpy(data)).factors.numpy()
     for name, color, chosen in (("data × (1 - 1/r)", LEARNED, data), ("simulation × (r - 1)", PALETTE[0], ~data)):
-        heights = histogram(axes, values[chosen], weights[chosen], edges, label=name, color=color)
-        positive = np.where(counted > 0, counted, np.nan)
-        spread = binned(values[chosen], weights[chosen], edges)[1]
-        draw_band(below, heights / positive, spread / positive, edges, color=color)
-    below.errorbar(middles(edges), np.ones(len(counted)), yerr=errors / positive, fmt=".", color=COUNTED)
-    axes.set(ylabel="sum of weights", title=f"{own.role.capitalize()}: data minus simulation")
-    scale_to(axes, counted, errors)
+        made = binned(values[chosen], weights[chosen], edges)
+        draw_band(axes, made, color=color, label=name)
+        draw_band(below, made.over(counted.heights), color=color)
+    draw_points(below, counted.over(counted.heights))
+    axes.set(ylabel="sum of weights / bin", title=f"{own.role.capitalize()}: data minus simulation")
+    scale_to(axes, counted)
     axes.legend(frameon=False)
     below.set(ylabel="ratio to\ncounted")
     return figure
 
 
-def _draw_counts(axes: Axes, groups: Mapping[str, tuple[Float64, str]], bins: int, title: str) -> None:
-    edges = range_edges(np.concatenate([weights for weights, _ in groups.values()]), bins, None)
-    heights = [
-        histogram(axes, weights, np.ones(len(weights)), edges, label=name, color=color)
-        for name, (weights, color) in groups.items()
-    ]
-    axes.set(xlabel="weight", ylabel="events", title=title)
-    make_logarithmic(axes, np.concatenate(heights))
-    axes.legend(frameon=False)
+def _counts(label: str, color: str, values: Float64) -> Sample:
+    """Return ``values [N]`` that count 1 each."""
+    return Sample(label, color, values, np.ones(len(values)))

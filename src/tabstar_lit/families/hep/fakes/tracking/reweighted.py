@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.engine.tracking.columns import Columns
+from tabstar_lit.families.hep.fakes.config import Role
 from tabstar_lit.families.hep.fakes.subtraction import over_heads
-from tabstar_lit.families.hep.fakes.tracking.plotting_config import ABSOLUTE, has_variable
+from tabstar_lit.families.hep.fakes.variables import column_of
 
-Role = Literal["numerator", "denominator", "ratio"]
 NAMES: Mapping[str, tuple[str, str]] = {
     "numerator": ("tight data", "tight simulation"),
     "denominator": ("loose data", "loose simulation"),
@@ -96,7 +96,7 @@ class Reweighted:
         """Return a variable ``[N]``, or the absolute value of one."""
         return column_of(self.variables, name)
 
-    def rows(self, chosen: Bool | slice) -> Reweighted:
+    def rows(self, chosen: NDArray[np.bool_] | slice) -> Reweighted:
         """Return some of the events."""
         return replace(
             self,
@@ -115,25 +115,3 @@ class Reweighted:
             return self
         thinned = self.rows(slice(None, None, step))
         return replace(thinned, weights=thinned.weights * step)
-
-
-def column_of(variables: Mapping[str, Float64], name: str) -> Float64:
-    """Return a variable ``[N]``, or the absolute value of the one that ``abs_`` stands in front of."""
-    return variables[name] if name in variables else np.abs(variables[name.removeprefix(ABSOLUTE)])
-
-
-def standard_variables(variables: Collection[str], pt_variable: str) -> tuple[str, ...]:
-    """Return the variables a fake factor is shown against: pt, abs(eta) and MET, as far as there are such.
-
-    Parameters
-    ----------
-    variables : collection of str
-        What there is. ``eta`` and ``met`` may stand at the end of a longer name, as in ``probe_eta``.
-    pt_variable : str
-        The transverse momentum.
-    """
-    wanted = [pt_variable]
-    for ending in ("abs_eta", "eta", "met"):
-        wanted += [name for name in variables if name == ending or name.endswith(f"_{ending}")][:1]
-    absolute = [f"{ABSOLUTE}{name}" if name.endswith("eta") and ABSOLUTE not in name else name for name in wanted]
-    return tuple(name for name in dict.fromkeys(absolute) if has_variable(name, variables))

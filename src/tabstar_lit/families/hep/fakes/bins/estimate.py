@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tabstar_lit.arrays import Array, Bool, Float64
+from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.fakes.tracking.reweighted import column_of
+from tabstar_lit.families.hep.fakes.variables import column_of
 
 MOST_VARIABLES = 3
 
@@ -100,7 +101,9 @@ def binned_factor(
     return BinnedFactor(variables, bounds, factor, error)
 
 
-def _cells(columns: Mapping[str, Float64], variables: Sequence[str], edges: Sequence[Float64]) -> tuple[Array, Bool]:
+def _cells(
+    columns: Mapping[str, Float64], variables: Sequence[str], edges: Sequence[Float64]
+) -> tuple[NDArray[Any], Bool]:
     """Return the number of each event's cell ``[N]``, and whether it has all values."""
     values = [column_of(columns, name) for name in variables]
     places = [

@@ -11,11 +11,9 @@ from pydantic import Field
 from tabstar_lit.config.schema import Section
 from tabstar_lit.config.schema.base import AlsoSpelled, Name, NonNegativeNumber, PositiveCount
 from tabstar_lit.config.tree import Problem
+from tabstar_lit.families.hep.fakes.variables import has_variable
 
 FigureName = Literal["reweighting", "weights", "log_ratio", "subtraction", "factor", "losses", "chi2", "metrics"]
-ABSOLUTE = "abs_"
-"""In front of a variable: its absolute value, where there is no column of that name."""
-
 Edges = Annotated[tuple[float, ...], Field(min_length=2)]
 
 
@@ -98,8 +96,3 @@ def check_plotting(plotting: FakesPlotting, variables: Collection[str]) -> list[
         for place in places
         if not has_variable(place[-1], variables)
     ]
-
-
-def has_variable(name: str, variables: Collection[str]) -> bool:
-    """Return whether ``name`` is a variable, or the absolute value of one."""
-    return name in variables or (name.startswith(ABSOLUTE) and name.removeprefix(ABSOLUTE) in variables)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.fakes.factor.binned import binned_factor
+from tabstar_lit.families.hep.fakes.bins.estimate import binned_factor
 
 
 def test_one_cell_by_hand() -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from tabstar_lit.arrays import Float64
-from tabstar_lit.families.hep.fakes.factor.binned import BinnedFactor
-from tabstar_lit.families.hep.fakes.tracking.figures_style import (
-    COUNTED,
-    LEARNED,
-    TRUTH,
-    draw_band,
-    middles,
-    with_ratio_panel,
-)
+from tabstar_lit.families.hep.fakes.bins.estimate import BinnedFactor
+from tabstar_lit.families.hep.fakes.bins.statistics import quantile_edges
+from tabstar_lit.plots.histograms import Bins, draw_band, draw_points, with_ratio_panel
+from tabstar_lit.plots.style import PALETTE
+
+LEARNED, BEFORE, TRUTH = PALETTE[1], "0.55", PALETTE[2]
+"""Colours of what was learned, of samples before that, and of what is known of a toy."""
+STANDARD_BINS = 10
+"""Bins of the binned estimate, where nobody names others."""
+CURVE_BINS = 25
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,51 @@ def profile(
     return Profile(edges, averaged(np.exp(log_factors[used].mean(axis=1))), error, expected)
 
 
+@dataclass(frozen=True)
+class Learned:
+    """The learned fake factor of ``n`` loose events.
+
+    Attributes
+    ----------
+    weights : ndarray
+        ``[n]``.
+    log_factors : ndarray
+        ``[n, C]`` of the heads.
+    truth : ndarray or None
+        ``[n]`` true log-factors, where they are known; NaN where there is none.
+    """
+
+    weights: Float64
+    log_factors: Float64
+    truth: Float64 | None = None
+
+
+def factor_against(
+    variable: str, values: Float64, learned: Learned, counted: BinnedFactor, *, log: bool = False
+) -> Figure:
+    """Draw the factor against a variable, in bins for a curve and in those of the binned estimate.
+
+    Parameters
+    ----------
+    variable : str
+        Name of the axis.
+    values : ndarray
+        ``[n]`` the variable, NaN where missing; at least one is not.
+    learned : Learned
+        The factor of the same events.
+    counted : BinnedFactor
+        The estimate in this variable.
+    log : bool
+        Logarithmic axis.
+    """
+    curve = quantile_edges(values[np.isfinite(values)], CURVE_BINS)
+    fine, coarse = (
+        profile(values, learned.weights, learned.log_factors, edges, learned.truth)
+        for edges in (curve, counted.edges[0])
+    )
+    return factor_figure(variable, fine, coarse, counted, heads=learned.log_factors.shape[1], log=log)
+
+
 def factor_figure(
     variable: str, fine: Profile, coarse: Profile, counted: BinnedFactor, *, heads: int, log: bool = False
 ) -> Figure:
@@ -99,16 +144,14 @@ def factor_figure(
         Logarithmic axis.
     """
     figure, axes, below = with_ratio_panel(variable, log=log)
-    label = f"learned, ±1σ of {heads} heads" if heads > 1 else "learned"
-    draw_band(axes, fine.factor, fine.error, fine.edges, color=LEARNED, label=label)
-    draw_band(below, fine.factor / fine.base, fine.error / fine.base, fine.edges, color=LEARNED)
+    learned = Bins(fine.factor, fine.error, fine.edges)
+    draw_band(axes, learned, color=LEARNED, label=f"learned, ±1σ of {heads} heads" if heads > 1 else "learned")
+    draw_band(below, learned.over(fine.base), color=LEARNED)
     if fine.truth is not None:
         axes.stairs(fine.truth, fine.edges, color=TRUTH, linestyle="--", label="closed form", baseline=None)
-    (edges,) = counted.edges
-    style: dict[str, Any] = {"fmt": "o", "markersize": 3, "color": COUNTED, "linewidth": 1, "zorder": 3}
-    style |= {"x": middles(edges), "xerr": np.diff(edges) / 2}
-    axes.errorbar(y=counted.factor, yerr=counted.error, label="binned estimate", **style)
-    below.errorbar(y=counted.factor / coarse.base, yerr=counted.error / coarse.base, **style)
+    estimate = Bins(counted.factor, counted.error, counted.edges[0])
+    draw_points(axes, estimate, label="binned estimate", widths=True)
+    draw_points(below, estimate.over(coarse.base), widths=True)
     axes.set(ylabel="fake factor", title=f"Fake factor against {variable}", ylim=_limits(fine))
     axes.legend(frameon=False)
     below.set(ylabel="over learned" if fine.truth is None else "over\nclosed form")
