@@ -120,8 +120,8 @@ def strayed_heads(events: Reweighted, tolerance: float | None) -> tuple[str, ...
     more = ["..."] if len(far) > MOST_NAMED else []
     return (
         f"{len(far)} of {events.heads} heads do not give {sample} the total of {reference}, by more than {bound:.0%}: "
-        f"head {', '.join(named + more)}. Their ratio is not learned: look at the figures, train longer or with another loss, or leave "
-        "out events by pt_cut where there are none of one sample.",
+        f"head {', '.join(named + more)}. Their ratio is not learned: look at the figures, train longer or with "
+        "another loss, or leave out events by pt_cut where there are none of one sample.",
     )
 
 
