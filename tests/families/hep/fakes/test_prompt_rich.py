@@ -25,7 +25,6 @@ SHIPPED = (
 """As it is shipped, but smaller."""
 
 
-@pytest.mark.usefixtures("only_local_metrics")
 def test_no_head_is_lost_where_tight_leptons_are_mostly_prompt(tmp_path: Path) -> None:
     file = write_prompt_rich(tmp_path / "events.h5", seed=1, share=0.5)
     bench = FakesBench(tmp_path, file.path)

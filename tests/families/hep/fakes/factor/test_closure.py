@@ -48,7 +48,7 @@ def test_the_truth_closes_where_most_bins_have_no_loose_events(tmp_path: Path) -
             seed=seed,
             tight="background:1,0,0.02",
             loose="background:1,0,0.04",
-            prompt="resonance:60,20",
+            prompt="resonance:60,30",
         )
         file = toy_fakes(tmp_path / f"{seed}.h5", toy).path
         found = measure_closure(known_model(file), bins=40)
