@@ -25,6 +25,7 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "jets": signal_results.jets,
     "fakes_toys": fakes_results.toys,
     "fakes_losses": fakes_results.losses,
+    "fakes_prompt_rich": fakes_results.prompt_rich,
     "fakes_toy2d": fakes_results.toy_2d,
     "fakes_zee": fakes_results.zee,
 }

@@ -1,4 +1,7 @@
-"""The weighted risk: what weights mean, and that negative ones cannot run away under the default policy."""
+"""The weighted risk: what weights mean, and what policies do with negative ones.
+
+The default is tested in test_bounded_ratio.py.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from torch import Tensor
 
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.losses.density_ratio import RATIO_LOSSES, ratio_loss
-from tabstar_lit.losses.ratio_risk import RatioRisk
+from tabstar_lit.losses.ratio_risk import NegativeWeights, RatioRisk
+
+POLICIES: tuple[NegativeWeights, ...] = ("plain", "correction", "bounded")
+"""What is the plain risk as long as no bound is met."""
 
 
 def events() -> tuple[Tensor, Tensor, Tensor]:
@@ -51,7 +57,7 @@ def test_weighted_cross_entropy_equals_torch() -> None:
     _, targets, weights = events()
     outputs = torch.randn(len(targets), dtype=torch.float64)
     expected = F.binary_cross_entropy_with_logits(outputs, targets, weights)
-    for policy in ("plain", "correction"):
+    for policy in POLICIES:
         torch.testing.assert_close(RatioRisk(ratio_loss("bce"), policy)(outputs, targets, weights), expected)
     torch.testing.assert_close(RatioRisk(ratio_loss("bce"), mean_weight=4.0)(outputs, targets, weights), expected / 4)
     unweighted = F.binary_cross_entropy_with_logits(outputs, targets)
@@ -60,14 +66,15 @@ def test_weighted_cross_entropy_equals_torch() -> None:
 
 @pytest.mark.parametrize("name", RATIO_LOSSES)
 def test_signed_weights_of_positive_density_give_the_ratio_of_sums(name: str) -> None:
-    """At the ratio no bound is met: the correction is the plain risk there, and level."""
+    """At the ratio no bound is met: either policy is the plain risk there, and level."""
     bins, targets, weights = events()
     loss = ratio_loss(name)
     outputs = loss.output(yields(bins, targets, weights).log()).requires_grad_(True)
-    plain, corrected = (RatioRisk(loss, policy)(outputs[bins], targets, weights) for policy in ("plain", "correction"))
-    torch.testing.assert_close(corrected, plain)
-    (slope,) = torch.autograd.grad(corrected, outputs)
-    torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-12, rtol=0)
+    plain, *others = (RatioRisk(loss, policy)(outputs[bins], targets, weights) for policy in POLICIES)
+    for other in others:
+        torch.testing.assert_close(other, plain)
+        (slope,) = torch.autograd.grad(other, outputs)
+        torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-12, rtol=0)
 
 
 def test_descent_reaches_the_ratio_of_sums() -> None:
@@ -93,9 +100,9 @@ def least(risk: RatioRisk, targets: Tensor, weights: Tensor) -> float:
 
 @pytest.mark.parametrize("target", [0, 1])
 @pytest.mark.parametrize("name", RATIO_LOSSES)
-def test_the_default_is_bounded_below(name: str, target: int) -> None:
+def test_the_correction_is_bounded_below(name: str, target: int) -> None:
     bins, targets, weights = with_a_negative_bin(target)
-    corrected = RatioRisk(ratio_loss(name))
+    corrected = RatioRisk(ratio_loss(name), "correction")
     bound = least(corrected, targets, weights) - 1e-9
     for reach in (-80.0, -20.0, 20.0, 80.0):
         outputs = torch.tensor([0.0, 0, 0, reach], dtype=torch.float64, requires_grad=True)
@@ -112,7 +119,7 @@ def test_the_default_is_bounded_below(name: str, target: int) -> None:
 def test_the_plain_risk_falls_without_end(name: str) -> None:
     """The others charge an event at most a constant, so that they alone need no correction."""
     bins, targets, weights = with_a_negative_bin(0)
-    plain, corrected = (RatioRisk(ratio_loss(name), policy) for policy in ("plain", "correction"))
+    plain, corrected = (RatioRisk(ratio_loss(name), policy) for policy in POLICIES[:2])
     far = [torch.tensor([0.0, 0, 0, reach], dtype=torch.float64)[bins] for reach in (40.0, 80.0, 160.0, 640.0)]
     falls = [before - after for before, after in pairwise(plain(outputs, targets, weights).item() for outputs in far)]
     assert falls == sorted(falls)
@@ -125,7 +132,7 @@ def test_the_plain_risk_falls_without_end(name: str) -> None:
 def test_no_gradient_pushes_a_part_below_its_bound() -> None:
     outputs = torch.tensor([0.0, 5.0], requires_grad=True)
     targets, weights = torch.tensor([1.0, 0.0]), torch.tensor([1.0, -1.0])
-    RatioRisk(ratio_loss("bce"))(outputs, targets, weights).backward()
+    RatioRisk(ratio_loss("bce"), "correction")(outputs, targets, weights).backward()
     assert outputs.grad is not None
     assert outputs.grad[0] < 0
     assert outputs.grad[1] == 0

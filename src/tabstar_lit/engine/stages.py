@@ -167,7 +167,9 @@ def run_stage(
         with signals.blocked() if trainer.world_size > 1 else nullcontext():
             trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
         if trainer.is_global_zero:
-            run.update_stage(stage.name, **outcome(trainer, checkpoints, run))
+            for note in parts.tracker.notes():
+                log.warning("Stage %s: %s", stage.name, note)
+            run.update_stage(stage.name, notes=list(parts.tracker.notes()), **outcome(trainer, checkpoints, run))
 
 
 def _record_checkpoint(run: RunDirectory, entry: dict[str, Any]) -> None:

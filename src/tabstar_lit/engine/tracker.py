@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +94,10 @@ class Tracker(Callback, ABC):
     def metric_names(self) -> Collection[str] | None:
         """Return the names that :meth:`metrics` can give, so that a wrong ``monitor`` is found early; None: unknown."""
         return None
+
+    def notes(self) -> Sequence[str]:
+        """Return what the last metrics give reason to doubt, for log and report at the end of the stage."""
+        return ()
 
     def better_when_larger(self) -> Collection[str]:
         """Return those names of :meth:`metric_names` whose largest value is the best, to warn of a wrong mode."""

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.losses.bounded_ratio import BoundedRatio
 from tabstar_lit.losses.classification import at_least_single
 from tabstar_lit.losses.density_ratio import RatioLoss
 
-NegativeWeights = Literal["correction", "plain", "absolute", "zero"]
+NegativeWeights = Literal["bounded", "correction", "plain", "absolute", "zero"]
 
 
 class RatioRisk(nn.Module):
@@ -23,6 +24,10 @@ class RatioRisk(nn.Module):
 
     What an event of negative weight does is said by ``negative_weights``:
 
+    ``bounded``
+        What the formula says, with ratios between ``1 / max_ratio`` and ``max_ratio``: its minimum is the ratio of
+        the densities wherever that lies between the two, and else the nearer bound, also where a density is negative
+        (:class:`~tabstar_lit.losses.bounded_ratio.BoundedRatio`). Equals ``plain`` as long as no bound is met.
     ``plain``
         What the formula says. The risk then has no lower bound: a network that singles out such an event is rewarded
         for pushing its output to infinity.
@@ -31,8 +36,9 @@ class RatioRisk(nn.Module):
         non-negative risk of Kiryo et al., arXiv 1703.00593). For losses that are never below 0 these parts are the
         risks of the two samples. The others are recombined first, ``a = l1 + c l0`` and ``b = l0 + c l1`` with
         ``c = 1 / max_ratio``: ``a`` is least at the ratio ``1/c`` and ``b`` at ``c``, and with a ratio between the two
-        both are integrated over a positive density (Kato and Teshima, arXiv 2006.06979, for one of them). Equals
-        ``plain`` as long as no bound is met, in particular for weights of one sign and a nonnegative loss.
+        both are integrated over a positive density (Kato and Teshima, arXiv 2006.06979, for one of them). The bound
+        is on the sum over the batch: one region of negative density meets it for all, and its minimum may lie at
+        ratios of nearly 0 everywhere. Kept for runs that were begun with it.
     ``absolute``, ``zero``
         The weight without its sign, or no weight at all: bounded, and the ratio of another density.
 
@@ -45,8 +51,13 @@ class RatioRisk(nn.Module):
     mean_weight : float
         Mean ``|w|`` of the training events.
     max_ratio : float
-        The ratio is taken to lie between ``1 / max_ratio`` and ``max_ratio`` by ``correction``; used by losses that
-        are not bounded themselves.
+        The ratio lies between ``1 / max_ratio`` and ``max_ratio``: by ``bounded`` it is kept there, and ``correction``
+        takes it to do so for losses that have no least value themselves.
+
+    Attributes
+    ----------
+    loss : RatioLoss
+        That with the link from outputs to ratios: with ``bounded``, to ratios between the bounds.
 
     Raises
     ------
@@ -57,7 +68,7 @@ class RatioRisk(nn.Module):
     def __init__(
         self,
         loss: RatioLoss,
-        negative_weights: NegativeWeights = "correction",
+        negative_weights: NegativeWeights = "bounded",
         *,
         mean_weight: float = 1.0,
         max_ratio: float = 1000.0,
@@ -67,7 +78,8 @@ class RatioRisk(nn.Module):
             raise ConfigError(f"the mean size of the training weights is {mean_weight}; it must be positive.")
         if not 1 < max_ratio < math.inf:
             raise ConfigError(f"training_config.max_ratio: {max_ratio} is not above 1.")
-        self.loss, self.negative_weights, self.mean_weight = loss, negative_weights, mean_weight
+        self.wall = BoundedRatio(loss, max_ratio) if negative_weights == "bounded" else None
+        self.loss, self.negative_weights, self.mean_weight = self.wall or loss, negative_weights, mean_weight
         self.mixing = 0.0 if loss.nonnegative else 1 / max_ratio
         self.floors = (0.0, 0.0) if loss.nonnegative else self._least(max_ratio)
 
@@ -94,6 +106,8 @@ class RatioRisk(nn.Module):
         share = targets.to(outputs.dtype).unsqueeze(1)
         above, below = weights * share, weights * (1 - share)
         risks = self._risks(self.loss.numerator(outputs), self.loss.denominator(outputs), above, below)
+        if self.wall is not None:
+            risks = risks + self.wall.wall(outputs, above, below).sum(0)
         return risks.mean() / (len(outputs) * self.mean_weight)
 
     def _risks(self, l1: Tensor, l0: Tensor, above: Tensor, below: Tensor) -> Tensor:

@@ -59,6 +59,17 @@ def test_the_report_says_what_was_trained_and_how_it_went(run: RunDirectory) -> 
     assert "train_tabstar --resume RUN_DIRECTORY" in text
 
 
+def test_what_is_to_be_doubted_stands_beside_the_result(run: RunDirectory) -> None:
+    assert "To look at" not in write_report(run).read_text()
+    run.update_stage("pretrain", notes=["1 of 2 heads is lost."])
+    text = write_report(run).read_text()
+    assert (
+        text.index("## Stage pretrain")
+        < text.index("**To look at:** 1 of 2 heads is lost.\n")
+        < text.index("### Metrics")
+    )
+
+
 def test_the_best_checkpoint_is_evaluated_as_it_was_trained_and_in_a_run_of_its_own(run: RunDirectory) -> None:
     record = json.loads((run.root / "run.json").read_text())
     record["argv"] += ["dataset_config=my data", "experiment_config.run_name=first"]

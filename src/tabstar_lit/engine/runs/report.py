@@ -153,7 +153,8 @@ def _result(files: RunFiles, run: RunDirectory, stage: str) -> list[str]:
         "MLflow run": result.get("mlflow_run_id"),
     }
     rows = [(name, value) for name, value in (facts | _tests(result)).items() if value is not None]
-    return table(("result", ""), rows)
+    notes = [f"**To look at:** {note}" for note in result.get("notes") or ()]
+    return [*table(("result", ""), rows), *(line for note in notes for line in (note, ""))]
 
 
 def _checkpoint_link(run: RunDirectory, checkpoint: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def module(mean_weight: float = 1.0, **training: Any) -> FakesModule:
     options = {"name": "model", "role": "ratio", "architecture_config": {"model": "MLP"}, "training_config": training}
     config = FakesModel.model_validate_json(json.dumps(options))
     preprocessing = {key: [key] for key in ADOPTED}
-    payload = {"preprocessing": preprocessing, "role": "ratio"}
+    payload = {"preprocessing": preprocessing, "role": "ratio", "loss": "bce"}
     return FakesModule(Outputs(), config, payload, role="ratio", sides=SIDES, mean_weight=mean_weight)
 
 
@@ -105,12 +106,31 @@ def test_only_the_corrected_risk_is_bounded_below() -> None:
         loss_weights=-torch.ones(EVENTS, HEADS),
     )
     assert module(negative_weights="plain").compute(events).loss < -40
-    assert module().compute(events).loss >= 0  # correction is the default
+    assert module(negative_weights="correction").compute(events).loss >= 0
+    assert module().compute(events).loss > 0  # the default turns round what is beyond the bounds of the ratio
 
 
-def test_the_bound_of_ratios_is_handed_to_losses_that_have_none() -> None:
-    assert module(loss="lsif", max_ratio=50.0).risk.mixing == pytest.approx(1 / 50)
-    assert module(loss="lsif").risk.mixing == pytest.approx(1 / 1000)
+def test_the_bound_of_ratios_is_that_of_the_configuration() -> None:
+    events = batch()
+    events = events._replace(features=events.features._replace(numerical=100 * events.features.numerical))
+    for options, bound in (({}, 1000.0), ({"max_ratio": 50.0}, 50.0)):
+        found = module(**options).compute(events).columns["log_ratios"]
+        assert found.abs().max().item() == pytest.approx(math.log(bound))
+    free = module(negative_weights="plain").compute(events).columns["log_ratios"]
+    torch.testing.assert_close(free, events.features.numerical)
+
+
+def test_outputs_of_a_checkpoint_are_read_as_it_was_trained_to() -> None:
+    """A checkpoint of before has no bound, and one of another loss another link."""
+    events, model = batch(), module()
+    events = events._replace(features=events.features._replace(numerical=100 * events.features.numerical))
+    own = {"preprocessing": model.payload["preprocessing"], "role": "ratio"}
+    model.adopt(own | {"loss": "bce"})
+    torch.testing.assert_close(model.compute(events).columns["log_ratios"], events.features.numerical)
+    model.adopt(own | {"loss": "kliep", "max_ratio": 20.0})
+    found = model.compute(events).columns["log_ratios"]
+    expected = ratio_loss("kliep").log_ratio(events.features.numerical).clamp(-math.log(20), math.log(20))
+    torch.testing.assert_close(found, expected)
 
 
 def test_shrinkage_adds_the_mean_squared_log_ratio() -> None:

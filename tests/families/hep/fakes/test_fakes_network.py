@@ -67,11 +67,27 @@ def test_heads_share_the_trunk_and_nothing_else(fakes_file: Path) -> None:
             assert gradient.abs().sum() > 0
 
 
+@pytest.mark.parametrize("model", SMALL)
+@pytest.mark.parametrize("hidden", [[], [4]])
+def test_heads_with_trunks_of_their_own_share_nothing(fakes_file: Path, model: str, hidden: list[int]) -> None:
+    network, batch = build(fakes_file, {}, model=model, ensemble={"trunk": "own", "heads": 3, "hidden_dims": hidden})
+    outputs = network(batch.features)
+    assert outputs.shape == (len(batch.rows), 3)
+    outputs[:, 1].sum().backward()
+    touched = {
+        name.split(".members.")[1][0]
+        for name, own in network.named_parameters()
+        if own.grad is not None and own.grad.abs().max() > 0
+    }
+    assert touched == {"1"}
+
+
 @pytest.mark.parametrize(("keys", "width"), [({}, 4), ({"output_dim": 6}, 6)])
 def test_the_trunk_is_as_wide_as_the_heads_read(fakes_file: Path, keys: dict[str, Any], width: int) -> None:
     network, _ = build(fakes_file, {}, ensemble=HEADS, **keys)
     assert network.slices[0].trunk.head.out_features == width
     assert architecture(ensemble={"hidden_dims": []}).trunk_width == 32
+    assert architecture(ensemble={"hidden_dims": [], "trunk": "own"}).trunk_width == 1
 
 
 # -- slices of pt ------------------------------------------------------------------------------------------------------

@@ -56,6 +56,13 @@ def test_normalisation_varies_on_simulated_training_events_alone() -> None:
     np.testing.assert_allclose(ratios, np.where(varied, factors, 1.0), rtol=1e-5)
 
 
+def test_twins_learn_from_the_samples_of_the_first_heads() -> None:
+    own = weigh(heads=5, twins=2, poisson_bootstrap=True, mc_norm_sigma=0.3).loss.numpy()
+    np.testing.assert_array_equal(own[:, 3:], own[:, :2])
+    np.testing.assert_array_equal(own[:, :3], weigh(heads=3, poisson_bootstrap=True, mc_norm_sigma=0.3).loss)
+    assert [FakesTraining(twins=4).twins_among(heads) for heads in (1, 3, 20)] == [0, 1, 4]
+
+
 def test_sizes_are_clipped_at_the_quantile_of_training_events_and_signs_kept() -> None:
     own = weigh(weight_clip_quantile=0.8)
     threshold = np.quantile(np.abs(WEIGHTS.astype(np.float32)[TRAINING]), 0.8)

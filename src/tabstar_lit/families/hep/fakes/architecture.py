@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -22,8 +22,13 @@ TRUNK_WIDTH = 32
 
 
 class Heads(Section):
-    """Small networks on one trunk, which share no weight: each learns a ratio of its own (arXiv 1612.01474)."""
+    """Networks each of which learns a ratio of its own, on one trunk or each on its own (arXiv 1612.01474)."""
 
+    trunk: Literal["shared", "own"] = Field(
+        "shared",
+        description="own: each head has a trunk of its own, so that heads share no weight and their spread is all that "
+        "samples differ in; shared: heads share the trunk, which is faster, and their spread is too small.",
+    )
     heads: PositiveInt = Field(16, description="Number of heads.")
     hidden_dims: tuple[PositiveInt, ...] = Field((32,), description="Hidden layers of a head; [] makes it linear.")
     act: str = Field("ReLU", description="Name of a torch.nn activation, or GeGLU, ELUPlus, Abs, Softabs, ...")
@@ -38,7 +43,9 @@ class FakesNetworkArchitecture(NetworkArchitecture):
     output_dim: PositiveInt | None = Field(
         None, description="Width of what the heads of an ensemble read of the trunk; null: that of their first layer."
     )
-    ensemble: Heads | None = Field(None, description="Heads on a shared trunk; null: one ratio, without uncertainty.")
+    ensemble: Heads | None = Field(
+        None, description="Several networks, each with a ratio of its own; null: one ratio, without uncertainty."
+    )
 
     @property
     def n_heads(self) -> int:
@@ -46,18 +53,26 @@ class FakesNetworkArchitecture(NetworkArchitecture):
         return 1 if self.ensemble is None else self.ensemble.heads
 
     @property
+    def has_heads(self) -> bool:
+        """Whether layers follow the trunk."""
+        return self.ensemble is not None and (self.ensemble.trunk == "shared" or bool(self.ensemble.hidden_dims))
+
+    @property
     def trunk_width(self) -> int:
-        """Outputs of the trunk: the ratio itself where there is no ensemble."""
-        if self.ensemble is None:
+        """Outputs of the trunk: the ratio itself where there is no ensemble, or where heads are their trunks."""
+        if not self.has_heads:
             return 1
-        return self.output_dim or next(iter(self.ensemble.hidden_dims), TRUNK_WIDTH)
+        hidden = () if self.ensemble is None else self.ensemble.hidden_dims
+        return self.output_dim or next(iter(hidden), TRUNK_WIDTH)
 
     def problems(self) -> Iterable[Problem]:
         """Refuse a width that nothing reads."""
         yield from super().problems()
-        if self.ensemble is None and self.output_dim not in (None, 1):
+        if not self.has_heads and self.output_dim not in (None, 1):
             yield Problem(
-                ("output_dim",), "output_dim is the width between trunk and heads: set ensemble, or leave out"
+                ("output_dim",),
+                "output_dim is the width between trunk and heads: set ensemble, with hidden_dims if the trunk is their "
+                "own, or leave it out",
             )
 
 

@@ -103,6 +103,8 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
             "family": self.name,
             "role": data.role,
             "loss": experiment.model.training_config.loss_name,
+            "max_ratio": experiment.model.training_config.bound,
+            "twins": experiment.model.training_config.twins_among(architecture.n_heads),
             "architecture_config": architecture.model_dump(mode="json"),
             "preprocessing": data.payload(),
             "dataset_config": data.fakes.model_dump(mode="json", include=KEPT),

@@ -13,9 +13,10 @@ from tabstar_lit.engine.weights.files import CHECKPOINT_KEY
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.fakes.config import FakesModel, Role
-from tabstar_lit.families.hep.fakes.losses import loss_of
+from tabstar_lit.families.hep.fakes.losses import link_of, loss_of
 from tabstar_lit.families.hep.fakes.regularisers import ess_penalty, shrinkage
 from tabstar_lit.families.hep.preparation.agreement import require_same_data
+from tabstar_lit.losses.density_ratio import RatioLoss
 from tabstar_lit.losses.ratio_risk import RatioRisk
 
 
@@ -59,11 +60,13 @@ class FakesModule(TrainingModule):
             mean_weight=mean_weight,
             max_ratio=options.max_ratio,
         )
+        self.link: RatioLoss = self.risk.loss
         self.register_buffer("sides", torch.tensor(sides), persistent=False)
 
     def adopt(self, payload: Mapping[str, Any]) -> None:
-        """Refuse to evaluate a checkpoint on data it was not trained for."""
+        """Refuse to evaluate a checkpoint on data it was not trained for; read its outputs as it was trained to."""
         self._require(payload, "Evaluate it with the dataset_config and the events it was trained with.")
+        self.link = link_of(payload)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to go on with other data, which the weights would fit but not mean."""
@@ -87,7 +90,7 @@ class FakesModule(TrainingModule):
         """
         outputs: Tensor = self.network(batch.features)
         targets = self.sides[batch.targets]
-        log_ratios = self.risk.loss.log_ratio(outputs)
+        log_ratios = self.link.log_ratio(outputs)
         loss = risk = self.risk(outputs, targets, batch.loss_weights)
         penalties = self._penalties(log_ratios)
         for factor, penalty in penalties.values():

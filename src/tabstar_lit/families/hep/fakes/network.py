@@ -31,17 +31,19 @@ class RatioNetwork(nn.Module):
         The trunk, and the heads on it; without them the trunk has the one output.
     inputs : Inputs
         The features.
+    heads : int
+        Number of heads ``C`` on this trunk.
     """
 
-    def __init__(self, architecture: FakesNetworkArchitecture, inputs: Inputs) -> None:
+    def __init__(self, architecture: FakesNetworkArchitecture, inputs: Inputs, heads: int) -> None:
         super().__init__()
-        own, width = architecture.ensemble, architecture.trunk_width
-        self.trunk = build_network(architecture, inputs, width)
+        own = architecture.ensemble
+        self.trunk = build_network(architecture, inputs, architecture.trunk_width)
         self.heads: nn.Module = nn.Identity()
-        if own is not None:
+        if own is not None and architecture.has_heads:
             self.heads = EnsembleHeads(
-                width,
-                own.heads,
+                architecture.trunk_width,
+                heads,
                 own.hidden_dims,
                 act=own.act,
                 act_kwargs=own.act_kwargs,
@@ -53,6 +55,26 @@ class RatioNetwork(nn.Module):
         """Return outputs ``[B, C]``."""
         outputs: Tensor = self.heads(self.trunk(features))
         return outputs
+
+
+class SeparateNetworks(nn.Module):
+    """An ensemble whose heads have a trunk each, and so no weight in common.
+
+    Parameters
+    ----------
+    architecture : FakesNetworkArchitecture
+        Of the trunk, and of the layers of a head on it, where there are any.
+    inputs : Inputs
+        The features.
+    """
+
+    def __init__(self, architecture: FakesNetworkArchitecture, inputs: Inputs) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(RatioNetwork(architecture, inputs, 1) for _ in range(architecture.n_heads))
+
+    def forward(self, features: Features) -> Tensor:
+        """Return outputs ``[B, C]``."""
+        return torch.cat([member(features) for member in self.members], dim=1)
 
 
 class FakesNetwork(nn.Module):
@@ -87,7 +109,9 @@ class FakesNetwork(nn.Module):
         crack_veto: CrackVeto | None = None,
     ) -> None:
         super().__init__()
-        self.slices = nn.ModuleList(RatioNetwork(architecture, preprocessor.inputs) for _ in range(len(boundaries) + 1))
+        self.slices = nn.ModuleList(
+            ratio_network(architecture, preprocessor.inputs) for _ in range(len(boundaries) + 1)
+        )
         numbers = {recipe.name: column for column, recipe in enumerate(preprocessor.events.numbers)}
         self.pt_column = numbers.get(pt_variable, -1)
         thresholds = torch.empty(0)
@@ -115,6 +139,13 @@ class FakesNetwork(nn.Module):
         rows = [torch.nonzero(numbers == number).squeeze(1) for number in range(len(self.slices))]
         parts = [network(_rows(seen, own)) for network, own in zip(self.slices, rows, strict=True)]
         return torch.cat(parts).index_select(0, torch.cat(rows).argsort())
+
+
+def ratio_network(architecture: FakesNetworkArchitecture, inputs: Inputs) -> nn.Module:
+    """Build one network from :class:`Features` to outputs ``[B, C]``."""
+    if architecture.ensemble is not None and architecture.ensemble.trunk == "own":
+        return SeparateNetworks(architecture, inputs)
+    return RatioNetwork(architecture, inputs, architecture.n_heads)
 
 
 def network_of(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tabstar_lit.config.schema import Section
-from tabstar_lit.config.schema.base import AlsoSpelled, Name, PositiveCount
+from tabstar_lit.config.schema.base import AlsoSpelled, Name, NonNegativeNumber, PositiveCount
 from tabstar_lit.config.tree import Problem
 from tabstar_lit.families.hep.fakes.variables import has_variable
 
@@ -51,6 +51,11 @@ class FakesPlotting(Section):
     )
     chi2_bins: PositiveCount = Field(
         20, description="Bins of chi2, each with an equal share of the reference events; fewer for few events."
+    )
+    yield_tolerance: NonNegativeNumber | None = Field(
+        0.2,
+        description="A head whose reweighted sample has a total further than this from the reference's, relative to it "
+        "and beside two statistical errors, is named in log and report at the end of a stage; null: none is.",
     )
     standard_binning: dict[Name, Edges] = Field(
         default_factory=dict,

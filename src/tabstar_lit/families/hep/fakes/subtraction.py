@@ -67,6 +67,25 @@ class LogFactor(NamedTuple):
         return self.ratio() * self.std
 
 
+def training_spread(by_head: Tensor, twins: int) -> Tensor:
+    """Return how far apart heads are that learned from equal samples: the standard deviation that training adds.
+
+    Parameters
+    ----------
+    by_head : Tensor
+        ``[..., C]`` of ``C`` heads, the last ``twins`` of which learned from the samples of the first ones.
+    twins : int
+        Their number ``T``; the square is the mean of ``T`` estimates of one degree of freedom each.
+
+    Returns
+    -------
+    Tensor
+        ``[...]``; NaN without twins.
+    """
+    apart = by_head[..., by_head.shape[-1] - twins :] - by_head[..., :twins]
+    return (apart.square() / 2).mean(-1).sqrt()
+
+
 def over_heads(log_ratios: Tensor) -> LogFactor:
     """Return mean and standard deviation of log-ratios ``[B, C]`` over their ``C`` heads."""
     if log_ratios.shape[1] == 1:

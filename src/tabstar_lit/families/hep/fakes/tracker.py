@@ -15,7 +15,7 @@ from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, Figure
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
 from tabstar_lit.families.hep.fakes.tracking.figures import draw_all
 from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
-from tabstar_lit.families.hep.fakes.tracking.scores import metric_names, score
+from tabstar_lit.families.hep.fakes.tracking.scores import metric_names, score, strayed_heads
 from tabstar_lit.families.hep.plotting import name_units
 from tabstar_lit.plots.curves import epoch_figure
 
@@ -76,6 +76,7 @@ class FakesTracker(Tracker):
         self.plotting = plotting or FakesPlotting()
         self.form = form
         self.pt_variable = pt_variable
+        self._strayed: tuple[str, ...] = ()
         self._check_names()
         self.compared = self.variables if self.plotting.variables is None else tuple(self.plotting.variables)
 
@@ -89,7 +90,12 @@ class FakesTracker(Tracker):
         if events is None:
             return {}
         bins = self.plotting.chi2_bins
+        self._strayed = strayed_heads(events, self.plotting.yield_tolerance)
         return score(events, self.compared, bins=bins, form=self.form, pt_variable=self.pt_variable)
+
+    def notes(self) -> tuple[str, ...]:
+        """Name the heads whose total leaves the reference: where all do, the ratio is not learned."""
+        return self._strayed
 
     def metric_names(self) -> tuple[str, ...]:
         """Return the name of every score."""

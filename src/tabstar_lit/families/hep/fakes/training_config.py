@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from tabstar_lit.config.schema import LossConfig, TrainingConfig
 from tabstar_lit.config.schema.base import NonNegativeNumber
@@ -36,26 +36,41 @@ class FakesTraining(TrainingConfig):
     poisson_bootstrap: bool = Field(
         False, description="Each head learns from its own bootstrap sample, fixed by seed, head and event."
     )
+    twins: NonNegativeInt = Field(
+        0,
+        description="So many heads at the end, at most half of them, learn from the same bootstrap samples as the "
+        "first ones: how far the two are apart is what training adds to the spread of the heads.",
+    )
     weight_clip_quantile: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,
         description="Clip weights, in the ratio stage those of the subtraction, at this quantile of their size; null "
         "clips none.",
     )
-    negative_weights: Literal["correction", "plain", "absolute", "zero"] = Field(
-        "correction",
-        description="Negative weights. correction: keep the risk above its bound; plain: as they are, which has none; "
-        "absolute, zero: without sign or as nothing, and the ratio of other densities.",
+    negative_weights: Literal["bounded", "correction", "plain", "absolute", "zero"] = Field(
+        "bounded",
+        description="Negative weights. bounded: as they are, with ratios kept between 1/max_ratio and max_ratio; "
+        "plain: as they are, and ratios without bound; correction: keep the sum of the risk above its bound, which may "
+        "lead to ratios of 0 everywhere; absolute, zero: without sign or as nothing, and the ratio of other densities.",
     )
     max_ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
         1000.0,
-        description="Ratios are taken to lie between 1 over it and it: by the subtraction, and by the correction of "
-        "losses that have no bound.",
+        description="Ratios lie between 1 over it and it: in the subtraction, and with negative_weights: bounded "
+        "wherever they are learned or predicted.",
     )
 
     @property
     def loss_name(self) -> str:
         """The name of the loss."""
         return self.loss.loss_name if isinstance(self.loss, LossConfig) else self.loss or DEFAULT_LOSS
+
+    def twins_among(self, heads: int) -> int:
+        """Return how many of so many heads are twins of others."""
+        return min(self.twins, heads // 2)
+
+    @property
+    def bound(self) -> float | None:
+        """Greatest ratio that is learned or predicted, and the inverse of the least; None where there is none."""
+        return self.max_ratio if self.negative_weights == "bounded" else None
 
     def problems(self) -> Iterable[Problem]:
         """Refuse arguments: losses of density ratios have none."""

@@ -95,11 +95,13 @@ def head_weights(
 
 
 def _variations(sample: Sample, options: FakesTraining, rows: Int64, heads: int, seed: int) -> Float32:
-    """Return the factors ``[n, C]`` in which heads differ on the training events ``rows``."""
+    """Return the factors ``[n, C]`` in which heads differ on the training events ``rows``; twins have equal ones."""
+    replicas = heads - options.twins_among(heads)
+    own = np.arange(heads) % replicas
     varied = np.ones((len(rows), heads), dtype=np.float32)
     if options.poisson_bootstrap:
-        varied *= poisson_copies(sample.ids[rows], heads, seed)
+        varied *= poisson_copies(sample.ids[rows], replicas, seed)[:, own]
     if options.mc_norm_sigma > 0:
-        norms = mc_norm_factors(options.mc_norm_sigma, heads, seed)
+        norms = mc_norm_factors(options.mc_norm_sigma, replicas, seed)[own]
         varied *= np.where(sample.simulated[rows, None], norms, 1.0).astype(np.float32)
     return varied

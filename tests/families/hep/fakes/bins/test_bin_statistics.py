@@ -11,6 +11,7 @@ from scipy import stats
 from tabstar_lit.families.hep.fakes.bins.statistics import (
     chi2_of,
     chi2_per_bin,
+    comparable_edges,
     grouped_variance,
     grouped_variances,
     quantile_edges,
@@ -40,13 +41,36 @@ def test_chi2_of_equal_distributions_is_the_one_of_scipy() -> None:
     assert np.mean(found) == pytest.approx(1, abs=0.07)
 
 
-def test_chi2_sees_what_is_wrong_and_only_where_both_have_events() -> None:
+def test_chi2_sees_what_is_wrong() -> None:
     rng = np.random.default_rng(1)
-    a, b = np.r_[rng.uniform(0, 1, 2000), rng.uniform(2, 3, 2000)], rng.uniform(0, 1, 2000)  # nothing of b above 1
-    values, reference = np.r_[a, b], np.arange(6000) < 4000
-    assert chi2_per_bin(values, np.ones(6000), reference, 20) == pytest.approx(1, abs=0.7)
+    a, b = rng.uniform(0, 1, 2000), rng.uniform(0, 1, 2000)
+    values, reference = np.r_[a, b], np.arange(4000) < 2000
+    assert chi2_per_bin(values, np.ones(4000), reference, 20) == pytest.approx(1, abs=0.7)
     assert chi2_per_bin(values, np.where(reference, 1.0, 1.3), reference, 20) > 3
     assert math.isnan(chi2_per_bin(values[:10], np.ones(10), np.ones(10, dtype=bool), 5))
+
+
+def test_bins_without_events_of_the_other_sample_are_merged_and_still_count() -> None:
+    rng = np.random.default_rng(1)
+    a, b = np.r_[rng.uniform(0, 1, 2000), rng.uniform(2, 3, 2000)], rng.uniform(0, 1, 2000)  # nothing of b above 1
+    edges = comparable_edges(a, b, 20)
+    assert len(edges) == 11  # the upper ten bins are one with their neighbour
+    assert (edges[0], edges[-1]) == (a.min(), a.max())
+    assert np.histogram(b, edges)[0].min() >= 10
+    assert chi2_per_bin(np.r_[a, b], np.ones(6000), np.arange(6000) < 4000, 20) > 3
+
+
+def test_chi2_of_the_truth_is_one_where_the_other_sample_is_thin() -> None:
+    """Few events of large weight stand for many: in most of the bins before they are merged there are none."""
+    rng = np.random.default_rng(2)
+    found = []
+    for _ in range(300):
+        a, b = rng.exponential(1.0, rng.poisson(2000)), rng.exponential(0.4, rng.poisson(300))
+        weights = np.r_[np.ones(len(a)), 2000 / 300 * 0.4 * np.exp(b / 0.4 - b)]
+        reference = np.arange(len(weights)) < len(a)
+        assert len(comparable_edges(a, b, 20)) < 20
+        found.append(chi2_per_bin(np.r_[a, b], weights, reference, 20))
+    assert np.median(found) == pytest.approx(1, abs=0.2)
 
 
 def test_bins_of_few_values_and_few_events() -> None:

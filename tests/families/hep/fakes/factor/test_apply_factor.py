@@ -59,6 +59,25 @@ def test_every_loose_event_gets_its_factor(fakes_file: Path, tmp_path: Path) -> 
     assert done.prediction.model == pytest.approx(np.std(heads, ddof=1), rel=1e-4)
 
 
+def test_what_training_adds_to_the_spread_is_told_apart(fakes_file: Path, tmp_path: Path) -> None:
+    """Heads 0 and 3, and 1 and 4, learned from equal samples."""
+    shifts = (-0.3, 0.0, 0.3, -0.2, 0.06)
+    model = known_model(fakes_file, shifts)
+    model.config["twins"] = 2  # type: ignore[index]  # a dictionary
+    done = apply_factor(model, fakes_file, tmp_path / "out.parquet")
+    found = pq.read_table(tmp_path / "out.parquet").to_pandas()
+    training = np.sqrt((0.1**2 + 0.06**2) / 4)
+    assert found["log_f_training"].to_numpy() == pytest.approx(training, abs=1e-5)
+    assert found["log_f_sampling"].to_numpy() == pytest.approx(np.sqrt(np.var(shifts, ddof=1) - training**2), abs=1e-5)
+    by_head = done.prediction.by_head
+    expected = np.sqrt(((by_head[0] - by_head[3]) ** 2 + (by_head[1] - by_head[4]) ** 2) / 4)
+    assert done.prediction.training == pytest.approx(expected)
+    assert f"and training {expected:.4g}" in str(done.prediction)
+    assert np.isnan(
+        apply_factor(known_model(fakes_file, shifts), fakes_file, tmp_path / "2.parquet").prediction.training
+    )
+
+
 def test_the_events_of_a_group_vary_as_one(fakes_file: Path, tmp_path: Path) -> None:
     model, classes = known_model(fakes_file), ("loose_data", "tight_data", "loose_mc", "tight_mc")
     paired = write(tmp_path / "pairs.h5", classes, together=8)  # two of each class

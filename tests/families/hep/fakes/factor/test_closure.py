@@ -11,8 +11,9 @@ from pyarrow import csv
 
 from tabstar_lit.errors import CheckpointError, ConfigError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.fakes.bins.statistics import FEWEST
 from tabstar_lit.families.hep.fakes.factor.closure import measure_closure
-from tabstar_lit.families.hep.fakes.factor.closure_report import draw, figures, summary, write_table
+from tabstar_lit.families.hep.fakes.factor.closure_report import closure_figure, draw, figures, summary, write_table
 from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 from tabstar_lit.families.hep.fakes.toy.events import toy_fakes
@@ -36,6 +37,30 @@ def test_the_truth_closes_on_events_of_the_test_split(toy: Path) -> None:
     assert found.counted is not None
     assert found.counted.variables == ("pt", "abs_eta")
     assert {own.variable: own.binned_chi2() for own in found.variables}["pt"] < 3
+
+
+def test_the_truth_closes_where_most_bins_have_no_loose_events(tmp_path: Path) -> None:
+    """Loose fakes that end far below the tight ones: of 40 bins of pt many are empty until they are merged."""
+    chi2, summaries = [], []
+    for seed in range(40):
+        toy = FakesToy(
+            n_events=12_000,
+            seed=seed,
+            tight="background:1,0,0.02",
+            loose="background:1,0,0.04",
+            prompt="resonance:60,30",
+        )
+        file = toy_fakes(tmp_path / f"{seed}.h5", toy).path
+        found = measure_closure(known_model(file), bins=40)
+        (pt,) = found.variables
+        assert len(pt.observed) < pt.asked
+        assert pt.loose.min() >= FEWEST
+        assert pt.observed.sum() == pytest.approx(found.observed[0])
+        chi2.append(pt.chi2())
+        summaries.append(summary(found, model=False))
+    assert np.mean(chi2) == pytest.approx(1, abs=0.15)
+    assert f"bins are merged until each holds {FEWEST} events of loose data: pt ({pt.merged})" in summaries[-1]
+    assert pt.merged in closure_figure(pt).axes[0].get_title()
 
 
 def test_a_wrong_factor_does_not_close_unless_its_heads_know(toy: Path) -> None:

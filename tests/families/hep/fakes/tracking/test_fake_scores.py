@@ -15,7 +15,9 @@ from tabstar_lit.families.hep.fakes.tracking.scores import (
     effective_share,
     metric_names,
     score,
+    strayed_heads,
     truth_of,
+    yield_errors,
 )
 
 
@@ -31,6 +33,23 @@ def events_of(
 def scored(events: Reweighted, form: ClosedForm | None) -> dict[str, float]:
     """Return the scores in bins of pt."""
     return score(events, ["pt"], bins=20, form=form, pt_variable="pt")
+
+
+def test_yields_of_heads_are_compared_with_the_reference() -> None:
+    targets = np.repeat([1.0, 0.0], [400, 1000])
+    heads = np.zeros((1400, 3)) + np.log(0.4) + np.array([0.0, np.log(1.1), np.log(0.01)])
+    events = events_of(heads, targets, np.ones(1400), pt=np.linspace(20, 100, 1400))
+    np.testing.assert_allclose(yield_errors(events), [0, 0.1, -0.99], atol=1e-12)
+    assert scored(events, None)["yield_error"] == pytest.approx(0.99)
+    (note,) = strayed_heads(events, 0.05)
+    assert note.startswith("1 of 3 heads do not give loose the total of tight")
+    assert "head 2 (-99%)" in note
+    (stricter,) = strayed_heads(events.rows(slice(None, None, 1)), 0.0)
+    assert stricter.startswith("1 of 3")  # 10 % are two statistical errors
+    assert strayed_heads(events, 1.0) == ()
+    assert strayed_heads(events, None) == ()
+    broken = events_of(np.full((1400, 2), np.nan), targets, np.ones(1400), pt=np.linspace(20, 100, 1400))
+    assert "2 of 2 heads" in strayed_heads(broken, 0.05)[0]
 
 
 def test_effective_share_is_kishs() -> None:

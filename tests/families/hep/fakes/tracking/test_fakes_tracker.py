@@ -67,6 +67,21 @@ def test_metrics_of_a_role(tmp_path: Path, form: ClosedForm, role: str, known: b
     assert all(map(math.isfinite, found.values()))
 
 
+def test_heads_that_are_lost_are_noted_after_the_metrics_of_the_last_epoch(tmp_path: Path) -> None:
+    own, rows = tracker(tmp_path), collected(rows=20_000)
+    assert own.notes() == ()
+    rows["log_ratios"] = torch.zeros(20_000, 3) - torch.tensor([0.0, 0.0, 7.0])
+    own.metrics({"ratio": rows})
+    assert "head 2 (-100%)" in own.notes()[0]
+    rows["log_ratios"] = torch.zeros(20_000, 3)
+    own.metrics({"ratio": rows})
+    assert own.notes() == ()
+    rows["log_ratios"] -= 7
+    tolerant = tracker(tmp_path, plotting=FakesPlotting(yield_tolerance=None))
+    tolerant.metrics({"ratio": rows})
+    assert tolerant.notes() == ()
+
+
 @pytest.mark.parametrize(("role", "heads"), [("numerator", 3), ("ratio", 3), ("ratio", 1)])
 def test_figures_of_a_role(tmp_path: Path, form: ClosedForm, role: str, heads: int) -> None:
     own = tracker(tmp_path, role, form=form if heads > 1 else None)

@@ -20,8 +20,7 @@ def chi2_per_bin(values: Float64, weights: Float64, reference: Bool, bins: int) 
     """Return ``sum((a - b)^2 / (var a + var b))`` over its number of bins, for two weighted samples.
 
     Nothing is fitted to these events, so that each bin is a degree of freedom. Both samples enter with their
-    statistical errors, ``sum w^2``. Where either has fewer than :data:`FEWEST` events a bin is left out: its events
-    cannot tell its error, and no ratio makes events where there are none.
+    statistical errors, ``sum w^2``, and bins are merged until both have events enough to tell these by.
 
     Parameters
     ----------
@@ -30,7 +29,7 @@ def chi2_per_bin(values: Float64, weights: Float64, reference: Bool, bins: int) 
     reference : ndarray of bool
         ``[N]`` whether an event is of the first sample, whose quantiles are the bins.
     bins : int
-        Their number, less where a bin would hold fewer than :data:`FEWEST` events.
+        Their number, less where a bin would hold fewer than :data:`FEWEST` events of either sample.
 
     Returns
     -------
@@ -39,10 +38,9 @@ def chi2_per_bin(values: Float64, weights: Float64, reference: Bool, bins: int) 
     """
     if not reference.any() or reference.all():
         return math.nan
-    edges = quantile_edges(values[reference], bins)
+    edges = comparable_edges(values[reference], values[~reference], bins)
     a, b = (binned(values[own], weights[own], edges) for own in (reference, ~reference))
-    filled = np.histogram(np.clip(values[~reference], edges[0], edges[-1]), edges)[0] >= FEWEST
-    return chi2_of((a.heights - b.heights)[filled], (a.errors**2 + b.errors**2)[filled])
+    return chi2_of(a.heights - b.heights, a.errors**2 + b.errors**2)
 
 
 def chi2_of(differences: Float64, variances: Float64) -> float:
@@ -90,3 +88,28 @@ def quantile_edges(values: Float64, bins: int) -> Float64:
     bins = max(1, min(bins, len(values) // FEWEST))
     edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
     return edges if len(edges) > 1 else edges[0] + np.array([-0.5, 0.5])
+
+
+def comparable_edges(reference: Float64, sample: Float64, bins: int) -> Float64:
+    """Return edges of bins in which two samples can be compared: each holds :data:`FEWEST` events of either.
+
+    Fewer events cannot tell their own error; with none it would be 0. Neighbours are merged until they hold enough,
+    from below; what is left above joins the last.
+
+    Parameters
+    ----------
+    reference : ndarray
+        ``[N]`` values of the first sample, whose quantiles are the edges.
+    sample : ndarray
+        ``[M]`` values of the other one; those outside are counted in the first and last bin.
+    bins : int
+        Of the first sample, before any are merged.
+    """
+    edges = quantile_edges(reference, bins)
+    seen = np.histogram(reference, edges)[0]
+    other = np.histogram(np.clip(sample, edges[0], edges[-1]), edges)[0]
+    kept = [0]
+    for end in range(1, len(edges)):
+        if min(seen[kept[-1] : end].sum(), other[kept[-1] : end].sum()) >= FEWEST:
+            kept.append(end)
+    return edges[[*(kept[:-1] or [0]), len(edges) - 1]]

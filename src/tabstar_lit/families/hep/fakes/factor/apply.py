@@ -45,7 +45,8 @@ def apply_factor(
     """Write the fake factor of every loose event of a file as Parquet, in the order of the file.
 
     Columns: ``event_id``, ``label``, ``weight``, ``F``, ``sigma_F``, ``log_f_mean``, ``log_f_std`` and ``fake_weight``,
-    which is ``w F``, with its sign turned for simulation: its sum is the prediction.
+    which is ``w F``, with its sign turned for simulation: its sum is the prediction. With twins among the heads also
+    ``log_f_sampling`` and ``log_f_training``, the two parts of ``log_f_std``.
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ def _tables(model: RatioModel, loose: RegionEvents, batch_size: int, parts: list
     ids, labels, names = file.event_ids(), file.labels(), pa.array(file.classes, pa.string())
     for found in event_factors(model, loose, batch_size=batch_size):
         own = slice(*np.searchsorted(loose.rows, [found.rows[0], found.rows[-1] + 1]))
-        parts.append(FakeYield.of(loose, found))
+        parts.append(FakeYield.of(loose, found, model.twins))
+        parted = {"log_f_sampling": found.sampling, "log_f_training": found.training} if model.twins else {}
         yield pa.table(
             {
                 "event_id": ids[found.rows],
@@ -109,6 +111,7 @@ def _tables(model: RatioModel, loose: RegionEvents, batch_size: int, parts: list
                 "sigma_F": found.error,
                 "log_f_mean": found.mean,
                 "log_f_std": found.std,
+                **parted,
                 "fake_weight": parts[-1].terms,
             }
         )

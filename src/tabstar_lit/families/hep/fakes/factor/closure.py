@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tabstar_lit.arrays import Bool, Float64
+from tabstar_lit.arrays import Bool, Float64, Int64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.errors import ConfigError, DataError
@@ -22,6 +22,7 @@ from tabstar_lit.families.hep.events.location import events_path
 from tabstar_lit.families.hep.fakes.bins.estimate import BinnedFactor, binned_factor
 from tabstar_lit.families.hep.fakes.bins.statistics import (
     chi2_of,
+    comparable_edges,
     grouped_variance,
     grouped_variances,
     quantile_edges,
@@ -54,8 +55,12 @@ class VariableClosure:
     ----------
     variable : str
         Its name.
+    asked : int
+        Bins before any were merged, each with an equal share of the tight data.
     edges : ndarray
-        ``[bins + 1]``, equal shares of the tight data.
+        ``[bins + 1]`` of those that are left: each holds loose data enough to tell the error of what they predict.
+    loose : ndarray of int
+        ``[bins]`` events of loose data.
     observed, observed_error : ndarray
         ``[bins]`` tight data and their error.
     prompt : ndarray
@@ -73,7 +78,9 @@ class VariableClosure:
     """
 
     variable: str
+    asked: int
     edges: Float64
+    loose: Int64
     observed: Float64
     observed_error: Float64
     prompt: Float64
@@ -82,6 +89,12 @@ class VariableClosure:
     model: Float64
     variance: Float64
     binned: Float64 | None
+
+    @property
+    def merged(self) -> str:
+        """What was merged, in words; empty if nothing was."""
+        own = len(self.observed)
+        return f"{self.asked} bins merged to {own}" if own < self.asked else ""
 
     @property
     def predicted(self) -> Float64:
@@ -187,7 +200,7 @@ def measure_closure(
     variables : sequence of str
         To compare in; by default the numerical features and spectators of the training.
     bins : int
-        Of each, fewer where they would hold less than 10 events.
+        Of each, fewer where they would hold less than 10 events of tight or of loose data.
     progress : callable
         For a progress bar.
 
@@ -212,7 +225,7 @@ def measure_closure(
     yields, logs = [], []
     with progress(len(loose.rows)) as advance:
         for part in event_factors(model, loose):
-            yields.append(FakeYield.of(loose, part))
+            yields.append(FakeYield.of(loose, part, model.twins))
             logs.append(np.log(part.heads))
             advance(len(part.rows))
     prediction, log_factors = FakeYield.joined(yields), np.concatenate(logs)
@@ -239,7 +252,7 @@ def _compare(
     values = column_of(columns, variable)
     known, tight, data = np.isfinite(values), regions.tight, ~regions.simulated
     seen, simulated, loose = known & tight & data, known & tight & ~data, known & ~tight
-    edges = quantile_edges(values[seen], bins)
+    edges = comparable_edges(values[seen], values[loose & data], bins)
 
     def variances(which: Bool) -> Float64:
         return grouped_variances(values[which], terms[which], regions.groups[which], edges)
@@ -252,7 +265,9 @@ def _compare(
         by_cells = binned(values[loose], signed * np.nan_to_num(factors), edges).heights
     return VariableClosure(
         variable,
+        len(quantile_edges(values[seen], bins)) - 1,
         edges,
+        np.histogram(np.clip(values[loose & data], edges[0], edges[-1]), edges)[0],
         observed=binned(values[seen], terms[seen], edges).heights,
         observed_error=np.sqrt(variances(seen)),
         prompt=binned(values[simulated], -terms[simulated], edges).heights,

@@ -15,7 +15,7 @@ from tabstar_lit.arrays import Float64
 from tabstar_lit.data.outputs import whole_file
 from tabstar_lit.families.hep.fakes.bins.estimate import binned_factor
 from tabstar_lit.families.hep.fakes.bins.profile import BEFORE, LEARNED, STANDARD_BINS, Learned, factor_against
-from tabstar_lit.families.hep.fakes.bins.statistics import quantile_edges
+from tabstar_lit.families.hep.fakes.bins.statistics import FEWEST, quantile_edges
 from tabstar_lit.families.hep.fakes.factor.closure import Closure, VariableClosure
 from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form, is_toy
 from tabstar_lit.families.hep.fakes.variables import column_of, standard_variables
@@ -49,6 +49,7 @@ def summary(closure: Closure, *, model: bool) -> str:
         lines.append(
             f"{own.variable:<20}{len(own.observed):>6}{own.chi2(model=model):>12.3f}{own.binned_chi2():>12.3f}"
         )
+    lines += _merged(closure)
     if closure.counted is not None:
         lines += ["", f"binned F: of the training events, in {' and '.join(closure.counted.variables)}"]
         if closure.unknown:
@@ -57,6 +58,12 @@ def summary(closure: Closure, *, model: bool) -> str:
                 "nothing in it"
             )
     return "\n".join(lines)
+
+
+def _merged(closure: Closure) -> list[str]:
+    """Return a line about the variables whose bins were merged."""
+    found = [f"{own.variable} ({own.merged})" for own in closure.variables if own.merged]
+    return ["", f"bins are merged until each holds {FEWEST} events of loose data: {', '.join(found)}"] if found else []
 
 
 def write_table(closure: Closure, path: Path) -> None:
@@ -122,11 +129,16 @@ def closure_figure(own: VariableClosure) -> Figure:
     if own.model.any():
         total = Bins(own.predicted, np.hypot(own.statistical, own.model), own.edges)
         draw_band(below, total.over(own.predicted), color=LEARNED)
-    axes.set(ylabel="events / bin width", title=f"Closure: χ²/bin {own.chi2():.2f}, statistical errors")
+    axes.set(ylabel="events / bin width", title=_title(own))
     scale_to(axes, seen.over(widths))
     axes.legend(frameon=False)
     below.set(ylabel="data /\npredicted", ylim=(0.7, 1.3))
     return figure
+
+
+def _title(own: VariableClosure) -> str:
+    title = f"Closure: χ²/bin {own.chi2():.2f}, statistical errors"
+    return f"{title}\n{own.merged}, each with {FEWEST} loose events or more" if own.merged else title
 
 
 def _factor(closure: Closure, name: str, values: Float64) -> Figure:
@@ -155,6 +167,7 @@ def _bins(own: VariableClosure) -> pa.Table:
         "variable": [own.variable] * count,
         "low": own.edges[:-1],
         "high": own.edges[1:],
+        "loose_events": own.loose,
         "observed": own.observed,
         "observed_error": own.observed_error,
         "predicted": own.predicted,

@@ -17,7 +17,7 @@ from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.bins.statistics import grouped_variance
 from tabstar_lit.families.hep.fakes.factor.model import BATCH_SIZE, RatioModel
 from tabstar_lit.families.hep.fakes.selection import kept_events
-from tabstar_lit.families.hep.fakes.subtraction import over_heads
+from tabstar_lit.families.hep.fakes.subtraction import over_heads, training_spread
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.families.hep.preparation.selection import class_table
 from tabstar_lit.families.hep.preparation.serving import STORED_ROWS
@@ -75,6 +75,8 @@ class Factors(NamedTuple):
         ``[n]`` of ``log F`` over the heads.
     factor, error : ndarray
         ``[n]`` the factor ``exp(mean)`` and its uncertainty to first order.
+    training : ndarray
+        ``[n]`` part of ``std`` that training adds, by heads that learned from equal samples; NaN where none did.
     heads : ndarray
         ``[n, C]`` the factor of each head.
     """
@@ -84,7 +86,13 @@ class Factors(NamedTuple):
     std: Float64
     factor: Float64
     error: Float64
+    training: Float64
     heads: Float64
+
+    @property
+    def sampling(self) -> Float64:
+        """The rest of ``std``, which samples add, ``[n]``; NaN where the parts are not known."""
+        return np.sqrt(np.maximum(self.std**2 - self.training**2, 0.0))
 
 
 @dataclass(frozen=True)
@@ -99,24 +107,27 @@ class FakeYield:
         ``[n]`` group of each event.
     by_head : ndarray
         ``[C]`` the sum with the factor of each head.
+    twins : int
+        Heads at the end that learned from the same samples as the first ones.
     """
 
     terms: Float64
     groups: UInt64
     by_head: Float64
+    twins: int = 0
 
     @classmethod
-    def of(cls, events: RegionEvents, factors: Factors) -> FakeYield:
+    def of(cls, events: RegionEvents, factors: Factors, twins: int = 0) -> FakeYield:
         """Return what those of the ``events`` predict whose ``factors`` are given: neighbours among them."""
         own = slice(*np.searchsorted(events.rows, [factors.rows[0], factors.rows[-1] + 1]))
         signed = events.signed[own]
-        return cls(signed * factors.factor, events.groups[own], signed @ factors.heads)
+        return cls(signed * factors.factor, events.groups[own], signed @ factors.heads, twins)
 
     @classmethod
     def joined(cls, parts: Sequence[FakeYield]) -> FakeYield:
         """Return what the events of all parts predict."""
         terms, groups = (np.concatenate([getattr(part, name) for part in parts]) for name in ("terms", "groups"))
-        return cls(terms, groups, np.sum([part.by_head for part in parts], axis=0))
+        return cls(terms, groups, np.sum([part.by_head for part in parts], axis=0), parts[0].twins)
 
     @property
     def total(self) -> float:
@@ -133,9 +144,17 @@ class FakeYield:
         """Standard deviation of the heads' totals: all events share what is wrong with the factor. 0 for one head."""
         return float(self.by_head.std(ddof=1)) if len(self.by_head) > 1 else 0.0
 
+    @property
+    def training(self) -> float:
+        """Part of :attr:`model` that training adds, by heads that learned from equal samples; NaN where none did."""
+        return float(training_spread(torch.from_numpy(self.by_head), self.twins))
+
     def __str__(self) -> str:
         """Return a line for the terminal."""
         model = f" ± {self.model:.4g} (model)" if len(self.by_head) > 1 else "; of one head, no model uncertainty"
+        if self.twins:
+            sampling = math.sqrt(max(self.model**2 - self.training**2, 0.0))
+            model += f", of which samples {sampling:.4g} and training {self.training:.4g}"
         return f"predicted fakes: {self.total:.6g} ± {self.statistical:.4g} (statistical){model}"
 
 
@@ -217,5 +236,5 @@ def event_factors(model: RatioModel, events: RegionEvents, *, batch_size: int = 
         block = reader.block(first, int(part[-1]) + 1)
         batches = torch.split(torch.from_numpy(part - first), batch_size)
         logs = torch.cat([model.log_ratios(block.select(index)) for index in batches]).double()
-        known = over_heads(logs)
-        yield Factors(part, *(own.numpy() for own in (*known, known.ratio(), known.ratio_error(), logs.exp())))
+        known, apart = over_heads(logs), training_spread(logs, model.twins)
+        yield Factors(part, *(own.numpy() for own in (*known, known.ratio(), known.ratio_error(), apart, logs.exp())))

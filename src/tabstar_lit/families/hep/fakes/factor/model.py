@@ -38,6 +38,11 @@ class RatioModel(EventModel):
         return role
 
     @property
+    def twins(self) -> int:
+        """Heads at the end that learned from the same bootstrap samples as the first ones."""
+        return int(self.config.get("twins", 0))
+
+    @property
     def variables(self) -> tuple[str, ...]:
         """Names of the columns that were carried along, in the file's units."""
         return self.preprocessor.spectators

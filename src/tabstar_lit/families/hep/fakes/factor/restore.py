@@ -13,7 +13,7 @@ from tabstar_lit.families.hep.fakes.architecture import FakesArchitecture
 from tabstar_lit.families.hep.fakes.config import FakesDataset
 from tabstar_lit.families.hep.fakes.factor.apply import factors_of
 from tabstar_lit.families.hep.fakes.factor.model import BATCH_SIZE, RatioModel
-from tabstar_lit.families.hep.fakes.losses import loss_of
+from tabstar_lit.families.hep.fakes.losses import link_of
 from tabstar_lit.families.hep.fakes.network import network_of
 from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
 
@@ -65,4 +65,4 @@ def restore(path: Path) -> Restored:
     architecture = event_architecture(FakesArchitecture, config, path)
     network = network_of(architecture, preprocessor, stored_dataset(FakesDataset, config))
     load_strict(network, weights, strict=True, source=str(path))
-    return Restored(path, network.eval(), config, preprocessor, loss_of(config["loss"], config["role"]))
+    return Restored(path, network.eval(), config, preprocessor, link_of(config))

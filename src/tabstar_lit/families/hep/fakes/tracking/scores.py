@@ -18,6 +18,8 @@ from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
 
 CENTRAL = (0.01, 0.99)
 """Quantiles of pt between which a ratio is compared with its closed form."""
+MOST_NAMED = 8
+"""Heads that a line names at most."""
 REGIONS: Mapping[Role, str] = {"numerator": "tight", "denominator": "loose"}
 
 
@@ -45,6 +47,7 @@ def score(
     return {
         "chi2": _mean(list(by_variable.values())),
         **{f"chi2_{name}": value for name, value in by_variable.items()},
+        "yield_error": _greatest(yield_errors(events)),
         "ess": effective_share(events.reweights[~events.is_reference]),
         "logratio_mean": float(events.mean.mean()) if len(events.mean) else math.nan,
         "logratio_std": float(events.mean.std()) if len(events.mean) else math.nan,
@@ -62,7 +65,7 @@ def metric_names(variables: Sequence[str], *, known: bool) -> tuple[str, ...]:
     known : bool
         Whether there is a closed form.
     """
-    names = ("chi2", *(f"chi2_{name}" for name in variables), "ess", "logratio_mean", "logratio_std")
+    names = ("chi2", *(f"chi2_{name}" for name in variables), "yield_error", "ess", "logratio_mean", "logratio_std")
     return (*names, "logerror", "coverage1", "coverage2") if known else names
 
 
@@ -72,6 +75,54 @@ def reweighting_chi2(events: Reweighted, variable: str, bins: int) -> float:
     known = np.isfinite(values)
     reference = events.is_reference[known]
     return chi2_per_bin(values[known], events.reweights[known], reference, bins)
+
+
+def yield_errors(events: Reweighted) -> Float64:
+    """Return for each head ``[C]`` how far the total of the reweighted sample is from the reference, relative to it.
+
+    NaN where the reference has no total to compare with.
+    """
+    sample = ~events.is_reference
+    reference = events.weights[events.is_reference].sum()
+    totals = events.weights[sample] @ np.exp(events.log_ratios[sample])
+    return np.asarray(totals / reference - 1) if reference > 0 else np.full(events.heads, math.nan)
+
+
+def yield_resolution(events: Reweighted) -> float:
+    """Return the relative statistical error of :func:`yield_errors`, that of both samples; NaN where there are none."""
+    reference = events.weights[events.is_reference].sum()
+    return math.sqrt(float(np.sum(events.reweights**2))) / reference if reference > 0 else math.nan
+
+
+def strayed_heads(events: Reweighted, tolerance: float | None) -> tuple[str, ...]:
+    """Say which heads' totals are further from the reference than ``tolerance`` and two statistical errors.
+
+    Parameters
+    ----------
+    events : Reweighted
+        The validation events.
+    tolerance : float or None
+        ``plotting_config.yield_tolerance``, relative to the reference; None: nothing is said.
+
+    Returns
+    -------
+    tuple of str
+        One line, or none where all heads are near.
+    """
+    if tolerance is None:
+        return ()
+    errors, bound = yield_errors(events), tolerance + 2 * np.nan_to_num(yield_resolution(events))
+    far = np.flatnonzero(~(np.abs(errors) <= bound))
+    if not len(far) or not events.weights[events.is_reference].sum() > 0:
+        return ()
+    reference, sample = events.names
+    named = [f"{head} ({errors[head]:+.0%})" for head in far[:MOST_NAMED]]
+    more = ["..."] if len(far) > MOST_NAMED else []
+    return (
+        f"{len(far)} of {events.heads} heads do not give {sample} the total of {reference}, by more than {bound:.0%}: "
+        f"head {', '.join(named + more)}. Their ratio is not learned: look at the figures, train longer or with "
+        "another loss, or leave out events by pt_cut where there are none of one sample.",
+    )
 
 
 def effective_share(weights: Float64) -> float:
@@ -112,6 +163,10 @@ def central(pt: Float64) -> Bool:
     """Return which events ``[N]`` lie between the quantiles :data:`CENTRAL` of their pt."""
     low, high = np.quantile(pt, CENTRAL) if len(pt) else (0.0, 0.0)
     return np.asarray((pt >= low) & (pt <= high))
+
+
+def _greatest(errors: Float64) -> float:
+    return float(np.abs(errors).max()) if np.isfinite(errors).all() else math.nan
 
 
 def _mean(values: Sequence[float]) -> float:
