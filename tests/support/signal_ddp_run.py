@@ -16,7 +16,7 @@ from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 
 def main(folder: Path, events: Path, overrides: list[str]) -> None:
     vars(loggers)["_tracking_logger"] = lambda *_: MagicMock(spec=MlflowLogger, run_id=None)
-    bench = SignalBench(folder, events)
+    bench = SignalBench(folder, events=events)
     bench.train(*overrides)
     (folder / f"seen-{rank_zero_only.rank}.json").write_text(json.dumps(bench.seen))
 

@@ -143,7 +143,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, toy_file: Path) -> tuple[S
     from tabstar_lit.engine.tracking import loggers
     from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 
-    bench = SignalBench(tmp_path_factory.mktemp("trained"), toy_file)
+    bench = SignalBench(tmp_path_factory.mktemp("trained"), events=toy_file)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
         return bench, bench.train(*JAGGED)
