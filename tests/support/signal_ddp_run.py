@@ -11,7 +11,7 @@ from signal_bench import SignalBench
 
 
 def main(folder: Path, events: Path, overrides: list[str]) -> None:
-    bench = SignalBench(folder, events)
+    bench = SignalBench(folder, events=events)
     bench.train(*overrides)
     (folder / f"seen-{rank_zero_only.rank}.json").write_text(json.dumps(bench.seen))
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import toy_bench
 import yaml
-from toy import ToyFamily
 from toy_bench import CONFIG
 
 from tabstar_lit.config import compose_experiment
@@ -34,10 +34,9 @@ SMALL = ("dataset_config.rows=16", "model_config.training_config.max_epochs=2")
 
 
 @dataclass
-class TuningBench:
+class TuningBench(toy_bench.Bench):
     """A folder with a toy configuration and a study."""
 
-    folder: Path
     said: list[str] = field(default_factory=list)
 
     def plan(self, *overrides: str, tuning: dict[str, Any] | None = None, **changes: Any) -> Plan:
@@ -46,18 +45,13 @@ class TuningBench:
         (self.folder / "tuning_config").mkdir(exist_ok=True)
         content = yaml.safe_dump({**(tuning or STUDY), **changes}, sort_keys=False)
         (self.folder / "tuning_config" / "toy.yaml").write_text(content)
-        places = [
-            f"experiment_config.save_dir={self.folder / 'logs'}",
-            f"experiment_config.tracker_path={self.folder / 'figures'}",
-            f"model_config.training_config.model_save_path={self.folder / 'models'}",
-        ]
         composition = compose_experiment(
-            ToyFamily().schema(),
-            command="train_toy",
-            overrides=["tuning_config=toy", *SMALL, *places, *overrides],
+            self.family.schema(),
+            command=self.family.command,
+            overrides=["tuning_config=toy", *SMALL, *self.places, *overrides],
             config_dir=self.folder,
         )
-        return plan_study(ToyFamily(), composition)
+        return plan_study(self.family, composition)
 
     def tune(self, *overrides: str, command: Sequence[str] = ("train_toy",), **changes: Any) -> Summary:
         return tune(self.plan(*overrides, **changes), command=command, say=self.said.append)[1]

@@ -22,7 +22,7 @@ def fakes_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def make_bench(tmp_path_factory: pytest.TempPathFactory, fakes_file: Path) -> Callable[[str], FakesBench]:
     """Return a maker of folders to train in, so that one test can compare two runs."""
-    return lambda name: FakesBench(tmp_path_factory.mktemp(name), fakes_file)
+    return lambda name: FakesBench(tmp_path_factory.mktemp(name), events=fakes_file)
 
 
 @pytest.fixture(scope="module")

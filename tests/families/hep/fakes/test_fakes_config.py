@@ -21,7 +21,7 @@ DATA = "dataset_config"
 
 @pytest.fixture
 def bench(tmp_path: Path) -> FakesBench:
-    return FakesBench(tmp_path, tmp_path / "no_events.h5")
+    return FakesBench(tmp_path, events=tmp_path / "no_events.h5")
 
 
 def checked(bench: FakesBench, *overrides: str) -> Any:

@@ -20,7 +20,7 @@ def toy_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make_bench(tmp_path: Path, toy_file: Path) -> Callable[[str], SignalBench]:
     """Return a maker of folders to train in, so that one test can compare two runs."""
-    return lambda name: SignalBench(tmp_path / name, toy_file)
+    return lambda name: SignalBench(tmp_path / name, events=toy_file)
 
 
 @pytest.fixture

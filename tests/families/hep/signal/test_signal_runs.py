@@ -139,7 +139,7 @@ def score_rows(content: dict[str, Any], events: EventFile, rows: Any) -> tuple[F
 def trained(tmp_path_factory: pytest.TempPathFactory, toy_file: Path) -> tuple[SignalBench, RunDirectory]:
     """Return a run that ended well, and the folder it was trained in."""
 
-    bench = SignalBench(tmp_path_factory.mktemp("trained"), toy_file)
+    bench = SignalBench(tmp_path_factory.mktemp("trained"), events=toy_file)
     return bench, bench.train(*JAGGED)
 
 
