@@ -61,7 +61,6 @@ def test_a_resumed_file_equals_that_of_an_unbroken_run(tmp_path: Path, checkpoin
         log_steps(directory, "pretrain", range(1, 6))
     log_steps(whole, "train", range(1, 13))
     log_steps(broken, "train", range(1, 12))
-    log_steps(broken, "later", range(1, 3))
     # the resumed loop logs the checkpoint's own step once more
     log_steps(broken, "train", range(checkpoint, 13), resume_step=checkpoint)
 
@@ -79,6 +78,18 @@ def test_a_stage_that_starts_anew_leaves_no_old_lines(tmp_path: Path) -> None:
         ("pretrain", 1),
         ("pretrain", 2),
         ("train", 1),
+    ]
+
+
+def test_a_stage_that_goes_on_leaves_the_lines_of_later_ones(tmp_path: Path) -> None:
+    log_steps(tmp_path, "pretrain", range(1, 4))
+    log_steps(tmp_path, "train", range(1, 3))
+    truncate_metrics(tmp_path / "metrics.jsonl", "pretrain", 2)
+    assert [(line["stage"], line["step"]) for line in lines(tmp_path)] == [
+        ("pretrain", 1),
+        ("pretrain", 2),
+        ("train", 1),
+        ("train", 2),
     ]
 
 

@@ -148,7 +148,7 @@ def writing(path: Path) -> Iterator[None]:
 def truncate_metrics(path: Path, stage: str, last_step: int) -> set[str]:
     """Cut a ``metrics.jsonl`` back to what a checkpoint of ``stage`` after ``last_step`` contains.
 
-    Stages before ``stage`` in the file stay whole; those that began after it are dropped.
+    The lines of other stages stay: each goes on from a checkpoint of its own.
 
     Parameters
     ----------
@@ -171,11 +171,9 @@ def truncate_metrics(path: Path, stage: str, last_step: int) -> set[str]:
     """
     kept: list[str] = []
     boundary: set[str] = set()
-    started = False
     for record in read_records(path):
         mine = record.get("stage") == stage
-        started = started or mine
-        if started and not (mine and record.get("step", 0) <= last_step):
+        if mine and record.get("step", 0) > last_step:
             continue
         kept.append(json.dumps(record) + "\n")
         if mine and record.get("step") == last_step:
