@@ -136,6 +136,7 @@ FAKES = Before(
         "model_config.architecture_config.ensemble.trunk=shared",  # these were the defaults then
         "model_config.architecture_config.ensemble.act=SiLU",
         "model_config.training_config.negative_weights=correction",
+        "model_config.training_config.twins=0",
         *(f"model_config.{x}_checkpoint={CHECKPOINTS}/{x}/before_last.ckpt" for x in ("numerator", "denominator")),
     ),
     (
