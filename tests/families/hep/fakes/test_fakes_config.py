@@ -11,6 +11,7 @@ from fakes_bench import ARCHITECTURE, TRAINING, FakesBench
 from tabstar_lit.config.schema_walk import models_in
 from tabstar_lit.engine.preflight import check_names
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.fakes.architecture import FakesNetworkArchitecture
 from tabstar_lit.families.hep.fakes.config import FakesDataset, FakesModel, Regions, Role
 from tabstar_lit.families.hep.fakes.family import family
 from tabstar_lit.families.hep.fakes.toy.closed_form import CLASSES
@@ -100,6 +101,14 @@ def test_mistakes_are_refused_with_place_and_remedy(bench: FakesBench, case: str
         checked(bench, *overrides)
     for word in words:
         assert word in str(refused.value)
+
+
+@pytest.mark.parametrize("network", models_in(FakesModel.model_fields["architecture_config"].annotation))
+def test_a_width_that_no_head_reads_is_refused_of_every_network(network: type[FakesNetworkArchitecture]) -> None:
+    keys = {"model": get_args(network.model_fields["model"].annotation)[0], "output_dim": 4}
+    (problem,) = network.model_validate(keys).problems()
+    assert "output_dim is the width between trunk and heads" in problem.message
+    assert "heads of an ensemble read" in str(network.model_fields["output_dim"].description)
 
 
 @pytest.mark.parametrize("loss", RATIO_LOSSES)
