@@ -89,7 +89,7 @@ def test_metrics_are_a_table_of_everything_logged(run: Run) -> None:
 
 def test_resume_goes_on_in_the_same_run(folder: Path) -> None:
     first = tabstar_lit.train("train_signal", named("long", "model_config.training_config.max_epochs=1"))
-    more = ["model_config.training_config.max_epochs=3", *SMALL[-2:-1]]
+    more = ["model_config.training_config.max_epochs=3", "experiment_config.experiment_name=toys"]
     for wanted in ("long", first.directory):
         again = tabstar_lit.train("train_signal", more, resume=wanted)
         assert again.directory == first.directory

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.data.outputs import whole_file, write_parquet
 from tabstar_lit.errors import DataError
 
 
@@ -75,3 +79,39 @@ def test_a_folder_of_that_name_is_not_replaced(tmp_path: Path) -> None:
         part.write_text("x")
     assert names(tmp_path) == ["out"]
     assert target.is_dir()
+
+
+def tables(*sizes: int) -> Iterator[pa.Table]:
+    """Yield tables of the numbers from 0 on; a negative size is an error on the way."""
+    first = 0
+    for size in sizes:
+        if size < 0:
+            raise DataError("a column is missing")
+        yield pa.table({"x": range(first, first + size)})
+        first += size
+
+
+def test_parquet_is_written_table_by_table(tmp_path: Path) -> None:
+    steps: list[int | None] = []
+
+    @contextmanager
+    def progress(total: int | None) -> Iterator[Callable[[int], object]]:
+        steps.append(total)
+        yield steps.append
+
+    write_parquet(tmp_path / "x.parquet", tables(3, 2, 4), n_rows=9, progress=progress)
+    assert pq.read_table(tmp_path / "x.parquet")["x"].to_pylist() == list(range(9))
+    assert pq.ParquetFile(tmp_path / "x.parquet").num_row_groups == 3
+    assert steps == [9, 3, 2, 4]
+
+
+@pytest.mark.parametrize("sizes", [(-1,), (3, -1)])
+def test_parquet_that_is_not_finished_leaves_the_old_file(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+    target = tmp_path / "below" / "x.parquet"
+    with pytest.raises(DataError, match="a column is missing"):
+        write_parquet(target, tables(*sizes), n_rows=5)
+    assert names(tmp_path) == ([] if sizes == (-1,) else ["below"])
+    write_parquet(target, tables(2), n_rows=2)
+    with pytest.raises(DataError, match="a column is missing"):
+        write_parquet(target, tables(*sizes), n_rows=5)
+    assert (names(target.parent), pq.read_table(target).num_rows) == (["x.parquet"], 2)
