@@ -30,8 +30,8 @@ SMALL = (
     "dataset_config.files=toy.h5",
     "experiment_config.accelerator=cpu",
     "experiment_config.experiment_name=toys",
-    "experiment_config.plot_metrics_n_epoch=null",
     "experiment_config.tracker=none",
+    "experiment_config.plot_metrics_n_epoch=null",
 )
 
 

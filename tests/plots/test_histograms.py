@@ -113,4 +113,8 @@ def test_samples_of_two_origins_lie_over_each_other_with_their_ratio() -> None:
     assert {text.get_text() for text in legend.get_texts()} == {"a, training", "a, test", "b, test"}
     (ratio,) = below.containers
     np.testing.assert_allclose(ratio.lines[0].get_ydata(), [0.75 / 0.5, 0.25 / 0.5])
+    ends = [segment[:, 1] for lines in ratio.lines[2] for segment in lines.get_segments()]
+    # Relative errors: 1 of 1 event of the first, 3 ** -0.5 of 3 and 1 of 1 of the second.
+    expected = [1.5 * math.sqrt(1 / 3 + 1), 0.5 * math.sqrt(1 + 1)]
+    np.testing.assert_allclose([(high - low) / 2 for low, high in ends], expected)
     assert (below.get_xlabel(), below.get_ylabel()) == ("score", "test /\ntraining")

@@ -192,11 +192,17 @@ def overlay_figure(
         bins = binned(own.values, own.weights, edges, normalize=True)
         draw_points(axes, bins, color=own.color, label=f"{own.label}, {names[1]}")
         if own.label in wholes:
-            draw_points(below, bins.over(wholes[own.label].heights), color=own.color)
+            draw_points(below, _ratio(bins, wholes[own.label]), color=own.color)
     axes.set(ylabel="share of the sum of weights / bin", title=title)
     axes.legend(frameon=False)
     below.set(ylabel=f"{names[1]} /\n{names[0]}")
     return figure
+
+
+def _ratio(bins: Bins, whole: Bins) -> Bins:
+    """Return the ratio of two independent histograms, with the errors of both."""
+    ratio, relative = bins.over(whole.heights), whole.over(whole.heights).errors
+    return Bins(ratio.heights, np.hypot(ratio.errors, ratio.heights * relative), bins.edges)
 
 
 def make_logarithmic(axes: Axes, heights: Float64) -> None:
