@@ -30,7 +30,7 @@ SMALL = (
     "dataset_config.features=[met,n_jets,ht]",
     "dataset_config.files=toy.h5",
     "experiment_config.accelerator=cpu",
-    "experiment_config.experiment_name=toys",
+    EXPERIMENT,
     "experiment_config.plot_metrics_n_epoch=null",
     "experiment_config.tracker=none",
 )
