@@ -82,6 +82,12 @@ last column is a mean over tight fakes, in the bins of 5 GeV where more than 5 a
 {negative:.0%} of the simulated events have negative weights, and weights scatter log-normally.
 """
 
+COVERAGE_TEXT = """\
+{toys} toys of {events} events in pt and |eta|, in which about one in eight simulated events has a negative weight. The
+share of the loose data for which the truth lies within one or two standard deviations of the heads; 0.683 and 0.954
+would be right on average, and within a toy it scatters, since its errors go together.
+"""
+
 ZEE_TEXT = """\
 {events} electrons of CMS open data (2011), probes of Z candidates: tight ones that pass a selection, loose ones that
 fail it. There is no simulation, so that the stage `ratio` alone is trained. A fifth of the events is held out, both
@@ -250,6 +256,30 @@ def toy_2d() -> Section:
     )
 
 
+def coverage_2d() -> Section:
+    """Ask of toys in two variables, with negative weights, how often the heads' spread covers the truth."""
+    toys = [FakesToy(variables="pt_eta", mc_weights="cauchy", seed=seed) for seed in range(N_TOYS)]
+    estimates = [estimate(toy, f"experiment_config.seed={toy.seed}") for toy in toys]
+    scores = [one.scores for one in estimates]
+    names = {
+        "coverage1": "toy2d_coverage_1sigma",
+        "coverage2": "toy2d_coverage_2sigma",
+        "logerror": "toy2d_mean_logerror",
+    }
+    results = {f"fakes.{name}": statistics.fmean(one[key] for one in scores) for key, name in names.items()}
+    rows = [(toy.seed, *(f"{one[key]:.3f}" for key in names)) for toy, one in zip(toys, scores, strict=True)]
+    return Section(
+        "How often the spread of the heads covers the truth",
+        [
+            COVERAGE_TEXT.format(toys=N_TOYS, events=N_EVENTS),
+            *results_table(results),
+            *table(("seed", "within 1 σ", "within 2 σ", "logerror"), rows),
+            *_how(estimates, toys[0]),
+        ],
+        results,
+    )
+
+
 def zee() -> Section:
     """Estimate the ratio of tight to loose probes in collision data."""
     events = converted("zee_probes")
@@ -342,9 +372,12 @@ def _columns(events: RegionEvents) -> dict[str, Float64]:
 
 def _made(toy: FakesToy) -> Path:
     """Return where a toy lies, below the data root."""
-    return roots().data / f"fakes_{toy.variables}_{toy.seed}.h5"
+    weights = "" if toy.mc_weights == FakesToy().mc_weights else f"_{toy.mc_weights}"
+    return roots().data / f"fakes_{toy.variables}{weights}_{toy.seed}.h5"
 
 
 def _how(estimates: Sequence[Estimate], toy: FakesToy) -> list[str]:
-    made = f"tabstar_lit convert fakes-toy --variables {toy.variables} --seed {toy.seed} -o data/{_made(toy).name}"
+    weights = "" if toy.mc_weights == FakesToy().mc_weights else f"--mc-weights {toy.mc_weights} "
+    made = f"tabstar_lit convert fakes-toy --variables {toy.variables} {weights}--seed {toy.seed}"
+    made += f" -o data/{_made(toy).name}"
     return how_it_was_made([one.trained for one in estimates], [made])

@@ -27,6 +27,7 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "fakes_losses": fakes_results.losses,
     "fakes_prompt_rich": fakes_results.prompt_rich,
     "fakes_toy2d": fakes_results.toy_2d,
+    "fakes_coverage": fakes_results.coverage_2d,
     "fakes_zee": fakes_results.zee,
 }
 """In the order of the page."""

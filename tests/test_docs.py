@@ -46,6 +46,8 @@ BLOCK = re.compile(
 )
 SHOWN = {"console", "json", "text"}
 LOOKING_ONLY = {"--check", "--help", "--list", "--print-config", "--version"}
+EPOCH = ["model_config.training_config.max_epochs=1"]
+"""What makes the training of a family short that is not named below."""
 SMALL = {
     "train_tabstar": [
         "model_config.training_config.max_epochs=1",
@@ -102,7 +104,7 @@ def shortened(line: str, extra: list[str]) -> str:
         return ":"
     if words and words[0].startswith("train_") and LOOKING_ONLY.isdisjoint(words):
         given = {word.partition("=")[0] for word in words}
-        small = [setting for setting in SMALL[words[0]] if setting.partition("=")[0] not in given]
+        small = [setting for setting in SMALL.get(words[0], EPOCH) if setting.partition("=")[0] not in given]
         return shlex.join([*words, *small, *extra])
     return line
 

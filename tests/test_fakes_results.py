@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import math
+from functools import partial
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from benchmarks import fakes_results, results, signal_results
 from benchmarks.fakes_results import Estimate, binned_error, estimate
+from benchmarks.prompt_rich import agreement, write_prompt_rich
 from click.testing import CliRunner, Result
 
 from tabstar_lit.families.hep.events.file import EventFile
@@ -138,6 +140,28 @@ def test_two_variables_with_their_figure(estimates: list[Estimate], tmp_path: Pa
     assert set(one.model.variables) == {"pt", "abs_eta"}
     assert float(told["fakes.toy2d_binned_logerror"]) == pytest.approx(min(one.binned_errors.values()), abs=1e-4)
     assert (tmp_path / "docs/images/results/fakes_toy2d_factor.png").stat().st_size > 1000
+
+
+@pytest.mark.usefixtures("small")
+def test_coverage_is_averaged_over_toys_with_negative_weights(estimates: list[Estimate]) -> None:
+    told = printed(measure("fakes_coverage"))
+    assert [one.trained.files.record["seed"] for one in estimates] == [0, 1]
+    mean = sum(one.scores["coverage2"] for one in estimates) / 2
+    assert float(told["fakes.toy2d_coverage_2sigma"]) == pytest.approx(mean, abs=1e-4)
+
+
+@pytest.mark.usefixtures("small")
+def test_prompt_rich_samples_with_and_without_negative_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fakes_results, "N_PROMPT_RICH", 1)
+    written = partial(write_prompt_rich, share=0.02)
+    monkeypatch.setattr(fakes_results, "write_prompt_rich", written)
+    monkeypatch.setattr(fakes_results, "agreement", partial(agreement, share=0.02))
+    told = printed(measure("fakes_prompt_rich"))
+    for name in ("prompt_rich", "negative_weights"):
+        ratio, worst = (float(told[f"fakes.{name}_{which}"]) for which in ("fakes_ratio", "worst_head"))
+        assert math.isfinite(float(told[f"fakes.{name}_logerror"]))
+        assert ratio == float(told[f"fakes.{name}_worst_fakes_ratio"])  # of one sample
+        assert worst >= 0
 
 
 @pytest.mark.usefixtures("small")

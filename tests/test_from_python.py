@@ -20,7 +20,6 @@ from tabstar_lit.commands.train import train_signal
 from tabstar_lit.errors import CheckpointError, ConfigError, RunError
 from tabstar_lit.families.hep.events.toys import toy_events
 
-EXPERIMENT = "experiment_config.experiment_name=toys"
 SMALL = (
     "model_config=signal/mlp",
     "model_config.architecture_config.n_hidden=8",
@@ -90,7 +89,7 @@ def test_metrics_are_a_table_of_everything_logged(run: Run) -> None:
 
 def test_resume_goes_on_in_the_same_run(folder: Path) -> None:
     first = tabstar_lit.train("train_signal", named("long", "model_config.training_config.max_epochs=1"))
-    more = ["model_config.training_config.max_epochs=3", EXPERIMENT]
+    more = ["model_config.training_config.max_epochs=3", "experiment_config.experiment_name=toys"]
     for wanted in ("long", first.directory):
         again = tabstar_lit.train("train_signal", more, resume=wanted)
         assert again.directory == first.directory

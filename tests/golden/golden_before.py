@@ -132,7 +132,13 @@ FAKES = Before(
     (f"{LENGTH}.max_epochs=2",),
     (f"{LENGTH}.max_epochs=3",),
     ("numerator", "denominator", "ratio"),
-    tuple(f"model_config.{x}_checkpoint={CHECKPOINTS}/{x}/before_last.ckpt" for x in ("numerator", "denominator")),
+    (
+        "model_config.architecture_config.ensemble.trunk=shared",  # these were the defaults then
+        "model_config.architecture_config.ensemble.act=SiLU",
+        "model_config.training_config.negative_weights=correction",
+        "model_config.training_config.twins=0",
+        *(f"model_config.{x}_checkpoint={CHECKPOINTS}/{x}/before_last.ckpt" for x in ("numerator", "denominator")),
+    ),
     (
         ("tabstar_lit", "fakes", "apply", str(CHECKPOINTS / "ratio/before_last.ckpt"), "data/leptons.h5", "-o",
          "predictions.parquet"),

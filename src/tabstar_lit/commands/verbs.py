@@ -54,7 +54,8 @@ class CheckpointVerb(click.Command):
         asking = self.context_class(self, info_name=info_name, parent=parent)
         values, _, given = self.make_parser(asking).parse_args(list(args))
         name = values.get("checkpoint")
-        if values.get("help") or not isinstance(name, str):
+        helps = {spelling for option in given for spelling in option.opts}.intersection(asking.help_option_names)
+        if helps or not isinstance(name, str):
             return super().make_context(info_name, args, parent, **extra)
         family = self._family(name)
         command = self.offers[family]

@@ -13,8 +13,8 @@ from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.preflight import check_names
 from tabstar_lit.engine.runs.directory import RunDirectory, run_directory
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.tuning.choosers import check_choosers, import_optuna
 from tabstar_lit.tuning.space import SearchSpace, node
-from tabstar_lit.tuning.study import check_choosers, import_optuna
 
 SINGLE = ("auto", 1, "1")
 

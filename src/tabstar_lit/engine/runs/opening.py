@@ -143,7 +143,7 @@ def _ending(directory: RunDirectory, loaded: Loaded[Any]) -> Iterator[None]:
     except RunInterrupted as interruption:
         interruption.prospect = _close(directory, loaded, "interrupted")
         raise
-    except BaseException:
+    except BaseException:  # whatever ended it, the record says so
         _close(directory, loaded, "failed")
         raise
     log.info("Run %s finished", directory.run_name)

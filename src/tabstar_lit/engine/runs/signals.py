@@ -75,7 +75,7 @@ class Signals:
         self._saying.append(saying)
         try:
             yield
-        except BaseException:
+        except BaseException:  # whatever it is, it goes before the signal
             self._told = self._told or self.noted is not None
             raise
         finally:

@@ -27,7 +27,7 @@ SHIPPED = (
 
 def test_no_head_is_lost_where_tight_leptons_are_mostly_prompt(tmp_path: Path) -> None:
     file = write_prompt_rich(tmp_path / "events.h5", seed=1, share=0.5)
-    bench = FakesBench(tmp_path, file.path)
+    bench = FakesBench(tmp_path, events=file.path)
     bench.train(*SHIPPED)
     found = agreement(restore(bench.best("ratio")), file, share=0.5)
     assert found.total == pytest.approx(1, abs=0.15)

@@ -10,7 +10,6 @@ from pydantic import Field, PositiveInt
 from tabstar_lit.config.schema import Section
 from tabstar_lit.config.tree import Problem
 from tabstar_lit.families.hep.architecture.sections import Embeddings, EventsArchitecture, SdpBackend
-from tabstar_lit.nn.activations import is_gated
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
@@ -93,6 +92,8 @@ class ResNetArchitecture(ActivatedArchitecture):
 
     def problems(self) -> Iterable[Problem]:
         """Refuse an activation that halves the width the blocks must keep."""
+        from tabstar_lit.nn.activations import is_gated  # here, because it brings torch, and --help needs no network
+
         if is_gated(self.act):
             yield Problem(("act",), f"activation '{self.act}' halves the width, which does not fit here; take GELU.")
 
