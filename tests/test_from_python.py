@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -18,8 +17,6 @@ from click.testing import CliRunner
 import tabstar_lit
 from tabstar_lit.api import Run
 from tabstar_lit.commands.train import train_signal
-from tabstar_lit.engine.tracking import loggers
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger
 from tabstar_lit.errors import CheckpointError, ConfigError, RunError
 from tabstar_lit.families.hep.events.toys import toy_events
 
@@ -33,6 +30,7 @@ SMALL = (
     "dataset_config.files=toy.h5",
     "experiment_config.accelerator=cpu",
     "experiment_config.experiment_name=toys",
+    "experiment_config.tracker=none",
     "experiment_config.plot_metrics_n_epoch=null",
 )
 
@@ -43,9 +41,8 @@ def named(name: str, *more: str) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module", autouse=True)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Work in a folder with events, without the tracking service."""
+    """Work in a folder with events."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loggers, "_tracking_logger", lambda *_: MagicMock(spec=MlflowLogger, run_id=None))
         patch.chdir(tmp_path_factory.mktemp("python"))
         toy_events(Path("toy.h5"), 800)
         yield Path.cwd()

@@ -18,7 +18,7 @@ from stopping import SHORT, STEPS, assert_same_end, signal_in, status, typed
 from toy import ToyFamily, ToyModule, ToyTracker
 from toy_bench import CONFIG, Bench, load_checkpoint
 
-from tabstar_lit.commands import train as commands
+from tabstar_lit import api
 from tabstar_lit.engine import stages
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.runs import opening, report
@@ -168,7 +168,7 @@ def test_a_run_of_several_stages_stops_between_them_too(
 @pytest.mark.parametrize("signum", SIGNALS)
 def test_no_further_run_of_several_is_begun(make_bench: MakeBench, unbroken: Bench, signum: signal.Signals) -> None:
     bench, both = make_bench("broken"), (*SHORT, "experiment_config.seed=7,8")
-    with signal_in(commands, "begin", signum, call=2):
+    with signal_in(api, "begin", signum, call=2):
         done = typed(bench, *both, multirun=True)
     assert (done.exit_code, done.stderr.splitlines()[-1]) == (128 + signum, f"stopped by {signum.name}")
     runs = [path.name for path in (bench.folder / "logs/toys").iterdir()]

@@ -16,6 +16,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import pytest
 import torch
+from checks import assert_equal
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from tabstar_lit.engine.weights import files as checkpoint_io
@@ -25,6 +26,7 @@ from tabstar_lit.engine.weights.files import (
     AtomicCheckpointIO,
     read_checkpoint,
 )
+from tabstar_lit.engine.weights.loading import latest_checkpoint
 from tabstar_lit.errors import CheckpointError
 
 
@@ -169,6 +171,37 @@ def test_space_is_checked_before_anything_is_written(saved: Path, monkeypatch: p
     with pytest.raises(CheckpointError, match="5,048,576 bytes are needed, 1,500,000 are free"):
         AtomicCheckpointIO().save_checkpoint(content(2, size=1_000_000), saved)
     assert read_checkpoint(saved)["state_dict"]["a"].shape == (100_000,)
+
+
+def test_no_flipped_bit_goes_unseen(saved: Path) -> None:
+    whole, good = saved.read_bytes(), read_checkpoint(saved)
+    places = random.Random(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[places.randrange(len(whole))] ^= 1 << places.randrange(8)
+        saved.write_bytes(damaged)
+        try:
+            found = read_checkpoint(saved)
+        except CheckpointError:
+            refused += 1
+        else:
+            assert_equal(found, good)  # a bit between the parts, which nobody reads
+    assert refused > 100
+
+
+def test_the_newest_checkpoint_is_one_that_is_intact(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{step}.ckpt" for step in (1, 2)]
+    for step, path in enumerate(paths, start=1):
+        AtomicCheckpointIO().save_checkpoint(content(step, size=500) | {"epoch": 0, "optimizer_states": []}, path)
+    newest = bytearray(paths[1].read_bytes())
+    tensor = newest.index(torch.full((500,), 2.0).numpy().tobytes())
+    newest[tensor + 999] ^= 1
+    paths[1].write_bytes(newest)
+    latest = latest_checkpoint(tmp_path)
+    assert latest.path == paths[0]
+    ((skipped, reason),) = latest.skipped
+    assert (skipped, "has another check sum" in reason) == (paths[1], True)
 
 
 def test_an_unwritable_place_is_a_clear_error(tmp_path: Path) -> None:

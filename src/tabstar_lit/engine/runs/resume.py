@@ -14,6 +14,7 @@ from tabstar_lit.config.schema import Experiment
 from tabstar_lit.engine.callbacks.checkpoints import entry_of
 from tabstar_lit.engine.runs.directory import RunDirectory, run_directory
 from tabstar_lit.engine.runs.files import RunFiles, find_run, in_order, is_evaluation, run_directories
+from tabstar_lit.engine.weights.files import require_intact
 from tabstar_lit.engine.weights.loading import Latest, find_checkpoint, latest_checkpoint, progress_in
 from tabstar_lit.errors import CheckpointError, RunError
 
@@ -73,6 +74,7 @@ def run_to_resume(experiment: Experiment, command: str, wanted: str | None) -> t
         )
     if checkpoint is not None:
         progress_in(checkpoint)
+        require_intact(checkpoint)
     return run.root, checkpoint
 
 

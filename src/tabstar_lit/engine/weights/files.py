@@ -13,6 +13,7 @@ import pickle
 import re
 import shutil
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,10 +111,12 @@ def read_checkpoint(path: Path, *, mmap: bool = False, map_location: Any = "cpu"
     Raises
     ------
     CheckpointError
-        The file is missing, a folder, empty, truncated, damaged, not a checkpoint, holds Python objects, or
-        was written by a newer version of this package.
+        The file is missing, a folder, empty, truncated, damaged (mapped tensors are not looked at), not a
+        checkpoint, holds Python objects, or was written by a newer version of this package.
     """
     _require_archive(path)
+    if not mmap:
+        require_intact(path)
     try:
         content = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
@@ -217,6 +220,25 @@ def _survives(leaf: object) -> bool:
     except (pickle.PickleError, *_DAMAGED):
         return False
     return True
+
+
+def require_intact(path: Path) -> None:
+    """Read all of a checkpoint and compare it with its check sums; torch itself never does.
+
+    Raises
+    ------
+    CheckpointError
+        A bit of it is not what was written.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except OSError as error:
+        raise CheckpointError(f"Cannot read the checkpoint {path}: {error.strerror or error}.") from error
+    except (zipfile.BadZipFile, zlib.error, *_DAMAGED) as error:
+        raise CheckpointError(f"{path} is damaged ({_first_line(error)}). Use an earlier checkpoint.") from error
+    if broken is not None:
+        raise CheckpointError(f"{path} is damaged: its part {broken} has another check sum. Use an earlier checkpoint.")
 
 
 def _require_archive(path: Path) -> None:

@@ -14,6 +14,7 @@ from tabstar_lit.engine.weights.files import (
     CHECKPOINT_KEY,
     CHECKPOINT_SCHEMA_VERSION,
     read_checkpoint,
+    require_intact,
 )
 from tabstar_lit.errors import CheckpointError
 
@@ -224,10 +225,15 @@ def latest_checkpoint(directory: Path) -> Latest:
             usable.append((progress_in(file), file))
         except CheckpointError as error:
             skipped.append((file, str(error)))
-    if not usable:
-        reasons = "".join(f"\n  {reason}" for _, reason in skipped)
-        raise CheckpointError(f"There is no checkpoint to resume from in {directory}.{reasons}")
-    return Latest(max(usable, key=lambda entry: entry[0])[1], skipped)
+    for _, file in sorted(usable, reverse=True):
+        try:
+            require_intact(file)
+        except CheckpointError as error:
+            skipped.append((file, str(error)))
+        else:
+            return Latest(file, skipped)
+    reasons = "".join(f"\n  {reason}" for _, reason in skipped)
+    raise CheckpointError(f"There is no checkpoint to resume from in {directory}.{reasons}")
 
 
 def progress_in(file: Path) -> tuple[int, int, bool, float]:
