@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.init import SHIPPED, init
 from tabstar_lit.commands.schemas import main as schemas
 from tabstar_lit.config import packaged_config_dir
+from tabstar_lit.data.outputs import whole_file
 from tabstar_lit.errors import (
     CheckpointError,
     ConfigError,
@@ -55,6 +57,19 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_like_the_signal(signum: signal
 
 def test_ctrl_c_outside_the_training_is_no_error() -> None:
     assert (ended_by(KeyboardInterrupt()).exit_code, ended_by(KeyboardInterrupt()).stderr) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_command_that_is_stopped_while_it_writes_leaves_nothing(tmp_path: Path, signum: signal.Signals) -> None:
+    @click.command()
+    def convert() -> None:
+        with reported_errors(), whole_file(tmp_path / "out.h5") as part:
+            part.write_text("half")
+            os.kill(os.getpid(), signum)
+
+    result = CliRunner().invoke(convert)
+    assert (result.exit_code, result.stderr) == (128 + signum, f"stopped by {signum.name}\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_defect_keeps_its_traceback() -> None:

@@ -255,6 +255,8 @@ def _require_archive(path: Path) -> None:
             complete = zipfile.is_zipfile(stream)
     except OSError as error:
         raise CheckpointError(f"Cannot read the checkpoint {path}: {error.strerror or error}.") from error
+    except zipfile.BadZipFile:  # a damaged end can look like that of an archive on several disks
+        complete = False
     if not complete:
         raise CheckpointError(f"{path} is not a usable checkpoint: {_what_instead(start)}")
 
