@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 
 from tabstar_lit.engine.distributed import gather
 from tabstar_lit.engine.optim.schedulers import learning_rates
 from tabstar_lit.engine.tracking.means import LOSS, Means, joined
+
+if TYPE_CHECKING:
+    from tabstar_lit.engine.module import TrainingModule
 
 
 def log_metrics(trainer: Trainer, metrics: Mapping[str, float]) -> None:
@@ -42,23 +45,26 @@ class TrainingLog(Callback):
         self._means = Means()
         self.epoch: dict[str, float] = {}
 
-    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, module: TrainingModule) -> None:
         """Begin the epoch's means anew."""
         self._means = Means()
 
     def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, module: TrainingModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the batch; log at every n-th optimizer step."""
         loss, size = outputs["mean"], outputs["size"]
         self._recent.add("", size, loss, {})
         self._means.add(outputs["source"], size, loss, outputs["terms"])
-        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
-        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's logger connector
-        if stepped and every and trainer.global_step % every == 0:
+        every, last = trainer.log_every_n_steps, trainer.is_last_batch  # type: ignore[attr-defined]  # Lightning sets it
+        stepped = last or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        due = stepped and bool(every) and trainer.global_step % every == 0
+        if due or last:
+            module.finite.read()
+        if due:
             log_metrics(trainer, {"train_loss_step": self._recent.value(), **rates_by_group(trainer)})
             self._recent = Means()
-        if trainer.is_last_batch:
+        if last:
             self._close_epoch(trainer)
 
     def _close_epoch(self, trainer: Trainer) -> None:
@@ -66,7 +72,7 @@ class TrainingLog(Callback):
         self.epoch = joined(gather(self._means.sums())).values("train")
         log_metrics(trainer, self.epoch)
 
-    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, module: TrainingModule) -> None:
         """Let ``train_loss`` and the rest be monitored."""
         module.log_dict(self.epoch, logger=False, sync_dist=True)
 
