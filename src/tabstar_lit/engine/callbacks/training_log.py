@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tabstar_lit.engine.distributed import gather
+from tabstar_lit.engine.finite import FiniteGuard
 from tabstar_lit.engine.optim.schedulers import learning_rates
 from tabstar_lit.engine.tracking.means import LOSS, Means, joined
-
-if TYPE_CHECKING:
-    from tabstar_lit.engine.module import TrainingModule
 
 
 def log_metrics(trainer: Trainer, metrics: Mapping[str, float]) -> None:
@@ -45,12 +43,12 @@ class TrainingLog(Callback):
         self._means = Means()
         self.epoch: dict[str, float] = {}
 
-    def on_train_epoch_start(self, trainer: Trainer, module: TrainingModule) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Begin the epoch's means anew."""
         self._means = Means()
 
     def on_train_batch_end(
-        self, trainer: Trainer, module: TrainingModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the batch; log at every n-th optimizer step."""
         loss, size = outputs["mean"], outputs["size"]
@@ -60,7 +58,7 @@ class TrainingLog(Callback):
         stepped = last or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         due = stepped and bool(every) and trainer.global_step % every == 0
         if due or last:
-            module.finite.read()
+            cast(FiniteGuard, module.finite).read()
         if due:
             log_metrics(trainer, {"train_loss_step": self._recent.value(), **rates_by_group(trainer)})
             self._recent = Means()
@@ -72,7 +70,7 @@ class TrainingLog(Callback):
         self.epoch = joined(gather(self._means.sums())).values("train")
         log_metrics(trainer, self.epoch)
 
-    def on_train_epoch_end(self, trainer: Trainer, module: TrainingModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Let ``train_loss`` and the rest be monitored."""
         module.log_dict(self.epoch, logger=False, sync_dist=True)
 
