@@ -65,7 +65,8 @@ class StringTokens:
 
     def lengths_of(self, strings: NDArray[np.integer[Any]]) -> Int64:
         """Return the number of tokens of each of the strings: ``[U]``."""
-        return self._strings.offsets[strings + 1] - self._strings.offsets[strings]
+        lengths: Int64 = self._strings.lengths[strings]
+        return lengths
 
     def gather(self, strings: NDArray[np.integer[Any]]) -> tuple[Int64, tuple[int, ...]]:
         """Return the token ids of strings.

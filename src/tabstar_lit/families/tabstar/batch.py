@@ -57,8 +57,8 @@ class TableBatch:
         """Return the number of rows ``B``."""
         return len(self.targets)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> TableBatch:
-        """Return the batch with its tensors on ``device``."""
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> TableBatch:
+        """Return the batch with its tensors on ``device``; the copies do not wait."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> TableBatch:

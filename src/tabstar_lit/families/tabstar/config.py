@@ -33,6 +33,11 @@ class LoaderOptions(Section):
     prefetch_factor: PositiveInt | None = Field(None, description="Batches each worker prepares ahead.")
     pin_memory: bool = Field(False, description="Put batches in page-locked memory, for GPUs.")
     persistent_workers: bool = Field(False, description="Keep the workers between epochs.")
+    cache: Literal["auto", "host"] = Field(
+        "auto",
+        description="Where the rows are: on the host, with batches made ahead of a training on a graphics card, which "
+        "holds the strings' tokens, see text_cache_gb.",
+    )
 
 
 class TabstarDataset(DatasetConfig):
