@@ -88,9 +88,10 @@ class TableBatches(Dataset[TableBatch]):
         return TableBatch(
             source=table.name,
             task=table.task,
-            string_ids=torch.from_numpy(string_ids),
+            string_ids=string_ids,
             lengths=lengths,
             token_ids=torch.from_numpy(token_ids),
+            starts=torch.from_numpy(np.cumsum((0, *lengths), dtype=np.int32)),
             index=torch.from_numpy(index),
             numbers=torch.from_numpy(numbers),
             targets=torch.from_numpy(table.targets[key.rows]),

@@ -65,6 +65,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
     def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
         """Build the network with its encoder; a fixed encoder gets a memory for the vectors of strings."""
+        from tabstar_lit.families.tabstar.layer_cache import LayerCache
         from tabstar_lit.families.tabstar.losses import build_loss
         from tabstar_lit.families.tabstar.module import TabstarModule
         from tabstar_lit.families.tabstar.network import TabStarNetwork
@@ -75,6 +76,8 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         encoder = load_text_encoder(architecture.text_encoder)
         network = TabStarNetwork(architecture, encoder)
         network.text_lookup = TextCache(encoder, data.tokens)
+        budget = experiment.dataset_config.text_cache_gb
+        network.frozen_lookup = LayerCache(encoder, data.tokens, None if budget is None else int(budget * 1e9))
         payload = {
             "family": self.name,
             "architecture_config": architecture.model_dump(mode="json"),

@@ -127,7 +127,7 @@ class TrainedTabstar(Trained):
         place = find_device(device)
         network = self.network.to(place)
         vectors = _string_vectors(network, tokens, place)
-        network.text_lookup = lambda strings: vectors[strings.to(place)]
+        network.text_lookup = lambda strings: vectors[torch.from_numpy(strings).to(place)]
         try:
             batches = TableBatches([rows], tokens)
             for part in cut(np.arange(len(frame)), batch_size):
