@@ -38,6 +38,9 @@ class PairBatch(NamedTuple):
         ``[B, T]`` int8: 1 where the residue differs from the nearest germline gene, 0 where it does not, −1 unknown.
     rows : Tensor
         ``[B]`` int64 rows of the file.
+    n_targets : int
+        Tokens that are to be predicted: all of the antibodies but START and PAD. Counted where the batch is made, so
+        that no step waits for it.
     """
 
     antigens: Tensor
@@ -46,3 +49,4 @@ class PairBatch(NamedTuple):
     regions: Tensor
     germline: Tensor
     rows: Tensor
+    n_targets: int
