@@ -59,16 +59,11 @@ class AntibodyFamily(Family["AntibodyExperiment", "AntibodyData"]):
 
     def module(self, experiment: AntibodyExperiment, data: AntibodyData) -> TrainingModule:
         """Build the network for the scale of the affinities, and its loss."""
-        from tabstar_lit.families.antibody.module import AntibodyModule
+        from tabstar_lit.families.antibody.module import AntibodyModule, kept
         from tabstar_lit.families.antibody.networks.build import build_network
 
-        architecture = experiment.model.architecture_config
-        payload = {
-            "family": self.name,
-            "architecture_config": architecture.model_dump(mode="json"),
-            **data.payload(),
-        }
-        return AntibodyModule(build_network(architecture, data.scale), experiment.model, payload)
+        network = build_network(experiment.model.architecture_config, data.scale)
+        return AntibodyModule(network, experiment.model, kept(experiment.model, data.payload()))
 
     def tracker(self, experiment: AntibodyExperiment, data: AntibodyData, figures: Path) -> Tracker:
         """Return the tracker of likelihoods, effects and generated antibodies."""
