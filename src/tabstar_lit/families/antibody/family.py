@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.antibody.config import AntibodyExperiment
     from tabstar_lit.families.antibody.pairs.data import AntibodyData
+    from tabstar_lit.families.antibody.restore import AntibodyGenerator
 
 TOY_PAIRS = "antibody_toy.h5"
 """Name of the generated task below the data root."""
@@ -89,12 +90,28 @@ class AntibodyFamily(Family["AntibodyExperiment", "AntibodyData"]):
         return {"cross_entropy": "of the next residue, smoothed in training only; training_config.label_smoothing"}
 
     def converters(self) -> Sequence[click.Command]:
-        """Return nothing yet."""
-        return ()
+        """Return the maker of pairs files."""
+        from tabstar_lit.families.antibody.conversion.commands import antibody
+
+        return (antibody,)
 
     def viewers(self) -> Mapping[str, Viewer]:
-        """Return nothing yet."""
-        return {}
+        """Return what shows a pairs file."""
+        from tabstar_lit.families.antibody.conversion.commands import show_pairs
+
+        return {"antibody pairs": show_pairs}
+
+    def verbs(self) -> Mapping[str, click.Command]:
+        """Return what writes antibodies, and what says how likely given ones are."""
+        from tabstar_lit.families.antibody.verbs import generate, predict
+
+        return {"predict": predict, "generate": generate}
+
+    def restore(self, checkpoint: Path) -> AntibodyGenerator:
+        """Return the generator in a checkpoint."""
+        from tabstar_lit.families.antibody.restore import restore
+
+        return restore(checkpoint)
 
 
 def _toy(scratch: Path | None) -> Path:

@@ -17,6 +17,11 @@ from tabstar_lit.errors import DataError
 
 KIND = "antibody pairs"
 SCHEMA_VERSION = 1
+TEXTS = ("antigens", "antigen_names", "antibodies")
+NUMBERS = ("clusters", "antigen", "pkd", "censored")
+RAGGED = ("regions", "germline")
+"""Parts of a file, by how they are stored."""
+
 REMEDY = "Make it anew with `tabstar_lit convert antibody`."
 
 
@@ -93,12 +98,12 @@ def write_pairs(path: Path, pairs: Pairs) -> None:
         hdf5.write_text(file, "kind", KIND)
         file.attrs["schema_version"] = SCHEMA_VERSION
         hdf5.write_text(file, "fingerprint", pairs.fingerprint)
-        for name in ("antigens", "antigen_names", "antibodies"):
+        for name in TEXTS:
             hdf5.write_strings(file, name, getattr(pairs, name))
-        for name in ("clusters", "antigen", "pkd", "censored"):
+        for name in NUMBERS:
             hdf5.write_array(file, name, getattr(pairs, name))
-        pairs.regions.write(file, "regions")
-        pairs.germline.write(file, "germline")
+        for name in RAGGED:
+            getattr(pairs, name).write(file, name)
         hdf5.write_json(file, "about", dict(pairs.about))
 
 
@@ -111,11 +116,10 @@ def read_pairs(path: Path) -> Pairs:
         It is missing, of another kind, or damaged.
     """
     with hdf5.open_file(path, kind=KIND, schema_version=SCHEMA_VERSION, remedy=REMEDY) as file:
-        texts = {n: hdf5.read_strings(file, n, remedy=REMEDY) for n in ("antigens", "antigen_names", "antibodies")}
-        names = ("clusters", "antigen", "pkd", "censored")
-        arrays = {name: hdf5.read_array(file, name, remedy=REMEDY) for name in names}
-        ragged = {name: Ragged.read(file, name, remedy=REMEDY) for name in ("regions", "germline")}
-        pairs = Pairs(**texts, **arrays, **ragged, about=hdf5.read_json(file, "about", remedy=REMEDY))
+        parts: dict[str, Any] = {name: hdf5.read_strings(file, name, remedy=REMEDY) for name in TEXTS}
+        parts |= {name: hdf5.read_array(file, name, remedy=REMEDY) for name in NUMBERS}
+        parts |= {name: Ragged.read(file, name, remedy=REMEDY) for name in RAGGED}
+        pairs = Pairs(**parts, about=hdf5.read_json(file, "about", remedy=REMEDY))
         kept = hdf5.read_text(file, "fingerprint")
     if kept != pairs.fingerprint:
         raise DataError(f"{path}: its contents do not have the fingerprint that was stored with them. {REMEDY}")

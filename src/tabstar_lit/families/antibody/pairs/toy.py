@@ -6,8 +6,9 @@ alone, as nanobodies are. The rule has two parts:
 
 - CDR-H3 holds the *partner* of each letter of the motif, in order: opposite charges (D-K, E-R), aromatic rings (F-Y)
   and W-H.
-- The affinity is written in the last letter of CDR-H1, of CDR-H2 and of CDR-L3, and in the letter that follows the
-  partners in CDR-H3: G below pKd 5.5, S below 7, T below 8.5 and V above.
+- The affinity is written twice, with steps between each other's. The last letter of CDR-H1 and of CDR-L3 is G below
+  pKd 5.5, S below 7, T below 8.5 and V above. The last letter of CDR-H2, and the one that follows the partners in
+  CDR-H3, is A below 4.75, G below 6.25, S below 7.75, T below 9.25 and V above.
 
 All other letters of the CDRs are noise, which nothing can predict.
 """
@@ -32,7 +33,7 @@ from tabstar_lit.families.antibody.pairs.batch import (
     REGIONS,
 )
 from tabstar_lit.families.antibody.pairs.file import REMEDY, Pairs, read_pairs, write_pairs
-from tabstar_lit.families.antibody.pairs.tokens import AMINO_ACIDS, antibody_text
+from tabstar_lit.families.antibody.pairs.tokens import AMINO_ACIDS, BREAK, antibody_text
 
 BACKGROUND = "AGILNPQSTV"
 """Letters of antigens around the motif."""
@@ -42,7 +43,8 @@ PARTNERS = {"D": "K", "K": "D", "E": "R", "R": "E", "F": "Y", "Y": "F", "W": "H"
 
 MOTIF_LENGTH = 4
 LEVELS = ((5.5, "G"), (7.0, "S"), (8.5, "T"), (np.inf, "V"))
-"""Letters of the affinity, each with the pKd below which it is meant."""
+FINER_LEVELS = ((4.75, "A"), (6.25, "G"), (7.75, "S"), (9.25, "T"), (np.inf, "V"))
+"""Letters of the affinity, each with the pKd below which it is meant: of CDR-H1 and L3, and of CDR-H2 and H3."""
 
 HEAVY_GERMLINES = (
     ("EVQC", "WVRQ", "RFTAYC", "WGQG"),
@@ -51,6 +53,13 @@ HEAVY_GERMLINES = (
 )
 LIGHT_GERMLINES = (("DIQC", "WYQ", "GVYC", "FGQ"), ("SYEC", "WHQ", "GIPC", "FGG"))
 """The four frameworks of each germline; the second begins with the conserved tryptophan, the third ends with C."""
+
+HEAVY_LENGTHS, LIGHT_LENGTHS = (4, 4, 4, 3, 6, 7, 4), (4, 2, 3, 2, 4, 4, 3)
+"""Letters of each region; CDR-H3 has up to two more."""
+
+_THIRD_LOOP = 5
+GENERATED = "generated"
+"""What numbered the antibodies of such a task."""
 
 MUTATION_RATE = 0.05
 ALONE = 0.5
@@ -89,7 +98,7 @@ class AntibodyToy:
         Of everything that is drawn.
     """
 
-    n_antigens: int = 6000
+    n_antigens: int = 5000
     antibodies_each: int = 2
     seed: int = 0
 
@@ -98,9 +107,10 @@ class AntibodyToy:
         return {"toy": "antibody", "version": 1, **asdict(self)}
 
 
-def affinity_letter(pkd: float) -> str:
-    """Return the letter that stands for an affinity."""
-    return next(letter for end, letter in LEVELS if pkd < end)
+def affinity_letters(pkd: float) -> tuple[str, str]:
+    """Return the letters that stand for an affinity: of CDR-H1 and L3, and of CDR-H2 and H3."""
+    one, two = (next(letter for end, letter in levels if pkd < end) for levels in (LEVELS, FINER_LEVELS))
+    return one, two
 
 
 def motif_of(antigen: str) -> str:
@@ -125,8 +135,24 @@ def rule_letters(antigen: str, pkd: float, regions: Int8) -> dict[int, str]:
     asked = {h3 - 1 - MOTIF_LENGTH + place: PARTNERS[letter] for place, letter in enumerate(motif_of(antigen))}
     if np.isnan(pkd):
         return asked
-    places = [h1, h2, h3 - 1, *([l3] if l3 >= 0 else [])]
-    return asked | dict.fromkeys(places, affinity_letter(pkd))
+    one, two = affinity_letters(pkd)
+    light = {l3: one} if l3 >= 0 else {}
+    return asked | {h1: one, h2: two, h3 - 1: two} | light
+
+
+def toy_regions(text: str) -> Int8:
+    """Return the region of each letter of an antibody of the task; all 0 where its lengths are not those of one."""
+    chains = [chain for chain in text.split(BREAK) if chain]
+    lengths = (HEAVY_LENGTHS, LIGHT_LENGTHS)[: len(chains)]
+    regions: list[int] = []
+    for number, (chain, own) in enumerate(zip(chains, lengths, strict=False)):
+        rest = len(chain) - sum(own)
+        spread = [length + (rest if place == _THIRD_LOOP else 0) for place, length in enumerate(own)]
+        if rest < 0 or (number and rest) or len(chains) > len((HEAVY_LENGTHS, LIGHT_LENGTHS)):
+            return np.zeros(len(text), np.int8)
+        first = 1 + number * len(REGIONS)
+        regions += [*([0] if number else []), *np.repeat(np.arange(first, first + len(REGIONS)), spread).tolist()]
+    return np.array(regions if len(regions) == len(text) else [0] * len(text), np.int8)
 
 
 def toy_pairs(toy: AntibodyToy) -> Pairs:
@@ -148,7 +174,7 @@ def toy_pairs(toy: AntibodyToy) -> Pairs:
         censored=np.zeros(len(antigen), np.int8),
         regions=Ragged.of((own.regions for own in drawn), np.int8),
         germline=Ragged.of((own.germline for own in drawn), np.int8),
-        about={"sources": [toy.to_plain()], "numbering": "generated"},
+        about={"sources": [toy.to_plain()], "numbering": GENERATED},
     )
 
 
@@ -203,14 +229,14 @@ def _antigen(rng: np.random.Generator) -> str:
 
 def _antibody(rng: np.random.Generator, antigen: str, pkd: float) -> Domain:
     """Draw an antibody as the rule has it: its text, with a region for each letter of it."""
-    level = affinity_letter(pkd)
+    one, two = affinity_letters(pkd)
     partners = "".join(PARTNERS[letter] for letter in motif_of(antigen))
     noise = [_letters(rng, count) for count in (3, 2, int(rng.integers(1, 4)), 1, 2, 2, 3)]
-    heavy_loops = (noise[0] + level, noise[1] + level, noise[2] + partners + level + noise[3])
+    heavy_loops = (noise[0] + one, noise[1] + two, noise[2] + partners + two + noise[3])
     heavy = _domain(rng, HEAVY_GERMLINES, heavy_loops, first=1)
     if rng.random() < ALONE:
         return heavy
-    light = _domain(rng, LIGHT_GERMLINES, (noise[4], noise[5], noise[6] + level), first=1 + len(REGIONS))
+    light = _domain(rng, LIGHT_GERMLINES, (noise[4], noise[5], noise[6] + one), first=1 + len(REGIONS))
     return Domain(
         antibody_text(heavy.letters, light.letters),
         [*heavy.regions, 0, *light.regions],

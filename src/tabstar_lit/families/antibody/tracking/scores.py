@@ -122,7 +122,7 @@ def effect(shuffled: Tensor, own: Tensor, tokens: Tensor, clusters: Int64, resam
     if not there.any():
         return None
     _, own_cluster = np.unique(clusters[there], return_inverse=True)
-    rises, sizes = (np.bincount(own_cluster, values[there]) for values in (rise, counts))
+    rises, sizes = (np.bincount(own_cluster, values[there]).astype(np.float64) for values in (rise, counts))
     means = _resampled(rises, sizes, resamples)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Effect(float(rises.sum() / sizes.sum()), float(low), float(high), int(there.sum()))
