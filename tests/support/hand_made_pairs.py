@@ -61,10 +61,10 @@ def architectures() -> dict[str, AntibodyArchitecture]:
     return translators
 
 
-def lively(architecture: AntibodyArchitecture) -> nn.Module:
+def lively(architecture: AntibodyArchitecture, scale: float = 0.3) -> nn.Module:
     """Return its network in evaluation, with weights far from their start."""
     torch.manual_seed(0)
     network = build_network(architecture, SCALE)
     for parameter in network.parameters():
-        parameter.data += 0.3 * torch.randn_like(parameter)
+        parameter.data += (scale if parameter.ndim > 1 else 0.02) * torch.randn_like(parameter)
     return network.eval()
