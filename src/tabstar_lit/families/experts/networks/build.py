@@ -1,0 +1,52 @@
+"""The network of each role, from a configuration or from what a checkpoint keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from tabstar_lit.engine.trained import stored_architecture
+from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.experts.architecture import ExpertsArchitecture, Role
+from tabstar_lit.families.experts.networks.text_model import TextModel
+from tabstar_lit.families.experts.networks.transformer import TransformerExpert
+
+
+def build(role: Role, config: ExpertsArchitecture, vocabulary: int) -> nn.Module:
+    """Return the network of a role with fresh weights.
+
+    Parameters
+    ----------
+    role : str
+        What it is.
+    config : ExpertsArchitecture
+        Sizes and options, resolved.
+    vocabulary : int
+        Number of tokens ``V``.
+    """
+    width = cast(int, config.width)
+    if role == "transformer":
+        return TextModel(vocabulary, width, TransformerExpert(config), dropout=config.dropout)
+    raise ConfigError(f"model_config.role: there is no network for the role {role}.")
+
+
+def network_from(payload: Mapping[str, Any], path: Path) -> nn.Module:
+    """Return the network that a checkpoint is of, with fresh weights.
+
+    Parameters
+    ----------
+    payload : Mapping
+        What the checkpoint keeps beside the weights.
+    path : Path
+        The checkpoint, for messages.
+
+    Raises
+    ------
+    CheckpointError
+        This release does not know its architecture.
+    """
+    config = stored_architecture(ExpertsArchitecture, payload["architecture_config"], path)
+    return build(payload["role"], config, payload["vocabulary"])
