@@ -120,13 +120,13 @@ class ExpertsArchitecture(ArchitectureConfig):
         """Return it with what ``size`` stands for written out."""
         preset = SIZES[self.size]
         layers = {"transformer": preset.layers, "state_space": preset.layers, "diffuser": preset.diffuser_layers}
-        sections = {
-            name: section.model_copy(update={"layers": section.layers or layers[name]})
-            for name, section in (("transformer", self.transformer), ("state_space", self.state_space))
+        sections: tuple[Section, ...] = (self.transformer, self.state_space, self.diffuser)
+        resolved = {
+            name: section.model_copy(update={"layers": getattr(section, "layers") or layers[name]})
+            for name, section in zip(EXPERTS, sections, strict=True)
         }
-        diffuser = self.diffuser.model_copy(update={"layers": self.diffuser.layers or preset.diffuser_layers})
         sizes = {"width": self.width or preset.width, "heads": self.heads or preset.heads}
-        return self.model_copy(update={**sizes, **sections, "diffuser": diffuser})
+        return self.model_copy(update={**sizes, **resolved})
 
     def problems(self) -> Iterable[Problem]:
         """Refuse heads that do not divide the width or cannot be turned, and noise beyond the last step."""
@@ -179,6 +179,20 @@ class ExpertsModel(ModelConfig):
             here = self.transformer_checkpoint != "transformer" or "transformer" in stages
             return first if here else {}
         return {}
+
+    def problems(self) -> Iterable[Problem]:
+        """Refuse a role that builds on nothing."""
+        yield from super().problems()
+        for key, source in self.reads(("transformer",)).items():
+            if source is None and self.role != "state_space" and not self._hides:
+                yield Problem(
+                    (key,), f"the role {self.role} needs {key}: a finished stage of this run, or a checkpoint"
+                )
+
+    @property
+    def _hides(self) -> bool:
+        """Whether this is a diffuser that fills in hidden tokens, which needs no transformer."""
+        return self.role == "diffuser" and self.architecture_config.diffuser.kind == "masked"
 
     def loss_terms(self) -> tuple[str, ...]:
         """Return what the loss of the role is made of, or is reported beside it."""

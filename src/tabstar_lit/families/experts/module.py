@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,10 +14,13 @@ from tabstar_lit.engine.optim.optimizers import has_weight_decay
 from tabstar_lit.engine.weights.patterns import matches
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.experts.architecture import ExpertsModel
+from tabstar_lit.families.experts.earlier import Borrower, borrow
 from tabstar_lit.families.experts.networks.build import build
 from tabstar_lit.families.experts.networks.objectives import OBJECTIVES
 from tabstar_lit.families.experts.text.batch import TokenBatch
 from tabstar_lit.families.experts.text.sums import row_sums
+
+log = logging.getLogger(__name__)
 
 NOT_DECAYED = ("*embedding.weight", "*.log_rates", "*.skip")
 """Parameters without weight decay, beside norms and biases: embeddings, and the recurrence of a state space."""
@@ -38,15 +42,26 @@ class ExpertsModule(TrainingModule):
         Tokens of the longest row.
     payload : Mapping
         What prediction needs beside the network: family and tokenizer.
+    read : Mapping of str to str
+        Paths of the trained experts that the role builds on, see :meth:`ExpertsModel.reads`.
     """
 
     def __init__(
-        self, config: ExpertsModel, *, vocabulary: int, context_length: int, payload: Mapping[str, Any]
+        self,
+        config: ExpertsModel,
+        *,
+        vocabulary: int,
+        context_length: int,
+        payload: Mapping[str, Any],
+        read: Mapping[str, str | None] | None = None,
     ) -> None:
         if config.role is None:
             raise ConfigError("model_config.role: this stage does not say what it trains.")
         architecture = config.architecture_config.resolved()
         network = build(config.role, architecture, vocabulary)
+        borrower = Borrower(architecture, vocabulary, payload.get("tokenizer"))
+        for line in borrow(network, config.role, read or {}, borrower):
+            log.info("%s", line)
         kept = {
             **payload,
             "role": config.role,

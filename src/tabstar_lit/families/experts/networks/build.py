@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 
 from tabstar_lit.engine.trained import stored_architecture
-from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.experts.architecture import ExpertsArchitecture, Role
+from tabstar_lit.families.experts.networks.denoiser import DiffuserExpert
+from tabstar_lit.families.experts.networks.diffusion_model import DiffusionModel
+from tabstar_lit.families.experts.networks.expert import Expert
+from tabstar_lit.families.experts.networks.mixture import Mixture
+from tabstar_lit.families.experts.networks.state_space import StateSpaceExpert
 from tabstar_lit.families.experts.networks.text_model import TextModel
 from tabstar_lit.families.experts.networks.transformer import TransformerExpert
+
+MAKERS: Mapping[str, Callable[[ExpertsArchitecture], Expert]] = {
+    "transformer": TransformerExpert,
+    "state_space": StateSpaceExpert,
+    "diffuser": DiffuserExpert,
+}
+"""What makes each expert of a mixture."""
 
 
 def build(role: Role, config: ExpertsArchitecture, vocabulary: int) -> nn.Module:
@@ -30,7 +41,11 @@ def build(role: Role, config: ExpertsArchitecture, vocabulary: int) -> nn.Module
     width = cast(int, config.width)
     if role == "transformer":
         return TextModel(vocabulary, width, TransformerExpert(config), dropout=config.dropout)
-    raise ConfigError(f"model_config.role: there is no network for the role {role}.")
+    if role == "state_space":
+        return TextModel(vocabulary, width, StateSpaceExpert(config), dropout=config.dropout)
+    if role == "diffuser":
+        return DiffusionModel(vocabulary, width, TransformerExpert(config), DiffuserExpert(config))
+    return Mixture(vocabulary, config, {name: make(config) for name, make in MAKERS.items()})
 
 
 def network_from(payload: Mapping[str, Any], path: Path) -> nn.Module:

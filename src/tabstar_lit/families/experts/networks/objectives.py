@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from tabstar_lit.families.experts.architecture import ExpertsTraining, Role
+from tabstar_lit.families.experts.networks.diffusion_model import DiffusionModel, noise_error
+from tabstar_lit.families.experts.networks.mixture import Mixture
 from tabstar_lit.families.experts.text.batch import NO_TARGET, TokenBatch
+
+EVALUATION_SEED = 0
+"""Of the noise that diffusion is evaluated with."""
 
 
 class Measured(NamedTuple):
@@ -52,7 +58,57 @@ def next_token(network: Any, batch: TokenBatch, training: ExpertsTraining) -> Me
     return Measured(nats.sum() / max(batch.n_targets, 1), nats)
 
 
+def denoising(network: DiffusionModel, batch: TokenBatch, training: ExpertsTraining) -> Measured:
+    """Minimise the error of the noise that is found in a transformer's states (arXiv 2006.11239).
+
+    Each row has a step of its own. In evaluation steps and noise are always the same, and the denoised states also
+    predict the next token.
+    """
+    states = network.encoded(batch.tokens, batch.documents)
+    generator = None if network.training else torch.Generator(states.device).manual_seed(EVALUATION_SEED)
+    expert, there = network.expert, batch.targets != NO_TARGET
+    steps = torch.randint(len(expert.shares), (len(states),), device=states.device, generator=generator)
+    noise = torch.randn(states.shape, device=states.device, generator=generator)
+    found = expert.predicted_noise(expert.noised(states, steps, noise), steps, batch.documents)
+    loss = noise_error(found, noise, there, batch.n_targets)
+    if network.training:
+        return Measured(loss, None, {"mse": loss})
+    nats = nats_of(network.logits(expert(states, batch.documents)), batch.targets)
+    return Measured(loss, nats, {"mse": loss, "nll": nats.sum() / max(batch.n_targets, 1)})
+
+
+def mixing(network: Mixture, batch: TokenBatch, training: ExpertsTraining) -> Measured:
+    """Minimise the cross-entropy of the next token, and reward weights that are spread over the experts.
+
+    ``router_entropy`` is the mean entropy of the weights in nats, at most ln 3; ``balance`` is what the use of the
+    experts over the batch is above equal use: 0 where it is equal, 2 where one of three does all.
+    """
+    there = batch.targets != NO_TARGET
+    mixed = network.mixed(batch.tokens, batch.documents)
+    nats = nats_of(network.logits(mixed.states), batch.targets)
+    each = torch.special.entr(mixed.weights).sum(-1)
+    count = max(batch.n_targets, 1)
+    nll, entropy = nats.sum() / count, torch.where(there, each, 0.0).sum() / count
+    use = (mixed.weights * there[..., None]).sum((0, 1)) / count
+    balance = len(use) * use.square().sum() - 1
+    loss = nll - training.entropy_reg * entropy + training.balance_reg * balance
+    if network.training:
+        network.remember(batch.tokens, there)
+    rows = there.sum(1, keepdim=True).clamp(min=1)
+    columns = {
+        "router": ((mixed.weights * there[..., None]).sum(1) / rows)[:, None],
+        "router_entropy": torch.where(there, each, 0.0).sum(1, keepdim=True) / rows,
+    }
+    terms = {"nll": nll, "router_entropy": entropy, "balance": balance}
+    return Measured(loss, nats, terms, {name: column.detach() for name, column in columns.items()})
+
+
 Objective = Callable[[Any, TokenBatch, ExpertsTraining], Measured]
 
-OBJECTIVES: Mapping[Role, Objective] = {"transformer": next_token, "state_space": next_token}
+OBJECTIVES: Mapping[Role, Objective] = {
+    "transformer": next_token,
+    "state_space": next_token,
+    "diffuser": denoising,
+    "mixture": mixing,
+}
 """What each role minimises."""
