@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -51,12 +52,19 @@ class TokenBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TokenBatch:
         """Return the batch with its tensors on ``device``."""
-        return replace(self, **{name: own.to(device, non_blocking=non_blocking) for name, own in self._tensors()})
+        return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> TokenBatch:
         """Return the batch in page-locked memory; called by the loader under ``pin_memory: true``."""
-        return replace(self, **{name: own.pin_memory() for name, own in self._tensors()})
+        return self._with(Tensor.pin_memory)
 
-    def _tensors(self) -> list[tuple[str, Tensor]]:
-        named = [(field.name, getattr(self, field.name)) for field in fields(self)]
-        return [(name, own) for name, own in named if isinstance(own, Tensor)]
+    def _with(self, change: Callable[[Tensor], Tensor]) -> TokenBatch:
+        return replace(
+            self,
+            tokens=change(self.tokens),
+            targets=change(self.targets),
+            documents=None if self.documents is None else change(self.documents),
+            positions=change(self.positions),
+            domains=change(self.domains),
+            n_bytes=change(self.n_bytes),
+        )
