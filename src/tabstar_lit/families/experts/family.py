@@ -79,6 +79,7 @@ class ExpertsFamily(Family["ExpertsExperiment", "TextData"]):
             vocabulary=data.vocabulary_size,
             context_length=data.context_length,
             payload=payload,
+            read=experiment.earlier(),
         )
 
     def tracker(self, experiment: ExpertsExperiment, data: TextData, figures: Path) -> Tracker:
