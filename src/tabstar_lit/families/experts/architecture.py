@@ -49,10 +49,15 @@ SIZES: Mapping[Size, SizePreset] = {
 """Smaller networks learn at higher rates and from fewer rows; ``base`` has the widths, rate and batch of NanoThink."""
 
 
-class TransformerSection(Section):
-    """The transformer expert."""
+class ExpertSection(Section):
+    """What every expert has."""
 
     layers: PositiveInt | None = Field(None, description="Blocks; null: as `size` says.")
+
+
+class TransformerSection(ExpertSection):
+    """The transformer expert."""
+
     ffn_mult: PositiveInt = Field(4, description="Width of the feed-forward part, in widths of the network.")
     act: Literal["SwiGLU", "GeGLU", "SquaredReLU", "GELU", "SiLU"] = Field(
         "SwiGLU", description="Activation of the feed-forward part."
@@ -61,17 +66,16 @@ class TransformerSection(Section):
     zero_init: bool = Field(False, description="Start each branch at zero, so that a block starts as the identity.")
 
 
-class StateSpaceSection(Section):
+class StateSpaceSection(ExpertSection):
     """The state-space expert (S6 of Mamba, arXiv 2312.00752)."""
 
-    layers: PositiveInt | None = Field(None, description="Blocks; null: as `size` says.")
     expand: PositiveInt = Field(2, description="Channels of the recurrence, in widths of the network.")
     d_state: PositiveInt = Field(16, description="Numbers that each channel remembers.")
     d_conv: PositiveInt = Field(4, description="Tokens that the causal convolution sees.")
     dt_rank: PositiveInt = Field(1, description="Rank of the map to the step sizes.")
 
 
-class DiffuserSection(Section):
+class DiffuserSection(ExpertSection):
     """The diffusion expert: of a transformer's states with noise on them, or of tokens of which some are hidden."""
 
     kind: Literal["continuous", "masked"] = Field(
@@ -79,7 +83,6 @@ class DiffuserSection(Section):
         description="continuous: takes noise off the states of the frozen transformer; masked: fills in hidden "
         "tokens, block by block (arXiv 2503.09573).",
     )
-    layers: PositiveInt | None = Field(None, description="Blocks; null: as `size` says.")
     training_steps: int = Field(100, ge=2, description="Steps from a state without noise to noise alone.")
     schedule: Literal["cosine", "linear"] = Field("cosine", description="How the noise grows with the steps.")
     noise_step: int = Field(10, ge=0, description="Step to which the states of a text are noised, and denoised from.")
@@ -120,9 +123,9 @@ class ExpertsArchitecture(ArchitectureConfig):
         """Return it with what ``size`` stands for written out."""
         preset = SIZES[self.size]
         layers = {"transformer": preset.layers, "state_space": preset.layers, "diffuser": preset.diffuser_layers}
-        sections: tuple[Section, ...] = (self.transformer, self.state_space, self.diffuser)
+        sections: tuple[ExpertSection, ...] = (self.transformer, self.state_space, self.diffuser)
         resolved = {
-            name: section.model_copy(update={"layers": getattr(section, "layers") or layers[name]})
+            name: section.model_copy(update={"layers": section.layers or layers[name]})
             for name, section in zip(EXPERTS, sections, strict=True)
         }
         sizes = {"width": self.width or preset.width, "heads": self.heads or preset.heads}
@@ -199,7 +202,7 @@ class ExpertsModel(ModelConfig):
         if self.role == "mixture":
             return ("nll", "router_entropy", "balance")
         if self.role == "diffuser":
-            return ("nll", "mse") if self.architecture_config.diffuser.kind == "continuous" else ("nll_bound",)
+            return ("nll", "nll_bound" if self._hides else "mse")
         return ()
 
     @property

@@ -13,8 +13,8 @@ from tabstar_lit.engine.trained import read_stored, stored_architecture
 from tabstar_lit.engine.weights.loading import load_strict
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.experts.architecture import EXPERTS, ExpertsArchitecture, Role
+from tabstar_lit.families.experts.networks.diffusion_model import DiffusionModel
 from tabstar_lit.families.experts.networks.mixture import Mixture
-from tabstar_lit.families.experts.networks.text_model import TextModel
 
 
 class Borrower(NamedTuple):
@@ -95,12 +95,13 @@ def borrow(network: nn.Module, role: Role, read: Mapping[str, str | None], borro
     if not paths:
         return []
     found = {expert: borrower.weights(path, cast(Role, expert)) for expert, path in paths.items()}
-    _load(cast(Any, network).embedding, found["transformer"], "embedding", paths["transformer"])
+    model: Any = network
+    _load(model.embedding, found["transformer"], "embedding", paths["transformer"])
     if role == "mixture":
-        _fill(cast(Mixture, network), found, paths)
+        _fill(model, found, paths)
     else:
-        cast(TextModel, network).embedding.requires_grad_(False)
-        if hasattr(network, "encoder"):
+        model.embedding.requires_grad_(False)
+        if isinstance(network, DiffusionModel):
             _load(network.encoder, found["transformer"], "expert", paths["transformer"])
     return [f"{expert}: from {path}, frozen" for expert, path in paths.items()]
 

@@ -13,17 +13,23 @@ from tabstar_lit.families.experts.architecture import ExpertsArchitecture, Role
 from tabstar_lit.families.experts.networks.denoiser import DiffuserExpert
 from tabstar_lit.families.experts.networks.diffusion_model import DiffusionModel
 from tabstar_lit.families.experts.networks.expert import Expert
+from tabstar_lit.families.experts.networks.masked_diffusion import MaskedExpert
 from tabstar_lit.families.experts.networks.mixture import Mixture
 from tabstar_lit.families.experts.networks.state_space import StateSpaceExpert
 from tabstar_lit.families.experts.networks.text_model import TextModel
 from tabstar_lit.families.experts.networks.transformer import TransformerExpert
 
-MAKERS: Mapping[str, Callable[[ExpertsArchitecture], Expert]] = {
+
+def _diffuser(config: ExpertsArchitecture) -> Expert:
+    return DiffuserExpert(config) if config.diffuser.kind == "continuous" else MaskedExpert(config)
+
+
+MAKERS: Mapping[Role, Callable[[ExpertsArchitecture], Expert]] = {
     "transformer": TransformerExpert,
     "state_space": StateSpaceExpert,
-    "diffuser": DiffuserExpert,
+    "diffuser": _diffuser,
 }
-"""What makes each expert of a mixture."""
+"""What makes each expert."""
 
 
 def build(role: Role, config: ExpertsArchitecture, vocabulary: int) -> nn.Module:
@@ -39,13 +45,12 @@ def build(role: Role, config: ExpertsArchitecture, vocabulary: int) -> nn.Module
         Number of tokens ``V``.
     """
     width = cast(int, config.width)
-    if role == "transformer":
-        return TextModel(vocabulary, width, TransformerExpert(config), dropout=config.dropout)
-    if role == "state_space":
-        return TextModel(vocabulary, width, StateSpaceExpert(config), dropout=config.dropout)
-    if role == "diffuser":
-        return DiffusionModel(vocabulary, width, TransformerExpert(config), DiffuserExpert(config))
-    return Mixture(vocabulary, config, {name: make(config) for name, make in MAKERS.items()})
+    if role == "mixture":
+        return Mixture(vocabulary, config, {name: make(config) for name, make in MAKERS.items()})
+    expert = MAKERS[role](config)
+    if isinstance(expert, DiffuserExpert):
+        return DiffusionModel(vocabulary, width, TransformerExpert(config), expert)
+    return TextModel(vocabulary, width, expert, dropout=config.dropout)
 
 
 def network_from(payload: Mapping[str, Any], path: Path) -> nn.Module:

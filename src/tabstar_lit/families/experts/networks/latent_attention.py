@@ -13,7 +13,7 @@ from tabstar_lit.nn.positions import Rotation
 
 
 class LatentCache:
-    """The latents of all tokens so far, each followed by the one rotated key that all heads share: ``[B, P, L + R]``."""
+    """The latents of all tokens so far, each with the one rotated key that all heads share: ``[B, P, L + R]``."""
 
     def __init__(self, seen: Tensor | None = None) -> None:
         self.seen = seen
@@ -71,7 +71,7 @@ class LatentAttention(nn.Module):
 
         The rotation is one of :attr:`dim_rotated` numbers.
         """
-        plain, turned = self._split(self.query(x)).split([self.dim_plain, self.dim_rotated], dim=-1)
+        plain, turned = torch.split(self._split(self.query(x)), [self.dim_plain, self.dim_rotated], dim=-1)
         turned = rotation(turned)
         latents, shared = self.latent_norm(self.down(x)), rotation(self.rotated_key(x)[:, None])
         options: dict[str, Any] = {"mask": mask, "causal": causal}

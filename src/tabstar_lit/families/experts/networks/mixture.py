@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,16 +12,15 @@ from tabstar_lit.families.experts.architecture import EXPERTS, ExpertsArchitectu
 from tabstar_lit.families.experts.networks.diffusion_model import Caches
 from tabstar_lit.families.experts.networks.expert import Expert, attention_mask, initialise, places
 from tabstar_lit.families.experts.networks.latent_attention import LatentAttention, LatentCache
+from tabstar_lit.families.experts.networks.memory import Memory
 from tabstar_lit.families.experts.networks.prefixes import Seen, SeenCache
-from tabstar_lit.families.experts.networks.vector_store import VectorStore, marks
+from tabstar_lit.families.experts.networks.vector_store import marks
 from tabstar_lit.nn.attention import MultiHeadAttention
 from tabstar_lit.nn.cache import DecoderCache, KeyValueCache
 from tabstar_lit.nn.decoders import State
+from tabstar_lit.nn.masking import masked_mean
 from tabstar_lit.nn.norms import RMSNorm
 from tabstar_lit.nn.positions import rotation
-
-RECALL_STRIDE = 32
-"""Positions from one question to the vector store to the next."""
 
 
 class Mixed(NamedTuple):
@@ -64,7 +62,7 @@ class Mixture(nn.Module):
     def __init__(self, vocabulary: int, config: ExpertsArchitecture, experts: Mapping[str, Expert]) -> None:
         super().__init__()
         own, width, heads = config.mixture, cast(int, config.width), cast(int, config.heads)
-        self.by_prefix, self.top_k, self.rope_base = own.router == "prefix", own.top_k, config.rope_base
+        self.by_prefix, self.rope_base = own.router == "prefix", config.rope_base
         self.denoises = config.diffuser.kind == "continuous"
         self.embedding = nn.Embedding(vocabulary, width)
         self.norm = RMSNorm(width)
@@ -74,12 +72,11 @@ class Mixture(nn.Module):
             else LatentAttention(width, heads, own.kv_latent_dim, dropout=config.dropout)
         )
         self.router = nn.Linear(width, len(EXPERTS), bias=False)
-        self.recall = nn.Linear(width, width, bias=False) if own.use_vector_store else None
-        self.store = VectorStore(own.max_vectors, width) if own.use_vector_store else None
+        self.memory = Memory(own.max_vectors, width, own.top_k) if own.use_vector_store else None
         initialise(self)
         nn.init.zeros_(self.attention.out.weight)
-        if self.recall is not None:
-            nn.init.zeros_(self.recall.weight)
+        if self.memory is not None:
+            nn.init.zeros_(self.memory.add.weight)
         self.experts = nn.ModuleDict({name: experts[name] for name in EXPERTS}).requires_grad_(False)
 
     def forward(self, tokens: Tensor, documents: Tensor | None = None, cache: Caches | None = None) -> Tensor:
@@ -91,13 +88,13 @@ class Mixture(nn.Module):
         attended, seen_before, *each = (None,) * (2 + len(EXPERTS)) if cache is None else cache.each
         embedded: Tensor = self.embedding(tokens)
         context = embedded + self._attend(self.norm(embedded), documents, attended)
-        if self.by_prefix or self.store is not None:
-            seen = Seen.of(embedded, documents) if seen_before is None else seen_before.extend(embedded, documents)
-            if self.store is not None:
-                context = context + self._recalled(seen, tokens)
         read = context
-        if self.by_prefix:
-            read = context + seen.means(tokens.shape[1])
+        if self.by_prefix or self.memory is not None:
+            seen = Seen.of(embedded, documents) if seen_before is None else seen_before.extend(embedded, documents)
+            if self.memory is not None:
+                read = context = context + self.memory(seen, tokens)
+            if self.by_prefix:
+                read = context + seen.means(tokens.shape[1])
         weights = self.router(functional.rms_norm(read, read.shape[-1:])).float().softmax(-1)
         transformer, state_space, diffuser = self.experts.values()
         first = transformer(context, documents, each[0])
@@ -114,11 +111,9 @@ class Mixture(nn.Module):
         return functional.linear(states, self.embedding.weight)
 
     def remember(self, tokens: Tensor, there: Tensor) -> None:
-        """Put texts into the vector store: tokens ``[B, T]``, of which ``there`` ``[B, T]`` says what is no padding."""
-        if self.store is not None:
-            weights = there.to(self.embedding.weight.dtype)[..., None]
-            means = (self.embedding(tokens) * weights).sum(1) / weights.sum(1).clamp(min=1)
-            self.store.add(means, marks(tokens))
+        """Put texts into the memory: tokens ``[B, T]``, of which ``there`` ``[B, T]`` says what is no padding."""
+        if self.memory is not None:
+            self.memory.store.add(masked_mean(self.embedding(tokens), there), marks(tokens))
 
     def start(self) -> State:
         """Return the caches of a text of which nothing is read."""
@@ -131,21 +126,9 @@ class Mixture(nn.Module):
             positions, mask = places(normed, documents), attention_mask(documents)
         else:
             positions, mask = cache.admit(normed[..., 0], None if documents is None else documents >= 0)
-        latent = isinstance(self.attention, LatentAttention)
-        turned = rotation(positions, self.attention.dim_rotated if latent else self.attention.dim_head, self.rope_base)
+        own = self.attention
+        dim = own.dim_rotated if isinstance(own, LatentAttention) else own.dim_head
+        turned = rotation(positions, dim, self.rope_base)
         layer: Any = None if cache is None else cache.layers[0]
-        attended: Tensor = self.attention(normed, mask=mask, causal=True, rotation=turned, cache=layer)
+        attended: Tensor = own(normed, mask=mask, causal=True, rotation=turned, cache=layer)
         return attended
-
-    def _recalled(self, seen: Seen, tokens: Tensor) -> Tensor:
-        """Return what the nearest remembered texts add to the context ``[B, T, D]``; asked every so many positions."""
-        assert self.store is not None and self.recall is not None
-        asked = functional.normalize(seen.means(tokens.shape[1], stride=RECALL_STRIDE), dim=-1)
-        vectors, found = self.store.nearest(asked, self.top_k, marks(tokens) if self.training else None)
-        known = found & (asked.abs().sum(-1, keepdim=True) > 0)
-        scores = (vectors @ asked[..., None].to(vectors))[..., 0] * vectors.shape[-1] ** 0.5
-        shares = torch.where(
-            known, functional.softmax(scores.masked_fill(~found, torch.finfo(scores.dtype).min), -1), 0
-        )
-        added: Tensor = self.recall((shares[..., None] * vectors).sum(-2))
-        return added

@@ -15,12 +15,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 CHUNK_NUMBERS = 2**18
 """Numbers in the states of a chunk, about: a few arrays of so many stay in the cache of a processor."""
 
 CHUNK_NUMBERS_ACCELERATOR = 2**25
+
+
+DIFFERENTIABLE = ("u", "delta", "rates", "write", "read")
 
 
 class Recurrence(NamedTuple):
@@ -87,11 +90,11 @@ class _Scan(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, starts = ctx.saved_tensors
         given = Recurrence(*inputs)
-        found = Recurrence(*(None if x is None else torch.zeros_like(x) for x in given))
+        found = given._replace(**{name: torch.zeros_like(getattr(given, name)) for name in DIFFERENTIABLE}, keep=None)
         later: Tensor | None = None
         with _full_precision(given.u):
             for at, start in reversed(list(zip(given.chunks(), starts, strict=True))):
@@ -167,7 +170,9 @@ def selective_scan(
     Tensor
         ``[B, T, C]``, in float32 at least.
     """
-    scanned: Tensor = _Scan.apply(*_time_first(u, delta, rates, write, read, keep))
+    scanned: Tensor = _Scan.apply(  # type: ignore[no-untyped-call]
+        *_time_first(u, delta, rates, write, read, keep)
+    )
     return scanned.transpose(0, 1)
 
 

@@ -45,7 +45,7 @@ class TransformerExpert(Expert):
         self.norm = RMSNorm(width)
         initialise(self, INITIAL_STD)
         for block in self.blocks:
-            _start_branches(cast(TransformerBlock, block), len(self.blocks), at_zero=own.zero_init)
+            start_branches(cast(TransformerBlock, block), len(self.blocks), at_zero=own.zero_init)
 
     def forward(self, states: Tensor, documents: Tensor | None = None, cache: DecoderCache | None = None) -> Tensor:
         """Map ``[B, T, D]`` to the same shape; see :meth:`Expert.forward`."""
@@ -65,11 +65,11 @@ class TransformerExpert(Expert):
         return DecoderCache([KeyValueCache() for _ in self.blocks])
 
 
-def _start_branches(block: TransformerBlock, depth: int, *, at_zero: bool) -> None:
+def start_branches(block: TransformerBlock, depth: int, *, at_zero: bool) -> None:
     """Start the end of each branch at zero, or so small that ``2 depth`` of them add up to one (GPT-2)."""
     if at_zero:
         start_at_zero(block.attention)
         start_at_zero(block.feed_forward)
         return
-    for end in (block.attention.out, cast(nn.Sequential, block.feed_forward)[-1]):
+    for end in (block.attention.out, cast(nn.Linear, cast(nn.Sequential, block.feed_forward)[-1])):
         nn.init.normal_(end.weight, std=INITIAL_STD / math.sqrt(2 * depth))

@@ -32,7 +32,7 @@ class VectorStore(nn.Module):
 
     @torch.no_grad()
     def add(self, vectors: Tensor, owners: Tensor) -> None:
-        """Remember ``[B, D]`` of texts with the marks ``[B]``, see :func:`marks`; the length of a vector is forgotten."""
+        """Remember ``[B, D]`` of texts whose :func:`marks` are ``[B]``; the length of a vector is forgotten."""
         room = len(self.vectors)
         vectors, owners = vectors[-room:], owners[-room:]
         slots = (self.written + torch.arange(len(vectors), device=self.vectors.device)) % room
