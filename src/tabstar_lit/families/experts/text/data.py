@@ -152,7 +152,7 @@ def _sides(domains: list[Domain], config: TextDataset) -> tuple[list[Side], list
             )
         if not validates.any():
             log.warning(
-                "Domain '%s' has %d documents, none of which validates: it is trained on and not measured.",
+                "Domain '%s': none of its %d documents validates, so it is trained on and not measured.",
                 domain.name,
                 len(chosen),
             )
