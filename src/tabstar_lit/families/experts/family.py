@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.experts.config import ExpertsExperiment
     from tabstar_lit.families.experts.text.data import TextData
+    from tabstar_lit.families.experts.trained import TrainedText
+
+BEGINNING = 16
+"""Tokens of a held-out document that samples begin with."""
 
 
 class ExpertsFamily(Family["ExpertsExperiment", "TextData"]):
@@ -84,13 +88,20 @@ class ExpertsFamily(Family["ExpertsExperiment", "TextData"]):
 
     def tracker(self, experiment: ExpertsExperiment, data: TextData, figures: Path) -> Tracker:
         """Return the tracker of perplexities, bits per byte, router weights and written samples."""
+        from tabstar_lit.data.tokenizers import tokenizer_from_payload
+        from tabstar_lit.families.experts.architecture import EXPERTS
+        from tabstar_lit.families.experts.text.tokenizing import Framing
         from tabstar_lit.families.experts.tracker import ExpertsTracker
+        from tabstar_lit.families.experts.writing import SampleWriter
 
         config = experiment.experiment_config
+        framing = Framing(tokenizer_from_payload(data.tokenizer))
         return ExpertsTracker(
             figures,
             domains=data.names,
             context_length=data.context_length,
+            experts=EXPERTS if experiment.model.role == "mixture" else (),
+            writer=SampleWriter(framing, data.beginnings(BEGINNING)),
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,
         )
@@ -123,6 +134,18 @@ class ExpertsFamily(Family["ExpertsExperiment", "TextData"]):
         from tabstar_lit.families.experts.text.commands import show_text
 
         return {"tabstar_lit.text": show_text}
+
+    def verbs(self) -> Mapping[str, click.Command]:
+        """Return the likelihood of texts, and the writing of new ones."""
+        from tabstar_lit.families.experts.verbs import generate, predict
+
+        return {"predict": predict, "generate": generate}
+
+    def restore(self, checkpoint: Path) -> TrainedText:
+        """Return a trained network with its tokenizer."""
+        from tabstar_lit.families.experts.trained import restore
+
+        return restore(checkpoint)
 
 
 family = ExpertsFamily()

@@ -91,6 +91,10 @@ class TextData(DataModule):
         """Return the dataset that serves validation batches."""
         return TokenBatches(self._val, self._width)
 
+    def beginnings(self, n_tokens: int) -> dict[str, list[int]]:
+        """Return the first tokens of the first held-out document of each domain that has one."""
+        return {side.domain: side.tokens[0][:n_tokens].tolist() for side in self._val if len(side.tokens)}
+
     def summary(self) -> str:
         """Return a line for each domain."""
         lines = []
