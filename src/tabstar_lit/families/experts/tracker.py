@@ -116,7 +116,7 @@ class ExpertsTracker(Tracker):
             all_texts = whole["val_bits_per_byte"] if len(by_domain) > 1 else {}
             yield (
                 "bits_per_byte",
-                source_curves(by_domain, all_texts, title=title, ylabel="bits per byte", sources="domains"),
+                source_curves(by_domain, all_texts, title="Held-out texts", ylabel="bits per byte", sources="domains"),
             )
             yield "learning_curve", draw.learning_figure({**by_domain, ALL: whole["val_bits_per_byte"]}, self.tokens)
         usage = epoch_figure(
