@@ -90,7 +90,9 @@ def unifrac(
     return out
 
 
-def _fill(out: Float64, get: Callable[[slice], _Block], compute: Callable[..., Float64], pair: tuple[slice, slice]) -> int:
+def _fill(
+    out: Float64, get: Callable[[slice], _Block], compute: Callable[..., Float64], pair: tuple[slice, slice]
+) -> int:
     """Put the distances of two blocks at both of their places, and return how many cells that are."""
     rows, columns = pair
     distances = compute(get(rows), get(columns))
