@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from tabstar_lit.engine.family import Family
 
 if TYPE_CHECKING:
+    import click
+
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
@@ -34,13 +36,17 @@ class MicrobesFamily(Family["MicrobesExperiment", "MicrobesData"]):
         return MicrobesExperiment
 
     def check(self, experiment: MicrobesExperiment) -> Sequence[Problem]:
-        """Ask a predictor for its target."""
+        """Look up the loss of targets, and ask a predictor for its target."""
         from tabstar_lit.config import Problem
+        from tabstar_lit.families.microbes.target_losses import loss_problems
 
+        place = ("model_config", "training_config")
+        found = loss_problems(experiment.model.training_config)
+        problems = [Problem((*place, *problem.path), problem.message, problem.allowed) for problem in found]
         if experiment.model.role == "predictor" and not experiment.dataset_config.target:
             message = "a predictor needs a target: the name of a column of the study"
-            return (Problem(("dataset_config", "target"), message),)
-        return ()
+            problems.append(Problem(("dataset_config", "target"), message))
+        return problems
 
     def data(self, experiment: MicrobesExperiment, seed: int, scratch: Path | None = None) -> MicrobesData:
         """Open the study; the generated one is made when none is named and it is missing."""
@@ -83,6 +89,18 @@ class MicrobesFamily(Family["MicrobesExperiment", "MicrobesData"]):
         from tabstar_lit.families.microbes.target_losses import LOSSES
 
         return LOSSES.lines()
+
+    def converters(self) -> Sequence[click.Command]:
+        """Return the converter of studies."""
+        from tabstar_lit.families.microbes.commands import microbiome
+
+        return (microbiome,)
+
+    def groups(self) -> Sequence[click.Command]:
+        """Return the tools for tables, trees and studies."""
+        from tabstar_lit.families.microbes.commands import microbes
+
+        return (microbes,)
 
 
 family = MicrobesFamily()

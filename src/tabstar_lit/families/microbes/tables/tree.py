@@ -15,10 +15,12 @@ import numpy as np
 
 from tabstar_lit.arrays import Bool, Float64, Int64
 from tabstar_lit.errors import DataError
+from tabstar_lit.families.microbes.tables.payload import read_payload
 
 _TOKENS = re.compile(
     r"\s+ | \[[^\]]*\] | (?P<quoted>'(?:[^']|'')*') | (?P<mark>[(),:;]) | (?P<plain>[^\s()\[\]',:;]+)", re.VERBOSE
 )
+MEMBERS = ("tree.nwk",)
 REMEDY = "A Newick file reads like ((A:0.1,B:0.2):0.3,C:0.4);"
 
 
@@ -106,17 +108,15 @@ class Tree:
 
 
 def read_tree(path: Path) -> Tree:
-    """Read a Newick file.
+    """Read a Newick file, or the one in a QIIME 2 artifact.
 
     Raises
     ------
     DataError
         It cannot be read, or is no Newick tree: says at which line and column.
     """
-    try:
-        return parse_newick(path.read_text(encoding="utf-8"), source=str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a tree ({error}). {REMEDY}") from error
+    payload = read_payload(path, members=MEMBERS)
+    return parse_newick(payload.text(), source=payload.source)
 
 
 def parse_newick(text: str, source: str = "tree") -> Tree:
