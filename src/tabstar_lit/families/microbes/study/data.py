@@ -208,7 +208,8 @@ class MicrobesData(DataModule):
             train_categories=categories[training],
             train_faith_pd=np.full(len(training), np.nan) if study.faith_pd is None else study.faith_pd[training],
             train_counts_max=largest,
-            metadata=texts(study),
+            group_names=self.group_names,
+            metadata=texts(study, [*targets.names, *self.config.categories, *([study.group] if study.group else [])]),
             distances=None if study.distances is None else self._distances,
         )
 

@@ -112,10 +112,10 @@ def group_codes(study: Study) -> tuple[Int64, tuple[str, ...]]:
     return codes.astype(np.int64), tuple(map(str, names))
 
 
-def texts(study: Study) -> dict[str, tuple[str, ...]]:
-    """Return every column as texts by sample, empty where missing, for colours of figures."""
-    columns = {
-        name: tuple(np.array([*own.labels, ""], dtype=object)[own.codes].tolist())
-        for name, own in study.classes.items()
+def texts(study: Study, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return those columns of classes among ``names`` as texts by sample, empty where missing, for colours of figures."""
+    return {
+        name: tuple(np.array([*study.classes[name].labels, ""], dtype=object)[study.classes[name].codes].tolist())
+        for name in dict.fromkeys(names)
+        if name in study.classes
     }
-    return columns
