@@ -27,7 +27,8 @@ class SampleSplit(Section):
     by: Literal["group", "sample"] = Field(
         "group",
         description="group: all samples of a group (a subject, a house) stand on one side; without groups in the study "
-        "each sample is its own. sample: each for itself, which flatters every model where samples of a group are alike.",
+        "each sample is its own. sample: each for itself, which flatters every model where samples of a group are "
+        "alike.",
     )
     rule: Literal["dealt", "hash"] = Field(
         "dealt",
@@ -103,7 +104,9 @@ class MicrobesDataset(DatasetConfig):
         """Refuse a column that is to be read and predicted."""
         for index, name in enumerate(self.categories):
             if name in self.target:
-                yield Problem(("categories", index), f"'{name}' is the target: a model that reads it has nothing to learn")
+                yield Problem(
+                    ("categories", index), f"'{name}' is the target: a model that reads it has nothing to learn"
+                )
 
 
 class MicrobesExperiment(Experiment):

@@ -66,13 +66,16 @@ class MicrobesFamily(Family["MicrobesExperiment", "MicrobesData"]):
 
     def tracker(self, experiment: MicrobesExperiment, data: MicrobesData, figures: Path) -> Tracker:
         """Return the tracker of distances, nucleotides and targets, with the scores of classical models beside."""
+        from tabstar_lit.families.microbes.classical.line import classical_line
         from tabstar_lit.families.microbes.tracker import MicrobesTracker
 
         config = experiment.experiment_config
+        wanted = experiment.model.role == "predictor" and experiment.dataset_config.baseline != "none"
         return MicrobesTracker(
             figures,
             model=experiment.model,
             facts=data.facts,
+            baseline=classical_line(data) if wanted else None,
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -25,11 +25,20 @@ from tabstar_lit.plots.curves import epoch_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Baseline = Mapping[str, Mapping[str, float]]
-"""Scores of classical models on the validation samples, by model and name of the score."""
 
 KEPT = ("rows", "groups", "embedding", "predicted", "true", "faith_pd", "true_faith_pd")
 SMALLER_IS_BETTER = ("unifrac_mse", "mae", "faith_pd_mae")
+
+
+class Baseline(Protocol):
+    """Classical models that were trained on the same samples."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+
+    def scores(self, rows: Tensor) -> Mapping[str, Mapping[str, float]]:
+        """Return the scores of each on the samples with these rows in the study."""
 
 
 class Distances(NamedTuple):
@@ -56,8 +65,8 @@ class MicrobesTracker(Tracker):
         Says what is learned.
     facts : StudyFacts
         Names, distances, and metadata for colours.
-    baseline : Mapping or None
-        Scores of classical models on the same samples.
+    baseline : Baseline or None
+        Classical models, which are scored on the same samples.
     check_every, plot_every : int or None
         As in :class:`~tabstar_lit.engine.tracker.Tracker`.
     """
@@ -73,12 +82,13 @@ class MicrobesTracker(Tracker):
         plot_every: int | None,
     ) -> None:
         super().__init__(figures, check_every=check_every, plot_every=plot_every)
-        self.model, self.facts, self.baseline = model, facts, dict(baseline or {})
+        self.model, self.facts, self.baseline = model, facts, baseline
         self.terms = model.loss_terms()
         self.architecture = model.architecture_config
         if "nucleotide" in self.terms:
             self.streams["nucleotide_accuracy"] = Stream(MeanMetric(), ("letter_right", "letter_hidden"))
         self._last: dict[str, float] = {}
+        self._classical: Mapping[str, Mapping[str, float]] = {}
 
     def keeps(self) -> tuple[str, ...]:
         """Return the columns of all scores and figures."""
@@ -97,7 +107,10 @@ class MicrobesTracker(Tracker):
         if "predicted" in columns:
             self._last = target_scores(self.facts, self._values(columns), columns["true"])
             scores |= self._last
-            scores |= {f"{name}/{score}": value for name, own in self.baseline.items() for score, value in own.items()}
+            self._classical = {} if self.baseline is None else self.baseline.scores(columns["rows"])
+            scores |= {
+                f"{name}/{score}": value for name, own in self._classical.items() for score, value in own.items()
+            }
         return scores
 
     def metric_names(self) -> tuple[str, ...]:
@@ -106,7 +119,8 @@ class MicrobesTracker(Tracker):
         names += ["faith_pd_r2", "faith_pd_mae"] if "faith_pd" in self.terms else []
         if self.model.role == "predictor":
             names += score_names(self.facts)
-            names += [f"{name}/{score}" for name, own in self.baseline.items() for score in own]
+            classical = () if self.baseline is None else self.baseline.names
+            names += [f"{name}/{score}" for name in classical for score in score_names(self.facts)]
         return tuple(names)
 
     def better_when_larger(self) -> tuple[str, ...]:
@@ -120,7 +134,7 @@ class MicrobesTracker(Tracker):
         own = self._last.get(score, math.nan)
         return [
             f"{name} on the same samples: {score} {value[score]:.3f}, the network's last one is {own:.3f}."
-            for name, value in self.baseline.items()
+            for name, value in self._classical.items()
             if value.get(score, -math.inf) > own
         ]
 
@@ -139,8 +153,8 @@ class MicrobesTracker(Tracker):
         if "predicted" in columns:
             values = self._values(columns)
             yield from draw.target_figures(self.facts, values, columns["true"], columns["groups"])
-            if self.baseline:
-                yield "baselines", draw.baseline_figure(self.baseline, self._last)
+            if self._classical:
+                yield "baselines", draw.baseline_figure(self._classical, self._last)
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield losses and scores by epoch."""

@@ -39,7 +39,9 @@ class UnifracSpec(Section):
     metric: Literal["unweighted", "weighted", "weighted_normalized", "generalized"] = Field(
         "unweighted", description="Which UniFrac."
     )
-    alpha: Fraction = Field(0.5, description="generalized: 0 weighs rare and abundant lineages alike, 1 by their shares.")
+    alpha: Fraction = Field(
+        0.5, description="generalized: 0 weighs rare and abundant lineages alike, 1 by their shares."
+    )
 
 
 class DistanceFile(Section):
@@ -52,8 +54,12 @@ class DistanceFile(Section):
 class TaxonomySpec(Section):
     """Taxa of the features."""
 
-    file: Name = Field(description="TSV with columns `Feature ID` and `Taxon`, or .qza, relative to this configuration.")
-    level: PositiveCount = Field(2, description="Level that counts: 2 is the phylum in `d__Bacteria; p__Firmicutes; ...`.")
+    file: Name = Field(
+        description="TSV with columns `Feature ID` and `Taxon`, or .qza, relative to this configuration."
+    )
+    level: PositiveCount = Field(
+        2, description="Level that counts: 2 is the phylum in `d__Bacteria; p__Firmicutes; ...`."
+    )
 
 
 class StudyConfig(Section):
@@ -91,9 +97,9 @@ class StudyConfig(Section):
     other_letters: Literal["refuse", "n"] = Field(
         "refuse", description="IUPAC letters for one of several bases: stop, or read them as N."
     )
-    rarefy: Annotated[
-        Rarefaction | None, BeforeValidator(lambda own: {"depth": own} if type(own) is int else own)
-    ] = Field(None, description="Equal numbers of reads; null: all reads of all samples.")
+    rarefy: Annotated[Rarefaction | None, BeforeValidator(lambda own: {"depth": own} if type(own) is int else own)] = (
+        Field(None, description="Equal numbers of reads; null: all reads of all samples.")
+    )
     min_samples: PositiveCount = Field(1, description="Leave out features that fewer samples have, after rarefaction.")
     min_reads: PositiveCount = Field(1, description="Leave out samples with fewer reads, before rarefaction.")
 

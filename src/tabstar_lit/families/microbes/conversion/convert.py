@@ -171,8 +171,8 @@ def _sequences(conversion: Conversion, table: CountTable, lines: _Lines) -> tupl
     found = sequences_of_ids(table.ids, table.source, config.other_letters)
     if not found:
         lines.say(
-            f"the ids are no sequences, such as '{table.ids[0]}', and no FASTA file is named: distances can be computed, "
-            "but no network can be trained"
+            f"the ids are no sequences, such as '{table.ids[0]}', and no FASTA file is named: distances can be "
+            "computed, but no network can be trained"
         )
     return found
 
@@ -228,9 +228,10 @@ def _require_agreement(values: Float64, branches: Branches, config: StudyConfig,
         return
     if (correlation := float(np.corrcoef(given, computed)[0, 1])) < LEAST_CORRELATION:
         raise DataError(
-            f"{source}: of {len(given)} pairs of samples these distances have a correlation of {correlation:.2f} with the "
-            f"{config.unifrac.metric} UniFrac of the table and tree. They are of other samples, another metric, or in "
-            "another order than their ids say. Give the matching ids, or leave 'distances' out to have them computed."
+            f"{source}: of {len(given)} pairs of samples these distances have a correlation of {correlation:.2f} with "
+            f"the {config.unifrac.metric} UniFrac of the table and tree. They are of other samples, another metric, "
+            "or in another order than their ids say. Give the matching ids, or leave 'distances' out to have them "
+            "computed."
         )
 
 
@@ -271,5 +272,3 @@ def _made_from(config: StudyConfig, lines: _Lines) -> dict[str, Any]:
         "other_letters": config.other_letters,
         "settings": config.model_dump(mode="json"),
     }
-
-

@@ -1,4 +1,4 @@
-"""What becomes of a table on its way to a study: each step returns the table it leaves and a line about what it took."""
+"""What becomes of a table on its way to a study: each step returns what it leaves, and a line about what it took."""
 
 from __future__ import annotations
 
@@ -56,9 +56,11 @@ def on_tree(table: CountTable, tree: Tree, policy: Literal["drop", "keep", "refu
         )
     if has.all():
         return table, f"all {len(has)} features have a tip; the tree has {len(tips)}"
-    reads = table.counts.sum(axis=0).A1 if hasattr(table.counts.sum(axis=0), "A1") else table.counts.sum(axis=0)
-    share = float(np.asarray(reads).ravel()[has].sum()) / max(1, int(table.counts.sum()))
-    overlap = f"{int(has.sum())} of {len(has)} features have a tip ({100 * has.mean():.1f} %, {100 * share:.1f} % of reads)"
+    reads = np.asarray(table.counts.sum(axis=0)).ravel()
+    share = float(reads[has].sum()) / max(1, int(reads.sum()))
+    overlap = (
+        f"{int(has.sum())} of {len(has)} features have a tip ({100 * has.mean():.1f} %, {100 * share:.1f} % of reads)"
+    )
     if policy == "refuse":
         raise DataError(
             f"{tree.source}: {overlap}; without is {_examples([table.ids[i] for i in np.flatnonzero(~has)])}. Insert "
@@ -86,11 +88,13 @@ def deep_enough(table: CountTable, min_reads: int, what: str) -> Step:
     if kept.all():
         return table, None
     gone = [f"{table.sample_ids[i]} ({depths[i]})" for i in np.flatnonzero(~kept)]
-    return table.take(samples=kept), f"{len(gone)} samples with fewer than {min_reads} reads are left out: {_examples(gone)}"
+    return table.take(
+        samples=kept
+    ), f"{len(gone)} samples with fewer than {min_reads} reads are left out: {_examples(gone)}"
 
 
 def rarefied(table: CountTable, depth: int, seed: int) -> Step:
-    """Draw equally many reads of each sample, without replacement; a sample's draw depends on its id and the seed alone.
+    """Draw equally many reads of each sample, without replacement: a function of its reads, its id and the seed alone.
 
     Raises
     ------
@@ -121,8 +125,8 @@ def prevalent(table: CountTable, min_samples: int) -> Step:
     kept = in_samples >= min_samples
     if not kept.any():
         raise DataError(
-            f"{table.source}: no feature is in {min_samples} samples, as min_samples asks for; the most common one is in "
-            f"{int(in_samples.max(initial=0))}. Lower it."
+            f"{table.source}: no feature is in {min_samples} samples, as min_samples asks for; the most common one is "
+            f"in {int(in_samples.max(initial=0))}. Lower it."
         )
     table = table.take(features=kept)
     line = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,11 +70,13 @@ class SampleBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> SampleBatch:
         """Return the batch with its tensors on ``device``."""
-        return replace(self, **{name: own.to(device, non_blocking=non_blocking) for name, own in self._tensors()})
+        moved: dict[str, Any] = {name: own.to(device, non_blocking=non_blocking) for name, own in self._tensors()}
+        return replace(self, **moved)
 
     def pin_memory(self) -> SampleBatch:
         """Return the batch in page-locked memory; called by the loader under ``pin_memory: true``."""
-        return replace(self, **{name: own.pin_memory() for name, own in self._tensors()})
+        pinned: dict[str, Any] = {name: own.pin_memory() for name, own in self._tensors()}
+        return replace(self, **pinned)
 
     def _tensors(self) -> list[tuple[str, Tensor]]:
         own = [(field.name, getattr(self, field.name)) for field in fields(self)]

@@ -1,4 +1,4 @@
-"""The study of a run as batches: training in an order of its own each epoch, validation and test in that of the study."""
+"""The study of a run as batches: training in a new order each epoch, validation and test in that of the study."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from tabstar_lit.arrays import Float32, Int64
+from tabstar_lit.arrays import Int64
 from tabstar_lit.data.plans import RowBatch, RowPlan, SequentialPlan, cut
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import DataError
@@ -94,6 +94,8 @@ class MicrobesData(DataModule):
         ``[N]`` split of each sample, a position in ``SIDES``.
     targets : Targets
         Of all samples.
+    categories, groups : NDArray of int64
+        ``[N, C]`` and ``[N]`` numbers of all samples.
 
     Raises
     ------
@@ -110,15 +112,15 @@ class MicrobesData(DataModule):
         self._served = self.targets.known if labelled else np.ones(len(study), dtype=bool)
         self._say_what_is_missing()
         training = self.rows("train")
-        categories, self.category_labels = read_categories(study, config.categories, training)
-        groups, self.group_names = group_codes(study)
+        self.categories, self.category_labels = read_categories(study, config.categories, training)
+        self.groups, self.group_names = group_codes(study)
         self._dataset = SampleBatches(
             study,
-            Labels(self.targets.values, categories, groups),
+            Labels(self.targets.values, self.categories, self.groups),
             max_asvs=config.max_asvs,
             max_bases=config.max_bases,
         )
-        self.facts = self._facts(training, categories)
+        self.facts = self._facts(training)
 
     def rows(self, split: str) -> Int64:
         """Return the served samples of ``train``, ``val`` or ``test``, as rows of the study.
@@ -131,8 +133,8 @@ class MicrobesData(DataModule):
         rows = np.flatnonzero((self.sides == SIDES.index(split)) & self._served)
         if len(rows) < 2 and (split != "test" or self._tests):
             raise DataError(
-                f"the {split} split of the study '{self.study.name}' has {len(rows)} samples with a target; it needs two "
-                "at least. Give it a larger share in dataset_config.split, or bring more samples."
+                f"the {split} split of the study '{self.study.name}' has {len(rows)} samples with a target; it needs "
+                "two at least. Give it a larger share in dataset_config.split, or bring more samples."
             )
         return rows
 
@@ -158,7 +160,7 @@ class MicrobesData(DataModule):
         return self._dataset
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of this rank's share of the test samples; of the validation samples where there are none."""
+        """Return the loader of this rank's test samples; of its validation samples where none are set apart."""
         if not self._tests:
             return self.val_dataloader()
         plan = PairedSequence(self.rows("test"), self.config.dataloader_kwargs.batch_size)
@@ -188,12 +190,8 @@ class MicrobesData(DataModule):
     def _on(self, side: str) -> list[int]:
         return np.flatnonzero(self.sides == SIDES.index(side)).tolist()
 
-    def _distances(self, rows: Int64) -> Float32:
-        assert self.study.distances is not None
-        return self.study.distances[np.ix_(rows, rows)]
-
-    def _facts(self, training: Int64, categories: Int64) -> StudyFacts:
-        study, targets = self.study, self.targets
+    def _facts(self, training: Int64) -> StudyFacts:
+        study, targets, known = self.study, self.targets, self.study.distances
         values = targets.values[training]
         largest = max((float(self._dataset.counts[int(row)].max(initial=0)) for row in training), default=1.0)
         return StudyFacts(
@@ -205,12 +203,12 @@ class MicrobesData(DataModule):
             categories={name: len(labels) for name, labels in self.category_labels.items()},
             taxa=study.taxa,
             train_targets=values if targets.kind == "classification" else values.astype(np.float64),
-            train_categories=categories[training],
+            train_categories=self.categories[training],
             train_faith_pd=np.full(len(training), np.nan) if study.faith_pd is None else study.faith_pd[training],
             train_counts_max=largest,
             group_names=self.group_names,
             metadata=texts(study, [*targets.names, *self.config.categories, *([study.group] if study.group else [])]),
-            distances=None if study.distances is None else self._distances,
+            distances=None if known is None else lambda rows: known[np.ix_(rows, rows)],
         )
 
     def _say_what_is_missing(self) -> None:

@@ -4,8 +4,8 @@ Tree
     Random coalescence of 200 lineages with branch lengths from an exponential distribution: close relatives near the
     tips, deep splits near the root.
 Sequences
-    100 bases at the root, changed along the branches as by Jukes and Cantor (1969): what UniFrac sees in the tree can be
-    read from the bases.
+    100 bases at the root, changed along the branches as by Jukes and Cantor (1969): what UniFrac sees in the tree can
+    be read from the bases.
 Subjects
     60 subjects with 4 samples each. Each subject has a phenotype x ~ N(0, 1), a site of its body (two kinds), and
     lineages of its own that all its samples share, which is why a random split of samples would be dishonest.
@@ -141,7 +141,7 @@ def _grow(rng: np.random.Generator) -> _Grown:
 
 
 def _ordered(rng: np.random.Generator, parts: list[list[int]], lengths: Float64, bases: Int64) -> _Grown:
-    """Number the tips so that those below a node are neighbours, and choose three clades."""
+    """Give tips numbers so that those below a node are neighbours, and choose three clades."""
     order = parts[-1]
     place = np.empty(N_LINEAGES, dtype=np.int64)
     place[order] = np.arange(N_LINEAGES)

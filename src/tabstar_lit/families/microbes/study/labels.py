@@ -44,7 +44,7 @@ class Targets:
         if self.kind is None:
             return np.ones(len(self.values), dtype=bool)
         if self.kind == "classification":
-            return np.asarray(self.values != NO_CLASS)
+            return np.not_equal(self.values, NO_CLASS)
         return ~np.isnan(self.values).all(axis=1)
 
 
@@ -82,7 +82,7 @@ def read_targets(study: Study, names: Sequence[str]) -> Targets:
 
 
 def read_categories(study: Study, names: Sequence[str], training: Int64) -> tuple[Int64, dict[str, tuple[str, ...]]]:
-    """Return the numbers of categories ``[N, C]``, from 1, and their labels in that order, as training samples have them.
+    """Return the numbers ``[N, C]`` of categories, from 1, and their labels in that order: those of training samples.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def group_codes(study: Study) -> tuple[Int64, tuple[str, ...]]:
 
 
 def texts(study: Study, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return those columns of classes among ``names`` as texts by sample, empty where missing, for colours of figures."""
+    """Return the columns of classes among ``names`` as texts by sample, empty where missing, for colours of figures."""
     return {
         name: tuple(np.array([*study.classes[name].labels, ""], dtype=object)[study.classes[name].codes].tolist())
         for name in dict.fromkeys(names)

@@ -49,5 +49,6 @@ def _require(path: Path, below_root: Path) -> None:
     hint = f"Did you mean '{path.with_name(near[0])}'?" if near else ""
     raise DataError(
         f"dataset_config.study: {path}: no such file, neither as given nor below the data root "
-        f"{below_root.parent.absolute()}. {hint or f'Make it with: tabstar_lit convert microbiome CONFIG.yaml -o {path}'}"
+        f"{below_root.parent.absolute()}. "
+        f"{hint or f'Make it with: tabstar_lit convert microbiome CONFIG.yaml -o {path}'}"
     )

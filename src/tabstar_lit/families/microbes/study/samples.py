@@ -72,8 +72,8 @@ class SampleBatches(Dataset[SampleBatch]):
     def __init__(self, study: Study, labels: Labels, *, max_asvs: int | None, max_bases: int | None) -> None:
         if not study.sequences:
             raise DataError(
-                f"the study '{study.name}' has ids of ASVs, such as {study.asv_ids[0]!r}, but not their sequences, which "
-                "the network reads. Name a FASTA file under 'sequences' in the CONFIG that it is converted by."
+                f"the study '{study.name}' has ids of ASVs, such as {study.asv_ids[0]!r}, but not their sequences, "
+                "which the network reads. Name a FASTA file under 'sequences' in the CONFIG that it is converted by."
             )
         self.study, self.labels = study, labels
         self.members, self.counts = _most_abundant(study, max_asvs)
@@ -122,7 +122,7 @@ class SampleBatches(Dataset[SampleBatch]):
 
 
 def taxon_shares(study: Study) -> Float32 | None:
-    """Return the share of each sample's reads in each taxon, ``[N, X]``, NaN where no read has one; None without taxa."""
+    """Return the share of each sample's reads in each taxon, ``[N, X]``, NaN where none has one; None without taxa."""
     if study.asv_taxa is None:
         return None
     taxa = study.asv_taxa[study.members.flat]
@@ -152,5 +152,3 @@ def _most_abundant(study: Study, max_asvs: int | None) -> tuple[Ragged, Ragged]:
     )
     offsets = np.concatenate([[0], np.cumsum(np.minimum(members.lengths, max_asvs))])
     return Ragged(members.flat[kept], offsets), Ragged(counts.flat[kept], offsets)
-
-

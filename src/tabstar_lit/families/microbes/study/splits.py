@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tabstar_lit.arrays import Int8, Int64
+from tabstar_lit.arrays import Bool, Int8, Int64
 from tabstar_lit.data.splits import Fold, Split, document_ids
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.microbes.config import SampleFolds, SampleSplit
@@ -81,10 +81,10 @@ def _dealt(names: Sequence[str], split: SampleSplit, folds: SampleFolds | None, 
     return side[codes]
 
 
-def _every(n: int, share: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _every(n: int, share: float) -> Bool:
     """Tell which of ``n`` in a row are in a share, as evenly as can be: ``[n]``."""
     steps = np.floor(np.arange(n + 1) * share + 0.5)
-    return np.diff(steps) > 0
+    return np.asarray(np.diff(steps) > 0)
 
 
 def _require_sides(sides: Int8, names: Sequence[str], split: SampleSplit, folds: SampleFolds | None) -> None:

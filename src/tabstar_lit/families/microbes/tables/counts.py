@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class CountTable:
         """Refuse ids that are there twice."""
         for what, own in (("sample", self.sample_ids), ("feature", self.ids)):
             if len(set(own)) < len(own):
-                twice = next(name for i, name in enumerate(own) if name in own[:i])
+                twice = Counter(own).most_common(1)[0][0]
                 raise DataError(f"{self.source}: the {what} {twice!r} is there twice; sum or rename them first.")
 
     @property
@@ -126,8 +127,8 @@ def _read_text(payload: Payload, separator: str) -> CountTable:
             continue
         if len(cells) != len(header):
             raise DataError(
-                f"{payload.source}:{rows.line_num}: {len(cells)} cells in a row, and the header has {len(header)}. Save "
-                "the table again with one separator."
+                f"{payload.source}:{rows.line_num}: {len(cells)} cells in a row, and the header has {len(header)}. "
+                "Save the table again with one separator."
             )
         ids.append(cells[0])
         values.append(cells[1:])
@@ -144,12 +145,16 @@ def _read_text(payload: Payload, separator: str) -> CountTable:
 
 
 def _odd_cell(source: str, feature: str, samples: list[str], cells: list[str]) -> DataError:
-    for sample, cell in zip(samples, cells, strict=False):
-        try:
-            float(cell)
-        except ValueError:
-            break
+    sample, cell = next(pair for pair in zip(samples, cells, strict=False) if not _is_number(pair[1]))
     return DataError(f"{source}: feature {_short(feature)}, sample '{sample}': {cell!r} is no count. Write 0 for none.")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _counted(samples: tuple[str, ...], ids: tuple[str, ...], counts: sparse.csr_matrix, source: str) -> CountTable:
@@ -161,9 +166,9 @@ def _counted(samples: tuple[str, ...], ids: tuple[str, ...], counts: sparse.csr_
         sample = int(np.searchsorted(counts.indptr, entry, side="right")) - 1
         what = "negative" if values[entry] < 0 else "fractional" if np.isfinite(values[entry]) else "not finite"
         raise DataError(
-            f"{source}: sample '{samples[sample]}', feature {_short(ids[counts.indices[entry]])}: {values[entry]:g} is no "
-            f"count but {what}, and so are {int(odd.sum()) - 1} more of {len(values)} values. Give raw reads: UniFrac, "
-            "rarefaction and the network need whole numbers, not shares or transformed values."
+            f"{source}: sample '{samples[sample]}', feature {_short(ids[counts.indices[entry]])}: {values[entry]:g} "
+            f"is no count but {what}, and so are {int(odd.sum()) - 1} more of {len(values)} values. Give raw reads: "
+            "UniFrac, rarefaction and the network need whole numbers, not shares or transformed values."
         )
     whole = counts.astype(np.int64)
     whole.eliminate_zeros()

@@ -43,7 +43,9 @@ class DistanceMatrix:
         """Refuse what are no distances."""
         n = len(self.ids)
         if self.values.shape != (n, n):
-            raise DataError(f"{self.source}: a matrix of {self.values.shape} for {n} ids; it is square, with one id a row.")
+            raise DataError(
+                f"{self.source}: a matrix of {self.values.shape} for {n} ids; it is square, with one id a row."
+            )
         if len(set(self.ids)) < n:
             raise DataError(f"{self.source}: an id is there twice.")
         odd = ~(np.isfinite(self.values) & (self.values >= 0)) | (np.abs(self.values - self.values.T) > TOLERANCE)
@@ -51,8 +53,8 @@ class DistanceMatrix:
         if odd.any():
             i, j = np.argwhere(odd)[0]
             raise DataError(
-                f"{self.source}: between '{self.ids[i]}' and '{self.ids[j]}' stands {self.values[i, j]:g}, and the other "
-                f"way {self.values[j, i]:g}. Distances are symmetric, not negative, and 0 on the diagonal."
+                f"{self.source}: between '{self.ids[i]}' and '{self.ids[j]}' stands {self.values[i, j]:g}, and the "
+                f"other way {self.values[j, i]:g}. Distances are symmetric, not negative, and 0 on the diagonal."
             )
 
     def of(self, sample_ids: Sequence[str]) -> Float64:
@@ -113,8 +115,8 @@ def write_distances(path: Path, ids: Sequence[str], values: Float64, *, metric: 
 def _read_npy(payload: Payload, ids: Path | None) -> DistanceMatrix:
     if ids is None:
         raise DataError(
-            f"{payload.source}: an .npy file does not say whose distances it holds. Name a text file with the id of each "
-            "row, one a line, under 'ids'."
+            f"{payload.source}: an .npy file does not say whose distances it holds. Name a text file with the id of "
+            "each row, one a line, under 'ids'."
         )
     try:
         values = np.load(io.BytesIO(payload.content), allow_pickle=False)
@@ -153,5 +155,7 @@ def _read_tsv(payload: Payload) -> DistanceMatrix:
             raise DataError(f"{payload.source}:{rows.line_num}: {error}; distances are numbers.") from error
         ids.append(row[0])
     if ids != header or any(len(own) != len(ids) for own in values):
-        raise DataError(f"{payload.source}: rows and columns of a matrix of distances have the same ids in the same order.")
+        raise DataError(
+            f"{payload.source}: rows and columns of a matrix of distances have the same ids in the same order."
+        )
     return DistanceMatrix(tuple(ids), np.array(values).reshape(len(ids), len(ids)), payload.source)

@@ -1,4 +1,4 @@
-"""Metadata of samples: a TSV file whose first column is the sample id, with QIIME 2's line of types where there is one."""
+"""Metadata of samples: a TSV file whose first column is the sample id, with or without QIIME 2's line of types."""
 
 from __future__ import annotations
 
@@ -89,8 +89,9 @@ class Metadata:
             value = _number(cell)
             if value is None:
                 raise DataError(
-                    f"{self.source}:{self.lines[row]}: column '{name}', sample '{self.sample_ids[row]}': {cell!r} is no "
-                    f"number. If it means that there is none, name it under 'missing'; else convert '{name}' as a class."
+                    f"{self.source}:{self.lines[row]}: column '{name}', sample '{self.sample_ids[row]}': {cell!r} is "
+                    f"no number. If it means that there is none, name it under 'missing'; else convert '{name}' as a "
+                    "class."
                 )
             values[row] = value
         return values
@@ -152,7 +153,9 @@ def read_metadata(path: Path, missing: Iterable[str] = ()) -> Metadata:
             cells[row[0].strip()] = ["" if cell.strip().lower() in marks else cell.strip() for cell in row[1:]]
             lines.append(rows.line_num)
     if not cells:
-        raise DataError(f"{payload.source}: no samples. Expected a header, whose first column is the sample id, and rows.")
+        raise DataError(
+            f"{payload.source}: no samples. Expected a header, whose first column is the sample id, and rows."
+        )
     by_column = zip(*cells.values(), strict=True)
     return Metadata(tuple(cells), dict(zip(header[1:], by_column, strict=True)), kinds, tuple(lines), payload.source)
 
@@ -164,7 +167,9 @@ def _require_header(source: str, line: int, header: Sequence[str]) -> None:
             raise DataError(f"{source}:{line}: column {position + 1} {problem}; names of columns are unique.")
 
 
-def _require_row(source: str, line: int, row: Sequence[str], header: Sequence[str], known: Mapping[str, object]) -> None:
+def _require_row(
+    source: str, line: int, row: Sequence[str], header: Sequence[str], known: Mapping[str, object]
+) -> None:
     if len(row) != len(header):
         raise DataError(
             f"{source}:{line}: {len(row)} cells in a row, and the header has {len(header)}. Is the separator right? "

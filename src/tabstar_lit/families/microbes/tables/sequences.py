@@ -44,9 +44,7 @@ def sequences_of_ids(ids: Sequence[str], source: str, other_letters: OtherLetter
     )
 
 
-def sequences_of_fasta(
-    ids: Sequence[str], path: Path, other_letters: OtherLetters = "refuse"
-) -> tuple[str, ...]:
+def sequences_of_fasta(ids: Sequence[str], path: Path, other_letters: OtherLetters = "refuse") -> tuple[str, ...]:
     """Return the sequence of each id, from a FASTA file.
 
     Raises
@@ -112,6 +110,6 @@ def _clean(text: str, place: str, other_letters: OtherLetters) -> str:
         return _OTHER.sub("N", letters)
     remedy = "set other_letters: n to read it as N" if odd[0] in AMBIGUOUS else "remove gaps and other signs"
     raise DataError(
-        f"{place}: {text[odd.start()]!r} at position {odd.start() + 1}; sequences are written in {ALLOWED}: {remedy}, or "
-        "leave the sequence out."
+        f"{place}: {text[odd.start()]!r} at position {odd.start() + 1}; sequences are written in {ALLOWED}: {remedy}, "
+        "or leave the sequence out."
     )

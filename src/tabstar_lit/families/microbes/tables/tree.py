@@ -7,6 +7,7 @@ range of tips, and everything summed over the tips below it is the difference of
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,7 @@ class Tree:
     def __post_init__(self) -> None:
         """Refuse tips that cannot be told apart."""
         if len(set(self.tips)) < len(self.tips):
-            seen: set[str] = set()
-            twice = next(name for name in self.tips if name in seen or seen.add(name))
+            twice = Counter(self.tips).most_common(1)[0][0]
             raise DataError(f"{self.source}: the tip {twice!r} is there twice; names of tips are unique.")
 
     @property
@@ -70,8 +70,9 @@ class Tree:
         lengths = np.where(is_root & np.isnan(self.lengths), 0.0, self.lengths)
         if missing := int(np.isnan(lengths).sum()):
             raise DataError(
-                f"{self.source}: {missing} of {len(lengths)} branches have no length, such as {self._name(np.isnan(lengths))}; "
-                "UniFrac and Faith's PD are sums of lengths. Make the tree with a tool that estimates them."
+                f"{self.source}: {missing} of {len(lengths)} branches have no length, such as "
+                f"{self._name(np.isnan(lengths))}; UniFrac and Faith's PD are sums of lengths. Make the tree with a "
+                "tool that estimates them."
             )
         odd = ~(np.isfinite(lengths) & (lengths >= 0))
         if odd.any():
@@ -97,8 +98,8 @@ class Tree:
         first, end = np.searchsorted(kept, self.first), np.searchsorted(kept, self.end)
         used = first < end
         pairs, inverse = np.unique(np.stack([first[used], end[used]], axis=1), axis=0, return_inverse=True)
-        lengths = np.bincount(inverse.ravel(), weights=self.lengths[used], minlength=len(pairs))
-        return Tree(tuple(self.tips[i] for i in kept), lengths, pairs[:, 0], pairs[:, 1], self.source)
+        lengths: Float64 = np.bincount(inverse.ravel(), weights=self.lengths[used], minlength=len(pairs))
+        return Tree(tuple(self.tips[i] for i in kept), np.asarray(lengths), pairs[:, 0], pairs[:, 1], self.source)
 
     def _name(self, branches: Bool) -> str:
         """Name the first of some branches by a tip below it."""
@@ -162,23 +163,23 @@ class _Parser:
             position = match.end()
         raise self._error(position, "the end of the text and no ';'")
 
-    def _take(self, kind: str, token: str, position: int) -> None:
+    def _take(self, kind: str, word: str, position: int) -> None:
         if kind != "mark":
-            self._take_word(token if kind == "plain" else token[1:-1].replace("''", "'"), position)
-        elif token == "(":
+            self._take_word(word if kind == "plain" else word[1:-1].replace("''", "'"), position)
+        elif word == "(":
             if self.begun is not None or self.awaits_length:
                 raise self._error(position, "'(' after a node")
             self.opened.append(len(self.tips))
-        elif token == ":":
+        elif word == ":":
             if self.awaits_length:
                 raise self._error(position, "':' twice")
             self._begin("")
             self.awaits_length = True
         else:
             if not self.opened:
-                raise self._error(position, f"{token!r} outside of all parentheses")
+                raise self._error(position, f"{word!r} outside of all parentheses")
             self._close(position)
-            if token == ")":
+            if word == ")":
                 self.begun = (self.opened.pop(), len(self.tips))
 
     def _take_word(self, word: str, position: int) -> None:
