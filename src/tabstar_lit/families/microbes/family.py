@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.microbes.config import MicrobesExperiment
     from tabstar_lit.families.microbes.study.data import MicrobesData
+    from tabstar_lit.families.microbes.trained import TrainedMicrobes
 
 
 class MicrobesFamily(Family["MicrobesExperiment", "MicrobesData"]):
@@ -104,6 +105,18 @@ class MicrobesFamily(Family["MicrobesExperiment", "MicrobesData"]):
         from tabstar_lit.families.microbes.commands import microbes
 
         return (microbes,)
+
+    def verbs(self) -> Mapping[str, click.Command]:
+        """Return prediction and embedding of new samples."""
+        from tabstar_lit.families.microbes.verbs import embed, predict
+
+        return {"predict": predict, "embed": embed}
+
+    def restore(self, checkpoint: Path) -> TrainedMicrobes:
+        """Return a trained encoder or predictor."""
+        from tabstar_lit.families.microbes.trained import restore
+
+        return restore(checkpoint)
 
 
 family = MicrobesFamily()

@@ -45,7 +45,7 @@ class Targets:
             return np.ones(len(self.values), dtype=bool)
         if self.kind == "classification":
             return np.not_equal(self.values, NO_CLASS)
-        return ~np.isnan(self.values).all(axis=1)
+        return np.asarray(~np.isnan(self.values).all(axis=1))
 
 
 def read_targets(study: Study, names: Sequence[str]) -> Targets:

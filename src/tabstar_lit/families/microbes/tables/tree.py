@@ -98,8 +98,9 @@ class Tree:
         first, end = np.searchsorted(kept, self.first), np.searchsorted(kept, self.end)
         used = first < end
         pairs, inverse = np.unique(np.stack([first[used], end[used]], axis=1), axis=0, return_inverse=True)
-        lengths: Float64 = np.bincount(inverse.ravel(), weights=self.lengths[used], minlength=len(pairs))
-        return Tree(tuple(self.tips[i] for i in kept), np.asarray(lengths), pairs[:, 0], pairs[:, 1], self.source)
+        lengths = np.zeros(len(pairs))
+        np.add.at(lengths, inverse.ravel(), self.lengths[used])
+        return Tree(tuple(self.tips[i] for i in kept), lengths, pairs[:, 0], pairs[:, 1], self.source)
 
     def _name(self, branches: Bool) -> str:
         """Name the first of some branches by a tip below it."""
