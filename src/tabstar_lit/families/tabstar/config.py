@@ -64,8 +64,8 @@ class TabstarDataset(DatasetConfig):
     )
     same_tokens: Literal["error", "warn"] = Field(
         "error",
-        description="Two classes, or two columns, of a table are the same tokens to the text encoder, so it cannot tell "
-        "them apart: refuse the table, or go on with a warning.",
+        description="Where two classes, or two columns, of a table are the same tokens to the text encoder, which "
+        "cannot tell them apart: refuse the table, or go on with a warning.",
     )
     dataloader_kwargs: LoaderOptions = Field(
         default_factory=LoaderOptions, description="Workers and memory of the loaders."

@@ -131,8 +131,8 @@ class TabstarData(DataModule):
     Raises
     ------
     DataError
-        The corpus cannot be read, a table that ``tables`` or ``exclude`` names is not in it, or texts of a table are the
-        same tokens.
+        The corpus cannot be read, a table that ``tables`` or ``exclude`` names is not in it, or texts of a table are
+        the same tokens.
     """
 
     def __init__(

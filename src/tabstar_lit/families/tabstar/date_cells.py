@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -96,14 +96,13 @@ def _of_numbers(name: str, column: pd.Series, given: str | None, warnings: list[
             known = values[~np.isnan(values)]
             raise DataError(
                 f"column '{name}' (named under 'dates') holds numbers such as {known[0]:.15g}, which may count "
-                f"anything. Say under 'date_formats': {', '.join(UNITS_OF_TIME)} since 1970, or a format such as %Y%m%d."
+                f"anything. Say under 'date_formats': {', '.join(UNITS_OF_TIME)} (since 1970), or a format like %Y%m%d."
             )
         given = fitting[0].format
         warnings.append(f"column '{name}': its numbers are read as {fitting[0].words}")
     if given in UNITS_OF_TIME:
-        whole = column.astype("Int64")
-        parsed = pd.Series(pd.to_datetime(whole.array, unit=given, errors="coerce"), index=column.index)
-        return parsed.astype("datetime64[us]")
+        unit: Any = given
+        return pd.to_datetime(column.astype("Int64"), unit=unit, errors="coerce").astype("datetime64[us]")
     digits = column.map(lambda value: None if pd.isna(value) else f"{value:.0f}")
     return _parsed(digits, given, day_first=False, zone=None)
 

@@ -18,7 +18,7 @@ from tabstar_lit.data.splits import Split
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.cells import as_numbers, rows_text
 from tabstar_lit.families.tabstar.corpus import Table
-from tabstar_lit.families.tabstar.features import find_styles, read_features, refuse_infinite
+from tabstar_lit.families.tabstar.features import FeatureReader, number_style, refuse_infinite
 from tabstar_lit.families.tabstar.manifest import TableEntry
 from tabstar_lit.families.tabstar.preprocessing import Z_CLIP, Preprocessor
 from tabstar_lit.families.tabstar.tables import RawTable
@@ -82,16 +82,17 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
     frame, ids = _usable_rows(entry, raw)
     target = _read_target(entry, frame[entry.target], gaps=len(frame) < len(raw.frame))
     warnings += _rare_classes(target)
-    reading, left_out, dates = entry.reading(), (entry.target, *entry.ignore, *raw.counters), entry.dated(entry.dates)
-    names = [name for name in frame.columns if name not in (*left_out, *dates)]
-    styles = find_styles(frame, names, reading, warnings)
-    features = read_features(frame, left_out=left_out, dates=dates, reading=reading, styles=styles, warnings=warnings)
+    reader = FeatureReader.fit(
+        frame, entry.reading(), left_out=(*entry.ignore, *raw.counters), dates=entry.dates, warnings=warnings
+    )
+    features = reader.read(frame.drop(columns=entry.target), warnings)
     held_out = _held_out(ids, target, settings)
     train = ~held_out
     if train.sum() < 2:
         raise DataError(f"{len(frame)} rows are too few: two or more must be left for training after the split.")
     scale = _target_scale(entry, target, train)
-    preprocessor = Preprocessor.fit(features[train], bin_labels=settings.bin_labels)
+    texts = [entry.rename.get(name, name) for name, kind in entry.kinds.items() if kind == "text"]
+    preprocessor = Preprocessor.fit(features[train], bin_labels=settings.bin_labels, texts=texts)
     warnings += [f"column '{name}' is left out: it {why}" for name, why in preprocessor.dropped.items()]
 
     name = verbalize.column_text(entry.rename.get(entry.target, entry.target))
@@ -102,10 +103,7 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
         "task": entry.task,
         "target": {"name": entry.target, "text": name, "classes": list(target.classes), **scale._asdict()},
         **preprocessor.to_schema(),
-        "ignored": [*entry.ignore, *raw.counters],
-        "parsed_dates": list(dates),
-        "reading": reading.model_dump(mode="json", exclude_defaults=True),
-        "number_styles": {column: list(style) for column, style in styles.items()},
+        **reader.to_schema(),
         "split": {"fraction": settings.validation_fraction, "seed": settings.seed},
         "bin_labels": settings.bin_labels,
         "converter_version": CONVERTER_VERSION,
@@ -161,7 +159,7 @@ def _read_target(entry: TableEntry, column: pd.Series, *, gaps: bool) -> _Target
     """Return targets; ``gaps`` tells that rows without one were dropped, which had made whole numbers decimal."""
     if entry.task == "classification":
         return _read_classes(entry, _whole(column) if gaps else column)
-    style = find_styles(column.to_frame(), [entry.target], entry.reading()).get(entry.target)
+    style = number_style(entry.target, column, entry.reading())
     column, text = (column, np.zeros(len(column), dtype=bool)) if style is None else as_numbers(column, style)
     if not pd.api.types.is_numeric_dtype(column.dtype) or text.any():
         text = text | pd.to_numeric(column.astype(object).map(str), errors="coerce").isna().to_numpy()

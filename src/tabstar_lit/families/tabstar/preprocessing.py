@@ -7,7 +7,7 @@ written out once, not once a cell, and a number is looked up in the twelve texts
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,7 +99,9 @@ class Preprocessor:
     dropped: dict[str, str]
 
     @classmethod
-    def fit(cls, features: pd.DataFrame, *, bin_labels: verbalize.BinLabels = "official") -> Preprocessor:
+    def fit(
+        cls, features: pd.DataFrame, *, bin_labels: verbalize.BinLabels = "official", texts: Collection[str] = ()
+    ) -> Preprocessor:
         """Learn kinds, scales and bins.
 
         Parameters
@@ -108,6 +110,8 @@ class Preprocessor:
             Training rows, without the target; column names are unique strings.
         bin_labels : str
             See :func:`~tabstar_lit.data.verbalize.bin_labels`.
+        texts : collection of str
+            Columns that are text although they may look like numbers.
 
         Returns
         -------
@@ -121,20 +125,21 @@ class Preprocessor:
         """
         parts = dates.fit_dates(features)
         frame = _prepared(features, parts)
-        texts, numbers, dropped = [], [], {}
+        words, numbers, dropped = [], [], {}
+        told = {verbalize.column_text(name) for name in texts}
         for name in frame.columns:
-            numeric, digits = _is_number(frame[name])
+            numeric, digits = (False, False) if name in told else _is_number(frame[name])
             reason = _useless(frame[name], numeric=numeric, digits=digits)
             if reason:
                 dropped[name] = reason
             elif numeric:
                 numbers.append(_fit_number(name, _as_numbers(frame[name], digits=digits), digits, bin_labels))
             else:
-                texts.append(Column(name=name, kind="text"))
-        if not texts and not numbers:
+                words.append(Column(name=name, kind="text"))
+        if not words and not numbers:
             reasons = "; ".join(f"'{name}' {reason}" for name, reason in dropped.items()) or "there is no column"
             raise DataError(f"no feature column is left ({reasons}). Name fewer columns under 'ignore'.")
-        return cls((*texts, *sorted(numbers, key=lambda column: column.name)), parts, dropped)
+        return cls((*words, *sorted(numbers, key=lambda column: column.name)), parts, dropped)
 
     def transform(self, features: pd.DataFrame, *, first: Sequence[str] = ()) -> Encoded:
         """Encode rows.

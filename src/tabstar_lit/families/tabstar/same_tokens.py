@@ -30,7 +30,7 @@ def same_texts(table: Table, features: Iterable[str], tokenizer: Tokenizer) -> l
         Of the text encoder.
     """
     names = tuple(features)
-    classes = _equal(tokenizer, verbalize.target_texts(table.schema["target"]["text"], table.classes), table.classes)
+    classes = _equal(tokenizer, [table.vocabulary[code] for code in table.target_codes], table.classes)
     columns = _equal(tokenizer, [verbalize.name_text(name) for name in names], names)
     return [
         f"table '{table.name}': {what} {_listed(group)} are the same tokens to the text encoder. Give them other names "

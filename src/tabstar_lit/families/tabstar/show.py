@@ -53,8 +53,9 @@ def describe_table(table: Table) -> Iterator[str]:
     yield f"{table.name}: {table.task} of '{target}' ({kind})"
     held_out = int(table.is_validation.sum())
     yield (
-        f"  {len(table)} rows ({held_out} held out), {len(table.feature_names)} features, {len(table.vocabulary)} strings, "
-        f"{repeated_rows(table)} rows with features seen above, {memory(table) / 1e6:.1f} MB"
+        f"  {len(table)} rows ({held_out} held out), {len(table.feature_names)} features, "
+        f"{len(table.vocabulary)} strings, {memory(table) / 1e6:.1f} MB; "
+        f"{repeated_rows(table)} rows with the features of one above"
     )
     counts = Counter(kind.rsplit("(", 1)[1].rstrip(")") for kind in column_kinds(schema))
     yield "  columns: " + ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))

@@ -128,8 +128,8 @@ def _cell_options(reading: Reading) -> dict[str, Any]:
 
 def _find_separator(path: Path, text: str, usual: str) -> str:
     """Return the usual separator, or the one that all lines agree on where it separates nothing."""
-    lines = [fields for _, fields in _records(path, text, usual)]
-    if len(lines[0]) > 1:
+    _, first = next(_records(path, text, usual))
+    if len(first) > 1:
         return usual
     for other in OTHER_SEPARATORS:
         widths = {len(fields) for _, fields in _records(path, text, other)}

@@ -22,13 +22,11 @@ from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.engine.trained import Trained, find_device, read_stored, stored_architecture
 from tabstar_lit.engine.weights.loading import load_strict
 from tabstar_lit.errors import CheckpointError, DataError
-from tabstar_lit.families.tabstar.cells import Style
 from tabstar_lit.families.tabstar.config import TabstarArchitecture
 from tabstar_lit.families.tabstar.data import ServedTable, TableBatches
-from tabstar_lit.families.tabstar.features import read_features
+from tabstar_lit.families.tabstar.features import FeatureReader
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 from tabstar_lit.families.tabstar.preprocessing import Preprocessor
-from tabstar_lit.families.tabstar.reading import Reading
 from tabstar_lit.families.tabstar.tables import read_table
 from tabstar_lit.families.tabstar.text_cache import GROUP_SIZE
 from tabstar_lit.nn.text_sources import from_payload
@@ -94,7 +92,11 @@ class TrainedTabstar(Trained):
             The checkpoint keeps too little of the table.
         """
         name, schema = self._table(table)
-        frame = data if isinstance(data, pd.DataFrame) else read_table(Path(data), _reading(schema)).frame
+        frame = (
+            data
+            if isinstance(data, pd.DataFrame)
+            else read_table(Path(data), FeatureReader.from_schema(schema).reading).frame
+        )
         if not len(frame):
             raise DataError(f"table '{name}': there are no rows to predict.")
         with torch.inference_mode():
@@ -140,15 +142,7 @@ class TrainedTabstar(Trained):
     def _encoded(self, name: str, schema: dict[str, Any], frame: pd.DataFrame) -> tuple[ServedTable, StringTokens]:
         """Turn rows into string numbers and z-scores, as the corpus of the training was made."""
         target, warnings = schema["target"], list[str]()
-        left_out = (target["name"], *schema["ignored"])
-        features = read_features(
-            frame,
-            left_out=left_out,
-            dates=schema["parsed_dates"],
-            reading=_reading(schema),
-            styles={name: Style(*style) for name, style in schema.get("number_styles", {}).items()},
-            warnings=warnings,
-        )
+        features = FeatureReader.from_schema(schema).read(frame.drop(columns=target["name"], errors="ignore"), warnings)
         for line in warnings:
             log.warning("table '%s': %s", name, line)
         heads = verbalize.target_texts(target["text"], target["classes"])
@@ -188,11 +182,6 @@ def restore(path: Path) -> TrainedTabstar:
     load_strict(network, weights, strict=True, source=str(path))
     encoder.requires_grad_(False)  # a string's vector is now a constant, whatever was trained
     return TrainedTabstar(path, network.eval(), config, architecture.text_encoder.max_tokens)
-
-
-def _reading(schema: dict[str, Any]) -> Reading:
-    """Return how cells of a table are read; checkpoints of before it was kept read them as they are found."""
-    return Reading.model_validate(schema.get("reading", {}))
 
 
 def _preprocessor(schema: dict[str, Any]) -> Preprocessor:
