@@ -67,6 +67,11 @@ class TabstarDataset(DatasetConfig):
         None,
         description="Keep at most this many features of a table, the same ones for the whole run; null: all.",
     )
+    same_tokens: Literal["error", "warn"] = Field(
+        "error",
+        description="Where two classes, or two columns, of a table are the same tokens to the text encoder, which "
+        "cannot tell them apart: refuse the table, or go on with a warning.",
+    )
     text_cache_gb: float | None = Field(
         None,
         ge=0,

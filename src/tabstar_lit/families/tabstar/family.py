@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import click
 
     from tabstar_lit.config import Problem
+    from tabstar_lit.engine.family import Viewer
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.tabstar.config import TabstarExperiment
@@ -115,6 +116,10 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
         return (tables, builtin)
 
+    def viewers(self) -> Mapping[str, Viewer]:
+        """Return what prints a corpus."""
+        return {"tabstar_lit.corpus": _show}
+
     def verbs(self) -> Mapping[str, click.Command]:
         """Return the prediction of new rows."""
         from tabstar_lit.families.tabstar.verbs import predict
@@ -126,6 +131,12 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         from tabstar_lit.families.tabstar.trained import restore
 
         return restore(checkpoint)
+
+
+def _show(path: Path, folder: Path | None) -> None:
+    from tabstar_lit.families.tabstar.show import show
+
+    show(path, folder)
 
 
 def _loss(experiment: TabstarExperiment) -> tuple[str | None, dict[str, Any]]:
