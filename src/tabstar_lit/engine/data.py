@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from tabstar_lit.data.plans import BatchPlan, PlanSampler
-from tabstar_lit.engine.device_data import AheadLoader, DeviceDataset, place_of
+from tabstar_lit.engine.device_data import DeviceDataset, PlanLoader, place_of
 from tabstar_lit.engine.lean import LeanModule
 from tabstar_lit.engine.runs.signals import leave_to_main_process
 
@@ -92,8 +92,7 @@ class DataModule(LightningDataModule, ABC):
             options.pop("prefetch_factor", None)
             options.pop("persistent_workers", None)
         # Its own generator: making an iterator must not draw from the stream that dropout uses.
-        ahead = place == "host" and device.type == "cuda" and not options.get("num_workers")
-        return (AheadLoader if ahead else DataLoader)(
+        loader = PlanLoader(
             dataset,
             batch_size=None,
             sampler=sampler,
@@ -102,6 +101,8 @@ class DataModule(LightningDataModule, ABC):
             worker_init_fn=leave_to_main_process,
             **options,
         )
+        loader.ahead = place == "host" and device.type == "cuda" and not options.get("num_workers")
+        return loader
 
     def batches_per_epoch(self, world_size: int = 1) -> int:
         """Return the number of training batches an epoch has on one of ``world_size`` ranks."""

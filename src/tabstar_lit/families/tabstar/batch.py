@@ -40,6 +40,8 @@ class TableBatch:
         ``C``: the number of classes, or 1 for regression.
     starts : Tensor of int32 or None
         ``[U + 1]`` where each string begins among the tokens, and the end; None: the encoder works it out.
+    n_pairs : int
+        Pairs of tokens within a string, the sum of squared lengths; for counting operations.
     """
 
     source: str
@@ -52,6 +54,7 @@ class TableBatch:
     targets: Tensor
     n_targets: int
     starts: Tensor | None = None
+    n_pairs: int = 0
 
     def __len__(self) -> int:
         """Return the number of rows ``B``."""
