@@ -76,8 +76,9 @@ class DataModule(LightningDataModule, ABC):
     def loader(self, dataset: Dataset[Any], sampler: PlanSampler[Any]) -> DataLoader[Any]:
         """Return a loader whose sampler yields whole-batch keys and whose dataset answers with whole batches.
 
-        On a card, either the dataset lives there and a batch is indexed where it is, or batches are made ahead of the
-        training by a thread, in page-locked memory. Rows and order are the same everywhere.
+        On a card, either the dataset lives there and a batch is indexed where it is, or batches come in page-locked
+        memory, made ahead of the training by a thread where that reads from a disk. (A thread that only computes would
+        keep the interpreter from the training.) Rows and order are the same everywhere.
         """
         options = dict(self.loader_options)
         device = self._device
@@ -101,7 +102,8 @@ class DataModule(LightningDataModule, ABC):
             worker_init_fn=leave_to_main_process,
             **options,
         )
-        loader.ahead = place == "host" and device.type == "cuda" and not options.get("num_workers")
+        reads = getattr(dataset, "reads_ahead", False) and not options.get("num_workers")
+        loader.ahead = reads and device.type == "cuda"
         return loader
 
     def batches_per_epoch(self, world_size: int = 1) -> int:

@@ -68,7 +68,7 @@ def hardware_of(trainer: Trainer) -> dict[str, Any]:
 def _driver() -> str | None:
     """Return the version of NVIDIA's driver; None where nobody tells."""
     try:
-        import pynvml
+        import pynvml  # type: ignore[import-not-found]  # where the driver is, it mostly is
 
         pynvml.nvmlInit()
         return str(pynvml.nvmlSystemGetDriverVersion())

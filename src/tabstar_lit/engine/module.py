@@ -106,9 +106,12 @@ class TrainingModule(LeanModule, ABC):
     def compute(self, batch: Any) -> StepOutput:
         """Run the network on one batch and return its loss, its terms and the columns a tracker may want."""
 
-    def compile_network(self) -> None:
-        """Let ``torch.compile`` make kernels for the network, in place: the names of its weights stay."""
-        self.network.compile()
+    def compile_network(self, backend: str = "inductor") -> None:
+        """Let ``torch.compile`` make kernels for the network, in place: the names of its weights stay.
+
+        On a card they are launched together, as CUDA graphs: batches are all of one shape but for the last one.
+        """
+        self.network.compile(backend=backend, mode="reduce-overhead" if backend == "inductor" else None)
 
     def adopt(self, payload: Mapping[str, Any]) -> None:
         """Take over, before evaluation, what the payload of a checkpoint does to its network, as a calibration."""

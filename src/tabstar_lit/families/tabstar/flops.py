@@ -67,7 +67,12 @@ class StepFlops:
         whole = self.text.flops(n_tokens, batch.n_pairs)
         last = self.text.flops_of_some(n_strings, n_tokens, n_tokens) if self.reads_first else whole
         frozen = 0.0 if remembered else self.n_frozen * whole
-        return frozen + TRAINED * ((self.n_text - self.n_frozen - 1) * whole + last)
+        trained = TRAINED * ((self.n_text - self.n_frozen - 1) * whole + last)
+        if not self.n_frozen:
+            return trained
+        # What the lowest trained layer reads needs no gradient.
+        only = self.reads_first and self.n_frozen == self.n_text - 1
+        return frozen + trained - 2 * self.text.width**2 * (2 * n_tokens + (n_strings if only else n_tokens))
 
 
 def _matrices(module: nn.Module) -> list[nn.Parameter]:

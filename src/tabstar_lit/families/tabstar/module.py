@@ -39,12 +39,13 @@ class TabstarModule(TrainingModule):
         self.loss = loss
         self._flops: StepFlops | None = None
 
-    def compile_network(self) -> None:
+    def compile_network(self, backend: str = "inductor") -> None:
         """Compile the parts, each for any number of rows, elements and strings: what is between them is the host's."""
         network = cast(TabStarNetwork, self.network)
         for part in (network.numerical_fusion, network.tabular_encoder):
-            part.compile(dynamic=True)
-        network.text_encoder.compile_layers()
+            part.compile(dynamic=True, backend=backend)
+        network.text_encoder.compile_layers(backend)
+        network.is_compiled = True
 
     def compute(self, batch: TableBatch) -> StepOutput:
         """Return the loss of a batch and, unless training, columns of the tracker.
