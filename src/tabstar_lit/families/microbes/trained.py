@@ -17,7 +17,7 @@ from tabstar_lit.arrays import Int64
 from tabstar_lit.data.plans import RowBatch, cut
 from tabstar_lit.engine.trained import Trained, find_device, read_stored, stored_architecture
 from tabstar_lit.engine.weights.loading import load_strict
-from tabstar_lit.errors import CheckpointError, DataError
+from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.microbes.architecture import MicrobesArchitecture
 from tabstar_lit.families.microbes.build import restore_network
 from tabstar_lit.families.microbes.facts import StudyFacts
