@@ -68,6 +68,10 @@ class StringTokens:
         lengths: Int64 = self._strings.lengths[strings]
         return lengths
 
+    def places(self, strings: NDArray[np.integer[Any]]) -> Int64:
+        """Return where the tokens of the strings are among those of all strings: ``[T]``, string after string."""
+        return self._strings.places(strings)
+
     def gather(self, strings: NDArray[np.integer[Any]]) -> tuple[Int64, tuple[int, ...]]:
         """Return the token ids of strings.
 

@@ -91,6 +91,8 @@ class TableBatches(Dataset[TableBatch]):
             lengths=lengths,
             token_ids=torch.from_numpy(token_ids),
             starts=torch.from_numpy(np.cumsum((0, *lengths), dtype=np.int32)),
+            places=torch.from_numpy(self._tokens.places(string_ids)),
+            n_pairs=int(np.square(lengths).sum()),
             index=torch.from_numpy(index),
             numbers=torch.from_numpy(numbers),
             targets=torch.from_numpy(table.targets[key.rows]),
