@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import fakes, signal, startup, tabstar
+from benchmarks import experts_networks, fakes, signal, startup, tabstar
 
-FIGURES = {"startup": startup.figures, "tabstar": tabstar.figures, "signal": signal.figures, "fakes": fakes.figures}
+FIGURES = {
+    "startup": startup.figures,
+    "tabstar": tabstar.figures,
+    "signal": signal.figures,
+    "fakes": fakes.figures,
+    "experts_networks": experts_networks.figures,
+}
 
 
 def main(names: list[str]) -> None:
