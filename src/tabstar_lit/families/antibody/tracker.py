@@ -77,6 +77,7 @@ class AntibodyTracker(Tracker):
         self.data, self.tracking = data, tracking
         self.has_rule = is_toy(data.pairs.about)
         self._samples: Samples | None = None
+        self._side = "val"
 
     def keeps(self) -> tuple[str, ...]:
         """Return the columns of all scores and figures."""
@@ -105,7 +106,8 @@ class AntibodyTracker(Tracker):
         if not self.tracking.samples:
             return {}
         network: Any = module.network
-        self._samples = samples = write_samples(network, self.data, self.tracking, module.device)
+        self._side = self.data.test_side if module.trainer.testing else "val"
+        self._samples = samples = write_samples(network, self.data, self.tracking, module.device, self._side)
         pairs = self.data.pairs
         known = sorted({pairs.antibodies[row] for row in self.data.split["train"]})
         scores = measure(samples.written, known, self._binders(samples))
@@ -127,7 +129,7 @@ class AntibodyTracker(Tracker):
         """Yield the antibodies that :meth:`measure` had written, and figures of them beside the known ones."""
         if self._samples is None:
             return
-        written, real = self._samples.written, real_antibodies(self.data)
+        written, real = self._samples.written, real_antibodies(self.data, self._side)
         yield "written.md", self._shown(self._samples)
         yield from draw.logo_figures(written, real)
         yield from draw.length_figures(written, real)

@@ -135,9 +135,13 @@ class AntibodyData(DataModule):
         return self._served
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of this rank's share of the test pairs; of the validation pairs where none is held out."""
-        side = "test" if len(self.split["test"]) else "val"
-        return self.loader(self._served, self._sharded(self.plan_of(side)))
+        """Return the loader of this rank's share of the test pairs."""
+        return self.loader(self._served, self._sharded(self.plan_of(self.test_side)))
+
+    @property
+    def test_side(self) -> str:
+        """The side that is tested: that of validation where no pair is held out for the test."""
+        return "test" if len(self.split["test"]) else "val"
 
 
 class PairRows(Dataset[PairBatch]):

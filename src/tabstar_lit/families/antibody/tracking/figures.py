@@ -97,7 +97,7 @@ def logo_figures(written: Sequence[Numbered], real: Sequence[Numbered]) -> Itera
         if not lengths:
             continue
         length = lengths.most_common(1)[0][0]
-        figure, panels = new_figure(2, 1, width=max(4.0, 0.4 * length + 1.6), height=5.0, grid=False)
+        figure, panels = new_figure(2, 1, width=max(6.4, 0.4 * length + 1.6), height=5.0, grid=False)
         for axes, (label, texts) in zip(panels, loops.items(), strict=True):
             same = [text for text in texts if len(text) == length]
             if same:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from tabstar_lit.arrays import Float32, Int64
+from tabstar_lit.arrays import Int64
 from tabstar_lit.families.antibody.generating.antibodies import write_antibodies
 from tabstar_lit.families.antibody.generating.decoding import Decoding, Guidance
 from tabstar_lit.families.antibody.generating.scoring import Question
@@ -37,7 +37,7 @@ class Samples(NamedTuple):
     rows: Int64
 
 
-def asked_rows(data: AntibodyData, tracking: AntibodyTracking, side: str = "val") -> Int64:
+def asked_rows(data: AntibodyData, tracking: AntibodyTracking, side: str) -> Int64:
     """Return the pairs that antibodies are asked like: one of each of some clusters, each several times."""
     rows = data.split[side]
     clusters = data.pairs.clusters[data.pairs.antigen[rows]]
@@ -46,9 +46,11 @@ def asked_rows(data: AntibodyData, tracking: AntibodyTracking, side: str = "val"
     return np.asarray(np.resize(chosen, tracking.samples))
 
 
-def write_samples(network: Any, data: AntibodyData, tracking: AntibodyTracking, device: torch.device) -> Samples:
-    """Let a network write antibodies; always with the same noise, so that what changes is the network."""
-    rows = asked_rows(data, tracking)
+def write_samples(
+    network: Any, data: AntibodyData, tracking: AntibodyTracking, device: torch.device, side: str
+) -> Samples:
+    """Let a network write antibodies for a side of the split, always with the same noise."""
+    rows = asked_rows(data, tracking, side)
     longest = max(len(data.pairs.antibodies[row]) for row in data.split["train"])
     decoding = Decoding(
         sampling=Sampling(temperature=tracking.temperature, top_p=tracking.top_p if tracking.top_p < 1 else None),
@@ -64,12 +66,7 @@ def write_samples(network: Any, data: AntibodyData, tracking: AntibodyTracking, 
     return Samples(numbered, rows[found.question])
 
 
-def real_antibodies(data: AntibodyData, side: str = "val") -> list[Numbered]:
+def real_antibodies(data: AntibodyData, side: str) -> list[Numbered]:
     """Return the known antibodies of a side of the split, with their regions."""
     pairs = data.pairs
     return [Numbered(pairs.antibodies[row], pairs.regions[row], ()) for row in data.split[side]]
-
-
-def wanted_pkd(data: AntibodyData, samples: Samples) -> Float32:
-    """Return the affinity each antibody was asked with."""
-    return np.asarray(data.pairs.pkd[samples.rows])
