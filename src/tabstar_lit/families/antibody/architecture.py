@@ -88,11 +88,6 @@ class Seq2SeqArchitecture(TransformerKeys):
         description="How pKd is told: added to each residue of the antigen; a token before the antigen; scales and "
         "shifts of the decoder's blocks; a token beside the encoded antigen that the decoder reads; not at all.",
     )
-    antigen_encoder: str | None = Field(
-        None,
-        description="Folder of a pretrained protein language model (transformers, such as ESM-2) that reads the "
-        "antigen below the encoder, frozen; null: residues are learned embeddings.",
-    )
 
     @property
     def encoder_depth(self) -> int:
