@@ -200,7 +200,7 @@ def _renamed(state: Mapping[str, Tensor], role: Role) -> dict[str, Tensor]:
 
 
 def _expert(state: Mapping[str, Tensor], of_layer: Mapping[str, str]) -> dict[str, Tensor]:
-    found = {}
+    found: dict[str, Tensor] = {}
     halves = {half for pair in JOINED.values() for half in pair}
     for name, tensor in state.items():
         layer = re.fullmatch(r"layers\.(\d+)\.(.+)", name)
