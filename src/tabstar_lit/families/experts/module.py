@@ -80,9 +80,9 @@ class ExpertsModule(TrainingModule):
         theirs, ours = payload.get("tokenizer"), self.payload.get("tokenizer")
         if theirs != ours:
             raise CheckpointError(
-                f"The checkpoint was trained with another tokenizer than that of the corpus: {_told(theirs)}, and here "
-                f"{_told(ours)}. Name the corpus it was trained on, or make one with its tokenizer: tabstar_lit convert "
-                "text ROOT --tokenizer NAME -o CORPUS.h5"
+                f"The checkpoint was trained with another tokenizer than that of the corpus: {_told(theirs)}, and "
+                f"here {_told(ours)}. Name the corpus it was trained on, or make one with its tokenizer: tabstar_lit "
+                "convert text ROOT --tokenizer NAME -o CORPUS.h5"
             )
 
     def compute(self, batch: TokenBatch) -> StepOutput:
