@@ -14,7 +14,7 @@ from tabstar_lit.families.experts.architecture import ExpertsArchitecture, Exper
 from tabstar_lit.families.experts.networks.build import build
 from tabstar_lit.families.experts.networks.decoding import decoder_of, decoder_without_memory
 from tabstar_lit.families.experts.networks.objectives import OBJECTIVES
-from tabstar_lit.families.experts.networks.scan import selective_scan, sequential_scan
+from tabstar_lit.families.experts.networks.scan import Selection, selective_scan, sequential_scan
 from tabstar_lit.families.experts.networks.state_space import StateSpaceBlock
 from tabstar_lit.families.experts.text.batch import TokenBatch
 from tabstar_lit.nn.generation import Stop, generate, pad_left
@@ -107,8 +107,8 @@ def scan_vs_sequential(length: int = 2048) -> float:
     for x in inputs:
         x.requires_grad_(True)
 
-    def there_and_back(scan: Callable[..., Tensor]) -> None:
-        scan(*inputs).sum().backward()
+    def there_and_back(scan: Callable[[Selection], Tensor]) -> None:
+        scan(Selection(*inputs)).sum().backward()
 
     return seconds(lambda: there_and_back(sequential_scan)) / seconds(lambda: there_and_back(selective_scan))
 
