@@ -16,7 +16,7 @@ ARGUMENTS = (
     "experiment_config.tracker=none",
     "experiment_config.plot_metrics_n_epoch=null",
     "model_config.architecture_config.width=48",
-    "dataset_config.context_length=128",
+    "dataset_config.context_length=64",
     "dataset_config.rows_per_epoch=480",
 )
 
