@@ -77,6 +77,7 @@ class MicrobesFamily(Family["MicrobesExperiment", "MicrobesData"]):
             model=experiment.model,
             facts=data.facts,
             baseline=classical_line(data) if wanted else None,
+            held_out=data.val_dataloader,
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,
         )
