@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import fakes, signal, startup, tabstar
+from benchmarks import fakes, microbes, signal, startup, tabstar
 
-FIGURES = {"startup": startup.figures, "tabstar": tabstar.figures, "signal": signal.figures, "fakes": fakes.figures}
+FIGURES = {
+    "startup": startup.figures,
+    "tabstar": tabstar.figures,
+    "signal": signal.figures,
+    "fakes": fakes.figures,
+    "microbes": microbes.figures,
+}
 
 
 def main(names: list[str]) -> None:

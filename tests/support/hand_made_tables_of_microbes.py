@@ -17,7 +17,7 @@ from tabstar_lit.arrays import Array
 SEQUENCES = ("ACGTACGTACGTACGTACGTAC", "ACGTACGTACGTACGTACGTAA", "TTTTACGTACGTACGTACGTAC", "GGGGACGTACGTACGTNCGTAC")
 SAMPLES = ("s1", "s2", "s3", "s4", "s5")
 COUNTS = np.array([[5, 3, 0, 2], [1, 0, 7, 0], [0, 4, 4, 4], [9, 0, 0, 1], [2, 2, 2, 2]])
-TREE = "(({0}:0.1,{1}:0.2):0.3,({2}:0.4,{3}:0.5):0.6);".format(*SEQUENCES)
+TREE = "(({}:0.1,{}:0.2):0.3,({}:0.4,{}:0.5):0.6);".format(*SEQUENCES)
 METADATA = "\n".join(
     [
         "sample-id\tstate\tage\tsubject",

@@ -43,10 +43,18 @@ def test_a_study_holds_what_the_files_say(tmp_path: Path) -> None:
     assert study.classes["state"].labels == ("sick", "well")
     assert study.groups() == ("a", "a", "b", "c", "c")
     branches = Branches.of(read_counts(), SEQUENCES, parse_newick(TREE))
-    assert study.distances is not None and study.faith_pd is not None
+    assert study.distances is not None
+    assert study.faith_pd is not None
     np.testing.assert_allclose(study.distances, unifrac(branches), atol=1e-7)
     np.testing.assert_allclose(study.faith_pd, branches.faith_pd())
-    assert "5 samples, 4 features, 3 groups" in said and "all 4 features have a tip" in said
+    assert "5 samples, 4 features, 3 groups" in said
+    assert "all 4 features have a tip" in said
+
+
+def reads_of(study: Study, row: int) -> dict[str, int]:
+    """Return the reads of a sample by ASV."""
+    counts = Ragged(study.counts, study.members.offsets)[row].tolist()
+    return {study.asv_ids[i]: n for i, n in zip(study.members[row].tolist(), counts, strict=True)}
 
 
 def read_counts() -> Any:
@@ -59,10 +67,12 @@ def test_what_did_not_change_is_not_made_again(tmp_path: Path) -> None:
     config = write_study_files(tmp_path)
     converted(config)
     before = (tmp_path / "study.h5").stat().st_mtime_ns
-    assert "is up to date" in converted(config)[1] and (tmp_path / "study.h5").stat().st_mtime_ns == before
+    assert "is up to date" in converted(config)[1]
+    assert (tmp_path / "study.h5").stat().st_mtime_ns == before
     write_biom(tmp_path / "table.biom", COUNTS + 1)
     study, said = converted(config)
-    assert "wrote" in said and study.counts.sum() == (COUNTS + 1).sum()
+    assert "wrote" in said
+    assert study.counts.sum() == (COUNTS + 1).sum()
 
 
 def test_rarefaction_draws_equal_depths_that_depend_on_the_sample_alone(tmp_path: Path) -> None:
@@ -76,43 +86,46 @@ def test_rarefaction_draws_equal_depths_that_depend_on_the_sample_alone(tmp_path
     part, _ = converted(fewer)
     for row, name in enumerate(part.sample_ids):
         there = study.sample_ids.index(name)
-        whole = dict(
-            zip(study.members[there].tolist(), Ragged(study.counts, study.members.offsets)[there], strict=True)
-        )
-        own = dict(zip(part.members[row].tolist(), Ragged(part.counts, part.members.offsets)[row], strict=True))
-        assert {part.asv_ids[i]: n for i, n in own.items()} == {study.asv_ids[i]: n for i, n in whole.items()}
+        assert reads_of(part, row) == reads_of(study, there)
     config.write_text(config.read_text().replace("depth: 8", "depth: 9"))
     left, said = converted(config)
-    assert left.sample_ids == ("s1", "s3", "s4") and "2 samples with fewer than 9 reads are left out: 's2 (8)'" in said
+    assert left.sample_ids == ("s1", "s3", "s4")
+    assert "2 samples with fewer than 9 reads are left out: 's2 (8)'" in said
 
 
 def test_features_without_a_tip_are_treated_as_asked(tmp_path: Path) -> None:
     config = write_study_files(tmp_path)
     (tmp_path / "tree.nwk").write_text(f"({SEQUENCES[0]}:1,({SEQUENCES[1]}:1,{SEQUENCES[2]}:2):1);")
     dropped, said = converted(config)
-    assert dropped.asv_ids == SEQUENCES[:3] and "3 of 4 features have a tip (75.0 %, 83.0 % of reads)" in said
+    assert dropped.asv_ids == SEQUENCES[:3]
+    assert "3 of 4 features have a tip (75.0 %, 81.2 % of reads)" in said
     config.write_text(config.read_text() + "without_tip: keep\n")
     kept, said = converted(config)
-    assert kept.asv_ids == SEQUENCES and "are read, but do not count in UniFrac" in said
+    assert kept.asv_ids == SEQUENCES
+    assert "are read, but do not count in UniFrac" in said
     np.testing.assert_array_equal(kept.distances, dropped.distances)
     config.write_text(config.read_text().replace("without_tip: keep", "without_tip: refuse"))
     assert_refused(run(config), "3 of 4 features have a tip", SEQUENCES[3], "without_tip: drop or keep")
 
 
 def test_rare_features_and_shallow_samples_are_left_out(tmp_path: Path) -> None:
-    study, said = converted(write_study_files(tmp_path, "min_samples: 4\nmin_reads: 9\n"))
-    assert study.sample_ids == ("s1", "s3", "s4") or len(study) <= 3
-    assert "samples with fewer than 9 reads are left out" in said
+    study, said = converted(write_study_files(tmp_path, "min_samples: 2\nmin_reads: 9\n"))
+    assert study.sample_ids == ("s1", "s3", "s4")
+    assert study.asv_ids == (SEQUENCES[0], SEQUENCES[1], SEQUENCES[3])
+    assert "2 samples with fewer than 9 reads are left out: 's2 (8)', 's5 (8)'" in said
+    assert "1 features that fewer than 2 samples have are left out" in said
 
 
 def test_columns_are_what_the_configuration_says(tmp_path: Path) -> None:
     extra = "columns: {age: class}\nonly_columns: true\n"
     study, _ = converted(write_study_files(tmp_path, extra))
-    assert not study.numbers and set(study.classes) == {"age", "subject"}
+    assert not study.numbers
+    assert set(study.classes) == {"age", "subject"}
     config = write_study_files(tmp_path)
     config.write_text(config.read_text().replace("group: subject", "group: [subject, state]"))
     study, _ = converted(config)
-    assert study.group == "subject / state" and study.groups()[:2] == ("a / sick", "a / well")
+    assert study.group == "subject / state"
+    assert study.groups()[:2] == ("a / sick", "a / well")
     assert study.groups()[4] == "sample s5"  # whose state is missing
 
 
@@ -121,7 +134,8 @@ def test_taxa_of_features_are_read(tmp_path: Path) -> None:
     (tmp_path / "taxonomy.tsv").write_text("Feature ID\tTaxon\n" + "\n".join(lines))
     study, said = converted(write_study_files(tmp_path, "taxonomy: taxonomy.tsv\n"))
     assert study.taxa == ("k__Bacteria; p__A", "k__Bacteria; p__B")
-    assert study.asv_taxa is not None and study.asv_taxa.tolist() == [0, 1, 1, -1]
+    assert study.asv_taxa is not None
+    assert study.asv_taxa.tolist() == [0, 1, 1, -1]
     assert "1 of 4 features have no taxon at level 2" in said
 
 
@@ -146,12 +160,15 @@ def test_hashed_ids_have_their_sequences_in_a_fasta_file(tmp_path: Path) -> None
         tree = tree.replace(sequence, name)
     (tmp_path / "tree.nwk").write_text(tree)
     study, said = converted(config)
-    assert study.sequences == () and "no network can be trained" in said and study.distances is not None
+    assert study.sequences == ()
+    assert "no network can be trained" in said
+    assert study.distances is not None
     fasta = "".join(f">{name}\n{own}\n" for name, own in zip(hashes, SEQUENCES, strict=True))
     (tmp_path / "rep-seqs.fasta").write_text(fasta)
     config.write_text(config.read_text() + "sequences: rep-seqs.fasta\n")
     study, _ = converted(config)
-    assert study.sequences == SEQUENCES and study.asv_ids == tuple(hashes)
+    assert study.sequences == SEQUENCES
+    assert study.asv_ids == tuple(hashes)
 
 
 BAD: dict[str, tuple[dict[str, str], str, list[str]]] = {
@@ -167,7 +184,7 @@ BAD: dict[str, tuple[dict[str, str], str, list[str]]] = {
     "column not there": ({}, "columns: {ages: number}\n", ["columns.ages", "Did you mean 'age'"]),
     "class as number": ({}, "columns: {state: number}\n", ["metadata.tsv:3", "column 'state'", "'sick' is no number"]),
     "unknown key": ({}, "rarify: 5\n", ["study.yaml:6:1", "unknown key 'rarify'", "rarefy"]),
-    "file not there": ({}, "sequences: rep.fasta\n", ["study.yaml:6:12", "no file"]),
+    "file not there": ({}, "sequences: rep.fasta\n", ["study.yaml:6:1: no file", "rep.fasta", "tree.nwk"]),
 }
 
 
@@ -202,7 +219,8 @@ def test_real_studies_convert(
     )
     own, said = converted(config)
     assert (len(own), len(set(own.groups())), bool(own.sequences)) == expected
-    assert own.distances is not None and np.isfinite(own.distances).all()
+    assert own.distances is not None
+    assert np.isfinite(own.distances).all()
     if study == "ibd":
         pairs = own.distances[np.triu_indices(len(own), 1)].astype(np.float64)
         quartiles = np.quantile(pairs, [0.25, 0.5, 0.75])

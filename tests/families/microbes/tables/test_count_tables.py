@@ -7,6 +7,7 @@ from pathlib import Path
 import biom
 import numpy as np
 import pytest
+from checks import message_of_refusal
 from hand_made_tables_of_microbes import COUNTS, SAMPLES, SEQUENCES, biom_bytes, write_artifact, write_biom, write_tsv
 
 from tabstar_lit.errors import DataError
@@ -26,7 +27,8 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path: Path) -> None:
     for path in paths:
         table = read_table(path)
         assert (table.sample_ids, table.ids) == (SAMPLES, SEQUENCES)
-        assert table.counts.dtype == np.int64 and table.counts.has_sorted_indices
+        assert table.counts.dtype == np.int64
+        assert table.counts.has_sorted_indices
         np.testing.assert_array_equal(table.counts.toarray(), COUNTS)
         assert table.counts.nnz == np.count_nonzero(COUNTS)
 
@@ -41,7 +43,8 @@ def test_a_file_of_the_biom_package_is_read(tmp_path: Path) -> None:
 def test_real_tables_are_read_as_the_biom_package_reads_them(shared_data: Path) -> None:
     path = shared_data / "microbiome/sleep_apnea/table.biom"
     table, expected = read_table(path), biom.load_table(str(path))
-    assert table.ids == tuple(expected.ids("observation")) and table.sample_ids == tuple(expected.ids("sample"))
+    assert table.ids == tuple(expected.ids("observation"))
+    assert table.sample_ids == tuple(expected.ids("sample"))
     assert (table.counts != expected.matrix_data.T).nnz == 0
 
 
@@ -77,9 +80,8 @@ def test_what_is_no_count_is_refused_with_sample_and_feature(tmp_path: Path, val
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, name: str, content: bytes, words: list[str]) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError) as refused:
-        read_table(tmp_path / name)
-    assert all(word in str(refused.value) for word in words), refused.value
+    message = message_of_refusal(read_table, tmp_path / name)
+    assert all(word in message for word in words), message
 
 
 def test_an_artifact_of_another_type_or_with_damage_is_refused(tmp_path: Path) -> None:
@@ -89,7 +91,7 @@ def test_an_artifact_of_another_type_or_with_damage_is_refused(tmp_path: Path) -
         read_table(tree)
     damaged = tree.read_bytes().replace(b"(A:1,B:2);", b"(A:1,B:9);")
     tree.write_bytes(damaged)
-    with pytest.raises(DataError, match="damaged|differs from its checksum"):
+    with pytest.raises(DataError, match=r"damaged|differs from its checksum"):
         read_tree(tree)
 
 

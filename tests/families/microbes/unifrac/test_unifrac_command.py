@@ -27,17 +27,20 @@ def test_distances_are_written_as_ssu_writes_them_and_as_text(tmp_path: Path, me
     for name in ("d.h5", "d.tsv"):
         done = run(tmp_path, "-o", str(tmp_path / name), "--metric", metric)
         assert done.exit_code == 0, done.output
-        assert f"{metric} UniFrac of 5 samples" in done.output and "10 pairs" in done.output
+        assert f"{metric} UniFrac of 5 samples" in done.output
+        assert "10 pairs" in done.output
     first, second = (read_distances(tmp_path / name) for name in ("d.h5", "d.tsv"))
     assert first.ids == second.ids == SAMPLES
     np.testing.assert_array_equal(first.values, second.values)
     with h5py.File(tmp_path / "d.h5") as file:
-        assert [name.decode() for name in file["order"][()]] == list(SAMPLES) and file["matrix"].dtype == np.float64
+        assert [name.decode() for name in file["order"][()]] == list(SAMPLES)
+        assert file["matrix"].dtype == np.float64
 
 
 def test_samples_are_rarefied_first_where_asked(tmp_path: Path) -> None:
     done = run(tmp_path, "-o", str(tmp_path / "d.h5"), "--rarefy", "9")
-    assert done.exit_code == 0 and "2 samples with fewer than 9 reads" in done.output
+    assert done.exit_code == 0
+    assert "2 samples with fewer than 9 reads" in done.output
     assert read_distances(tmp_path / "d.h5").ids == ("s1", "s3", "s4")
 
 
