@@ -30,6 +30,9 @@ FILTERS = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletc
 CHUNK_BYTES = 1 << 18
 """Aim for chunks of 256 KiB: whole rows, a few of them per read."""
 
+MAX_EXPANSION = 1100
+"""A file may declare so many times the bytes that it stores: gzip ends at 1032."""
+
 _H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError)  # all of these come out of damaged files
 
 
@@ -192,12 +195,7 @@ def read_array(group: h5py.Group, name: str, *, remedy: str) -> Array:
     """
     place = f"{group.file.filename}: dataset '{group.name}/{name}'"
     try:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise DataError(f"{place} is missing or a link to somewhere else. {remedy}")
-        dataset = group[name]
-        if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-            raise DataError(f"{place} is not an array stored in this file. {remedy}")
-        array: Array = dataset[()]
+        array: Array = require_stored(group, name, remedy=remedy)[()]
     except DataError:
         raise
     except _H5_ERRORS as error:
@@ -205,6 +203,49 @@ def read_array(group: h5py.Group, name: str, *, remedy: str) -> Array:
             f"{place} cannot be read ({error}). A checksum error means a damaged disk or copy. {remedy}"
         ) from error
     return array
+
+
+def require_stored(group: h5py.Group, name: str, *, remedy: str = "", expansion: int = MAX_EXPANSION) -> h5py.Dataset:
+    """Return a dataset that lies in this file, whole: no link leads to it, and it holds the bytes it declares.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        Where the path begins; every part of it from the root of the file on is looked at.
+    name : str
+        Path of the dataset.
+    remedy : str
+        What the user does to get a good file.
+    expansion : int
+        How many times the bytes it stores the dataset may declare.
+
+    Returns
+    -------
+    h5py.Dataset
+        To be read.
+
+    Raises
+    ------
+    DataError
+        If it is missing, no dataset, behind a link to elsewhere, virtual, kept in another file, or much larger by its
+        own account than what is stored.
+    """
+    place = f"{group.file.filename}: dataset '{group.name.rstrip('/')}/{name}'"
+    item: Any = group.file
+    for part in [*group.name.split("/"), *name.split("/")]:
+        if not part:
+            continue
+        link = item.get(part, getlink=True) if isinstance(item, h5py.Group) else None
+        if not isinstance(link, h5py.HardLink):
+            raise DataError(f"{place} is missing, or a link to somewhere else ('{part}'). {remedy}".rstrip())
+        item = item[part]
+    if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external:
+        raise DataError(f"{place} is not an array stored in this file. {remedy}".rstrip())
+    stored = item.id.get_storage_size()
+    if item.nbytes > expansion * (stored + CHUNK_BYTES):
+        declared = f"declares {item.nbytes} bytes and stores {stored}"
+        raise DataError(f"{place} {declared}: more than any compression gives back. {remedy}".rstrip())
+    return item
 
 
 def write_strings(group: h5py.Group, name: str, strings: Sequence[str]) -> None:

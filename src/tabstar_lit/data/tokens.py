@@ -63,6 +63,11 @@ class StringTokens:
         """Return the number of each vocabulary entry within ``table``: ``[V]``, by rising length."""
         return self._ranks[table]
 
+    def lengths_of(self, strings: NDArray[np.integer[Any]]) -> Int64:
+        """Return the number of tokens of each of the strings: ``[U]``."""
+        lengths: Int64 = self._strings.lengths[strings]
+        return lengths
+
     def gather(self, strings: NDArray[np.integer[Any]]) -> tuple[Int64, tuple[int, ...]]:
         """Return the token ids of strings.
 
@@ -74,12 +79,12 @@ class StringTokens:
         Returns
         -------
         token_ids : NDArray of int64
-            ``[U, L]``, padded with zeros.
+            ``[T]``, string after string.
         lengths : tuple of int
             ``[U]``.
         """
-        token_ids, lengths = self._strings.padded(strings)
-        return token_ids.astype(np.int64), tuple(lengths.tolist())
+        taken = self._strings.take(strings)
+        return taken.flat.astype(np.int64), tuple(taken.lengths.tolist())
 
 
 def corpus_tokens(

@@ -125,6 +125,9 @@ class TrainingConfig(Section):
     )
     accumulate_grad_batches: PositiveCount = Field(1, description="Batches whose gradients make one optimizer step.")
     log_train_memory: bool = Field(False, description="Log the memory in use at every logged step, in MiB.")
+    compile: bool = Field(
+        False, description="Compile the network: minutes at the start, and faster steps on a graphics card."
+    )
     model_save_path: str | None = Field(
         None,
         description="Folder of checkpoints; null: `checkpoints` in ANALYSIS_ML_MODELS_DIR or runs/models.",

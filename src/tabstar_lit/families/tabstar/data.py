@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,10 @@ from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarDataset
 from tabstar_lit.families.tabstar.corpus import Corpus, Table
+from tabstar_lit.families.tabstar.same_tokens import cut_texts, same_texts
 from tabstar_lit.families.tabstar.table_plan import TablePlan
+
+log = logging.getLogger(__name__)
 
 BUILTIN_CORPUS = "tabstar_builtin.h5"
 """Name of the corpus of scikit-learn's tables below the data root."""
@@ -88,9 +92,10 @@ class TableBatches(Dataset[TableBatch]):
         return TableBatch(
             source=table.name,
             task=table.task,
-            string_ids=torch.from_numpy(string_ids),
+            string_ids=string_ids,
             lengths=lengths,
             token_ids=torch.from_numpy(token_ids),
+            starts=torch.from_numpy(np.cumsum((0, *lengths), dtype=np.int32)),
             index=torch.from_numpy(index),
             numbers=torch.from_numpy(numbers),
             targets=torch.from_numpy(table.targets[key.rows]),
@@ -127,7 +132,8 @@ class TabstarData(DataModule):
     Raises
     ------
     DataError
-        The corpus cannot be read, or a table that ``tables`` or ``exclude`` names is not in it.
+        The corpus cannot be read, a table that ``tables`` or ``exclude`` names is not in it, or texts of a table are
+        the same tokens.
     """
 
     def __init__(
@@ -143,6 +149,7 @@ class TabstarData(DataModule):
         reader = JsonTokenizer(tokenizer, max_tokens)
         self.tokens = corpus_tokens(corpus.path, vocabularies, reader, keep=keep_tokens)
         kept = [kept_features(table, config.max_features, seed) for table in tables]
+        self._check_texts(tables, kept, reader)
         self.schemas = {
             table.name: table.schema | {"features": [table.feature_names[i] for i in own]}
             for table, own in zip(tables, kept, strict=True)
@@ -176,6 +183,18 @@ class TabstarData(DataModule):
     def fingerprint(self) -> str:
         """Hash of the corpus and of the tables in use."""
         return self._fingerprint
+
+    def _check_texts(self, tables: Sequence[Table], kept: Sequence[Int64], tokenizer: JsonTokenizer) -> None:
+        """Refuse, or tell of, texts that the encoder cannot tell apart."""
+        problems, cuts = list[str](), list[str]()
+        for table, own in zip(tables, kept, strict=True):
+            features = [table.feature_names[i] for i in own]
+            problems += same_texts(table, features, tokenizer)
+            cuts += cut_texts(table, features, tokenizer)
+        if problems and self.config.same_tokens == "error":
+            raise DataError("\n".join([*problems, "With 'same_tokens: warn' the run goes on all the same."]))
+        for line in (*problems, *cuts):
+            log.warning("%s", line)
 
     def _val_rows(self, table: Table) -> Int64:
         rows = np.flatnonzero(table.is_validation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -36,6 +36,13 @@ class TabstarModule(TrainingModule):
     ) -> None:
         super().__init__(network, config, payload)
         self.loss = loss
+
+    def compile_network(self) -> None:
+        """Compile the parts, each for any number of rows, elements and strings: what is between them is the host's."""
+        network = cast(TabStarNetwork, self.network)
+        for part in (network.numerical_fusion, network.tabular_encoder):
+            part.compile(dynamic=True)
+        network.text_encoder.compile_layers()
 
     def compute(self, batch: TableBatch) -> StepOutput:
         """Return the loss of a batch and, unless training, columns of the tracker.

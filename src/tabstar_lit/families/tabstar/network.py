@@ -15,13 +15,18 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tabstar_lit.arrays import Int64
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarArchitecture
 from tabstar_lit.nn.tabstar import InteractionEncoder, NumericalFusion, PredictionHead, require_heads
 from tabstar_lit.nn.text_encoder import TextEncoder
 
-TextLookup = Callable[[Tensor], Tensor]
+TextLookup = Callable[[Int64], Tensor]
 """String numbers ``[U]`` in, their vectors ``[U, D]`` out, as ``text_cache.TextCache`` does."""
+
+FrozenLookup = Callable[[Int64], Tensor | None]
+"""String numbers ``[U]`` in, what the frozen layers make of their tokens ``[T, D]`` out, as
+``layer_cache.LayerCache`` does; None where that is not remembered."""
 
 
 class TabStarNetwork(nn.Module):
@@ -38,6 +43,8 @@ class TabStarNetwork(nn.Module):
     ----------
     text_lookup : callable or None
         If set, asked instead of the text encoder while that is frozen: it remembers each string's vector.
+    frozen_lookup : callable or None
+        If set, asked instead of the encoder's frozen layers while others are trained.
     """
 
     def __init__(self, architecture: TabstarArchitecture, text_encoder: TextEncoder) -> None:
@@ -51,6 +58,7 @@ class TabStarNetwork(nn.Module):
         self.cls_head = PredictionHead(width, architecture.head_hidden or 4 * width)
         self.reg_head = PredictionHead(width, architecture.head_hidden or 4 * width)
         self.text_lookup: TextLookup | None = None
+        self.frozen_lookup: FrozenLookup | None = None
 
     def forward(self, batch: TableBatch) -> Tensor:
         """Return one logit per class ``[B, C]``, or the z-score of the regression target ``[B, 1]``."""
@@ -62,8 +70,11 @@ class TabStarNetwork(nn.Module):
 
     def encode_strings(self, batch: TableBatch) -> Tensor:
         """Return the vectors of the batch's unique strings, ``[U, D]``."""
-        if self.text_lookup is not None and self.text_encoder.is_frozen:
+        encoder = self.text_encoder
+        if self.text_lookup is not None and encoder.is_frozen:
             vectors = self.text_lookup(batch.string_ids)
         else:
-            vectors = self.text_encoder(batch.token_ids, batch.lengths)
+            looks_up = self.frozen_lookup is not None and 0 < encoder.frozen_layers < len(encoder.encoder.layer)
+            frozen = self.frozen_lookup(batch.string_ids) if looks_up and self.frozen_lookup else None
+            vectors = encoder(batch.token_ids, batch.lengths, batch.starts, frozen)
         return self.text_projection(vectors)  # type: ignore[no-any-return]  # as above

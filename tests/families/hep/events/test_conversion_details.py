@@ -324,7 +324,7 @@ def test_objects_that_do_not_go_together_are_refused(tmp_path: Path, settings: s
     ("line", "words"),
     [
         ("columns: {n: }", r"column 'n' has one value an object: give it under 'objects', or use sum\(\.\.\.\)"),
-        ("columns: {low: }\ncuts: n > 1", r"the cut 'n > 1' has one value an object, not one an event; use count"),
+        ("columns: {low: }\ncuts: n > 1", r"the cut 'n > 1' has one value an object, not one an event; take one"),
         ("columns: {low: }\nweight: n", r"the weight 'n' has one value an object"),
         ("columns: {low: }\nevent_id: n", r"the id 'n' has one value an object"),
     ],

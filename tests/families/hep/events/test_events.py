@@ -89,5 +89,5 @@ def test_unknown_names_and_damage_are_refused(tmp_path: Path) -> None:
         file.offsets("jet")
     with h5py.File(file.path, "a") as raw:
         del raw["events/x"]
-    with pytest.raises(DataError, match="'events/x' is missing"):
+    with pytest.raises(DataError, match="'/events/x' is missing"):
         EventFile.open(file.path)

@@ -42,7 +42,11 @@ def test_values_are_numpys(text: str, expected: np.ndarray) -> None:
     [
         "__import__('os')",
         "a if b else c",
-        "a[0]",
+        "a[0:2]",
+        "[a][0]",
+        "max()",
+        "delta_r(a)",
+        "mass()",
         "lambda: 1",
         "'x'",
         "s + 'x'",

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tabstar_lit.arrays import Array, Float32, UInt64
+from tabstar_lit.arrays import Array, Bool, Float32, Float64, UInt64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
+from tabstar_lit.families.hep.events.arithmetic import WHOLE_IN_FLOAT64, with_gaps
 from tabstar_lit.families.hep.events.conversion_config import (
     ColumnSpec,
     ConversionConfig,
@@ -67,7 +68,11 @@ class ChunkMaker:
         DataError
             If values do not have the form they must have; names the column and its first rows.
         """
-        events = SourceEvents(chunk.columns, np.arange(chunk.start, chunk.start + chunk.n), self.config)
+        tags: dict[str, Value] = {
+            name: np.full(chunk.n, value, dtype=_kind(value)) for name, value in source.tag.items()
+        }
+        rows = np.arange(chunk.start, chunk.start + chunk.n)
+        events = SourceEvents({**chunk.columns, **tags}, rows, self.config)
         if self.config.substructure:
             more = substructure_columns(events, self.config.substructure)
             events = events._replace(columns={**events.columns, **more})
@@ -169,7 +174,9 @@ def _evaluated(events: SourceEvents, spec: ColumnSpec, name: str) -> tuple[Value
     """
     expression = events.config.expression(source_of(name, spec))
     inputs = {
-        column.name: _without_codes(events.columns[column.name], spec, spec.kind == "numerical" and not column.is_text)
+        column.name: _without_codes(
+            events.columns[column.name], spec, column.name, spec.kind == "numerical" and not column.is_text
+        )
         for column in expression.names
     }
     n = len(events.rows)
@@ -177,11 +184,21 @@ def _evaluated(events: SourceEvents, spec: ColumnSpec, name: str) -> tuple[Value
     if expression.says_missing:
         return value, None
     numbers = [column for column, value in inputs.items() if _values(value).dtype != object]
+    if not isinstance(value, Jagged):  # of an event that sums over objects, any of which may be missing
+        inputs = {column: _any_missing(inputs[column]) for column in numbers}
     absent = Expression(" or ".join(f"isnan(`{column}`)" for column in numbers))(inputs, n) if numbers else None
     return value, absent
 
 
-def _without_codes(value: Value, spec: ColumnSpec, as_numbers: bool) -> Value:
+def _any_missing(value: Value) -> Value:
+    if not isinstance(value, Jagged):
+        return value
+    events = np.repeat(np.arange(len(value.counts)), value.counts)
+    missing = np.bincount(events, np.isnan(value.values), minlength=len(value.counts))
+    return np.where(missing > 0, np.nan, 0.0)
+
+
+def _without_codes(value: Value, spec: ColumnSpec, name: str, as_numbers: bool) -> Value:
     """Replace the codes that mean missing by NaN, or None among texts.
 
     A file of text gives numbers where all of a chunk are, and texts where one is not: both must end the same.
@@ -197,12 +214,26 @@ def _without_codes(value: Value, spec: ColumnSpec, as_numbers: bool) -> Value:
         clean[np.append(is_code, False)[positions]] = None
         clean = _parsed(clean) if as_numbers else clean
     if clean.dtype != object:
-        numbers = pd.to_numeric(pd.Series(spec.missing_code, dtype=object), errors="coerce").to_numpy()
-        # In the precision of the source: -99.9 is another number in float32 than in float64.
-        means_missing = np.isin(clean, numbers.astype(clean.dtype) if clean.dtype.kind == "f" else numbers)
-        clean = clean.astype(np.float64)  # a copy too
-        clean[means_missing] = np.nan
+        numbers = pd.to_numeric(pd.Series(spec.missing_code, dtype=object), errors="coerce").to_numpy(np.float64)
+        means_missing = _is_code(clean, numbers)
+        if as_numbers or not _is_long(clean):
+            clean = with_gaps(clean, means_missing, name)
+        else:  # whole numbers that are categories keep their digits
+            clean = clean.astype(object)
+            clean[means_missing] = None
     return Jagged(clean, value.counts) if isinstance(value, Jagged) else clean
+
+
+def _is_code(values: Array, codes: Float64) -> Bool:
+    """Tell which numbers are codes, in the precision of the source: -99.9 is not -99.9 in float32."""
+    if values.dtype.kind == "f":
+        return np.isin(values, codes.astype(values.dtype))
+    whole = codes[(codes == np.round(codes)) & (np.abs(codes) < 2.0**63)]
+    return np.isin(values, whole.astype(np.int64))
+
+
+def _is_long(values: Array) -> bool:
+    return values.dtype.kind in "iu" and bool(np.any((values > WHOLE_IN_FLOAT64) | (values < -WHOLE_IN_FLOAT64)))
 
 
 def _parsed(texts: Array) -> Array:
@@ -264,6 +295,7 @@ def _ids(events: SourceEvents, texts: tuple[str, ...]) -> UInt64:
         return _combined([_hash_id(value) for value in values], len(events.rows))
     (ids,) = values
     events.require((ids >= 0) & (ids == np.round(ids)), f"id '{texts[0]}'", "negative, missing or not whole")
+    events.require(ids.astype(np.float64) <= float(2**64 - 1), f"id '{texts[0]}'", "larger than 64 bits hold")
     return ids.astype(np.uint64)
 
 
@@ -300,7 +332,15 @@ def _as_text(value: Any) -> str:
     """Write a category: whole numbers without a point, so that 1, 1.0 and the text "1.0" are the same; "01" is not."""
     if isinstance(value, str) and not DECIMAL.fullmatch(value):
         return value
+    if isinstance(value, str) and not value.partition(".")[2].strip("0"):
+        return value.partition(".")[0]  # every digit of it
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))
     return str(int(number)) if (number := float(value)).is_integer() else repr(number)
+
+
+def _kind(value: float | str) -> type:
+    return object if isinstance(value, str) else type(value)
 
 
 def _values(value: Value) -> Array:

@@ -29,7 +29,7 @@ from tabstar_lit.families.hep.events.readers import Reader, open_reader
 from tabstar_lit.families.hep.events.schema import ColumnInfo, EventSchema
 from tabstar_lit.families.hep.events.writer import EventWriter
 
-CONVERTER_VERSION = 3
+CONVERTER_VERSION = 4
 """Raise when the same input gives other output: files made before are converted again."""
 
 EVENTS = "events"
@@ -177,8 +177,7 @@ def _expanded(conversion: Conversion, parts: list[_Part]) -> ConversionConfig:
 
 def _unknown_names(config: ConversionConfig, part: _Part) -> Iterator[Problem]:
     """Find names in expressions that are no columns of a file, and names given to something that it has already."""
-    columns = (*part.reader.names, *config.derived())
-    known = (*columns, *config.define)
+    known = (*part.reader.names, *part.source.tag, *config.derived(), *config.define)
     for path, text in config.expressions(part.index):
         expression = Expression(text)
         if expression.says_missing and MISSING in part.reader.names:
@@ -187,11 +186,12 @@ def _unknown_names(config: ConversionConfig, part: _Part) -> Iterator[Problem]:
             )
             yield Problem(path, f"'{MISSING}' may be the word or the column of {part.path.name}: {remedy}")
         for name, position, _ in expression.names:
-            if name not in known:
+            if name not in known and not part.reader.has(name):
                 where = f' (character {position} of "{text}")' if text not in (name, f"`{name}`") else ""
                 yield Problem(path, f"no column '{name}'{where} in {part.path.name}.", known)
     given: list[tuple[Path_, str]] = [(("define", name), name) for name in config.define]
     given += [(("substructure",), name) for name in config.derived()]
+    given += [(("sources", part.index, "tag", name), name) for name in part.source.tag]
     for path, name in given:
         if name in part.reader.names:
             yield Problem(path, f"'{name}' is a column of {part.path.name} already; choose another name.")
@@ -251,7 +251,7 @@ def _names(config: ConversionConfig, part: _Part) -> tuple[list[str], list[str]]
         for name, _, is_text in names:
             as_text.setdefault(name, set()).add(is_text or is_category)
             compared |= {name} if is_text else set()
-    asked = [name for name in as_text if name not in config.derived()]
+    asked = [name for name in as_text if name not in config.derived() and name not in part.source.tag]
     guessed = {name for name in asked if as_text[name] == {True}} if part.reader.guesses_types else set()
     return asked, [name for name in asked if name in compared | guessed]
 

@@ -144,6 +144,9 @@ class SourceSpec(Section):
     label: Name | dict[Name, Name] | None = Field(
         default=None, description="Class of all its events, or a condition for each class; null: no labels at all."
     )
+    tag: dict[Name, int | float | str] = Field(
+        default={}, description="Name -> value that all its events share: {sample: 1} is a column 'sample' of ones."
+    )
     weight: Name | None = Field(default=None, description="Event weight, instead of the common one.")
     cuts: Texts = Field(default=(), description="Conditions its events must meet, beside the common ones.")
 

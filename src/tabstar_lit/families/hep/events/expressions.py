@@ -2,8 +2,8 @@
 
 Python's own parser reads the text, and only the kinds of nodes listed here are evaluated, over NumPy arrays. A name is
 a column; ``jets.pt`` is one too, and one with other characters stands in backquotes. A jagged column (one value an
-object) mixes with a flat one (one value an event) by repeating the latter; ``count`` and ``sum`` make it flat. A name
-may also be that of another expression, a definition, and then means what that one says.
+object) mixes with a flat one (one value an event) by repeating the latter; ``jets.pt[0]``, ``count``, ``sum`` and the
+like make it flat. A name may also be that of another expression, a definition, and then means what that one says.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
+
+import numpy as np
 
 from tabstar_lit.arrays import Array
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.errors import DataError
+from tabstar_lit.families.hep.events.aggregates import aggregated, element
+from tabstar_lit.families.hep.events.arithmetic import INT64, UINT64, computed, numbers, truth
+from tabstar_lit.families.hep.events.jagged import Jagged
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    Array = Array
+__all__ = ["Expression", "ExpressionError", "Jagged", "Name", "truth"]
 
 BINARY = {
     ast.Add: "add",
@@ -57,32 +58,22 @@ FUNCTIONS = {
     "min": ("minimum", 2),
     "max": ("maximum", 2),
     "where": ("where", 3),
+    "delta_r": ("delta_r", 4),
+    "mass": ("mass", 4),
 }
-"""Functions of the language: the NumPy function and the number of arguments; ``min`` and ``max`` take more."""
+"""Functions of the language: their name in NumPy and the number of arguments; ``min``, ``max``, ``mass`` take more."""
+OF_MOMENTA = {"delta_r": ("eta", "phi"), "mass": ("pt", "eta", "phi", "mass")}
+"""Functions of objects, and which columns of each they compute with."""
 CONDITIONS = {"logical_and": 2, "logical_or": 2, "where": 1}
 """NumPy functions and how many of their first arguments are conditions."""
-AGGREGATES = ("count", "sum")
-"""Functions that turn a jagged column into one value an event: how many are true, and the sum."""
+AGGREGATES = ("count", "sum", "mean", "min", "max", "argmin", "argmax")
+"""Functions that turn one jagged column into one value an event."""
+NEVER_MISSING = ("count", "sum")
+"""Those that have a value where an event has no object."""
 MISSING = "missing"
 """The word for no value; a column of this name stands in backquotes."""
 MAX_LENGTH, MAX_DEPTH = 2000, 60
 BACKQUOTED = re.compile(r"`([^`]*)`")
-
-
-@dataclass(frozen=True)
-class Jagged:
-    """One value an object, event after event.
-
-    Attributes
-    ----------
-    values : ndarray [m]
-        Of all objects.
-    counts : ndarray of int [n]
-        Objects in each event; they sum to m.
-    """
-
-    values: Array
-    counts: Array
 
 
 class Name(NamedTuple):
@@ -130,7 +121,7 @@ class Expression:
         if len(text) > MAX_LENGTH:
             raise ExpressionError(f"the expression has {len(text)} characters; at most {MAX_LENGTH} are allowed")
         try:
-            self._root = ast.parse(source, mode="eval").body
+            self._root = _OfObjects().visit(ast.parse(source, mode="eval")).body
             _check_depth(self._root)
             self.names = tuple(dict.fromkeys(self._check(self._root)))
             if _is_text(self._root):
@@ -163,8 +154,6 @@ class Expression:
         DataError
             If text is used as a number or a number as text, or jagged columns of different objects are mixed.
         """
-        import numpy as np
-
         scope = dict(columns)
         with np.errstate(all="ignore"):
             for name, definition in self._definitions.items():
@@ -196,6 +185,13 @@ class Expression:
         column = self._column(node)
         if column is not None:
             yield from self._columns_of(Name(column, getattr(node, "col_offset", 0) + 1, is_text))
+            return
+        if isinstance(node, ast.Subscript):
+            self.says_missing = True
+            if _is_text(node.slice):
+                raise self._error(node.slice, "the place in [...] is a whole number")
+            yield from self._check(node.value, is_text)
+            yield from self._check(node.slice)
             return
         if isinstance(node, ast.Call):
             self._check_call(node)
@@ -229,16 +225,23 @@ class Expression:
     def _check_call(self, node: ast.Call) -> None:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
         if name not in FUNCTIONS and name not in AGGREGATES:
-            raise self._error(node, f"no function '{name}'.{suggestion(name, [*FUNCTIONS, *AGGREGATES])}")
-        wanted = 1 if name in AGGREGATES else FUNCTIONS[name][1]
-        enough = len(node.args) >= wanted if name in {"min", "max"} else len(node.args) == wanted
+            known = dict.fromkeys([*FUNCTIONS, *AGGREGATES])
+            raise self._error(node, f"no function '{name}'.{suggestion(name, list(known))}")
+        given = len(node.args)
+        if name == "mass":
+            enough = given > 0 and given % 4 == 0  # four columns of each object
+        elif _is_aggregate(node):
+            enough = given == 1
+            self.says_missing |= name not in NEVER_MISSING
+        else:
+            enough = given >= 2 if name in {"min", "max"} else given == FUNCTIONS[name][1]
         if node.keywords or not enough:
-            raise self._error(node, f"'{name}' takes {wanted} argument{'s' * (wanted > 1)}")
+            raise self._error(node, f"'{name}' takes {_arguments(name)}")
 
     def _error(self, node: ast.AST, problem: str) -> ExpressionError:
         grammar = (
-            "Allowed: columns, numbers, missing, + - * / ** %, comparisons, and or not, parentheses, "
-            f"and the functions {', '.join([*FUNCTIONS, *AGGREGATES])}"
+            "Allowed: columns, numbers, missing, + - * / ** %, comparisons, and or not, parentheses, x[0], "
+            f"and the functions {', '.join(dict.fromkeys([*FUNCTIONS, *AGGREGATES]))}"
         )
         text = problem
         for stand_in, name in self._quoted.items():
@@ -248,15 +251,16 @@ class Expression:
         )
 
     def _value(self, node: ast.AST, columns: Mapping[str, Array | Jagged], n: int) -> Any:
-        import numpy as np
-
         if _is_missing(node):
             return np.float64(np.nan)
         column = self._column(node)
         if column is not None:
             return columns[column]
         if isinstance(node, ast.Constant):
-            return node.value if isinstance(node.value, str) else np.float64(cast(float, node.value))
+            return _constant(cast("int | float | str", node.value))
+        if isinstance(node, ast.Subscript):
+            argument, place = (self._value(part, columns, n) for part in (node.value, node.slice))
+            return element(argument, place, self.text)
         if isinstance(node, ast.Call):
             arguments = [self._value(part, columns, n) for part in node.args]
             return self._call(node, arguments)
@@ -275,17 +279,9 @@ class Expression:
         return reduce(lambda left, right: self._apply("logical_and", left, right), links)
 
     def _call(self, node: ast.Call, arguments: list[Any]) -> Any:
-        import numpy as np
-
         name = ast.unparse(node.func)
-        if name in AGGREGATES:
-            (argument,) = arguments
-            if not isinstance(argument, Jagged):
-                raise DataError(f"'{self.text}': '{name}' needs a jagged column, which has one value an object")
-            values = truth(argument.values, self.text) if name == "count" else _numbers(argument.values, self.text)
-            events = np.repeat(np.arange(len(argument.counts)), argument.counts)
-            weights = np.asarray(values, dtype=np.float64)
-            return np.bincount(events, weights, minlength=len(argument.counts))
+        if _is_aggregate(node):
+            return aggregated(name, arguments[0], self.text)
         function = FUNCTIONS[name][0]
         if name in {"min", "max"}:
             return reduce(lambda left, right: self._apply(function, left, right), arguments)
@@ -307,8 +303,6 @@ class Expression:
 
     def _apply(self, function: str, *arguments: Any) -> Any:
         """Apply a NumPy function, repeating flat values beside jagged ones."""
-        import numpy as np
-
         jagged = [argument for argument in arguments if isinstance(argument, Jagged)]
         if any(not np.array_equal(other.counts, jagged[0].counts) for other in jagged[1:]):
             raise DataError(f"'{self.text}': mixes columns of objects that do not go together, event by event")
@@ -321,30 +315,68 @@ class Expression:
             ]
         n_conditions = CONDITIONS.get(function, 0)
         read = [truth(value, self.text) for value in plain[:n_conditions]]
-        read += [_numbers(value, self.text) for value in plain[n_conditions:]]
-        result = getattr(np, function)(*read)
+        read += [numbers(value, self.text) for value in plain[n_conditions:]]
+        result = computed(function, read, self.text)
         return Jagged(result, jagged[0].counts) if jagged else result
 
 
-def truth(values: Any, text: str) -> np.generic | Array:
-    """Tell where a condition holds: where its value is neither 0 nor missing.
+class _OfObjects(ast.NodeTransformer):
+    """Writes ``jets[0].pt`` as ``jets.pt[0]``, and functions of objects as functions of their columns."""
 
-    Parameters
-    ----------
-    values : ndarray or scalar
-        Numbers or truth values.
-    text : str
-        The expression they come from, for the message.
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        """Take the member before the element."""
+        self.generic_visit(node)
+        return _member(node.value, node.attr) if isinstance(node.value, ast.Subscript) else node
 
-    Raises
-    ------
-    DataError
-        If it is text.
-    """
-    import numpy as np
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Spell out the columns of each object."""
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        of_objects = name == "mass" or (name == "delta_r" and len(node.args) == 2)
+        if of_objects and node.args and all(map(_is_object, node.args)):
+            node.args = [_member(own, part) for own in node.args for part in OF_MOMENTA[name]]
+        self.generic_visit(node)
+        return node
 
-    numbers = _numbers(values, text)
-    return numbers if numbers.dtype == bool else (numbers != 0) & ~np.isnan(numbers)
+
+def _member(node: ast.expr, name: str) -> ast.expr:
+    if isinstance(node, ast.Subscript):
+        found: ast.expr = ast.Subscript(_member(node.value, name), node.slice, ast.Load())
+    else:
+        found = ast.Attribute(node, name, ast.Load())
+    return ast.copy_location(found, node)
+
+
+def _is_object(node: ast.expr) -> bool:
+    """Tell whether a node names an object, or one object of each event."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return isinstance(node, ast.Name)
+
+
+def _is_aggregate(node: ast.Call) -> bool:
+    """Tell whether a call makes one value an event: ``max(x)`` does, ``max(x, y)`` compares."""
+    name = node.func.id if isinstance(node.func, ast.Name) else ""
+    return name in AGGREGATES and (name not in FUNCTIONS or len(node.args) == 1)
+
+
+def _arguments(name: str) -> str:
+    if name in OF_MOMENTA:
+        return {"delta_r": "2 objects, or eta, phi, eta, phi", "mass": "objects"}[name]
+    if name in {"min", "max"}:
+        return "1 jagged column, or 2 arguments and more"
+    wanted = 1 if name in AGGREGATES else FUNCTIONS[name][1]
+    return f"{wanted} argument{'s' * (wanted > 1)}"
+
+
+def _constant(value: float | str) -> Any:
+    """Return a text, or a number of the type of its kind."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        for limits in (INT64, UINT64):
+            if limits.min <= value <= limits.max:
+                return limits.dtype.type(value)
+    return np.float64(value)
 
 
 def _check_depth(root: ast.AST) -> None:
@@ -363,14 +395,3 @@ def _is_missing(node: ast.AST) -> bool:
 
 def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
-
-
-def _numbers(values: Any, text: str) -> np.generic | Array:
-    """Return float64, so that nothing wraps around or loses digits on the way, but for truth values; refuse text."""
-    import numpy as np
-
-    array = np.asarray(values)
-    if array.dtype.kind in "OUS":
-        seen = next((cell for cell in array.ravel() if isinstance(cell, str)), None)
-        raise DataError(f"'{text}' needs numbers, but found the text {seen!r}")
-    return array.astype(np.float64, copy=False) if array.dtype.kind in "iuf" else array

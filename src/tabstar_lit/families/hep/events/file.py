@@ -231,10 +231,7 @@ def _open(path: Path) -> AbstractContextManager[h5py.File]:
 
 
 def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    dataset = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
-    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-        raise DataError(f"{file.filename}: dataset '{name}' is missing or lies in another file. {REMEDY}")
-    return dataset
+    return hdf5.require_stored(file, name, remedy=REMEDY)
 
 
 def _columns(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, ColumnInfo]:

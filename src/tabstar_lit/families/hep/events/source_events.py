@@ -31,7 +31,8 @@ class SourceEvents(NamedTuple):
         """Evaluate an expression that must have one value an event."""
         value = self.value(text)
         if isinstance(value, Jagged):
-            raise DataError(f"{what} '{text}' has one value an object, not one an event; use count(...) or sum(...)")
+            one = f"; take one, as in {text}[0], or count(...), sum(...), max(...)"
+            raise DataError(f"{what} '{text}' has one value an object, not one an event{one}")
         return value
 
     def objects(self, text: str, what: str) -> Jagged:

@@ -232,7 +232,8 @@ class EventWriter:
             raise DataError(
                 f"{self.path}: event ids are not unique: {len(repeats)} repeat an earlier one, first "
                 f"{ids[rows].tolist()} (events {rows.tolist()}, counted from 0). Add a column that tells such events "
-                "apart, as in 'event_id: [run, event]', or leave event_id out: then contents are hashed."
+                "apart, as in 'event_id: [run, event]'; give sources that number their events alike a "
+                "tag: {sample: 1} and 'event_id: [sample, event]'; or leave event_id out: then contents are hashed."
             )
         groups = self._file["group_id"][()]
         own = groups == ids

@@ -99,7 +99,7 @@ class SignalModule(TrainingModule):
         return StepOutput(
             _mean([part.total for part in parts]),
             source="events",
-            size=len(batch.targets) if weights is None else float(weights.sum()),
+            size=len(batch.targets) if weights is None else weights.sum(),
             terms=self._terms(parts) if self.disco_columns else {},
             columns=columns | ({"spectators": batch.spectators} if batch.spectators.shape[1] else {}),
         )
