@@ -126,7 +126,7 @@ BAD = {
     "too large shares": (("dataset_config.split.test=0.8",), ["nothing is trained on"]),
     "single samples": (
         ("dataset_config.dataloader_kwargs.batch_size=1",),
-        ["batch_size", "greater than or equal to 2"],
+        ["batch_size", "must be at least 2"],
     ),
     "no sequences": (("dataset_config.study=ids.h5",), ["not their sequences", "Name a FASTA file"]),
     "no distances": (("dataset_config.study=bare.h5",), ["learns UniFrac distances, and the study has none"]),

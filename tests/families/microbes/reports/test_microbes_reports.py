@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from sklearn.metrics import roc_auc_score
 
 from tabstar_lit.commands.cli import main
+from tabstar_lit.families.microbes.classical import models
 from tabstar_lit.families.microbes.facts import StudyFacts
 from tabstar_lit.families.microbes.reports.disturbed import DISTURBANCES
 from tabstar_lit.families.microbes.reports.folds import summary
@@ -101,6 +102,7 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_study(folder / "data/study.h5", generate(n_subjects=16))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(models, "N_TREES", 10)
         own = ("dataset_config.study=study.h5", "experiment_config.run_name=cv", *TINY)
         command = ["microbes", "folds", "-n", "2", *own, "-o", "folds.md"]
         done = CliRunner().invoke(main, command, catch_exceptions=False)
@@ -125,10 +127,11 @@ def test_a_predictor_is_judged_on_disturbed_samples_and_on_another_study(
     folds: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folds)
+    monkeypatch.setattr(models, "N_TREES", 10)
     checkpoint = next(folds.rglob("predictor/*val_loss*.ckpt"))
     write_study(folds / "other.h5", generate(seed=1, n_subjects=8))
     for more in ([], ["--on", "other.h5"]):
-        command = ["microbes", "robustness", str(checkpoint), "data/study.h5", "--repeats", "2", "-o", "r.md", *more]
+        command = ["microbes", "robustness", str(checkpoint), "data/study.h5", "--repeats", "1", "-o", "r.md", *more]
         done = CliRunner().invoke(main, command, catch_exceptions=False)
         assert done.exit_code == 0, done.output
         text = (folds / "r.md").read_text()

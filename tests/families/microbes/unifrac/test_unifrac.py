@@ -109,9 +109,10 @@ def test_generalized_distances_follow_their_formula() -> None:
         for i, p in enumerate(shares):
             for j, q in enumerate(shares):
                 both = (p + q) > 0
-                weights = branches.lengths[both] * (p + q)[both] ** alpha
+                sums, unlike = (p + q)[both], np.abs(p - q)[both]
+                weights = branches.lengths[both] * sums**alpha
                 if weights.sum() > 0:
-                    expected[i, j] = (weights * (np.abs(p - q) / (p + q))[both]).sum() / weights.sum()
+                    expected[i, j] = (weights * unlike / sums).sum() / weights.sum()
         own = unifrac(branches, "generalized", alpha=alpha)
         np.testing.assert_allclose(own, expected, rtol=0, atol=EXACT)
     np.testing.assert_allclose(own, unifrac(branches, "weighted_normalized"), rtol=0, atol=EXACT)

@@ -86,7 +86,6 @@ def unifrac(
     with threadpool_limits(1), ThreadPoolExecutor(threads) as pool, progress(out.size) as advance:
         for n_cells in pool.map(fill, pairs):
             advance(n_cells)
-    np.fill_diagonal(out, 0.0)
     return out
 
 
@@ -96,6 +95,9 @@ def _fill(
     """Put the distances of two blocks at both of their places, and return how many cells that are."""
     rows, columns = pair
     distances = compute(get(rows), get(columns))
+    if rows == columns:  # the sums of a pair and of its mirror image may differ in their last digit
+        distances = np.triu(distances, 1)
+        distances += distances.T
     out[rows, columns] = distances
     out[columns, rows] = distances.T
     return distances.size * (1 if rows == columns else 2)
