@@ -69,8 +69,8 @@ class MicrobesArchitecture(ArchitectureConfig):
     encoder_layers: PositiveInt = Field(4, description="Further layers that read the ASVs, for the encoder's own task.")
     dropout: Dropout = Field(
         0.0,
-        description="Dropout in every layer; AAM has 0.1. Its noise parts samples in training that are near in truth, so "
-        "distances come out wrong where there is none.",
+        description="Dropout in every layer; AAM has 0.1. Its noise parts samples in training that are near in "
+        "truth, so distances come out wrong where there is none.",
     )
     bases_per_token: PositiveInt = Field(
         1, description="Neighbouring bases that are read as one token; with 4 a step is several times faster."
@@ -82,8 +82,8 @@ class MicrobesArchitecture(ArchitectureConfig):
     )
     unifrac_scale: PositiveNumber = Field(
         1.0,
-        description="A distance of d between vectors is a UniFrac of tanh(d / unifrac_scale); AAM has 10, with which all "
-        "distances are near 0 at first and learning takes several times as long.",
+        description="A distance of d between vectors is a UniFrac of tanh(d / unifrac_scale); AAM has 10, with which "
+        "all distances are near 0 at first and learning takes several times as long.",
     )
     compat: bool = Field(
         False, description="Learned positions of ASVs, as in AAM, so that their order in the table matters."
