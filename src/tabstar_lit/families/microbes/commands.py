@@ -90,11 +90,11 @@ def folds(*, overrides: tuple[str, ...], n_folds: int, config_dir: Path | None, 
     """
     import sys
 
-    from tabstar_lit.families.microbes.family import family
+    from tabstar_lit.families import get_family
     from tabstar_lit.families.microbes.reports.folds import cross_validate, verdict, write_summary
     from tabstar_lit.families.microbes.reports.judged import NETWORK, joined
 
-    judged = cross_validate(family, overrides, config_dir, n_folds, argv=sys.argv, tell=click.echo)
+    judged = cross_validate(get_family("microbes"), overrides, config_dir, n_folds, argv=sys.argv, tell=click.echo)
     write_summary(output, judged, f"{n_folds} folds of groups: {', '.join(judged[0].facts.targets)}")
     whole = joined(judged)
     for name in whole.predicted:

@@ -244,4 +244,4 @@ def restore(path: Path) -> TrainedMicrobes:
     network, facts = restore_network(config, architecture)
     load_strict(network, weights, strict=True, source=str(path))
     scales = {name: TargetTransform.from_plain(own) for name, own in config["scales"].items()}
-    return TrainedMicrobes(path, network.eval(), config, facts, scales)  # type: ignore[arg-type]
+    return TrainedMicrobes(path, network.eval(), config, facts, scales)  # type: ignore[arg-type]  # Trained wants any module

@@ -155,6 +155,6 @@ def test_features_without_a_tip_and_unknown_metrics_are_refused() -> None:
         Branches.of(sparse.csr_matrix([[1, 2]]), ("A", "C"), tree)
     branches = Branches.of(sparse.csr_matrix([[1, 2]]), ("A", "B"), tree)
     with pytest.raises(DataError, match="there are unweighted, weighted"):
-        unifrac(branches, "bray")  # type: ignore[arg-type]
+        unifrac(branches, "bray")  # type: ignore[arg-type]  # which is what is tested
     with pytest.raises(DataError, match="alpha between 0 and 1"):
         unifrac(branches, "generalized", alpha=2)
