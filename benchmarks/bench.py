@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import experts, experts_networks, fakes, signal, startup, tabstar
+from benchmarks import experts, experts_networks, fakes, microbes, signal, startup, tabstar
 
 FIGURES = {
     "startup": startup.figures,
@@ -13,6 +13,7 @@ FIGURES = {
     "fakes": fakes.figures,
     "experts": experts.figures,
     "experts_networks": experts_networks.figures,
+    "microbes": microbes.figures,
 }
 
 

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import click
 
-from benchmarks import antibody_results, experts_results, fakes_results, signal_results, tabstar_results
+from benchmarks import (
+    antibody_results,
+    experts_results,
+    fakes_results,
+    microbes_results,
+    signal_results,
+    tabstar_results,
+)
 from benchmarks.experiment import limit
 from benchmarks.page import Section, write_section
 from tabstar_lit.commands.errors import reported_errors
@@ -35,6 +42,7 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "antibody_toy": antibody_results.toy,
     "antibody_complexes": antibody_results.complexes,
     "antibody_her2": antibody_results.her2,
+    "microbes_ibd": microbes_results.ibd,
 }
 """In the order of the page."""
 
@@ -42,6 +50,7 @@ NEEDS: dict[str, Callable[[], object]] = {
     "real_tables": tabstar_results.find_manifest,
     **dict.fromkeys(("experts_shakespeare", "experts_equal_budget"), experts_results.find_texts),
     **dict.fromkeys(("antibody_complexes", "antibody_her2"), antibody_results.find_antibodies),
+    "microbes_ibd": microbes_results.find_microbiome,
     **dict.fromkeys(("higgsml", "higgs_uci", "jets", "fakes_zee"), signal_results.find_events),
 }
 """What an experiment must find before anything is trained."""
