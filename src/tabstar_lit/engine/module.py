@@ -106,6 +106,15 @@ class TrainingModule(LeanModule, ABC):
     def compute(self, batch: Any) -> StepOutput:
         """Run the network on one batch and return its loss, its terms and the columns a tracker may want."""
 
+    def accept(self, payload: Mapping[str, Any]) -> None:
+        """Refuse, before its weights are looked at, a checkpoint whose payload says that it goes with other data.
+
+        Raises
+        ------
+        CheckpointError
+            It does; says what differs, which shapes of weights would not.
+        """
+
     def compile_network(self, backend: str = "inductor") -> None:
         """Let ``torch.compile`` make kernels for the network, in place: the names of its weights stay.
 
@@ -269,6 +278,7 @@ class TrainingModule(LeanModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights of another model with a table of what differs; keep schedule state for later."""
+        self.accept(checkpoint[CHECKPOINT_KEY]["payload"])
         differences = difference_table(self.state_dict(), checkpoint["state_dict"])
         if differences:
             raise CheckpointError(f"The checkpoint holds another model than the configuration builds.\n{differences}")

@@ -215,6 +215,7 @@ def load_weights_of(module: TrainingModule, checkpoint: Path) -> str:
             f"({CHECKPOINT_KEY}.payload), so nobody can tell what they were trained on. Evaluate a file that a run "
             "wrote; to start a training from these weights, use model_config.load_modules."
         )
+    module.accept(payload)
     loaded = load_strict(module.network, weights, strict=module.config.strict, source=str(checkpoint))
     require_finite(module.network, source=str(checkpoint))
     module.adopt(payload)
