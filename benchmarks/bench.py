@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import experts_networks, fakes, signal, startup, tabstar
+from benchmarks import antibody_generation, experts_networks, fakes, signal, startup, tabstar
 
 FIGURES = {
     "startup": startup.figures,
@@ -12,6 +12,7 @@ FIGURES = {
     "signal": signal.figures,
     "fakes": fakes.figures,
     "experts_networks": experts_networks.figures,
+    "antibody": antibody_generation.figures,
 }
 
 
