@@ -18,7 +18,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.experiment import EXPERIMENT, Trained, train
+from benchmarks.experiment import EXPERIMENT, Trained, limits, train
 from benchmarks.page import Section, embedded, how_it_was_made, results_table
 from benchmarks.tabstar_results import DATA_VARIABLE, REPOSITORY
 from tabstar_lit.commands.train import load
@@ -45,7 +45,8 @@ LEAST_RANKED = 8
 ASKED = 9.0
 """pKd that is asked for where likelihoods are taken with an affinity."""
 
-TRAINING = ("experiment_config.plot_metrics_n_epoch=null", "experiment_config.tracker=none", EXPERIMENT)
+TRACKED = "experiment_config.tracker=none"
+TRAINING = ("experiment_config.plot_metrics_n_epoch=null", TRACKED, EXPERIMENT)
 NETWORK = (
     "model_config=antibody/small",
     "model_config.training_config.label_smoothing=0",
@@ -191,7 +192,7 @@ def train_and_test(overrides: Sequence[str]) -> tuple[Trained, Mapping[str, floa
     """Train as the command does, then score the test pairs with the best weights."""
     trained = train(family, (*overrides, *TRAINING))
     best = best_checkpoint(trained)
-    chosen = (*overrides, EXPERIMENT, "experiment_config.tracker=none", f"model_config.load_checkpoint={best}")
+    chosen = (*overrides, *limits(), EXPERIMENT, TRACKED, f"model_config.load_checkpoint={best}")
     loaded = load(family, chosen, None)
     files = RunFiles(evaluate(family, loaded, best, argv=shlex.split(shlex.join([family.command, *chosen]))).root)
     return trained, {name: float(value) for name, value in list(files.stages.values())[-1]["test"].items()}

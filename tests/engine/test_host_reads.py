@@ -1,4 +1,4 @@
-"""A plain training step reads nothing back from the device, whatever the family, and bad steps are still seen."""
+"""A plain training step reads nothing back from the device, whatever the family, and bad steps are seen."""
 
 from __future__ import annotations
 

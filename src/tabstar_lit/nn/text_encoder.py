@@ -75,6 +75,7 @@ class TextEncoder(nn.Module):
         self._first_position = 0 if bert.config.model_type == "bert" else int(bert.config.pad_token_id or 0) + 1
         self.layout: Literal["ragged", "blocks"] | None = None
         self._copies = LayerCopies()
+        self._compiled: Any = None
         # Asked for in every step, and slow to collect.
         self._parts = [(part, tuple(part.parameters())) for part in (self.embeddings, *self.encoder.layer)]
         self._freeze(unfreeze_layers)
@@ -110,6 +111,7 @@ class TextEncoder(nn.Module):
         Tensor
             ``[U, D]``.
         """
+        above = self._compiled or self._above
         if token_ids.ndim == 2:
             token_ids = _end_to_end(token_ids, lengths)
         first = self._settle_frozen()
@@ -117,7 +119,7 @@ class TextEncoder(nn.Module):
         if self._is_ragged(token_ids.device):
             ragged = RaggedLayout(_starts(lengths, starts, token_ids.device), lengths)
             below = self._below(token_ids, ragged, first) if frozen is None else frozen
-            return self._above(below, ragged, numbers)
+            return above(below, ragged, numbers)
         if any(lengths[i] > lengths[i + 1] for i in range(len(lengths) - 1)):
             order = sorted(range(len(lengths)), key=lengths.__getitem__)
             places = torch.from_numpy(_tokens_of(order, lengths)).to(token_ids.device)
@@ -127,7 +129,7 @@ class TextEncoder(nn.Module):
         parts = []
         for own, layout in block_layouts(lengths, self._packing(token_ids.device), token_ids.device):
             below = self._below(token_ids[own], layout, first) if frozen is None else layout.spread(frozen[own])
-            parts.append(self._above(below, layout, numbers))
+            parts.append(above(below, layout, numbers))
         return torch.cat(parts)
 
     @torch.no_grad()
@@ -146,6 +148,10 @@ class TextEncoder(nn.Module):
     def frozen_layers(self) -> int:
         """Layers below the lowest trained one: embeddings and all of these are frozen; 0 where nothing is."""
         return max(0, self._first_trainable() - 1)
+
+    def compile_layers(self, backend: str = "inductor") -> None:
+        """Let ``torch.compile`` make kernels for the trained layers, for any number of strings and tokens."""
+        self._compiled = torch.compile(self._above, dynamic=True, backend=backend)
 
     def _below(self, token_ids: Tensor, layout: Layout, first_trainable: int) -> Tensor:
         """Return what the trained layers start from, ``[P, D]``: embeddings and frozen layers, without a gradient."""

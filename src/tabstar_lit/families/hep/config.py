@@ -115,6 +115,12 @@ class EventLoaderOptions(Section):
     prefetch_factor: PositiveInt | None = Field(None, description="Batches each worker prepares ahead.")
     pin_memory: bool = Field(False, description="Put batches in page-locked memory, for GPUs.")
     persistent_workers: bool = Field(False, description="Keep the workers between epochs.")
+    cache: Literal["auto", "host", "device", "stream"] = Field(
+        "auto",
+        description="Where the events are. device: on the graphics card, where batches are then made; host: in memory, "
+        "with batches made ahead of the training; stream: read from the file as dataset_config.cache: stream does; "
+        "auto: on the card if they take at most a quarter of it.",
+    )
 
 
 class Momentum(Section):
@@ -135,10 +141,14 @@ class Momentum(Section):
 class EventSource(DatasetConfig):
     """What every experiment on collision events says about its data."""
 
-    files: str | None = Field(
+    files: str | tuple[str, ...] | None = Field(
         None,
         description="Event file of `tabstar_lit convert events`, looked for as given, then "
-        "below the data root; null: generated toy events.",
+        "below the data root; a pattern such as 'mc_*.h5' or a list of both are read as one file; null: generated toy "
+        "events.",
+    )
+    weight: Name | None = Field(
+        None, description="One of the file's `variations` in place of the events' own weights; null: these."
     )
     features: tuple[Name, ...] = Field(
         ("*",),

@@ -33,15 +33,20 @@ class LoaderOptions(Section):
     prefetch_factor: PositiveInt | None = Field(None, description="Batches each worker prepares ahead.")
     pin_memory: bool = Field(False, description="Put batches in page-locked memory, for GPUs.")
     persistent_workers: bool = Field(False, description="Keep the workers between epochs.")
+    cache: Literal["auto", "host"] = Field(
+        "auto",
+        description="Where the rows are: on the host, with batches made ahead of a training on a graphics card, which "
+        "holds the strings' tokens, see text_cache_gb.",
+    )
 
 
 class TabstarDataset(DatasetConfig):
     """The ``dataset_config`` of a tabstar experiment."""
 
-    corpus: str | None = Field(
+    corpus: str | tuple[str, ...] | None = Field(
         None,
-        description="HDF5 file of `tabstar_lit convert tables`, looked for as given, then below the data "
-        "root; null: scikit-learn's bundled real tables.",
+        description="HDF5 file of `tabstar_lit convert tables`, a pattern such as corpora/*.h5, or a list of them, "
+        "looked for as given, then below the data root; null: scikit-learn's bundled real tables.",
     )
     tables: tuple[str, ...] | None = Field(None, description="Names of the tables used; null: all.")
     exclude: tuple[str, ...] = Field((), description="Names of tables left out.")
