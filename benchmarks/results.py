@@ -31,12 +31,13 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "fakes_coverage": fakes_results.coverage_2d,
     "fakes_zee": fakes_results.zee,
     "microbes_ibd": microbes_results.ibd,
+    "microbes_ibd_sex": microbes_results.sex,
 }
 """In the order of the page."""
 
 NEEDS: dict[str, Callable[[], object]] = {
     "real_tables": tabstar_results.find_manifest,
-    "microbes_ibd": microbes_results.find_microbiome,
+    **dict.fromkeys(("microbes_ibd", "microbes_ibd_sex"), microbes_results.find_microbiome),
     **dict.fromkeys(("higgsml", "higgs_uci", "jets", "fakes_zee"), signal_results.find_events),
 }
 """What an experiment must find before anything is trained."""
