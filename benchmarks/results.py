@@ -11,7 +11,14 @@ from pathlib import Path
 
 import click
 
-from benchmarks import fakes_results, microbes_results, signal_results, tabstar_results
+from benchmarks import (
+    antibody_results,
+    experts_results,
+    fakes_results,
+    microbes_results,
+    signal_results,
+    tabstar_results,
+)
 from benchmarks.experiment import limit
 from benchmarks.page import Section, write_section
 from tabstar_lit.commands.errors import reported_errors
@@ -30,6 +37,11 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "fakes_toy2d": fakes_results.toy_2d,
     "fakes_coverage": fakes_results.coverage_2d,
     "fakes_zee": fakes_results.zee,
+    "experts_shakespeare": experts_results.shakespeare,
+    "experts_equal_budget": experts_results.equal_budget,
+    "antibody_toy": antibody_results.toy,
+    "antibody_complexes": antibody_results.complexes,
+    "antibody_her2": antibody_results.her2,
     "microbes_ibd": microbes_results.ibd,
     "microbes_ibd_sex": microbes_results.sex,
 }
@@ -37,6 +49,8 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
 
 NEEDS: dict[str, Callable[[], object]] = {
     "real_tables": tabstar_results.find_manifest,
+    **dict.fromkeys(("experts_shakespeare", "experts_equal_budget"), experts_results.find_texts),
+    **dict.fromkeys(("antibody_complexes", "antibody_her2"), antibody_results.find_antibodies),
     **dict.fromkeys(("microbes_ibd", "microbes_ibd_sex"), microbes_results.find_microbiome),
     **dict.fromkeys(("higgsml", "higgs_uci", "jets", "fakes_zee"), signal_results.find_events),
 }
