@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c c
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help train track test golden lint house keys format bench results docs docs-serve clean
+.PHONY: help train track test golden lint house keys format bench bench-gpu results docs docs-serve clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -63,6 +63,9 @@ format: $(VENV)/.installed-dev ## let ruff rewrite what it can
 
 bench: $(VENV)/.installed-test ## speed, one line per figure: BENCH name=value
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+bench-gpu: $(VENV)/.installed-test ## speed on a graphics card (ARGS='--data FOLDER'; without one: ARGS='--tiny --device cpu')
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 results: $(VENV)/.installed-test ## quality experiments: RESULT name=value, and docs/results.md
 	$(BIN)/python -m benchmarks.results $(ARGS)

@@ -160,16 +160,16 @@ def compare(
     """
     with tempfile.TemporaryDirectory() as folder:
         other = overrides if bare_overrides is None else bare_overrides
-        parts = _warm_parts(family, *_experiment(family, Path(folder), "bare", other))
+        parts = _warm_parts(family, *experiment(family, Path(folder), "bare", other))
         turns = Turns(BareLoop(parts, bare_loss, in_memory=in_memory, fused=fused))
-        _train(family, *_experiment(family, Path(folder), "engine", overrides), turns)
+        _train(family, *experiment(family, Path(folder), "engine", overrides), turns)
     return turns.comparison()
 
 
-def train(family: AnyFamily, overrides: Sequence[str], callback: Callback) -> None:
-    """Train through the engine with one more callback, and leave nothing behind."""
+def train(family: AnyFamily, overrides: Sequence[str], callback: Callback, *, warm: bool = True) -> None:
+    """Train through the engine with one more callback, and leave nothing behind; ``warm`` sees every batch before."""
     with tempfile.TemporaryDirectory() as folder:
-        _train(family, *_experiment(family, Path(folder), "engine", overrides), callback)
+        _train(family, *experiment(family, Path(folder), "engine", overrides), callback, warm=warm)
 
 
 class PlainModule(LightningModule):
@@ -200,9 +200,9 @@ def compare_lightning(family: AnyFamily, overrides: Sequence[str], bare_loss: Ba
         As for :func:`compare`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        parts = _warm_parts(family, *_experiment(family, Path(folder), "bare", overrides))
+        parts = _warm_parts(family, *experiment(family, Path(folder), "bare", overrides))
         turns = Turns(BareLoop(parts, bare_loss, fused=True))
-        module = _warm_parts(family, *_experiment(family, Path(folder), "lightning", overrides)).module
+        module = _warm_parts(family, *experiment(family, Path(folder), "lightning", overrides)).module
         trainer = Trainer(
             accelerator="cpu",
             logger=False,
@@ -218,9 +218,8 @@ def compare_lightning(family: AnyFamily, overrides: Sequence[str], bare_loss: Ba
     return turns.comparison()
 
 
-def _experiment(
-    family: AnyFamily, folder: Path, name: str, overrides: Sequence[str]
-) -> tuple[Stage[Any], RunDirectory]:
+def experiment(family: AnyFamily, folder: Path, name: str, overrides: Sequence[str]) -> tuple[Stage[Any], RunDirectory]:
+    """Compose what a command trains by default under ``overrides``, with a run directory below ``folder``."""
     loaded = load_experiment(
         family.schema(),
         command=family.command,
@@ -241,8 +240,9 @@ def _experiment(
     return loaded.stages[0], run
 
 
-def _train(family: AnyFamily, stage: Stage[Any], run: RunDirectory, callback: Callback) -> None:
-    parts = _warm_parts(family, stage, run)
+def _train(family: AnyFamily, stage: Stage[Any], run: RunDirectory, callback: Callback, *, warm: bool = True) -> None:
+    parts = _warm_parts(family, stage, run) if warm else build_parts(family, stage, run, seed=0)
+    parts.module.plan_steps(parts.data.batches_per_epoch())
     checkpoints = Checkpoints(run.checkpoints, run.run_name, stage.experiment.model.training_config, lambda _: None)
     with stage_loggers(stage, run, None) as loggers:
         callbacks = [*build_callbacks(stage.experiment, parts.tracker, checkpoints, seed=0), callback]

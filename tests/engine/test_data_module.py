@@ -18,8 +18,9 @@ def opened(rows: int = 24, rank: int = 0, ranks: int = 1, **place: int) -> ToyDa
     data = ToyData(ToyDataset(name="toy", rows=rows), seed=3)
     loop = SimpleNamespace(batch_idx=place.get("batch_idx", -1))
     trainer: Any = SimpleNamespace(
-        global_rank=rank, world_size=ranks, current_epoch=place.get("epoch", 0), fit_loop=loop
-    )
+        global_rank=rank, world_size=ranks, current_epoch=place.get("epoch", 0), fit_loop=loop,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")), lightning_module=SimpleNamespace(),
+    )  # fmt: skip
     data.trainer = trainer
     return data
 

@@ -24,15 +24,8 @@ from tabstar_lit.data.tokenizers import JsonTokenizer
 from tabstar_lit.errors import EncoderError
 from tabstar_lit.nn import text_sources
 from tabstar_lit.nn.tabstar_config import RandomEncoder, TextEncoderConfig
-from tabstar_lit.nn.text_encoder import (
-    CPU_PACKING,
-    GPU_PACKING,
-    Packing,
-    TextEncoder,
-    encode_strings,
-    length_blocks,
-    token_passes,
-)
+from tabstar_lit.nn.text_encoder import TextEncoder, encode_strings
+from tabstar_lit.nn.text_layout import CPU_PACKING, GPU_PACKING, Packing, length_blocks, token_passes
 from tabstar_lit.nn.text_sources import load_text_encoder, load_tokenizer
 
 STRINGS = [

@@ -15,6 +15,7 @@ ABOUT = {
     "predict": "Score new data with a checkpoint.",
     "calibrate": "Make a checkpoint's probabilities frequencies.",
     "export": "Write a checkpoint as ONNX or safetensors.",
+    "generate": "Write new texts or sequences with a checkpoint.",
 }
 """What verbs mean that several families may have, in a line; any other verb is described by the first that has it."""
 

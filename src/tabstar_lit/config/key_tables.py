@@ -215,7 +215,7 @@ def _tags(section: Model) -> list[tuple[str, str]]:
     return [
         (name, str(get_args(field.annotation)[0]))
         for name, field in yaml_fields(section).items()
-        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1 and field.is_required()
+        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
     ]
 
 

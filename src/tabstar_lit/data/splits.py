@@ -88,13 +88,15 @@ class Split:
         """Names of the sides, in the order of their numbers."""
         return ("train", *self.shares, "test")
 
-    def sides(self, ids: UInt64, classes: Int64 | None = None) -> Int8:
+    def sides(self, ids: UInt64, classes: Int64 | None = None, *, every_share: bool = True) -> Int8:
         """Return the side of every row.
 
         With ``classes`` no class that has untested rows is unseen in training: of these rows of a class the first
         always trains, the second always goes to the first share, and so on through the shares that are not 0. Of rows
         that share an id the first one counts, and the others go with it. They are counted from the top, so appending
         rows changes no side; reordering can move these rows only.
+        Where there are more classes than rows to hold out, that would hold out too many: ``every_share=False`` keeps
+        the first of each class in training and leaves the rest to the hashes.
 
         Parameters
         ----------
@@ -102,6 +104,8 @@ class Split:
             ``[N]`` from :func:`row_ids`, :func:`document_ids` or a file; of groups where they must stay together.
         classes : NDArray of int64, optional
             ``[N]`` class of each row, one for all in regression.
+        every_share : bool, default True
+            Give a row of each class to every share.
 
         Returns
         -------
@@ -117,7 +121,7 @@ class Split:
         else:
             is_test = ~self._below(hashes, 1 - self.test)
         sides[is_test] = len(self.shares) + 1
-        return sides if classes is None else self._spread(sides, ids, classes)
+        return sides if classes is None else self._spread(sides, ids, classes, every_share)
 
     def to_plain(self) -> dict[str, Any]:
         """Return what a file or checkpoint keeps."""
@@ -140,12 +144,13 @@ class Split:
             return np.asarray(_uniform(hashes) < share)
         return np.asarray(hashes < np.uint64(int(share * 2**64)))
 
-    def _spread(self, sides: Int8, ids: UInt64, classes: Int64) -> Int8:
+    def _spread(self, sides: Int8, ids: UInt64, classes: Int64, every_share: bool) -> Int8:
         own = np.flatnonzero(sides <= len(self.shares))
         _, first, group = np.unique(ids[own], return_index=True, return_inverse=True)
         heads = own[np.sort(first)]
         rank = pd.Series(classes[heads]).groupby(classes[heads]).cumcount().to_numpy()
-        used = [0, *(position for position, share in enumerate(self.shares.values(), start=1) if share)]
+        shares = [position for position, share in enumerate(self.shares.values(), start=1) if share]
+        used = [0, *(shares if every_share else ())]
         for number, position in enumerate(used):
             sides[heads[rank == number]] = position
         sides[own] = sides[own[first]][group]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from tabstar_lit.data.plans import BatchPlan, PlanSampler
+from tabstar_lit.engine.device_data import DeviceDataset, PlanLoader, place_of
+from tabstar_lit.engine.lean import LeanModule
 from tabstar_lit.engine.runs.signals import leave_to_main_process
 
 
@@ -23,7 +25,7 @@ class DataModule(LightningDataModule, ABC):
     ----------
     loader_options : dict
         Passed to :class:`torch.utils.data.DataLoader`: ``num_workers``, ``prefetch_factor``, ``pin_memory``,
-        ``persistent_workers``.
+        ``persistent_workers``; and ``cache``, see :func:`~tabstar_lit.engine.device_data.place_of`.
     """
 
     def __init__(self, loader_options: dict[str, Any] | None = None) -> None:
@@ -72,13 +74,26 @@ class DataModule(LightningDataModule, ABC):
         return self.val_dataloader()
 
     def loader(self, dataset: Dataset[Any], sampler: PlanSampler[Any]) -> DataLoader[Any]:
-        """Return a loader whose sampler yields whole-batch keys and whose dataset answers with whole batches."""
+        """Return a loader whose sampler yields whole-batch keys and whose dataset answers with whole batches.
+
+        On a card, either the dataset lives there and a batch is indexed where it is, or batches come in page-locked
+        memory, made ahead of the training by a thread where that reads from a disk. (A thread that only computes would
+        keep the interpreter from the training.) Rows and order are the same everywhere.
+        """
         options = dict(self.loader_options)
+        device = self._device
+        place = place_of(dataset, device, options.pop("cache", "auto"))
+        if self.trainer:
+            cast(LeanModule, self.trainer.lightning_module).batches_in_place = place == "device"
+        if place == "device":
+            dataset, options = cast("Dataset[Any]", cast(DeviceDataset, dataset).to(device)), {}
+        elif device.type == "cuda":
+            options["pin_memory"] = True
         if not options.get("num_workers"):
             options.pop("prefetch_factor", None)
             options.pop("persistent_workers", None)
         # Its own generator: making an iterator must not draw from the stream that dropout uses.
-        return DataLoader(
+        loader = PlanLoader(
             dataset,
             batch_size=None,
             sampler=sampler,
@@ -87,10 +102,17 @@ class DataModule(LightningDataModule, ABC):
             worker_init_fn=leave_to_main_process,
             **options,
         )
+        reads = getattr(dataset, "reads_ahead", False) and not options.get("num_workers")
+        loader.ahead = reads and device.type == "cuda"
+        return loader
 
     def batches_per_epoch(self, world_size: int = 1) -> int:
         """Return the number of training batches an epoch has on one of ``world_size`` ranks."""
         return len(PlanSampler(self.train_plan(), rank=0, world_size=world_size))
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
     def _sharded(self, plan: BatchPlan[Any]) -> PlanSampler[Any]:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

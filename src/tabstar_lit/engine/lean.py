@@ -56,7 +56,15 @@ class NoProfiler(PassThroughProfiler):
 
 
 class LeanModule(LightningModule):
-    """A module around which Lightning does less in every step."""
+    """A module around which Lightning does less in every step.
+
+    Attributes
+    ----------
+    batches_in_place : bool
+        Whether the loader makes batches on the device that trains, so that none is moved there.
+    """
+
+    batches_in_place = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute.
@@ -70,17 +78,18 @@ class LeanModule(LightningModule):
             super().__setattr__(name, value)
 
     def _on_before_batch_transfer(self, batch: Any, dataloader_idx: int = 0) -> Any:
-        """Return the batch; loaders make it on the CPU: there Lightning's hooks around a transfer have nothing to do.
+        """Return the batch; where loaders make it on the device that trains, hooks around a transfer do nothing.
 
         Gains 60 µs. Lightning 2.6 looks up who overrides each of three hooks, for every batch. This and the next method
         can go when it does so once.
         """
-        return batch if self.device.type == "cpu" else super()._on_before_batch_transfer(batch, dataloader_idx)
+        in_place = self.batches_in_place or self.device.type == "cpu"
+        return batch if in_place else super()._on_before_batch_transfer(batch, dataloader_idx)
 
     def _apply_batch_transfer_handler(
         self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
     ) -> Any:
-        if (device or self.device).type == "cpu":
+        if self.batches_in_place or (device or self.device).type == "cpu":
             return batch
         return super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
 

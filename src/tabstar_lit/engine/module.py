@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -17,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from tabstar_lit.config.schema import ModelConfig
 from tabstar_lit.engine.callbacks.monitor import score_of_epoch
+from tabstar_lit.engine.finite import Checked, FiniteGuard, takes_found_inf
 from tabstar_lit.engine.lean import LeanModule, gradient_norm
 from tabstar_lit.engine.optim.optimizers import build_optimizer
 from tabstar_lit.engine.optim.parameter_groups import parameter_groups
@@ -24,7 +24,7 @@ from tabstar_lit.engine.optim.schedulers import EpochDecay, build_scheduler
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_VERSION
 from tabstar_lit.engine.weights.loading import difference_table
 from tabstar_lit.engine.weights.transfer import apply_freeze, frozen_modules
-from tabstar_lit.errors import CheckpointError, NonFiniteError
+from tabstar_lit.errors import CheckpointError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +37,28 @@ class StepOutput:
         Scalar mean over the batch, differentiable while training.
     source : str
         Which named source (table, process, domain) the batch came from.
-    size : float
+    size : float or Tensor
         Number of rows ``B`` the loss is a mean over, or the sum of their weights where it is a weighted mean; losses of
-        batches are averaged by it, and so are their terms.
+        batches are averaged by it, and so are their terms. A scalar tensor is left on its device until it is read.
     terms : Mapping of str to Tensor
         Named parts of the loss, or what it is made of: scalars over the same rows. They are logged as
         ``train_<term>``, ``val_<term>`` and, where there are several sources, ``val_<term>/<source>``; those that
         :meth:`ModelConfig.loss_terms` declares may be monitored.
+    work : float or None
+        Rows, events or tokens trained on, for the run's speed; None: ``size``.
+    flops : float or Tensor or None
+        Operations of a training step that the arithmetic asks for, padding left out; a scalar tensor is read later.
     columns : Mapping of str to Tensor
         ``[B, ...]`` by name, of any type. The tracker keeps those it asks for and nothing else of a batch.
     """
 
     loss: Tensor
     source: str
-    size: float
+    size: float | Tensor
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     columns: Mapping[str, Tensor] = field(default_factory=dict)
+    work: float | None = None
+    flops: float | Tensor | None = None
 
 
 class TrainingModule(LeanModule, ABC):
@@ -69,12 +75,17 @@ class TrainingModule(LeanModule, ABC):
 
     Attributes
     ----------
+    unit : str
+        What ``size`` or ``work`` counts, for the name of the run's speed: ``rows``, ``events`` or ``tokens``.
     leaves_parameters_idle : bool
         Whether a batch may leave trained parameters without a gradient, which several processes must agree on.
+    finite : FiniteGuard
+        Keeps steps that are not finite from the weights, and counts them.
     metrics_every : int or None
         Epochs from one computation of metrics to the next; between them the plateau scheduler waits for a value.
     """
 
+    unit: ClassVar[str] = "rows"
     leaves_parameters_idle: ClassVar[bool] = False
 
     def __init__(self, network: nn.Module, config: ModelConfig, payload: Mapping[str, Any]) -> None:
@@ -85,7 +96,7 @@ class TrainingModule(LeanModule, ABC):
         self.freeze_report = apply_freeze(network, config.freeze, config.unfreeze_last)
         self.steps_per_epoch = 1
         self.metrics_every: int | None = 1
-        self.skipped_steps = 0
+        self.finite = FiniteGuard(config.training_config.non_finite)
         self._plateau: ReduceLROnPlateau | None = None
         self._decay: EpochDecay | None = None
         self._window: list[tuple[Tensor, str]] = []
@@ -94,6 +105,22 @@ class TrainingModule(LeanModule, ABC):
     @abstractmethod
     def compute(self, batch: Any) -> StepOutput:
         """Run the network on one batch and return its loss, its terms and the columns a tracker may want."""
+
+    def accept(self, payload: Mapping[str, Any]) -> None:
+        """Refuse, before its weights are looked at, a checkpoint whose payload says that it goes with other data.
+
+        Raises
+        ------
+        CheckpointError
+            It does; says what differs, which shapes of weights would not.
+        """
+
+    def compile_network(self, backend: str = "inductor") -> None:
+        """Let ``torch.compile`` make kernels for the network, in place: the names of its weights stay.
+
+        On a card they are launched together, as CUDA graphs: batches are all of one shape but for the last one.
+        """
+        self.network.compile(backend=backend, mode="reduce-overhead" if backend == "inductor" else None)
 
     def adopt(self, payload: Mapping[str, Any]) -> None:
         """Take over, before evaluation, what the payload of a checkpoint does to its network, as a calibration."""
@@ -106,7 +133,15 @@ class TrainingModule(LeanModule, ABC):
         mean = output.loss.detach()
         self._window.append((mean, output.source))
         terms = {name: term.detach() for name, term in output.terms.items()}
-        return {"loss": output.loss, "mean": mean, "terms": terms, "source": output.source, "size": output.size}
+        return {
+            "loss": output.loss,
+            "mean": mean,
+            "terms": terms,
+            "source": output.source,
+            "size": output.size,
+            "work": output.size if output.work is None else output.work,
+            "flops": output.flops,
+        }
 
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
         """Return the :class:`StepOutput`, all that the tracker needs: there is no second forward pass."""
@@ -174,47 +209,38 @@ class TrainingModule(LeanModule, ABC):
         """Check the gradient norm before the step, then clip with that same norm."""
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         norm = gradient_norm([p.grad for p in parameters if p.grad is not None])
-        window, self._window = self._window, []
-        watched = [loss for loss, _ in window]
-        if not self._has_loss_scaler:  # a float16 loss scaler expects overflowing gradients and skips them itself
-            watched.append(norm)
-        if not all(math.isfinite(float(value)) for value in watched):
-            self._refuse_step(optimizer, window, norm)
-        elif gradient_clip_val and gradient_clip_algorithm == "value":
+        self._check(optimizer, norm)
+        if gradient_clip_val and gradient_clip_algorithm == "value":
             torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
         elif gradient_clip_val:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+
+    def _check(self, optimizer: Optimizer, norm: Tensor) -> None:
+        """Keep a step that is not finite from the weights; where only the host can, it has to wait and look."""
+        losses, sources = zip(*self._window, strict=True)
+        self._window = []
+        step, epoch = self.trainer.global_step + 1, self.trainer.current_epoch
+        scaled = self._has_loss_scaler  # it expects overflowing gradients and skips them itself
+        if scaled:
+            norm = torch.zeros_like(norm)
+        found: Any = self.finite.check(Checked(step, epoch, sources, losses, norm))
+        if not scaled and takes_found_inf(optimizer):
+            optimizer.found_inf = found  # type: ignore[attr-defined]  # torch's name for it
+        elif self.finite.read():
+            optimizer.zero_grad(set_to_none=True)  # the optimizer leaves parameters without a gradient untouched
+
+    @property
+    def skipped_steps(self) -> int:
+        """Optimizer steps left out so far because they were not finite, of those that have been read."""
+        return self.finite.skipped
 
     @property
     def _has_loss_scaler(self) -> bool:
         return self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
-    def _refuse_step(self, optimizer: Optimizer, window: list[tuple[Tensor, str]], norm: Tensor) -> None:
-        """Stop, or skip this step within the budget, as ``training_config.non_finite`` says."""
-        what, source = (
-            f"gradient norm {float(norm)}",
-            " + ".join(dict.fromkeys(source for _, source in window)),
-        )
-        for loss, name in window:
-            if not loss.isfinite():
-                what, source = f"loss {float(loss)}", name
-                break
-        where = f"optimizer step {self.trainer.global_step + 1}, epoch {self.trainer.current_epoch}, source {source!r}"
-        policy = self.config.training_config.non_finite
-        self.skipped_steps += 1
-        if policy.policy == "skip" and self.skipped_steps <= policy.budget:
-            rank_zero_warn(f"Skipped a step: non-finite {what} at {where} ({self.skipped_steps} of {policy.budget}).")
-            optimizer.zero_grad(set_to_none=True)  # the optimizer leaves parameters without a gradient untouched
-            return
-        spent = f" The budget of {policy.budget} skipped steps is spent." if policy.policy == "skip" else ""
-        raise NonFiniteError(
-            f"Non-finite {what} at {where}; the weights were not updated.{spent} Lower the learning rate, set "
-            "training_config.gradient_clip_val, look at the data of that source, or allow some steps to be left out "
-            "with training_config.non_finite: {policy: skip, budget: 10}."
-        )
-
     def on_train_epoch_end(self) -> None:
-        """Step what runs once an epoch, before the checkpoint of this epoch is written."""
+        """Read what the steps left, and step what runs once an epoch, before this epoch's checkpoint is written."""
+        self.finite.read()
         if not self.trainer.is_last_batch:  # the run ends inside the epoch, at max_steps or max_time
             return
         validated = (self.trainer.current_epoch + 1) % (self.trainer.check_val_every_n_epoch or 1) == 0
@@ -234,19 +260,27 @@ class TrainingModule(LeanModule, ABC):
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what prediction needs and the state of the once-an-epoch schedules."""
+        """Add what prediction needs and the state of the once-an-epoch schedules; steps are read first.
+
+        Raises
+        ------
+        NonFiniteError
+            One of them was not finite and ends the run, which writes nothing from there on.
+        """
+        self.finite.read()
         checkpoint[CHECKPOINT_KEY] = {
             "schema_version": CHECKPOINT_SCHEMA_VERSION,
             "payload": self.payload,
-            "skipped_steps": self.skipped_steps,
+            "skipped_steps": self.finite.skipped,
             "plateau": None if self._plateau is None else self._plateau.state_dict(),
             "decay": None if self._decay is None else self._decay.state_dict(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights of another model with a table of what differs; keep schedule state for later."""
+        self.accept(checkpoint[CHECKPOINT_KEY]["payload"])
         differences = difference_table(self.state_dict(), checkpoint["state_dict"])
         if differences:
             raise CheckpointError(f"The checkpoint holds another model than the configuration builds.\n{differences}")
         self._resumed = checkpoint[CHECKPOINT_KEY]
-        self.skipped_steps = self._resumed["skipped_steps"]
+        self.finite.restore(self._resumed["skipped_steps"])

@@ -70,6 +70,8 @@ def build_trainer(
         There is no such device, or Lightning knows no such strategy.
     """
     without_idle_hooks(module)
+    if experiment.model.training_config.compile:
+        module.compile_network()
     options = trainer_options(experiment, run, loggers=loggers, callbacks=callbacks)
     try:
         trainer = Trainer(**options)

@@ -21,6 +21,9 @@ FAMILIES = {
     "tabstar": "tabstar_lit.families.tabstar.family",
     "signal": "tabstar_lit.families.hep.signal.family",
     "fakes": "tabstar_lit.families.hep.fakes.family",
+    "experts": "tabstar_lit.families.experts.family",
+    "microbes": "tabstar_lit.families.microbes.family",
+    "antibody": "tabstar_lit.families.antibody.family",
 }
 """Name of each family that comes with the program, and the module that holds its ``family`` object."""
 

@@ -101,19 +101,36 @@ class ReshapeReduction(LinearReduction):
 
 
 class AttentionPooling(nn.Module):
-    """Mean of the vectors with weights from a softmax over one learned score each; padding has no weight."""
+    """Mean of the vectors with weights from a softmax over one learned score each; padding has no weight.
 
-    def __init__(self, width: int) -> None:
+    Parameters
+    ----------
+    width : int
+        Length ``E`` of a vector.
+    scaled : bool
+        Whether scores are divided by ``sqrt(E)``, as those of an attention are; they have no bias then.
+    """
+
+    def __init__(self, width: int, *, scaled: bool = False) -> None:
         super().__init__()
-        self.score = nn.Linear(width, 1)
+        self.score = nn.Linear(width, 1, bias=not scaled)
+        self.scale = 1 / math.sqrt(width) if scaled else 1.0
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Reduce ``[..., T, E]`` to ``[..., E]``; ``mask`` ``[..., T]`` is True where a vector counts, none gives 0."""
+        return self.mean(tokens, self.weights(tokens, mask), mask)
+
+    def weights(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the weight of each vector ``[..., T]``; they sum to 1, or to 0 where there is no vector."""
         scores = self.score(tokens).squeeze(-1)
-        if mask is None:
-            weights = functional.softmax(scores, dim=-1)
-        else:
-            weights = masked_softmax(scores, mask)
+        if self.scale != 1.0:
+            scores = scores * self.scale
+        return functional.softmax(scores, dim=-1) if mask is None else masked_softmax(scores, mask)
+
+    @staticmethod
+    def mean(tokens: Tensor, weights: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Sum ``[..., T, E]`` with weights ``[..., T]``; what is not in the mask may be infinite."""
+        if mask is not None:
             tokens = torch.where(mask[..., None], tokens, 0.0)
         return torch.einsum("...te,...t->...e", tokens, weights)
 

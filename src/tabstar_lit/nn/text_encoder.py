@@ -1,54 +1,34 @@
 """A BERT encoder (arXiv 1810.04805) that hardly pads, and trains only its upper layers.
 
 Weights, names and configuration are those of ``transformers``; only the order of the work is different.
-Strings come sorted by length, in blocks of (nearly) equal length. Every token-wise layer runs once on the
-tokens of all blocks, and only attention sees the blocks. Where the first token's vector is asked for, the
-last layer is computed for that token only.
+The tokens of all strings lie end to end: as one ragged stream where attention has a kernel for that, else, sorted by
+length, in blocks of (nearly) equal length. Every token-wise layer runs once on all tokens, and only attention sees
+where a string ends. Where the first token's vector is asked for, the last layer is computed for that token only.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from tokenizers import Tokenizer  # type: ignore[import-untyped]  # ships no types
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tabstar_lit.arrays import Int64
 from tabstar_lit.errors import EncoderError
-
-
-class Packing(NamedTuple):
-    """How strings are laid out for the hardware.
-
-    Attributes
-    ----------
-    tokens : int
-        Tokens encoded at a time, in all blocks of a pass.
-    slack : float
-        Part of a block that may be padding: fewer blocks mean fewer calls, more padding means more work.
-    """
-
-    tokens: int
-    slack: float
-
-
-CPU_PACKING = Packing(tokens=2048, slack=1 / 32)
-"""Measured: activations that stay in the processor's cache save more than larger products would."""
-
-GPU_PACKING = Packing(tokens=65_536, slack=1 / 4)
-"""An accelerator waits for launches, not for arithmetic."""
-
-
-class Block(NamedTuple):
-    """Strings encoded together: rows ``start`` to ``stop``, padded to ``length`` if they are ``uneven``."""
-
-    start: int
-    stop: int
-    length: int
-    uneven: bool
+from tabstar_lit.nn.ragged_attention import has_kernel
+from tabstar_lit.nn.text_layout import (
+    CPU_PACKING,
+    GPU_PACKING,
+    Layout,
+    Packing,
+    RaggedLayout,
+    block_layouts,
+)
 
 
 class TextEncoder(nn.Module):
@@ -70,6 +50,11 @@ class TextEncoder(nn.Module):
         ``"cls"``: the vector of the first token; ``"mean"``: the mean over the tokens.
     unfreeze_layers : int or "all"
         How many of the last layers are trained.
+
+    Attributes
+    ----------
+    layout : str or None
+        ``"ragged"`` or ``"blocks"``; None: ragged where there is a kernel for it.
     """
 
     # transformers states no types for its parts.
@@ -88,6 +73,9 @@ class TextEncoder(nn.Module):
         self.pooling = pooling
         # RoBERTa counts positions from behind the padding token's.
         self._first_position = 0 if bert.config.model_type == "bert" else int(bert.config.pad_token_id or 0) + 1
+        self.layout: Literal["ragged", "blocks"] | None = None
+        self._copies = LayerCopies()
+        self._compiled: Any = None
         # Asked for in every step, and slow to collect.
         self._parts = [(part, tuple(part.parameters())) for part in (self.embeddings, *self.encoder.layer)]
         self._freeze(unfreeze_layers)
@@ -102,68 +90,118 @@ class TextEncoder(nn.Module):
         """Whether a string's vector is a constant of the run."""
         return self._first_trainable() > len(self.encoder.layer)
 
-    def forward(self, token_ids: Tensor, lengths: Sequence[int]) -> Tensor:
+    def forward(
+        self, token_ids: Tensor, lengths: Sequence[int], starts: Tensor | None = None, frozen: Tensor | None = None
+    ) -> Tensor:
         """Encode strings.
 
         Parameters
         ----------
         token_ids : Tensor of int64
-            ``[U, L]``, padded anyhow behind each string's length.
+            ``[T]``, string after string, or ``[U, L]``, padded anyhow behind each string's length.
         lengths : sequence of int
             ``[U]`` number of tokens of each string, on the host. Fastest when ascending.
+        starts : Tensor of int32 or None
+            ``[U + 1]`` where each string begins in ``[T]``, and its end, on the device; None: made of ``lengths``.
+        frozen : Tensor or None
+            ``[T, D]``: what :meth:`frozen_states` gave for these tokens, where that is known.
 
         Returns
         -------
         Tensor
             ``[U, D]``.
         """
-        order = sorted(range(len(lengths)), key=lengths.__getitem__)
-        if order != list(range(len(lengths))):
-            rows = torch.tensor(order, device=token_ids.device)
-            vectors = self(token_ids[rows], [lengths[i] for i in order])
-            return torch.empty_like(vectors).index_copy(0, rows, vectors)
-        first_trainable = self._settle_frozen()
-        device_lengths = torch.tensor(lengths, device=token_ids.device)
-        packing = CPU_PACKING if token_ids.device.type == "cpu" else GPU_PACKING
-        passes = token_passes(length_blocks(lengths, packing), packing)
-        return torch.cat([self._encode(token_ids, device_lengths, p, first_trainable) for p in passes])
+        above = self._compiled or self._above
+        if token_ids.ndim == 2:
+            token_ids = _end_to_end(token_ids, lengths)
+        first = self._settle_frozen()
+        numbers = range(first if first else 1, len(self.encoder.layer) + 1)
+        if self._is_ragged(token_ids.device):
+            ragged = RaggedLayout(_starts(lengths, starts, token_ids.device), lengths)
+            below = self._below(token_ids, ragged, first) if frozen is None else frozen
+            return above(below, ragged, numbers)
+        if any(lengths[i] > lengths[i + 1] for i in range(len(lengths) - 1)):
+            order = sorted(range(len(lengths)), key=lengths.__getitem__)
+            places = torch.from_numpy(_tokens_of(order, lengths)).to(token_ids.device)
+            known = None if frozen is None else frozen[places]
+            vectors = self(token_ids[places], [lengths[i] for i in order], frozen=known)
+            return torch.empty_like(vectors).index_copy(0, torch.tensor(order, device=vectors.device), vectors)
+        parts = []
+        for own, layout in block_layouts(lengths, self._packing(token_ids.device), token_ids.device):
+            below = self._below(token_ids[own], layout, first) if frozen is None else layout.spread(frozen[own])
+            parts.append(above(below, layout, numbers))
+        return torch.cat(parts)
 
-    def _encode(self, token_ids: Tensor, lengths: Tensor, blocks: list[Block], first_trainable: int) -> Tensor:
-        masks = [_mask(lengths[b.start : b.stop], b) if b.uneven else None for b in blocks]
+    @torch.no_grad()
+    def frozen_states(self, token_ids: Tensor, lengths: Sequence[int], starts: Tensor | None = None) -> Tensor:
+        """Return what the frozen lower part makes of tokens: ``[T]`` of strings, ascending in length, to ``[T, D]``.
+
+        It is a constant of the run, of the precision that training has.
+        """
+        first = self._settle_frozen()
+        if self._is_ragged(token_ids.device):
+            return self._below(token_ids, RaggedLayout(_starts(lengths, starts, token_ids.device), lengths), first)
+        layouts = block_layouts(lengths, self._packing(token_ids.device), token_ids.device)
+        return torch.cat([layout.stream(self._below(token_ids[own], layout, first)) for own, layout in layouts])
+
+    @property
+    def frozen_layers(self) -> int:
+        """Layers below the lowest trained one: embeddings and all of these are frozen; 0 where nothing is."""
+        return max(0, self._first_trainable() - 1)
+
+    def compile_layers(self, backend: str = "inductor") -> None:
+        """Let ``torch.compile`` make kernels for the trained layers, for any number of strings and tokens."""
+        self._compiled = torch.compile(self._above, dynamic=True, backend=backend)
+
+    def _below(self, token_ids: Tensor, layout: Layout, first_trainable: int) -> Tensor:
+        """Return what the trained layers start from, ``[P, D]``: embeddings and frozen layers, without a gradient."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and first_trainable == 0):
-            hidden = self._embed(token_ids, blocks)
-        last = len(self.encoder.layer)
-        for number, layer in enumerate(self.encoder.layer, start=1):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and first_trainable <= number):
-                hidden = self._layer(layer, hidden, blocks, masks, first_only=number == last and self.pooling == "cls")
-        return hidden if self.pooling == "cls" else _means(hidden, blocks, lengths)
+            hidden = self._embed(layout.spread(token_ids), layout.positions())
+        layers = list(self.encoder.layer)[: max(0, first_trainable - 1)]
+        dtype = compute_dtype(hidden)
+        with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
+            copies = self._copies.of(layers, dtype)
+            hidden = hidden.to(dtype) if layers else hidden
+            for number, layer in enumerate(copies, start=1):
+                hidden = self._layer(layer, hidden, layout, first_only=self._reads_first(number))
+        return hidden
 
-    def _embed(self, token_ids: Tensor, blocks: list[Block]) -> Tensor:
-        tokens = torch.cat([token_ids[b.start : b.stop, : b.length].reshape(-1) for b in blocks])
-        places = torch.arange(blocks[-1].length, device=token_ids.device) + self._first_position
-        positions = torch.cat([places[: b.length].repeat(b.stop - b.start) for b in blocks])
+    def _above(self, hidden: Tensor, layout: Layout, numbers: range) -> Tensor:
+        """Return the vectors of the strings, ``[U, D]``, from what the layers ``numbers`` start from, ``[P, D]``."""
+        for number in numbers:
+            hidden = self._layer(self.encoder.layer[number - 1], hidden, layout, first_only=self._reads_first(number))
+        return hidden if self.pooling == "cls" else layout.means(hidden)
+
+    def _reads_first(self, number: int) -> bool:
+        return number == len(self.encoder.layer) and self.pooling == "cls"
+
+    def _embed(self, token_ids: Tensor, positions: Tensor) -> Tensor:
         part = self.embeddings
-        vectors = part.word_embeddings(tokens) + part.token_type_embeddings.weight[0]
-        vectors = vectors + part.position_embeddings(positions)
+        vectors = part.word_embeddings(token_ids) + part.token_type_embeddings.weight[0]
+        vectors = vectors + part.position_embeddings(positions + self._first_position)
         return part.dropout(part.LayerNorm(vectors))  # type: ignore[no-any-return]  # transformers is untyped here
 
-    def _layer(
-        self, layer: Any, hidden: Tensor, blocks: list[Block], masks: list[Tensor | None], *, first_only: bool
-    ) -> Tensor:
+    def _layer(self, layer: Any, hidden: Tensor, layout: Layout, *, first_only: bool) -> Tensor:
         part = layer.attention.self
-        asking = torch.cat([v[:, 0] for v in _views(hidden, blocks)]) if first_only else hidden
-        views = zip(
-            _views(part.query(asking), [b._replace(length=1) for b in blocks] if first_only else blocks),
-            _views(part.key(hidden), blocks),
-            _views(part.value(hidden), blocks),
-            masks,
-            strict=True,
+        asking = layout.first(hidden) if first_only else hidden
+        context = layout.attend(
+            part.query(asking),
+            part.key(hidden),
+            part.value(hidden),
+            heads=part.num_attention_heads,
+            dropout=part.dropout.p if layer.training else 0.0,
         )
-        heads = part.num_attention_heads
-        dropout = part.dropout.p if layer.training else 0.0
-        context = [_attend(q, k, v, mask, heads=heads, dropout=dropout) for q, k, v, mask in views]
-        attended = layer.attention.output(torch.cat(context), asking)
+        attended = layer.attention.output(context, asking)
         return layer.output(layer.intermediate(attended), attended)  # type: ignore[no-any-return]  # as above
+
+    def _packing(self, device: torch.device) -> Packing:
+        return CPU_PACKING if device.type == "cpu" else GPU_PACKING
+
+    def _is_ragged(self, device: torch.device) -> bool:
+        """Say whether the tokens are one stream, for which attention then has a kernel."""
+        if self.layout is not None:
+            return self.layout == "ragged"
+        return has_kernel(device, compute_dtype(self.embeddings.word_embeddings.weight))
 
     def _freeze(self, unfreeze_layers: int | str) -> None:
         if self.pooler is not None:
@@ -216,77 +254,48 @@ def encode_strings(encoder: TextEncoder, strings: Sequence[str], max_tokens: int
         )
 
 
-def length_blocks(lengths: Sequence[int], packing: Packing) -> list[Block]:
-    """Group strings, sorted by length, into blocks with little padding.
+class LayerCopies:
+    """Copies of frozen layers in the precision that is computed in, so that no pass casts their weights anew.
 
-    Parameters
-    ----------
-    lengths : sequence of int
-        ``[U]``, ascending.
-    packing : Packing
-        Bounds on the tokens and the padding of a block; a single string may be longer.
-
-    Returns
-    -------
-    list of Block
-        In the order of the strings.
+    They are made again when the layers have changed: been loaded, or moved to another device.
     """
-    blocks: list[Block] = []
-    start, tokens = 0, 0
-    for stop, length in enumerate(lengths, start=1):
-        padded = length * (stop - start)
-        too_loose = padded - tokens - length > packing.slack * padded
-        if stop - 1 > start and (too_loose or padded > packing.tokens):
-            blocks.append(_block(lengths, start, stop - 1))
-            start, tokens = stop - 1, 0
-        tokens += length
-    if lengths:
-        blocks.append(_block(lengths, start, len(lengths)))
-    return blocks
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] = ()
+        self._layers: list[nn.Module] = []
+
+    def of(self, layers: list[nn.Module], dtype: torch.dtype) -> list[nn.Module]:
+        """Return the layers in ``dtype``: themselves, where they are."""
+        weights = [weight for layer in layers for weight in layer.parameters()]
+        if all(weight.dtype == dtype for weight in weights):
+            return layers
+        key = (dtype, *((id(weight), weight._version, weight.device) for weight in weights))
+        if key != self._key:
+            self._key, self._layers = key, [copy.deepcopy(layer).to(dtype) for layer in layers]
+        return self._layers
 
 
-def token_passes(blocks: Sequence[Block], packing: Packing) -> list[list[Block]]:
-    """Join consecutive blocks to passes of at most ``packing.tokens`` tokens (or one block)."""
-    passes: list[list[Block]] = []
-    room = -1
-    for block in blocks:
-        tokens = (block.stop - block.start) * block.length
-        if tokens > room:
-            passes.append([])
-            room = packing.tokens
-        passes[-1].append(block)
-        room -= tokens
-    return passes
+def compute_dtype(like: Tensor) -> torch.dtype:
+    """Return the type that matrix products have now: autocast's, else that of ``like``."""
+    kind = like.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
 
 
-def _block(lengths: Sequence[int], start: int, stop: int) -> Block:
-    return Block(start, stop, lengths[stop - 1], uneven=lengths[start] < lengths[stop - 1])
+def _starts(lengths: Sequence[int], starts: Tensor | None, device: torch.device) -> Tensor:
+    if starts is not None:
+        return starts
+    return torch.from_numpy(np.cumsum([0, *lengths], dtype=np.int32)).to(device, non_blocking=True)
 
 
-def _views(tokens: Tensor, blocks: list[Block]) -> list[Tensor]:
-    """Cut ``[T, D]`` into ``[n, L, D]``, one view per block."""
-    sizes = [(b.stop - b.start) * b.length for b in blocks]
-    parts = zip(torch.split(tokens, sizes), blocks, strict=True)
-    return [part.view(b.stop - b.start, b.length, -1) for part, b in parts]
+def _end_to_end(padded: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Turn ``[U, L]`` into ``[T]``."""
+    kept = np.arange(padded.shape[1]) < np.asarray(lengths)[:, None]
+    return padded.flatten().index_select(0, torch.from_numpy(np.flatnonzero(kept)).to(padded.device))
 
 
-def _mask(lengths: Tensor, block: Block) -> Tensor:
-    """Return ``[n, 1, 1, L]``: which tokens of a block are no padding."""
-    return (torch.arange(block.length, device=lengths.device) < lengths[:, None])[:, None, None]
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, heads: int, dropout: float) -> Tensor:
-    """Multi-head attention of ``[n, Q, D]`` over ``[n, L, D]``; returns ``[n * Q, D]``."""
-    q, k, v = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key, value))
-    context = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-    return context.transpose(1, 2).reshape(-1, query.shape[-1])
-
-
-def _means(hidden: Tensor, blocks: list[Block], lengths: Tensor) -> Tensor:
-    """Average the tokens of each string: ``[T, D]`` to ``[U, D]``."""
-    means = []
-    for view, block in zip(_views(hidden, blocks), blocks, strict=True):
-        own = lengths[block.start : block.stop]
-        kept = view * _mask(own, block)[:, 0, 0, :, None]
-        means.append(kept.sum(dim=1) / own[:, None])
-    return torch.cat(means)
+def _tokens_of(order: Sequence[int], lengths: Sequence[int]) -> Int64:
+    """Return where the tokens of strings in another ``order`` are in the stream: ``[T]``."""
+    sizes, own = np.asarray(lengths), np.asarray(order)
+    begins = np.cumsum(sizes) - sizes
+    shift = begins[own] - (np.cumsum(sizes[own]) - sizes[own])
+    return np.repeat(shift, sizes[own]) + np.arange(sizes.sum())

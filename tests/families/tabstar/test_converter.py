@@ -147,7 +147,7 @@ MISTAKES = {
         "no feature column is left .*'day' is missing in all training rows",
     ),
     "two rows": (frame(2).assign(price=[1.0, 2.0]), {"target": "price", "task": "regression"}, "2 rows are too few"),
-    "same class text": (bad(kind=["a\tb", "a b"] * 30), {}, "classes that differ in control characters only"),
+    "same class text": (bad(kind=["a\tb", "a b"] * 30), {}, "classes that read the same in the texts"),
 }
 
 

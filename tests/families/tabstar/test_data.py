@@ -18,8 +18,9 @@ from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import LoaderOptions, TabstarDataset
+from tabstar_lit.families.tabstar.corpora import Corpora, corpus_paths
 from tabstar_lit.families.tabstar.corpus import Table
-from tabstar_lit.families.tabstar.data import TableBatches, TabstarData, corpus_path, serve
+from tabstar_lit.families.tabstar.data import TableBatches, TabstarData, serve
 from tabstar_lit.families.tabstar.table_plan import TablePlan, table_quotas
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_tokenizer
@@ -56,7 +57,7 @@ def strings_of(batch: TableBatch, tokenizer: str, table: Table) -> list[list[str
         tuple(tokens.flat[i:j].tolist()): string
         for i, j, string in zip(tokens.offsets[:-1], tokens.offsets[1:], table.vocabulary, strict=True)
     }
-    unique = [by_tokens[tuple(row[:n].tolist())] for row, n in zip(batch.token_ids, batch.lengths, strict=True)]
+    unique = [by_tokens[tuple(row.tolist())] for row in batch.token_ids.split(batch.lengths)]
     return [[unique[i] for i in row] for row in batch.index.tolist()]
 
 
@@ -84,7 +85,8 @@ def test_strings_of_a_batch_are_unique_and_sorted_by_length(corpus: Path, tokeni
         batch = data.train_dataset()[key]
         assert len(set(batch.string_ids.tolist())) == len(batch.string_ids) == len(batch.lengths)
         assert list(batch.lengths) == sorted(batch.lengths)
-        assert batch.token_ids.shape[1] == batch.lengths[-1]
+        assert batch.starts.diff().tolist() == list(batch.lengths)
+        assert len(batch.token_ids) == sum(batch.lengths)
         assert set(batch.index.flatten().tolist()) == set(range(len(batch.lengths)))
 
 
@@ -102,7 +104,8 @@ def test_moving_a_batch_keeps_the_string_numbers_on_the_host(corpus: Path, token
     data = open_data(corpus, tokenizer)
     moved = data.train_dataset()[data.train_plan().batches(0)[0]].to("meta")
     assert moved.index.device.type == moved.token_ids.device.type == moved.targets.device.type == "meta"
-    assert moved.string_ids.device.type == "cpu"
+    assert moved.starts.device.type == "meta"
+    assert isinstance(moved.string_ids, np.ndarray)
 
 
 def served_by(loader: DataLoader[TableBatch]) -> list[tuple[str, list[float], list[int]]]:
@@ -268,9 +271,30 @@ def test_a_corpus_is_looked_for_below_the_data_root(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ANALYSIS_ML_DATA_DIR", str(corpus.parent))
-    assert corpus_path(TabstarDataset(name="t", corpus=corpus.name)) == corpus
-    assert corpus_path(TabstarDataset(name="t", corpus="gone.h5")) == Path("gone.h5")
-    assert corpus_path(TabstarDataset(name="t")).parent == corpus.parent
+    assert corpus_paths(TabstarDataset(name="t", corpus=corpus.name)) == [corpus]
+    assert corpus_paths(TabstarDataset(name="t", corpus="gone.h5")) == [Path("gone.h5")]
+    assert corpus_paths(TabstarDataset(name="t"))[0].parent == corpus.parent
+
+
+def test_several_corpora_are_read_as_one(tmp_path: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = list(TABLES)
+    for number, own in enumerate((names[:1], names[1:])):
+        make_corpus(tmp_path / f"part{number}.h5", *(TABLES[name] for name in own))
+    whole = open_data(make_corpus(tmp_path / "whole.h5", *TABLES.values()), tokenizer)
+    for files in ("part*.h5", ("part0.h5", "part1.h5")):
+        # The second time the caches of the first match the pattern too.
+        both_files = TabstarDataset(name="test", corpus=files)
+        parts = TabstarData(both_files, tokenizer=tokenizer, max_tokens=64, seed=0)
+        assert parts.names == whole.names
+        for key in whole.train_plan().batches(0):
+            both = parts.train_dataset()[key], whole.train_dataset()[key]
+            assert torch.equal(both[0].token_ids, both[1].token_ids)
+            assert torch.equal(both[0].index, both[1].index)
+    with pytest.raises(DataError, match=r"whole\.h5 and .*part1\.h5 have a table 'large'"):
+        Corpora.open([tmp_path / "whole.h5", tmp_path / "part1.h5"])
+    with pytest.raises(DataError, match=r"no file matches 'absent\*\.h5'"):
+        corpus_paths(TabstarDataset(name="t", corpus="absent*.h5"))
 
 
 def test_the_loader_serves_many_rows_a_second(tokenizer: str) -> None:

@@ -66,6 +66,11 @@ class ParameterGroup(Section):
     lr: NonNegativeNumber | None = Field(None, description="Learning rate of this group.")
     lr_scale: NonNegativeNumber | None = Field(None, description="Factor on the optimizer's learning rate.")
     weight_decay: NonNegativeNumber | None = Field(None, description="Weight decay of this group.")
+    muon: bool = Field(
+        True,
+        description="With an optimizer that orthogonalises matrices, such as `muon`: whether it does so with those of "
+        "this group; false hands them to its AdamW.",
+    )
 
     def problems(self) -> Iterable[Problem]:
         """Refuse two ways of giving one learning rate."""
@@ -125,6 +130,9 @@ class TrainingConfig(Section):
     )
     accumulate_grad_batches: PositiveCount = Field(1, description="Batches whose gradients make one optimizer step.")
     log_train_memory: bool = Field(False, description="Log the memory in use at every logged step, in MiB.")
+    compile: bool = Field(
+        False, description="Compile the network: minutes at the start, and faster steps on a graphics card."
+    )
     model_save_path: str | None = Field(
         None,
         description="Folder of checkpoints; null: `checkpoints` in ANALYSIS_ML_MODELS_DIR or runs/models.",

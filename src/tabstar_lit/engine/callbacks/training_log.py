@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tabstar_lit.engine.distributed import gather
+from tabstar_lit.engine.finite import FiniteGuard
 from tabstar_lit.engine.optim.schedulers import learning_rates
 from tabstar_lit.engine.tracking.means import LOSS, Means, joined
 
@@ -53,12 +54,15 @@ class TrainingLog(Callback):
         loss, size = outputs["mean"], outputs["size"]
         self._recent.add("", size, loss, {})
         self._means.add(outputs["source"], size, loss, outputs["terms"])
-        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
-        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's logger connector
-        if stepped and every and trainer.global_step % every == 0:
+        every, last = trainer.log_every_n_steps, trainer.is_last_batch  # type: ignore[attr-defined]  # Lightning sets it
+        stepped = last or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        due = stepped and bool(every) and trainer.global_step % every == 0
+        if due or last:
+            cast(FiniteGuard, module.finite).read()
+        if due:
             log_metrics(trainer, {"train_loss_step": self._recent.value(), **rates_by_group(trainer)})
             self._recent = Means()
-        if trainer.is_last_batch:
+        if last:
             self._close_epoch(trainer)
 
     def _close_epoch(self, trainer: Trainer) -> None:

@@ -49,9 +49,9 @@ class Means:
         self._means = {
             source: {name: Mean(*sum_) for name, sum_ in named.items()} for source, named in (sums or {}).items()
         }
-        self._waiting: list[tuple[str, float, dict[str, Tensor]]] = []
+        self._waiting: list[tuple[str, float | Tensor, dict[str, Tensor]]] = []
 
-    def add(self, source: str, size: float, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
+    def add(self, source: str, size: float | Tensor, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
         """Add a batch: scalars that are means over ``size`` rows of ``source``.
 
         Raises
@@ -107,12 +107,15 @@ class Means:
         """Add what waits to the sums."""
         waiting, self._waiting = self._waiting, []
         scalars = [scalar for _, _, named in waiting for scalar in named.values()]
+        sizes = [size.detach() for _, size, _ in waiting if isinstance(size, Tensor)]
         if not scalars:
             return
-        numbers = iter(torch.stack([scalar.to(scalars[0].device) for scalar in scalars]).tolist())
+        numbers = torch.stack([scalar.to(scalars[0].device) for scalar in (*scalars, *sizes)]).tolist()
+        values, counted = iter(numbers), iter(numbers[len(scalars) :])
         for source, size, named in waiting:
+            rows = next(counted) if isinstance(size, Tensor) else size
             for name in named:
-                self._mean(source, name).add(next(numbers), size)
+                self._mean(source, name).add(next(values), rows)
 
 
 def joined(ranks: Iterable[Sums]) -> Means:

@@ -115,6 +115,12 @@ class EventLoaderOptions(Section):
     prefetch_factor: PositiveInt | None = Field(None, description="Batches each worker prepares ahead.")
     pin_memory: bool = Field(False, description="Put batches in page-locked memory, for GPUs.")
     persistent_workers: bool = Field(False, description="Keep the workers between epochs.")
+    cache: Literal["auto", "host", "device", "stream"] = Field(
+        "auto",
+        description="Where the events are. device: on the graphics card, where batches are then made; host: in memory, "
+        "with batches made ahead of the training; stream: read from the file as dataset_config.cache: stream does; "
+        "auto: on the card if they take at most a quarter of it.",
+    )
 
 
 class Momentum(Section):

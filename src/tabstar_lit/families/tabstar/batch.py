@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from tabstar_lit.arrays import Int64
 
 
 @dataclass(slots=True)  # not frozen: Lightning sets the fields of a copy when it casts a batch to double precision
@@ -21,12 +24,12 @@ class TableBatch:
         Name of the table.
     task : str
         ``"classification"`` or ``"regression"``.
-    string_ids : Tensor of int64
-        ``[U]`` number of each unique string in the corpus. Stays on the CPU: it is a key to cached vectors.
+    string_ids : NDArray of int64
+        ``[U]`` number of each unique string in the corpus, rising. On the host: a key to what is remembered of it.
     lengths : tuple of int
         ``[U]`` tokens of each unique string, ascending.
     token_ids : Tensor of int64
-        ``[U, L]`` tokens, padded with zeros.
+        ``[T]`` tokens, string after string.
     index : Tensor of int64
         ``[B, S]`` which unique string stands at each element.
     numbers : Tensor of float32
@@ -35,38 +38,46 @@ class TableBatch:
         ``[B]`` class numbers (int64) or z-scored values (float32).
     n_targets : int
         ``C``: the number of classes, or 1 for regression.
+    starts : Tensor of int32 or None
+        ``[U + 1]`` where each string begins among the tokens, and the end; None: the encoder works it out.
+    places : Tensor of int64 or None
+        ``[T]`` where the tokens are among those of the whole corpus: a key to what is remembered of them.
+    n_pairs : int
+        Pairs of tokens within a string, the sum of squared lengths; for counting operations.
     """
 
     source: str
     task: str
-    string_ids: Tensor
+    string_ids: Int64
     lengths: tuple[int, ...]
     token_ids: Tensor
     index: Tensor
     numbers: Tensor
     targets: Tensor
     n_targets: int
+    starts: Tensor | None = None
+    places: Tensor | None = None
+    n_pairs: int = 0
 
     def __len__(self) -> int:
         """Return the number of rows ``B``."""
         return len(self.targets)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> TableBatch:
-        """Return the batch with its tensors on ``device``."""
-        return replace(
-            self,
-            token_ids=self.token_ids.to(device, non_blocking=non_blocking),
-            index=self.index.to(device, non_blocking=non_blocking),
-            numbers=self.numbers.to(device, non_blocking=non_blocking),
-            targets=self.targets.to(device, non_blocking=non_blocking),
-        )
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> TableBatch:
+        """Return the batch with its tensors on ``device``; the copies do not wait."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> TableBatch:
         """Return the batch in page-locked memory; called by the loader under ``pin_memory: true``."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> TableBatch:
         return replace(
             self,
-            token_ids=self.token_ids.pin_memory(),
-            index=self.index.pin_memory(),
-            numbers=self.numbers.pin_memory(),
-            targets=self.targets.pin_memory(),
+            token_ids=change(self.token_ids),
+            index=change(self.index),
+            numbers=change(self.numbers),
+            targets=change(self.targets),
+            starts=None if self.starts is None else change(self.starts),
+            places=None if self.places is None else change(self.places),
         )

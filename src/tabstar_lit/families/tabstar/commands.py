@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,13 @@ import click
 from tabstar_lit.data.conversion import outcome_line
 from tabstar_lit.data.progress import item_progress
 from tabstar_lit.engine.options import output_option
+from tabstar_lit.errors import DataError
 
 if TYPE_CHECKING:
     from tabstar_lit.families.tabstar.converter import Report, Source
     from tabstar_lit.families.tabstar.encoding import Settings
+
+WIDTH = 116
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,8 +82,14 @@ def _print(report: Report) -> None:
             f"{row.name:{width}}  {row.task:14}  {row.rows:8}  {row.columns:7}  {row.strings:8}"
             f"  {row.validation_rows:10}  {row.stored_bytes / 1e3:8.1f}{'' if row.kept else '  new'}"
         )
+        if not row.kept:
+            click.echo(textwrap.fill(", ".join(row.kinds), WIDTH, initial_indent="  ", subsequent_indent="  "))
         for warning in row.warnings:
             click.echo(f"warning: table '{row.name}': {warning}", err=True)
     kept = sum(row.kept for row in report.tables)
     what = f"{len(report.tables) - kept} tables converted, {kept} kept"
+    if report.problems:
+        what += f", {len(report.problems)} left out"
     click.echo(outcome_line(report.path, report.written, what))
+    if report.problems:
+        raise DataError("\n".join(report.problems))

@@ -33,15 +33,20 @@ class LoaderOptions(Section):
     prefetch_factor: PositiveInt | None = Field(None, description="Batches each worker prepares ahead.")
     pin_memory: bool = Field(False, description="Put batches in page-locked memory, for GPUs.")
     persistent_workers: bool = Field(False, description="Keep the workers between epochs.")
+    cache: Literal["auto", "host"] = Field(
+        "auto",
+        description="Where the rows are: on the host, with batches made ahead of a training on a graphics card, which "
+        "holds the strings' tokens, see text_cache_gb.",
+    )
 
 
 class TabstarDataset(DatasetConfig):
     """The ``dataset_config`` of a tabstar experiment."""
 
-    corpus: str | None = Field(
+    corpus: str | tuple[str, ...] | None = Field(
         None,
-        description="HDF5 file of `tabstar_lit convert tables`, looked for as given, then below the data "
-        "root; null: scikit-learn's bundled real tables.",
+        description="HDF5 file of `tabstar_lit convert tables`, a pattern such as corpora/*.h5, or a list of them, "
+        "looked for as given, then below the data root; null: scikit-learn's bundled real tables.",
     )
     tables: tuple[str, ...] | None = Field(None, description="Names of the tables used; null: all.")
     exclude: tuple[str, ...] = Field((), description="Names of tables left out.")
@@ -61,6 +66,17 @@ class TabstarDataset(DatasetConfig):
     max_features: PositiveInt | None = Field(
         None,
         description="Keep at most this many features of a table, the same ones for the whole run; null: all.",
+    )
+    same_tokens: Literal["error", "warn"] = Field(
+        "error",
+        description="Where two classes, or two columns, of a table are the same tokens to the text encoder, which "
+        "cannot tell them apart: refuse the table, or go on with a warning.",
+    )
+    text_cache_gb: float | None = Field(
+        None,
+        ge=0,
+        description="Memory for what frozen layers of a text encoder make of each string, in GB on the device that "
+        "trains; 0: computed in every step; null: 1 GB, or a quarter of a graphics card's.",
     )
     dataloader_kwargs: LoaderOptions = Field(
         default_factory=LoaderOptions, description="Workers and memory of the loaders."

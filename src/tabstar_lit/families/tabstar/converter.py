@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tabstar_lit.data.conversion import bring_up_to_date, fingerprint
 from tabstar_lit.data.progress import no_item_progress
@@ -52,7 +52,7 @@ class FileSource:
 
     def read(self) -> RawTable:
         """Read the file."""
-        return read_table(self.path)
+        return read_table(self.path, self.entry.reading(), ignore=self.entry.ignore)
 
 
 class Summary(NamedTuple):
@@ -66,6 +66,7 @@ class Summary(NamedTuple):
     validation_rows: int
     stored_bytes: int
     kept: bool
+    kinds: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
@@ -81,11 +82,14 @@ class Report:
         False when everything was up to date and the file was not touched.
     tables : list of Summary
         One a table, in corpus order.
+    problems : tuple of str
+        Tables that could not be converted and are not in the corpus, and why.
     """
 
     path: Path
     written: bool
     tables: list[Summary]
+    problems: tuple[str, ...] = ()
 
 
 def convert(
@@ -111,13 +115,13 @@ def convert(
     Returns
     -------
     Report
-        What was converted and what was kept.
+        What was converted, what was kept, and what was left out because it is broken.
 
     Raises
     ------
     DataError
-        If tables cannot be converted (all of them are named; nothing is written), or ``output`` exists and is
-        no readable corpus.
+        If no table can be converted (all are named; nothing is written), or ``output`` exists and is no readable
+        corpus.
     """
     settings = settings or Settings()
     identities = {source.entry.name: source.identity() for source in sources}
@@ -125,7 +129,7 @@ def convert(
     outcome = bring_up_to_date(target, output, target.wanted)
     corpus = outcome.opened
     tables = [target.summaries[name]._replace(stored_bytes=corpus.stored_bytes(name)) for name in corpus.tables]
-    return Report(output, outcome.written, tables)
+    return Report(output, outcome.written, tables, tuple(target.broken.values()))
 
 
 class _Tables:
@@ -137,6 +141,8 @@ class _Tables:
         Fingerprint of each table.
     summaries : dict of str to Summary
         Of the tables that were kept or converted so far.
+    broken : dict of str to str
+        Tables that cannot be converted, and why.
     """
 
     def __init__(
@@ -152,6 +158,7 @@ class _Tables:
             source.entry.name: _fingerprint(source.entry, identities[source.entry.name], settings) for source in sources
         }
         self.summaries: dict[str, Summary] = {}
+        self.broken: dict[str, str] = {}
 
     def open(self, path: Path) -> Corpus:
         return Corpus.open(path)
@@ -161,7 +168,7 @@ class _Tables:
 
     def write(self, path: Path, changed: Sequence[str], old: Corpus | None) -> None:
         sources = [self._sources[name] for name in changed]
-        write_corpus(path, self._converted(sources), order=list(self.wanted), keep=old)
+        write_corpus(path, self._converted(sources), order=list(self.wanted), keep=old, broken=self.broken)
 
     def _sound(self, corpus: Corpus, name: str) -> str:
         """Return the fingerprint of a table, having read it if it shall stay."""
@@ -174,19 +181,31 @@ class _Tables:
         return own
 
     def _converted(self, sources: Sequence[Source]) -> Iterator[Table]:
-        problems = []
         for source in self._progress(sources):
             name = source.entry.name
             try:
                 table = encode_table(source.entry, source.read(), self._settings)
             except DataError as error:
-                problems.append(f"table '{name}' ({source.entry.file}): {error}")
+                self.broken[name] = f"table '{name}' ({source.entry.file}): {error}"
                 continue
             table.schema.update(source=self._identities[name], fingerprint=self.wanted[name])
             self.summaries[name] = _summary(table, kept=False)
             yield table
-        if problems:
-            raise DataError("\n".join(problems))
+        if len(self.broken) == len(self.wanted):
+            raise DataError("\n".join(self.broken.values()))
+
+
+def column_kinds(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what each column of a table is taken for, such as ``day (date)``, in the order of the elements.
+
+    Parameters
+    ----------
+    schema : Mapping
+        Of the table.
+    """
+    parts = {f"{name}_{part}" for name, own in schema["dates"].items() for part in own}
+    kinds = [(column["name"], column["kind"]) for column in schema["columns"] if column["name"] not in parts]
+    return tuple(f"{name} ({kind})" for name, kind in (*kinds, *((name, "date") for name in schema["dates"])))
 
 
 def _fingerprint(entry: TableEntry, identity: dict[str, str], settings: Settings) -> str:
@@ -210,5 +229,6 @@ def _summary(table: Table, *, kept: bool) -> Summary:
         validation_rows=int(table.is_validation.sum()),
         stored_bytes=0,
         kept=kept,
+        kinds=column_kinds(table.schema),
         warnings=tuple(table.schema["warnings"]),
     )

@@ -18,7 +18,7 @@ Layout (version 1)::
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -199,7 +199,12 @@ class Corpus:
 
 
 def write_corpus(
-    path: Path | str, tables: Iterable[Table], *, order: Sequence[str], keep: Corpus | None = None
+    path: Path | str,
+    tables: Iterable[Table],
+    *,
+    order: Sequence[str],
+    keep: Corpus | None = None,
+    broken: Container[str] = (),
 ) -> None:
     """Write a corpus in one atomic step.
 
@@ -213,6 +218,8 @@ def write_corpus(
         Names of all tables of the result. Those that ``tables`` does not give are copied from ``keep``.
     keep : Corpus, optional
         An existing corpus to copy unchanged tables from; it may be the very file at ``path``.
+    broken : container of str
+        Names of ``order`` that there are no tables of after all; looked at when ``tables`` is used up.
 
     Raises
     ------
@@ -223,12 +230,13 @@ def write_corpus(
         folder = file.create_group("tables")
         for table in tables:
             _write_table(folder.create_group(table.name), table)
+        order = [name for name in order if name not in broken]
         missing = [name for name in order if name not in folder]
         if keep is not None and missing:
             with _open(keep.path) as old:
                 for name in missing:
                     old.copy(_group(old, name), folder, name)
-        hdf5.write_json(file, "index", list(order))
+        hdf5.write_json(file, "index", order)
         hdf5.write_text(file, "kind", KIND)
         file.attrs["schema_version"] = SCHEMA_VERSION
         checksums = {name: hdf5.read_text(folder[name], "checksum") for name in order}
@@ -241,10 +249,9 @@ def _open(path: Path) -> Any:
 
 def _group(file: h5py.File, name: str) -> h5py.Group:
     folder = file.get("tables")
-    names = list(folder) if isinstance(folder, h5py.Group) else []
-    group = folder.get(name) if name in names else None
-    if isinstance(group, h5py.Group):
+    if isinstance(folder, h5py.Group) and "/" not in name and isinstance(group := folder.get(name), h5py.Group):
         return group
+    names = list(folder) if isinstance(folder, h5py.Group) else []
     hint = suggestion(name, names, listed="It has") or " It has none."
     raise DataError(f"{file.filename}: no table '{name}'.{hint}")
 

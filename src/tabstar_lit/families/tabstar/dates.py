@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from tabstar_lit.errors import DataError
+
 PARTS = ("year", "month", "day", "hour", "total_seconds", "weekday")
 """Suffixes of the new columns: weekday counts from Monday = 1, total_seconds from 1970-01-01."""
 
@@ -62,7 +64,19 @@ def expand_dates(frame: pd.DataFrame, parts: Mapping[str, Sequence[str]]) -> pd.
     -------
     DataFrame
         The other columns as they were, then ``{column}_{part}`` in float32 precision, NaN where missing.
+
+    Raises
+    ------
+    DataError
+        A column has the name of a part already.
     """
+    for name, wanted in parts.items():
+        taken = [f"{name}_{part}" for part in wanted if f"{name}_{part}" in frame.columns]
+        if taken:
+            raise DataError(
+                f"the date '{name}' gives a column '{taken[0]}', and the table has one of that name already. Ignore or "
+                "rename one of the two."
+            )
     new = [
         _part(_wall_time(frame[name]), part).rename(f"{name}_{part}")
         for name, wanted in parts.items()
@@ -72,13 +86,14 @@ def expand_dates(frame: pd.DataFrame, parts: Mapping[str, Sequence[str]]) -> pd.
 
 
 def _wall_time(column: pd.Series) -> pd.Series:
-    """Drop the time zone and keep what the clock showed."""
-    return column.dt.tz_localize(None) if getattr(column.dtype, "tz", None) is not None else column
+    """Drop the time zone and keep what the clock showed, in a unit that reaches every year."""
+    local = column.dt.tz_localize(None) if getattr(column.dtype, "tz", None) is not None else column
+    return local.astype("datetime64[us]")
 
 
 def _part(times: pd.Series, part: str) -> pd.Series:
     if part == "total_seconds":
-        values = (times - pd.Timestamp(0)) / pd.Timedelta(seconds=1)
+        values = (times - pd.Timestamp(0).as_unit("us")) / pd.Timedelta(seconds=1)
     elif part == "weekday":
         values = times.dt.day_of_week + 1
     else:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import click
 
     from tabstar_lit.config import Problem
+    from tabstar_lit.engine.family import Viewer
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.tabstar.config import TabstarExperiment
@@ -46,12 +47,13 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
     def data(self, experiment: TabstarExperiment, seed: int, scratch: Path | None = None) -> TabstarData:
         """Open the corpus; the built-in one is made when it is missing."""
         from tabstar_lit.families.tabstar.builtin import ensure_builtin
-        from tabstar_lit.families.tabstar.data import TabstarData, corpus_path
+        from tabstar_lit.families.tabstar.corpora import corpus_paths
+        from tabstar_lit.families.tabstar.data import TabstarData
         from tabstar_lit.nn.text_sources import load_tokenizer
 
         config, encoder = experiment.dataset_config, experiment.model.architecture_config.text_encoder
         if config.corpus is None:
-            path = corpus_path(config)
+            (path,) = corpus_paths(config)
             if scratch is not None and not path.exists():
                 path = scratch / path.name
             config = config.model_copy(update={"corpus": str(ensure_builtin(path))})
@@ -65,6 +67,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
     def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
         """Build the network with its encoder; a fixed encoder gets a memory for the vectors of strings."""
+        from tabstar_lit.families.tabstar.layer_cache import LayerCache
         from tabstar_lit.families.tabstar.losses import build_loss
         from tabstar_lit.families.tabstar.module import TabstarModule
         from tabstar_lit.families.tabstar.network import TabStarNetwork
@@ -75,6 +78,8 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         encoder = load_text_encoder(architecture.text_encoder)
         network = TabStarNetwork(architecture, encoder)
         network.text_lookup = TextCache(encoder, data.tokens)
+        budget = experiment.dataset_config.text_cache_gb
+        network.frozen_lookup = LayerCache(encoder, data.tokens, None if budget is None else int(budget * 1e9))
         payload = {
             "family": self.name,
             "architecture_config": architecture.model_dump(mode="json"),
@@ -112,6 +117,10 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
         return (tables, builtin)
 
+    def viewers(self) -> Mapping[str, Viewer]:
+        """Return what prints a corpus."""
+        return {"tabstar_lit.corpus": _show}
+
     def verbs(self) -> Mapping[str, click.Command]:
         """Return the prediction of new rows."""
         from tabstar_lit.families.tabstar.verbs import predict
@@ -123,6 +132,12 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         from tabstar_lit.families.tabstar.trained import restore
 
         return restore(checkpoint)
+
+
+def _show(path: Path, folder: Path | None) -> None:
+    from tabstar_lit.families.tabstar.show import show
+
+    show(path, folder)
 
 
 def _loss(experiment: TabstarExperiment) -> tuple[str | None, dict[str, Any]]:

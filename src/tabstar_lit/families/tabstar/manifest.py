@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from tabstar_lit.config.nodes import Node, to_tree
 from tabstar_lit.config.schema.base import Section
@@ -15,16 +15,14 @@ from tabstar_lit.config.tree import Problem, raise_problems
 from tabstar_lit.config.validate import validate
 from tabstar_lit.config.yaml_reader import parse_yaml, shown_path
 from tabstar_lit.errors import ConfigError, DataError
+from tabstar_lit.families.tabstar.reading import Reading
 
 NAME = re.compile(r"\w[\w.\- ]*")
 """Names of tables: they become HDF5 groups, metric names and file names."""
 
 
-class TableEntry(Section):
-    """One table of a manifest."""
-
-    # Columns and commits that are numbers need no quotes: YAML reads `target: 2019` as a number.
-    model_config = ConfigDict(strict=False, coerce_numbers_to_str=True)
+class TableEntry(Reading):
+    """One table of a manifest: what it is, and how its cells are read."""
 
     name: str = Field(description="Name of the table in the corpus, in metrics and in figures.")
     file: str = Field(description="CSV (.csv, .tsv, also .gz) or Parquet file, relative to the manifest.")
@@ -45,6 +43,10 @@ class TableEntry(Section):
     columns: int | None = Field(default=None, description="Number of columns, for readers.")
     n_classes: int | None = Field(default=None, description="Number of classes, for readers.")
     smallest_class: int | None = Field(default=None, description="Rows of the rarest class, for readers.")
+
+    def reading(self) -> Reading:
+        """Return how cells are read, without the rest."""
+        return Reading.model_validate(self.model_dump(include=set(Reading.model_fields)))
 
     @field_validator("name")
     @classmethod

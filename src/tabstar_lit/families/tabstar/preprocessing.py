@@ -7,14 +7,13 @@ written out once, not once a cell, and a number is looked up in the twelve texts
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.preprocessing import QuantileTransformer
 
 from tabstar_lit.arrays import Float32, Float64, Int32
 from tabstar_lit.config.tree import did_you_mean
@@ -22,9 +21,13 @@ from tabstar_lit.data import verbalize
 from tabstar_lit.data.scalers import LARGEST, ZScore
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar import dates
+from tabstar_lit.families.tabstar.cells import numbers_of_digits
 
 MAX_CATEGORIES_OF_DIGITS = 50
 """A text column made of digits counts as numeric only above this many different values."""
+
+MAX_QUANTILES = 1000
+"""Points at which the distribution of a column is known."""
 
 Z_CLIP = 3.0
 """Numbers and regression targets end at this many standard deviations."""
@@ -96,7 +99,9 @@ class Preprocessor:
     dropped: dict[str, str]
 
     @classmethod
-    def fit(cls, features: pd.DataFrame, *, bin_labels: verbalize.BinLabels = "official") -> Preprocessor:
+    def fit(
+        cls, features: pd.DataFrame, *, bin_labels: verbalize.BinLabels = "official", texts: Collection[str] = ()
+    ) -> Preprocessor:
         """Learn kinds, scales and bins.
 
         Parameters
@@ -105,6 +110,8 @@ class Preprocessor:
             Training rows, without the target; column names are unique strings.
         bin_labels : str
             See :func:`~tabstar_lit.data.verbalize.bin_labels`.
+        texts : collection of str
+            Columns that are text although they may look like numbers.
 
         Returns
         -------
@@ -118,20 +125,21 @@ class Preprocessor:
         """
         parts = dates.fit_dates(features)
         frame = _prepared(features, parts)
-        texts, numbers, dropped = [], [], {}
+        words, numbers, dropped = [], [], {}
+        told = {verbalize.column_text(name) for name in texts}
         for name in frame.columns:
-            numeric, digits = _is_number(frame[name])
+            numeric, digits = (False, False) if name in told else _is_number(frame[name])
             reason = _useless(frame[name], numeric=numeric, digits=digits)
             if reason:
                 dropped[name] = reason
             elif numeric:
                 numbers.append(_fit_number(name, _as_numbers(frame[name], digits=digits), digits, bin_labels))
             else:
-                texts.append(Column(name=name, kind="text"))
-        if not texts and not numbers:
+                words.append(Column(name=name, kind="text"))
+        if not words and not numbers:
             reasons = "; ".join(f"'{name}' {reason}" for name, reason in dropped.items()) or "there is no column"
             raise DataError(f"no feature column is left ({reasons}). Name fewer columns under 'ignore'.")
-        return cls((*texts, *sorted(numbers, key=lambda column: column.name)), parts, dropped)
+        return cls((*words, *sorted(numbers, key=lambda column: column.name)), parts, dropped)
 
     def transform(self, features: pd.DataFrame, *, first: Sequence[str] = ()) -> Encoded:
         """Encode rows.
@@ -261,8 +269,9 @@ def _as_numbers(column: pd.Series, *, digits: bool) -> Float64:
     if pd.api.types.is_numeric_dtype(column.dtype):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     cells = column.astype(object)
-    kept = cells.where(cells.map(_is_digits), np.nan) if digits else cells
-    return pd.to_numeric(kept, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    if digits:
+        return numbers_of_digits(cells, cells.map(_is_digits).to_numpy(dtype=bool))
+    return pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _useless(column: pd.Series, *, numeric: bool, digits: bool) -> str:
@@ -272,6 +281,8 @@ def _useless(column: pd.Series, *, numeric: bool, digits: bool) -> str:
     if numeric:
         values = _as_numbers(column, digits=digits)
         constant = np.nanmin(values) == np.nanmax(values)
+        if constant and _texts(column.dropna()).nunique() > 1:
+            return "holds numbers that differ beyond the 15 digits of float64 only; as kind 'text' it would be kept"
     else:
         constant = _texts(column).nunique() == 1
     return "has the same value in all training rows" if constant else ""
@@ -280,11 +291,7 @@ def _useless(column: pd.Series, *, numeric: bool, digits: bool) -> str:
 def _fit_number(name: str, values: Float64, digits: bool, bin_labels: verbalize.BinLabels) -> Column:
     if np.nanmax(np.abs(values)) > LARGEST:
         raise DataError(f"column '{name}' holds numbers too large to scale (beyond {LARGEST:g}). Ignore it.")
-    known = values[~np.isnan(values)].reshape(-1, 1)
-    quantiles = QuantileTransformer(n_quantiles=min(1000, len(known)), subsample=None)
-    levels = np.linspace(0, 1, verbalize.N_BINS + 1).reshape(-1, 1)
-    boundaries = quantiles.fit(known).inverse_transform(levels).ravel()
-    boundaries = np.maximum.accumulate(boundaries)  # interpolation may overshoot by one unit in the last place
+    boundaries = decile_boundaries(values[~np.isnan(values)])
     return Column(
         name=name,
         kind="number",
@@ -293,6 +300,23 @@ def _fit_number(name: str, values: Float64, digits: bool, bin_labels: verbalize.
         boundaries=tuple(boundaries.tolist()),
         labels=tuple(verbalize.bin_labels(boundaries, bin_labels)),
     )
+
+
+def decile_boundaries(known: Float64) -> Float64:
+    """Return the 0, 10 … 100 % quantiles of a column.
+
+    They are what scikit-learn's ``QuantileTransformer`` with up to 1000 quantiles and no subsampling takes back from
+    0, 0.1 … 1, which the official package uses.
+
+    Parameters
+    ----------
+    known : ndarray of float64 [N]
+        Without gaps.
+    """
+    references = np.linspace(0, 1, min(MAX_QUANTILES, len(known)))
+    quantiles = np.maximum.accumulate(np.percentile(known, references * 100))
+    boundaries = np.interp(np.linspace(0, 1, verbalize.N_BINS + 1), references, quantiles)
+    return np.maximum.accumulate(boundaries)  # interpolation may overshoot by one unit in the last place
 
 
 def _texts(column: pd.Series) -> pd.Series:

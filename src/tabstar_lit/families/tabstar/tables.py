@@ -13,10 +13,11 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,11 +25,19 @@ import pyarrow.parquet as pq
 from tabstar_lit.arrays import UInt64
 from tabstar_lit.data.splits import row_ids
 from tabstar_lit.errors import DataError
+from tabstar_lit.families.tabstar.reading import Reading
 
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+OTHER_SEPARATORS = (";", "\t", "|", ",")
 PARQUET = (".parquet", ".pq")
+PACKED = (".gz", ".gzip", ".snappy", ".zstd", ".brotli", ".lz4")
+"""What people append to the name of a Parquet file, whose own columns are packed so."""
+
+GZIP_MAGIC = b"\x1f\x8b"
+AS_FOUND = Reading()
 
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+_UNNAMED = re.compile(r"Unnamed: \d+")
 
 
 class RawTable(NamedTuple):
@@ -40,20 +49,32 @@ class RawTable(NamedTuple):
         Typed columns under unique text names; rows numbered from 0.
     ids : ndarray of uint64 [N]
         One hash a row, of the cells as they stand in the file.
+    notes : tuple of str
+        What was found out about the file.
+    counters : tuple of str
+        Columns without a name in the header that only count the rows: indices that were written with the data.
+    left_out : tuple of str
+        Columns that were not read.
     """
 
     frame: pd.DataFrame
     ids: UInt64
+    notes: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
-def read_table(path: Path) -> RawTable:
+def read_table(path: Path, reading: Reading = AS_FOUND, *, ignore: Collection[str] = ()) -> RawTable:
     """Read a table.
 
     Parameters
     ----------
     path : Path
-        ``.csv``, ``.tsv`` (both also ``.gz``; UTF-8, comma or tab, one header line) or ``.parquet``. Empty
-        cells and pandas' default marks (``NA``, ``NaN``, ``null`` …) are missing values.
+        ``.csv``, ``.tsv`` or ``.txt`` (also ``.gz``; one header line) or ``.parquet``.
+    reading : Reading
+        Separator, marks and encoding.
+    ignore : collection of str
+        Columns that no one wants: those of a Parquet file are not read, whatever they hold.
 
     Returns
     -------
@@ -63,34 +84,75 @@ def read_table(path: Path) -> RawTable:
     Raises
     ------
     DataError
-        If the file is missing, empty, ragged, not UTF-8, has duplicate columns, or types that are no table
+        If the file is missing, empty, ragged, in another encoding, has duplicate columns, or types that are no table
         cells.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    kind = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else "".join(suffixes[-1:])
+    last, before = "".join(suffixes[-1:]), "".join(suffixes[-2:-1])
+    if last in PARQUET or (before in PARQUET and last in PACKED):
+        return _read_parquet(path, ignore)
+    kind = before if last == ".gz" else last
     if kind in SEPARATORS:
-        return _read_text(path, SEPARATORS[kind], zipped=suffixes[-1] == ".gz")
-    if kind in PARQUET:
-        return _read_parquet(path)
+        return _read_text(path, reading, SEPARATORS[kind], zipped=last == ".gz")
     allowed = ", ".join([*SEPARATORS, *(f"{suffix}.gz" for suffix in SEPARATORS), *PARQUET])
     raise DataError(f"{path}: unknown kind of table '{path.suffix}'. Known: {allowed}.")
 
 
-def _read_text(path: Path, separator: str, *, zipped: bool) -> RawTable:
-    text = _text(path, _unzipped(path) if zipped else _bytes(path))
-    header = _check_lines(path, text, separator)
-    _check_names(path, header)
+def _read_text(path: Path, reading: Reading, usual: str, *, zipped: bool) -> RawTable:
+    text = _text(path, _unzipped(path) if zipped else _bytes(path), reading.encoding)
+    separator = reading.separator or _find_separator(path, text, usual)
+    names = _named(_check_lines(path, text, separator, given=reading.separator is not None))
+    _check_names(path, names)
+    options: dict[str, Any] = {"sep": separator, "index_col": False, "names": names, "header": 0}
     try:
-        frame = pd.read_csv(io.StringIO(text), sep=separator, index_col=False, low_memory=False)
-        raw = pd.read_csv(io.StringIO(text), sep=separator, index_col=False, dtype=str, na_filter=False)
-        frame.columns = raw.columns = pd.Index(header)
+        raw = pd.read_csv(io.StringIO(text), **options, dtype=str, na_filter=False)
+        frame = pd.read_csv(io.StringIO(text), **options, **_cell_options(reading), low_memory=False)
     except (pd.errors.ParserError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: cannot be read as a table ({error}).") from error
-    return RawTable(frame, row_ids(raw))
+    counters = tuple(name for name in names if _UNNAMED.fullmatch(name) and _counts(frame[name]))
+    notes = [] if separator == usual else [f"fields are separated by {separator!r}"]
+    notes += [f"column '{name}' has no name and counts the rows: it is left out" for name in counters]
+    return RawTable(frame, row_ids(raw), tuple(notes), counters)
 
 
-def _check_lines(path: Path, text: str, separator: str) -> list[str]:
-    """Return the header, having seen that every row has as many fields."""
+def _cell_options(reading: Reading) -> dict[str, Any]:
+    """Return how pandas is to read cells."""
+    options: dict[str, Any] = {"decimal": reading.decimal or "."}
+    if reading.thousands is not None:
+        options["thousands"] = reading.thousands
+    if reading.missing is not None:
+        options |= {"keep_default_na": False, "na_values": ["", *reading.missing]}
+    texts = [name for name, kind in reading.kinds.items() if kind == "text"]
+    return options | {"dtype": dict.fromkeys(texts, str)}
+
+
+def _find_separator(path: Path, text: str, usual: str) -> str:
+    """Return the usual separator, or the one that all lines agree on where it separates nothing."""
+    _, first = next(_records(path, text, usual))
+    if len(first) > 1:
+        return usual
+    for other in OTHER_SEPARATORS:
+        widths = {len(fields) for _, fields in _records(path, text, other)}
+        if len(widths) == 1 and widths.pop() > 1:
+            return other
+    return usual
+
+
+def _named(header: Sequence[str]) -> list[str]:
+    """Call a column without a name as pandas does."""
+    return [name or f"Unnamed: {position}" for position, name in enumerate(header)]
+
+
+def _counts(column: pd.Series) -> bool:
+    """Tell whether a column counts the rows from 0 or 1."""
+    if not pd.api.types.is_integer_dtype(column.dtype) or column.isna().any():
+        return False
+    values = column.to_numpy()
+    return int(values[0]) in (0, 1) and np.array_equal(values, np.arange(len(values)) + values[0])
+
+
+def _check_lines(path: Path, text: str, separator: str, *, given: bool) -> list[str]:
+    """Return the header, having seen that every row has as many fields; ``given`` tells that the separator is."""
     lines = _records(path, text, separator)
     _, header = next(lines, (1, []))
     if not header:
@@ -100,8 +162,9 @@ def _check_lines(path: Path, text: str, separator: str) -> list[str]:
         n_rows += 1
         if len(fields) != len(header):
             raise DataError(
-                f"{path}:{number}: {len(fields)} fields, but the header has {len(header)}. "
-                "Quote cells that hold a separator or a line break."
+                f"{path}:{number}: {len(fields)} fields, but the header has {len(header)}, with the separator "
+                f"{separator!r}. Quote cells that hold it or a line break"
+                + ("." if given else ", or give another one under 'separator'.")
             )
     if n_rows == 0:
         raise DataError(f"{path}: has a header but no rows.")
@@ -128,32 +191,46 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
         columns = [str(i + 1) for i, name in enumerate(names) if name == twice[0]]
         raise DataError(f"{path}: column name '{twice[0]}' stands over columns {', '.join(columns)}. Rename one.")
     if "" in names:
-        raise DataError(f"{path}: column {list(names).index('') + 1} has no name in the header. Give it one.")
+        raise DataError(f"{path}: column {list(names).index('') + 1} has no name. Give it one.")
 
 
-def _read_parquet(path: Path) -> RawTable:
+def _read_parquet(path: Path, ignore: Collection[str]) -> RawTable:
     try:
-        table = pq.ParquetFile(pa.BufferReader(_bytes(path))).read()
+        file = pq.ParquetFile(pa.BufferReader(_bytes(path)))
+        names = [name for name in file.schema_arrow.names if not _PANDAS_INDEX.fullmatch(name)]
+        _check_names(path, names)
+        wanted = [name for name in names if name not in ignore]
+        table = file.read(columns=wanted).select(wanted)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: damaged or not a Parquet file ({error}).") from error
-    table = table.drop_columns([name for name in table.column_names if _PANDAS_INDEX.fullmatch(name)])
-    _check_names(path, table.column_names)
     if table.num_rows == 0:
         raise DataError(f"{path}: has columns but no rows.")
     for field in table.schema:
-        if pa.types.is_nested(field.type) or pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+        if not _is_single(field.type):
             raise DataError(
                 f"{path}: column '{field.name}' holds {field.type}, not single values. Ignore or flatten it."
             )
-    columns = {field.name: _series(table[field.name], field.type) for field in table.schema}
-    frame = pd.DataFrame(columns)
-    return RawTable(frame, row_ids(frame))
+    frame = pd.DataFrame({field.name: _series(table[field.name], field.type) for field in table.schema})
+    return RawTable(frame, row_ids(frame), left_out=tuple(name for name in names if name in ignore))
+
+
+def _is_single(kind: pa.DataType) -> bool:
+    """Tell whether cells of a type are numbers, text or times."""
+    if isinstance(kind, pa.UuidType):
+        return True
+    stored = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return not (pa.types.is_nested(stored) or any(test(stored) for test in binary))
 
 
 def _series(column: pa.ChunkedArray, kind: pa.DataType) -> pd.Series:
     """Return a column in a type the preprocessing knows: number, bool, datetime or text."""
     if pa.types.is_dictionary(kind):
         return _series(column.cast(kind.value_type), kind.value_type)
+    if isinstance(kind, pa.UuidType):
+        return pd.Series(column.to_pylist(), dtype=object).map(str, na_action="ignore")
+    if isinstance(kind, pa.BaseExtensionType):
+        return _series(column.cast(kind.storage_type), kind.storage_type)
     if pa.types.is_date(kind):
         column = column.cast(pa.timestamp("ms"))
     elif pa.types.is_decimal(kind):
@@ -164,15 +241,20 @@ def _series(column: pa.ChunkedArray, kind: pa.DataType) -> pd.Series:
     return series.dt.total_seconds() if pa.types.is_duration(kind) else series
 
 
-def _text(path: Path, data: bytes) -> str:
+def _text(path: Path, data: bytes, encoding: str) -> str:
+    if data.startswith(GZIP_MAGIC):
+        raise DataError(f"{path}: is packed by gzip. Name it {path.name}.gz.")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}:{line}: not UTF-8 (byte {data[error.start]:#04x}). Save the file as UTF-8.") from error
+        raise DataError(
+            f"{path}:{line}: not {encoding.upper()} (byte {data[error.start]:#04x}). Save the file as UTF-8, or give "
+            "its 'encoding' (often cp1252 or latin-1)."
+        ) from error
     if not text.strip():
         raise DataError(f"{path}: is empty. A table needs a header line and rows.")
-    return text
+    return text.replace("\0", " ")  # pandas ends a cell there
 
 
 def _unzipped(path: Path) -> bytes:

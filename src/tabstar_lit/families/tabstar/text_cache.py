@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tabstar_lit.arrays import Bool
+from tabstar_lit.arrays import Bool, Int64
 from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.nn.text_encoder import TextEncoder
 
@@ -39,13 +39,13 @@ class TextCache:
         self._known = np.zeros(0, dtype=np.bool_)
         cast(Any, encoder).register_load_state_dict_post_hook(self._forget)
 
-    def __call__(self, string_ids: Tensor) -> Tensor:
+    def __call__(self, string_ids: Int64) -> Tensor:
         """Return the vectors of strings.
 
         Parameters
         ----------
-        string_ids : Tensor of int64
-            ``[U]`` string numbers, on the CPU.
+        string_ids : NDArray of int64
+            ``[U]`` string numbers.
 
         Returns
         -------
@@ -57,10 +57,10 @@ class TextCache:
             device = self._encoder.embeddings.word_embeddings.weight.device
             if self._vectors.device != device or not len(self._known):
                 self._reset(device)
-            groups = np.unique(string_ids.numpy() // GROUP_SIZE)
+            groups = np.unique(string_ids // GROUP_SIZE)
             for group in groups[~self._known[groups]]:
                 self._encode(int(group))
-        return self._vectors[string_ids.to(device)]
+        return self._vectors[torch.from_numpy(string_ids).to(device, non_blocking=True)]
 
     @property
     def known(self) -> Bool:

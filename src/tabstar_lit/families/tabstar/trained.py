@@ -24,7 +24,7 @@ from tabstar_lit.engine.weights.loading import load_strict
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.tabstar.config import TabstarArchitecture
 from tabstar_lit.families.tabstar.data import ServedTable, TableBatches
-from tabstar_lit.families.tabstar.encoding import read_features
+from tabstar_lit.families.tabstar.features import FeatureReader
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 from tabstar_lit.families.tabstar.preprocessing import Preprocessor
 from tabstar_lit.families.tabstar.tables import read_table
@@ -92,7 +92,11 @@ class TrainedTabstar(Trained):
             The checkpoint keeps too little of the table.
         """
         name, schema = self._table(table)
-        frame = data if isinstance(data, pd.DataFrame) else read_table(Path(data)).frame
+        frame = (
+            data
+            if isinstance(data, pd.DataFrame)
+            else read_table(Path(data), FeatureReader.from_schema(schema).reading).frame
+        )
         if not len(frame):
             raise DataError(f"table '{name}': there are no rows to predict.")
         with torch.inference_mode():
@@ -127,7 +131,7 @@ class TrainedTabstar(Trained):
         place = find_device(device)
         network = self.network.to(place)
         vectors = _string_vectors(network, tokens, place)
-        network.text_lookup = lambda strings: vectors[strings.to(place)]
+        network.text_lookup = lambda strings: vectors[torch.from_numpy(strings).to(place)]
         try:
             batches = TableBatches([rows], tokens)
             for part in cut(np.arange(len(frame)), batch_size):
@@ -138,8 +142,7 @@ class TrainedTabstar(Trained):
     def _encoded(self, name: str, schema: dict[str, Any], frame: pd.DataFrame) -> tuple[ServedTable, StringTokens]:
         """Turn rows into string numbers and z-scores, as the corpus of the training was made."""
         target, warnings = schema["target"], list[str]()
-        left_out = (target["name"], *schema["ignored"])
-        features = read_features(frame, left_out=left_out, parsed=schema["parsed_dates"], warnings=warnings)
+        features = FeatureReader.from_schema(schema).read(frame.drop(columns=target["name"], errors="ignore"), warnings)
         for line in warnings:
             log.warning("table '%s': %s", name, line)
         heads = verbalize.target_texts(target["text"], target["classes"])

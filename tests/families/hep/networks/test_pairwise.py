@@ -14,6 +14,7 @@ from tabstar_lit.families.hep.networks.pairwise import (
     PairwiseEmbedding,
     kinematics,
     pair_logs,
+    spread,
     triangle,
 )
 
@@ -141,3 +142,15 @@ def test_the_embedding_equals_the_whole_matrix_point_by_point() -> None:
     got = embedding(objects, there)
     off_diagonal = ~torch.eye(9, dtype=torch.bool)
     torch.testing.assert_close(got[..., off_diagonal], expected[..., off_diagonal], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 7])
+def test_spreading_the_triangle_has_the_gradient_of_indexing_it(slots: int) -> None:
+    rows, columns, cells = triangle(slots, torch.device("cpu"))
+    values = torch.randn(2, 3, len(rows), dtype=torch.float64, requires_grad=True)
+    whole, indexed = spread(values, rows, columns, cells), values[..., cells]
+    assert torch.equal(whole, indexed)
+    seeds = torch.randn_like(whole)
+    own, expected = (torch.autograd.grad(result, values, seeds)[0] for result in (whole, indexed))
+    torch.testing.assert_close(own, expected, rtol=0, atol=1e-14)
+    assert torch.autograd.gradcheck(lambda v: spread(v, rows, columns, cells), (values,))

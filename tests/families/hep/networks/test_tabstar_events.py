@@ -83,7 +83,7 @@ def as_table(features: Features, inputs: Inputs, tokenizer: str) -> TableBatch:
     n, n_codes = len(cells), len(columns.categorical)
     numbers = torch.cat([torch.zeros(n, n_classes), features.numerical, torch.zeros(n, n_codes)], dim=1)
     return TableBatch(
-        source="t", task="classification", string_ids=torch.arange(len(unique)), lengths=lengths,
+        source="t", task="classification", string_ids=np.arange(len(unique)), lengths=lengths,
         token_ids=torch.from_numpy(token_ids), numbers=numbers, targets=torch.zeros(n), n_targets=n_classes,
         index=torch.from_numpy(tokens.ranks("t")[inverse].reshape(cells.shape).astype(np.int64)),
     )  # fmt: skip

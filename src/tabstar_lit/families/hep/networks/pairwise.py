@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -117,6 +117,43 @@ def triangle(slots: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     return row, number - row * (row + 1) // 2, (high * (high + 1) // 2 + low).flatten()
 
 
+class Spread(torch.autograd.Function):
+    """From the triangle of pairs to the matrix, and back by reading: no two threads write to one place."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, rows: Tensor, columns: Tensor, cells: Tensor) -> Tensor:
+        """Return ``[..., P P]`` from ``[..., P (P + 1) / 2]``; see :func:`triangle`."""
+        ctx.save_for_backward(rows, columns)
+        ctx.slots = math.isqrt(len(cells))
+        return values.index_select(-1, cells)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        """Add up the gradients of a pair and of its mirror image; the diagonal has none."""
+        (gradient,) = gradients
+        rows, columns = ctx.saved_tensors
+        below = gradient.index_select(-1, rows * ctx.slots + columns)
+        above = gradient.index_select(-1, columns * ctx.slots + rows)
+        return below + torch.where(rows == columns, 0.0, above), None, None, None
+
+
+def spread(values: Tensor, rows: Tensor, columns: Tensor, cells: Tensor) -> Tensor:
+    """Return values of pairs as a matrix, ``[..., P P]``, from its triangle ``[..., P (P + 1) / 2]``.
+
+    Parameters
+    ----------
+    values : Tensor
+        In the order of :func:`triangle`.
+    rows, columns, cells : Tensor
+        From there.
+    """
+    if torch.is_grad_enabled() and values.requires_grad:
+        # An indexed read has an indexed sum as its gradient, which takes a tenth of a whole training step on a card.
+        whole: Tensor = Spread.apply(values, rows, columns, cells)  # type: ignore[no-untyped-call]  # torch's
+        return whole
+    return values[..., cells]
+
+
 class PairwiseEmbedding(nn.Module):
     """Turns pairwise quantities into one attention bias per head, shared by all particle blocks.
 
@@ -163,7 +200,7 @@ class PairwiseEmbedding(nn.Module):
         for linear in self.linears:
             values = nn.functional.gelu(linear(values))
         bias = torch.where(pairs[..., None], self.head(values), 0.0).transpose(1, 2)
-        return bias[..., cells].view(*bias.shape[:2], *takes_part.shape[1:], -1)
+        return spread(bias, rows, columns, cells).view(*bias.shape[:2], *takes_part.shape[1:], -1)
 
 
 class PairwiseBias(nn.Module):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from tabstar_lit.families.hep.batch import EventBatch, Features, Objects
@@ -35,7 +37,7 @@ class ObjectBlock:
 
     def select(self, index: Tensor) -> Objects:
         """Return the objects of the events ``index``, padded."""
-        slot = torch.arange(self.slots)
+        slot = torch.arange(self.slots, device=index.device)
         mask = slot < self.counts.index_select(0, index).unsqueeze(1)
         rows = self.starts.index_select(0, index).unsqueeze(1) + slot
         rows = torch.where(mask, rows, len(self.numerical) - 1).flatten()
@@ -62,7 +64,7 @@ class PaddedBlock:
 
     def select(self, index: Tensor) -> Objects:
         """Return the objects of the events ``index``, padded."""
-        return Objects(*(table.index_select(0, index) for table in self.objects))
+        return Objects(*(_rows(table, index) for table in self.objects))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,24 @@ class EventBlock:
     spectators: Tensor
     objects: dict[str, ObjectBlock | PaddedBlock]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the events are."""
+        return self.targets.device
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all tensors."""
+        return sum(tensor.nbytes for tensor in _tensors(self))
+
+    def to(self, device: torch.device) -> EventBlock:
+        """Return this block on ``device``."""
+        moved: EventBlock = move_data_to_device(self, device)
+        return moved
+
     def padded(self) -> EventBlock:
         """Return this block with its objects padded once and for all."""
-        everything = torch.arange(len(self.targets))
+        everything = torch.arange(len(self.targets), device=self.device)
         return replace(self, objects={name: PaddedBlock(own.select(everything)) for name, own in self.objects.items()})
 
     def select(self, index: Tensor) -> EventBatch:
@@ -103,8 +120,8 @@ class EventBlock:
             ``[B]`` int64.
         """
         features = Features(
-            numerical=self.numerical.index_select(0, index),
-            categorical=self.categorical.index_select(0, index),
+            numerical=_rows(self.numerical, index),
+            categorical=_rows(self.categorical, index),
             objects={name: block.select(index) for name, block in self.objects.items()},
         )
         return EventBatch(
@@ -112,7 +129,7 @@ class EventBlock:
             targets=self.targets.index_select(0, index),
             loss_weights=self.loss_weights.index_select(0, index),
             event_weights=self.event_weights.index_select(0, index),
-            spectators=self.spectators.index_select(0, index),
+            spectators=_rows(self.spectators, index),
             rows=index + self.first,
         )
 
@@ -138,6 +155,18 @@ def _merge(parts: Sequence[Any], order: Tensor) -> Any:
     if isinstance(first, dict):
         return {key: _merge([part[key] for part in parts], order) for key in first}
     return type(first)(*(_merge(fields, order) for fields in zip(*parts, strict=True)))
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """Return the tensors anywhere in a block."""
+    found: list[Tensor] = []
+    apply_to_collection(value, Tensor, found.append, allow_frozen=True)
+    return found
+
+
+def _rows(table: Tensor, index: Tensor) -> Tensor:
+    """Return some rows of a table; of one without columns, at the price of none."""
+    return table.index_select(0, index) if table.shape[-1] else table.new_empty((len(index), *table.shape[1:]))
 
 
 def _wide(table: Tensor, rows: Tensor, shape: tuple[int, int, int]) -> Tensor:

@@ -34,10 +34,23 @@ class CachedEvents(Dataset[EventBatch]):
 
     def __init__(self, block: EventBlock) -> None:
         self._block = block
+        self._moved: CachedEvents | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all tensors."""
+        return self._block.nbytes
+
+    def to(self, device: torch.device) -> CachedEvents:
+        """Return the same events on ``device``, moved once."""
+        if self._moved is None or self._moved._block.device != device:
+            self._moved = CachedEvents(self._block.to(device))
+        return self._moved
 
     def __getitem__(self, key: RowBatch) -> EventBatch:
         """Return the batch of the rows that ``key`` names."""
-        return self._block.select(torch.from_numpy(key.rows))
+        rows = torch.from_numpy(key.rows)
+        return self._block.select(rows.to(self._block.device, non_blocking=True))
 
 
 class StreamedEvents(Dataset[EventBatch]):
@@ -54,6 +67,8 @@ class StreamedEvents(Dataset[EventBatch]):
     keep : int
         Chunks held in memory.
     """
+
+    reads_ahead = True
 
     def __init__(self, reader: EventReader, chunk_rows: int, *, keep: int) -> None:
         self._reader = reader
@@ -107,7 +122,8 @@ class EventStore:
         event_bytes = bytes_per_event(reader.preprocessor, reader.file)
         budget = int(config.max_memory_gb * 1e9)
         too_large = event_bytes * reader.file.n_events > budget
-        self.streamed = config.cache == "stream" or (config.cache == "auto" and too_large)
+        asked = "stream" in (config.cache, config.dataloader_kwargs.cache)
+        self.streamed = asked or (config.cache == "auto" and too_large)
         self.chunk_rows = chunk_rows(event_bytes, budget, config.dataloader_kwargs.batch_size)
         self._memory = None if self.streamed else self._load(budget)
 

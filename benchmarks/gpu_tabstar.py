@@ -1,0 +1,197 @@
+"""TabSTAR's pretraining step on a device, and the official network's on the same rows."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.device_loops import EpochClock, bare_step, on_device, profile, seconds_of, step_of
+from benchmarks.gpu import Figures, Options
+from benchmarks.loops import experiment, train
+from benchmarks.tabstar import bare_loss
+from tabstar_lit.data.plans import RowBatch
+from tabstar_lit.engine.stages import build_parts
+from tabstar_lit.families.tabstar.batch import TableBatch
+from tabstar_lit.families.tabstar.builtin import ensure_builtin
+from tabstar_lit.families.tabstar.corpus import Corpus
+from tabstar_lit.families.tabstar.data import TabstarData
+from tabstar_lit.families.tabstar.family import family
+
+E5_SMALL = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 1536}
+BATCHES_PER_TABLE = 2
+
+
+def encoder_folder(options: Options, folder: Path) -> str:
+    """Make an encoder of e5-small's shape with random weights, and return its folder; a small one to try the code."""
+    if options.tiny or not (options.data / "tokenizer.json").exists():
+        return "random"
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    BertModel(BertConfig(**E5_SMALL)).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_file=str(options.data / "tokenizer.json"),
+        pad_token="[PAD]",  # noqa: S106  # a piece, not a password
+        model_max_length=512,
+    ).save_pretrained(folder)
+    return str(folder)
+
+
+def overrides(options: Options, folder: Path, batch_size: int) -> list[str]:
+    """Return the published network on the corpus, one table a batch."""
+    corpus = options.data / "corpus.h5"
+    sizes = "{d_model: 384, number_hidden: 768, ffn_hidden: 1536, interaction_layers: 6, interaction_heads: 6}"
+    network = "model_config=tabstar/tiny" if options.tiny else f"model_config.architecture_config={sizes}"
+    encoder = encoder_folder(options, folder / "encoder")
+    return [
+        network,
+        f"model_config.architecture_config.text_encoder={{name: {encoder}, unfreeze_layers: {options.pick(6, 1)}}}",
+        f"dataset_config.corpus={corpus if corpus.exists() else ensure_builtin(folder / 'builtin.h5')}",
+        f"dataset_config.batch_size={batch_size}",
+        f"dataset_config.rows_per_dataset={batch_size * options.pick(BATCHES_PER_TABLE, 1)}",
+        "dataset_config.val_rows_per_dataset=1",
+        *engine_options(options),
+    ]
+
+
+def engine_options(options: Options) -> list[str]:
+    """Return what every run on the device has."""
+    return [
+        f"experiment_config.accelerator={'gpu' if options.device == 'cuda' else 'cpu'}",
+        f"experiment_config.precision={'bf16-mixed' if options.device == 'cuda' else '32-true'}",
+        "experiment_config.tracker=none",
+        "experiment_config.check_eval_n_epoch=1000",
+        "model_config.training_config.scheduler=null",
+    ]
+
+
+def batches_of_32(options: Options) -> Figures:
+    """Yield the figures of batches of 32 rows."""
+    yield from _figures(options, options.pick(32, 8))
+
+
+def batches_of_128(options: Options) -> Figures:
+    """Yield the figures of batches of 128 rows."""
+    yield from _figures(options, options.pick(128, 16))
+
+
+def _figures(options: Options, size: int) -> Figures:
+    with tempfile.TemporaryDirectory() as name:
+        chosen = overrides(options, Path(name), size)
+        parts = build_parts(family, *experiment(family, Path(name), "bare", chosen), seed=0)
+        batches: list[TableBatch] = on_device(list(parts.data.train_dataloader()), options.device)
+        step = bare_step(parts, bare_loss, options.device)
+
+        def epoch() -> None:
+            for batch in batches:
+                step(batch)
+
+        rows, tokens = sum(map(len, batches)), sum(sum(batch.lengths) for batch in batches)
+        bare = seconds_of(epoch, options.device)
+        yield f"tabstar_rows_per_s_b{size}", rows / bare
+        yield f"tabstar_ms_per_step_b{size}", 1000 * bare / len(batches)
+        yield f"tabstar_unique_tokens_per_row_b{size}", tokens / rows
+        if options.profile:
+            profile(f"tabstar b{size}", lambda: [step(batch) for batch in batches[:12]], options.device)
+        clock = EpochClock(options.device)
+        train(family, [*chosen, f"model_config.training_config.max_epochs={options.pick(4, 2)}"], clock, warm=False)
+        engine = statistics.median(clock.seconds[-2:])
+        yield f"tabstar_engine_rows_per_s_b{size}", rows / engine
+        yield f"tabstar_engine_vs_bare_b{size}", bare / engine
+
+
+def compiled(options: Options) -> Figures:
+    """Yield the speed of compiled parts in batches of 128, and how often they were compiled after a first epoch."""
+    size = options.pick(128, 16)
+    with tempfile.TemporaryDirectory() as name:
+        chosen = overrides(options, Path(name), size)
+        parts = build_parts(family, *experiment(family, Path(name), "bare", chosen), seed=0)
+        batches: list[TableBatch] = on_device(list(parts.data.train_dataloader()), options.device)
+        parts.module.compile_network("aot_eager" if options.tiny else "inductor")
+        step = bare_step(parts, bare_loss, options.device)
+        for batch in batches:
+            step(batch)
+        before = compilations()
+        seconds = seconds_of(lambda: [step(batch) for batch in batches], options.device)
+        yield f"tabstar_compiled_rows_per_s_b{size}", sum(map(len, batches)) / seconds
+        yield "tabstar_compilations_after_warm_up", compilations() - before
+
+
+def compilations() -> int:
+    """Return how many graphs torch has compiled in this process."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"])
+
+
+def official(options: Options) -> Figures:
+    """Yield rows a second of the official package's network, in batches of 32 of every table."""
+    from tabstar.arch import arch
+    from tabstar.arch.config import TabStarConfig
+
+    size = options.pick(32, 4)
+    with tempfile.TemporaryDirectory() as name:
+        chosen = overrides(options, Path(name), size)
+        if "name: random" in chosen[1]:
+            print("# official: no tokenizer.json in the folder of data", flush=True)
+            return
+        arch.E5_SMALL_LOCAL_PATH = str(Path(name) / "encoder")
+        network = arch.TabStarModel(TabStarConfig()).to(options.device).train()
+        _freeze_as_published(network)
+        data = cast(TabstarData, build_parts(family, *experiment(family, Path(name), "rows", chosen), seed=0).data)
+        batches = _as_strings(data, chosen[2].partition("=")[2])
+        step = step_of(network, lambda batch: _official_loss(network, batch), options.device, 1.0)
+
+        def epoch() -> None:
+            for batch in batches:
+                step(batch)
+
+        seconds = seconds_of(epoch, options.device, warm=1, repeats=1)
+        yield "tabstar_official_rows_per_s_b32", sum(len(batch[2]) for batch in batches) / seconds
+        own = build_parts(family, *experiment(family, Path(name), "same", chosen), seed=0)
+        same = on_device([own.data.train_dataset()[key] for key in _first_of_each(data)], options.device)
+        own_step = bare_step(own, bare_loss, options.device)
+        own_seconds = seconds_of(lambda: [own_step(batch) for batch in same], options.device, warm=2)
+        yield "tabstar_vs_official_b32", seconds / own_seconds
+
+
+def _freeze_as_published(network: Any) -> None:
+    for part in (network.text_encoder.embeddings, *network.text_encoder.encoder.layer[:6]):
+        part.requires_grad_(False)
+
+
+def _first_of_each(data: TabstarData) -> list[RowBatch]:
+    """Return the first whole batch of every table."""
+    keys: dict[int, RowBatch] = {}
+    for key in data.train_plan().batches(0):
+        if key.source not in keys or len(keys[key.source].rows) < len(key.rows):
+            keys[key.source] = key
+    return list(keys.values())
+
+
+def _as_strings(data: TabstarData, corpus: str) -> list[tuple[Any, Tensor, Tensor, int]]:
+    """Return batches as the official network takes them: strings ``[B, S]``, numbers, targets, number of targets."""
+    opened = Corpus.open(Path(corpus))
+    batches = []
+    for key in _first_of_each(data):
+        table, batch = opened.load(data.names[key.source]), data.train_dataset()[key]
+        words = np.array(table.vocabulary, dtype=object)
+        heads = np.tile(words[table.target_codes], (len(key.rows), 1))
+        strings = np.concatenate([heads, words[table.codes[key.rows]]], axis=1).astype(str)
+        batches.append((strings, batch.numbers, batch.targets, batch.n_targets))
+    return batches
+
+
+def _official_loss(network: Any, batch: tuple[Any, Tensor, Tensor, int]) -> Tensor:
+    strings, numbers, targets, n_targets = batch
+    place = network.device
+    logits = network(x_txt=strings, x_num=numbers.to(place), d_output=n_targets).float()
+    targets = targets.to(place)
+    return F.mse_loss(logits.squeeze(-1), targets) if n_targets == 1 else F.cross_entropy(logits, targets)

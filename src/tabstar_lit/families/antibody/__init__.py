@@ -1,0 +1,1 @@
+"""Antibody sequences for an antigen at a wanted affinity."""

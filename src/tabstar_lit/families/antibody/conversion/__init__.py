@@ -1,0 +1,1 @@
+"""From tables and FASTA files to a pairs file: chains recognised, affinities in one unit, antigens clustered."""

@@ -1,0 +1,1 @@
+"""Networks that write an antibody for an antigen at a wanted affinity."""

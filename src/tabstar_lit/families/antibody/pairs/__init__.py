@@ -1,0 +1,1 @@
+"""Pairs of antigen and antibody: from tables of sequences to batches."""

@@ -1,0 +1,1 @@
+"""Experts that read text, and a mixture that routes between them."""

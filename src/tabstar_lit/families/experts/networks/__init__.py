@@ -1,0 +1,1 @@
+"""Experts on text, and what joins them."""

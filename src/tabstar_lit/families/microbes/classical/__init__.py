@@ -1,0 +1,1 @@
+"""Classical models on the same samples, as the measure of a network."""

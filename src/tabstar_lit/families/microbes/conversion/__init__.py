@@ -1,0 +1,1 @@
+"""From what others wrote to a study file."""

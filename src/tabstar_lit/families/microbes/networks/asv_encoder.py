@@ -1,0 +1,85 @@
+"""From the bases of a sequence to the vector of an amplicon sequence variant (ASV)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tabstar_lit.families.microbes.networks.layers import Pooling, Sizes
+from tabstar_lit.families.microbes.study.batch import MASK, PAD, VOCABULARY_SIZE
+from tabstar_lit.nn.positions import LearnedPositions
+
+STD = 0.02
+"""Of the initial vectors of letters."""
+
+
+class Sequences(NamedTuple):
+    """The vectors ``[U, D]`` of sequences, and scores ``[U, L, 7]`` of their letters, where asked for."""
+
+    vectors: Tensor
+    letters: Tensor | None
+
+
+class ASVEncoder(nn.Module):
+    """Letters with learned positions, a transformer, and pooling over the letters that are there.
+
+    Parameters
+    ----------
+    sizes : Sizes
+        Width, heads, dropout.
+    layers : int
+        Layers of the transformer.
+    max_letters : int
+        Most letters ``L`` of a sequence, START included.
+    per_token : int
+        Neighbouring letters that make one token.
+    at_once : int or None
+        Sequences that are read at once; None: all.
+    """
+
+    def __init__(
+        self, sizes: Sizes, layers: int, max_letters: int, *, per_token: int = 1, at_once: int | None = None
+    ) -> None:
+        super().__init__()
+        self.per_token, self.at_once, self.max_letters = per_token, at_once, max_letters
+        self.letters = nn.Embedding(VOCABULARY_SIZE, sizes.width, padding_idx=PAD)
+        nn.init.normal_(self.letters.weight, std=STD)
+        self.join = nn.Linear(per_token * sizes.width, sizes.width) if per_token > 1 else nn.Identity()
+        self.positions = LearnedPositions(-(-max_letters // per_token), sizes.width)
+        self.transformer = sizes.transformer(layers)
+        self.pooling = Pooling(sizes.width)
+        self.letter_scores = nn.Linear(sizes.width, per_token * VOCABULARY_SIZE)
+
+    def forward(self, sequences: Tensor, hidden: Tensor | None = None, *, letters: bool = False) -> Sequences:
+        """Encode.
+
+        Parameters
+        ----------
+        sequences : Tensor of int64
+            ``[U, L]`` letters.
+        hidden : Tensor or None
+            ``[U, L]`` bool, True where a letter is not shown.
+        letters : bool
+            Whether the scores of letters are wanted.
+        """
+        if hidden is not None:
+            sequences = torch.where(hidden, MASK, sequences)
+        parts = [sequences] if self.at_once is None else sequences.split(self.at_once)
+        vectors, scores = zip(*(self._encode(part, letters) for part in parts), strict=True)
+        return Sequences(_joined(vectors), _joined([own for own in scores if own is not None]) if letters else None)
+
+    def _encode(self, sequences: Tensor, letters: bool) -> Sequences:
+        length = sequences.shape[1]
+        sequences = functional.pad(sequences, (0, -length % self.per_token), value=PAD)
+        mask = (sequences != PAD).unflatten(1, (-1, self.per_token)).any(-1)
+        tokens = self.join(self.letters(sequences).unflatten(1, (-1, self.per_token)).flatten(2))
+        states = self.transformer(self.positions(tokens), mask)
+        scores = self.letter_scores(states).unflatten(2, (-1, VOCABULARY_SIZE)).flatten(1, 2) if letters else None
+        return Sequences(self.pooling(states, mask).vector, None if scores is None else scores[:, :length])
+
+
+def _joined(parts: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

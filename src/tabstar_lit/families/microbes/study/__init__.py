@@ -1,0 +1,1 @@
+"""The study file, and the samples of it as batches."""

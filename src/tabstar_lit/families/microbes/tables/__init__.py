@@ -1,0 +1,1 @@
+"""Readers of what others write: count tables, trees, sequences, metadata, distances."""

@@ -1,0 +1,159 @@
+"""The feature columns of a table, in training and in prediction: which there are, and what their cells are read as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tabstar_lit.arrays import Float64
+from tabstar_lit.data.scalers import LARGEST
+from tabstar_lit.errors import DataError
+from tabstar_lit.families.tabstar.cells import Style, as_numbers, find_style, rows_text
+from tabstar_lit.families.tabstar.date_cells import on_one_clock, read_dates
+from tabstar_lit.families.tabstar.reading import Reading
+
+
+@dataclass(frozen=True)
+class FeatureReader:
+    """What the columns of a table are read as.
+
+    Attributes
+    ----------
+    left_out : tuple of str
+        Columns that are no features.
+    dates : tuple of str
+        Columns of text or numbers that hold dates.
+    reading : Reading
+        How cells are read.
+    styles : Mapping
+        Columns of text that hold numbers, and how these are written.
+    """
+
+    left_out: tuple[str, ...]
+    dates: tuple[str, ...]
+    reading: Reading
+    styles: Mapping[str, Style]
+
+    @classmethod
+    def fit(
+        cls,
+        frame: pd.DataFrame,
+        reading: Reading,
+        *,
+        left_out: Sequence[str],
+        dates: Sequence[str],
+        warnings: list[str],
+    ) -> FeatureReader:
+        """Find the columns of text that are numbers; ``warnings`` gets a line for each whose style is a guess."""
+        dated = reading.dated(dates)
+        names = [name for name in frame.columns if name not in (*left_out, *dated)]
+        styles = {name: style for name in names if (style := number_style(name, frame[name], reading)) is not None}
+        warnings += [
+            f"column '{name}' is read as numbers ({style.words}); 'kinds' can say otherwise"
+            for name, style in styles.items()
+            if name not in reading.kinds
+        ]
+        return cls(tuple(left_out), dated, reading, styles)
+
+    def read(self, frame: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
+        """Return the features of rows, in training and in prediction.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            The rows.
+        warnings : list of str
+            Gets a line for every column with cells of another kind.
+
+        Returns
+        -------
+        DataFrame
+            Numbers, dates on one clock and text, under the names of the texts.
+
+        Raises
+        ------
+        DataError
+            A column holds numbers that cannot be scaled, or no date at all.
+        """
+        features = frame.drop(columns=[name for name in self.left_out if name in frame.columns])
+        columns = {name: self._read(name, features[name], warnings) for name in features.columns}
+        return pd.DataFrame(columns, index=features.index).rename(columns=self.reading.rename)
+
+    def to_schema(self) -> dict[str, Any]:
+        """Return it as plain data for JSON: what a checkpoint keeps of it."""
+        return {
+            "ignored": list(self.left_out),
+            "parsed_dates": list(self.dates),
+            "reading": self.reading.model_dump(mode="json", exclude_defaults=True),
+            "number_styles": {column: list(style) for column, style in self.styles.items()},
+        }
+
+    @classmethod
+    def from_schema(cls, schema: Mapping[str, Any]) -> FeatureReader:
+        """Rebuild it from :meth:`to_schema`'s data; older ones read every cell as it is found."""
+        styles = {
+            name: Style(decimal, thousands, tuple(gaps))
+            for name, (decimal, thousands, gaps) in schema.get("number_styles", {}).items()
+        }
+        reading = Reading.model_validate(schema.get("reading", {}))
+        return cls(tuple(schema["ignored"]), tuple(schema["parsed_dates"]), reading, styles)
+
+    def _read(self, name: str, column: pd.Series, warnings: list[str]) -> pd.Series:
+        if is_text(column):
+            column = _without_gaps(column, self.reading)
+        if name in self.dates:
+            return read_dates(name, column, self.reading, warnings)
+        if name in self.styles:
+            column, other = as_numbers(column, self.styles[name])
+            if other.any():
+                warnings.append(f"column '{name}' holds no number in {rows_text(other)}: taken as missing")
+        elif self.reading.kinds.get(name) == "text" and not is_text(column):
+            return column.astype(object).where(column.notna(), None).map(str, na_action="ignore")
+        if pd.api.types.is_datetime64_any_dtype(column.dtype):
+            return on_one_clock(column, self.reading)
+        if pd.api.types.is_numeric_dtype(column.dtype):
+            refuse_infinite(f"column '{name}'", column.to_numpy(dtype=np.float64, na_value=np.nan))
+        return column
+
+
+def number_style(name: str, column: pd.Series, reading: Reading) -> Style | None:
+    """Return how a column of text writes numbers, by the keys or by its cells; None where it is no such column."""
+    kind = reading.kinds.get(name)
+    if not is_text(column) or kind in ("text", "date"):
+        return None
+    found = find_style(_without_gaps(column, reading))
+    if kind != "number":
+        return found
+    own = found or Style()
+    return Style(reading.decimal or own.decimal, reading.thousands or own.thousands, own.gaps)
+
+
+def refuse_infinite(what: str, values: Float64) -> None:
+    """Refuse numbers that cannot be scaled; ``what`` holds them.
+
+    Raises
+    ------
+    DataError
+        With the rows they are in.
+    """
+    infinite = np.abs(values) > LARGEST
+    if infinite.any():
+        raise DataError(
+            f"{what} is infinite, or too large to scale, in {rows_text(infinite)}. "
+            "Empty these cells, drop the rows, or ignore the column."
+        )
+
+
+def is_text(column: pd.Series) -> bool:
+    """Tell whether a column holds text: neither numbers nor dates."""
+    kind = column.dtype
+    return not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_datetime64_any_dtype(kind))
+
+
+def _without_gaps(column: pd.Series, reading: Reading) -> pd.Series:
+    """Return a column of text with the marks of gaps that the keys name as gaps."""
+    return column.mask(column.isin(reading.missing)) if reading.missing else column
