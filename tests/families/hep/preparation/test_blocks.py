@@ -146,3 +146,16 @@ def test_a_block_is_not_changed_by_what_is_done_to_its_batches() -> None:
 def test_events_outside_the_block_are_no_events(index: int) -> None:
     with pytest.raises(IndexError):
         make_block([1, 2]).select(torch.tensor([index]))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_block_moves_whole_to_a_device_and_serves_the_same_batches_there(padded: bool) -> None:
+    block = make_block([2, 0, 3, 1])
+    block = block.padded() if padded else block
+    moved = block.to(torch.device("cpu"))
+    assert same(moved.select(torch.tensor([3, 0])), block.select(torch.tensor([3, 0])))
+    assert block.nbytes > 0
+    away = block.to(torch.device("meta"))
+    assert away.device.type == "meta"
+    assert away.nbytes == block.nbytes
+    assert all(leaf.device.type == "meta" for leaf in leaves(away.select(torch.tensor([1, 2], device="meta"))))
