@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,7 +101,8 @@ class EventBlock:
 
     def to(self, device: torch.device) -> EventBlock:
         """Return this block on ``device``."""
-        return cast(EventBlock, _changed(self, lambda tensor: tensor.to(device)))
+        moved: EventBlock = _moved(self, device)
+        return moved
 
     def padded(self) -> EventBlock:
         """Return this block with its objects padded once and for all."""
@@ -154,28 +155,28 @@ def _merge(parts: Sequence[Any], order: Tensor) -> Any:
     return type(first)(*(_merge(fields, order) for fields in zip(*parts, strict=True)))
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    """Return the tensors anywhere in a block."""
-    found: list[Tensor] = []
-
-    def keep(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    _changed(value, keep)
-    return found
-
-
-def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return a block or a part of one with every tensor changed; Lightning's own way ends at a frozen dataclass."""
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Give the tensors anywhere in a block."""
     if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, Objects):
-        return Objects(*map(change, value))
+        yield value
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _tensors(getattr(value, field.name))
+    elif isinstance(value, dict | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(part)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """Return a block, or a part of one, with its tensors on ``device``."""
+    if isinstance(value, Tensor):
+        return value.to(device)
     if isinstance(value, dict):
-        return {name: _changed(part, change) for name, part in value.items()}
+        return {name: _moved(part, device) for name, part in value.items()}
+    if isinstance(value, Objects):
+        return Objects(*(_moved(part, device) for part in value))
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{field.name: _changed(getattr(value, field.name), change) for field in fields(value)})
+        return replace(value, **{field.name: _moved(getattr(value, field.name), device) for field in fields(value)})
     return value
 
 
