@@ -56,7 +56,7 @@ class _Target(NamedTuple):
     classes: tuple[str, ...]
 
 
-def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
+def encode_table(entry: TableEntry, raw: RawTable, settings: Settings, *, held_out: Bool | None = None) -> Table:
     """Check, split, fit on the training rows and encode one table.
 
     Parameters
@@ -67,6 +67,8 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
         The data.
     settings : Settings
         Split and bin labels.
+    held_out : ndarray of bool [N], optional
+        The rows held out, where another than the settings has chosen them; every row then has a target.
 
     Returns
     -------
@@ -86,7 +88,8 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
         frame, entry.reading(), left_out=(*entry.ignore, *raw.counters), dates=entry.dates, warnings=warnings
     )
     features = reader.read(frame.drop(columns=entry.target), warnings)
-    held_out = _held_out(ids, target, settings)
+    reader = reader.with_date_styles(frame)
+    held_out = _held_out(ids, target, settings) if held_out is None else held_out
     train = ~held_out
     if train.sum() < 2:
         raise DataError(f"{len(frame)} rows are too few: two or more must be left for training after the split.")

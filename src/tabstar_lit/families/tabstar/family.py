@@ -121,10 +121,10 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         return {"tabstar_lit.corpus": _show}
 
     def verbs(self) -> Mapping[str, click.Command]:
-        """Return the prediction of new rows."""
-        from tabstar_lit.families.tabstar.verbs import predict
+        """Return what is done with new rows, and the export."""
+        from tabstar_lit.families.tabstar.verbs import embed, explain, export, predict
 
-        return {"predict": predict}
+        return {"predict": predict, "embed": embed, "explain": explain, "export": export}
 
     def restore(self, checkpoint: Path) -> TrainedTabstar:
         """Return a trained network with the tables it knows."""
