@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import experts_networks, fakes, signal, startup, tabstar
+from benchmarks import experts, experts_networks, fakes, microbes, signal, startup, tabstar
 
 FIGURES = {
     "startup": startup.figures,
     "tabstar": tabstar.figures,
     "signal": signal.figures,
     "fakes": fakes.figures,
+    "experts": experts.figures,
     "experts_networks": experts_networks.figures,
+    "microbes": microbes.figures,
 }
 
 

@@ -30,6 +30,19 @@ An epoch at a learning rate of zero, on one row of each table, changes no weight
 weights and chooses the same validation rows as in the real training.
 """
 
+_LIMITS: list[str] = []
+
+
+def limit(device: str, max_time: str | None) -> None:
+    """Have all trainings from now on run on ``device``, and no stage of them longer than ``max_time`` (DD:HH:MM:SS)."""
+    _LIMITS[:] = [f"experiment_config.accelerator={device}"] if device != "auto" else []
+    _LIMITS.extend([f"model_config.training_config.max_time='{max_time}'"] if max_time else [])
+
+
+def limits() -> tuple[str, ...]:
+    """Return what :func:`limit` asks for, as overrides."""
+    return tuple(_LIMITS)
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -87,6 +100,7 @@ class StartAndEnd:
 def train(family: AnyFamily, overrides: Sequence[str]) -> Trained:
     """Run the training command of ``family`` with ``overrides``, in this process."""
     wall, cpu = time.perf_counter(), time.process_time()
+    overrides = (*overrides, *limits())
     loaded = load(family, tuple(overrides), None)
     check_names(family, loaded)
     command = shlex.join([family.command, *overrides])

@@ -19,7 +19,7 @@ from tabstar_lit.arrays import Float64
 from tabstar_lit.config.paths import roots
 from tabstar_lit.engine.runs.report import table
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.events.location import events_path
+from tabstar_lit.families.hep.events.location import open_events
 from tabstar_lit.families.hep.fakes.bins.estimate import binned_factor
 from tabstar_lit.families.hep.fakes.bins.statistics import chi2_of, quantile_edges
 from tabstar_lit.families.hep.fakes.factor.closure import Closure, VariableClosure, measure_closure
@@ -144,7 +144,7 @@ class Estimate:
 
     @cached_property
     def _file(self) -> EventFile:
-        return EventFile.open(events_path(self.model.dataset))
+        return open_events(self.model.dataset)
 
     @cached_property
     def _applied(self) -> Reweighted:

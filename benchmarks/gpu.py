@@ -2,15 +2,17 @@
 
 Each part runs in a process of its own within its own time, and prints a line ``BENCH name=value`` as soon as it has
 one: what fails costs nothing but itself. Nothing is fetched; files that a part needs are looked for in ``--data``, and
-a part without its files says so.
+a part without its files says so, or takes what is generated.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
+import multiprocessing
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -52,37 +54,36 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "machine": Part("benchmarks.gpu_runs:machine", 30),
-    "tabstar32": Part("benchmarks.gpu_tabstar:batches_of_32", 110),
-    "tabstar128": Part("benchmarks.gpu_tabstar:batches_of_128", 80),
-    "part": Part("benchmarks.gpu_events:particle_transformer", 140),
+    "machine": Part("benchmarks.gpu_runs:machine", 20),
     "mlp": Part("benchmarks.gpu_events:mlp", 60),
     "official": Part("benchmarks.gpu_tabstar:official", 50),
-    "plain": Part("benchmarks.gpu_events:plain_transformer", 70),
-    "resume": Part("benchmarks.gpu_runs:resume", 60),
-    "precision": Part("benchmarks.gpu_runs:precision", 60),
+    "tabstar32": Part("benchmarks.gpu_tabstar:batches_of_32", 45),
+    "tabstar128": Part("benchmarks.gpu_tabstar:batches_of_128", 45),
+    "part": Part("benchmarks.gpu_events:particle_transformer", 90),
+    "plain": Part("benchmarks.gpu_events:plain_transformer", 60),
+    "resume": Part("benchmarks.gpu_runs:resume", 40),
+    "precision": Part("benchmarks.gpu_runs:precision", 40),
+    "compiled": Part("benchmarks.gpu_tabstar:compiled", 120),
 }
 """In order."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the parts, or one of them in this process; returns 1 if one of them failed."""
+    """Run the parts, each in a process of its own, until the time of all is over; returns 1 if one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--data", type=Path, default=Path("benchmarks/data"))
-    parser.add_argument("--here", action="store_true", help="in this process")
     parser.add_argument("--seconds", type=float, default=480.0, help="of all parts together")
     given = parser.parse_args(arguments)
-    if given.here:
-        options = Options(given.device, given.tiny, given.data.resolve(), given.profile)
-        for name in given.parts:
-            for figure, value in function_of(name)(options):
-                print(f"BENCH gpu.{figure}={value:.5g}", flush=True)
-        return 0
-    return apart(given.parts, sys.argv[1:] if arguments is None else arguments, time.monotonic() + given.seconds)
+    options = Options(given.device, given.tiny, given.data.resolve(), given.profile)
+    end = time.monotonic() + given.seconds
+    # Lightning asks for cards when it is imported: by NVML, which leaves CUDA to the processes of the parts.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    functions = {name: function_of(name) for name in given.parts}
+    return int(sum(not apart(name, function, options, end) for name, function in functions.items()) > 0)
 
 
 def function_of(name: str) -> Callable[[Options], Figures]:
@@ -92,25 +93,37 @@ def function_of(name: str) -> Callable[[Options], Figures]:
     return found
 
 
-def apart(names: list[str], arguments: list[str], end: float) -> int:
-    """Run each part in a process of its own, until the time of all is over."""
-    options = [argument for argument in arguments if argument not in names]
-    failed = 0
-    for name in names:
-        left = min(PARTS[name].seconds, end - time.monotonic())
-        if left < 5:
-            print(f"# {name}: no time left", flush=True)
-            failed += 1
-            continue
-        start = time.monotonic()
-        command = [sys.executable, "-m", "benchmarks.gpu", name, *options, "--here"]
-        try:
-            code: object = subprocess.run(command, timeout=left, check=False).returncode
-        except subprocess.TimeoutExpired:
-            code = f"stopped after {left:.0f} s"
-        failed += code != 0
-        print(f"# {name}: {code}, {time.monotonic() - start:.1f} s", flush=True)
-    return int(failed > 0)
+def apart(name: str, function: Callable[[Options], Figures], options: Options, end: float) -> bool:
+    """Run a part in a process of its own, and say how it ended; returns whether it did so by itself and well."""
+    start = time.monotonic()
+    left = min(PARTS[name].seconds, end - start)
+    if left < 5:
+        print(f"# {name}: no time left", flush=True)
+        return False
+    process = multiprocessing.get_context("fork").Process(target=here, args=(function, options))
+    process.start()
+    process.join(left)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        print(f"# {name}: stopped after {left:.0f} s", flush=True)
+        return False
+    print(f"# {name}: {process.exitcode}, {time.monotonic() - start:.1f} s", flush=True)
+    return process.exitcode == 0
+
+
+def here(function: Callable[[Options], Figures], options: Options) -> None:
+    """Run a part in this process."""
+    try:
+        for figure, value in function(options):
+            print(f"BENCH gpu.{figure}={value:.5g}", flush=True)
+    except Exception:
+        traceback.print_exc()
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os._exit(1)  # what was loaded before the fork is not this process's to tidy up
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

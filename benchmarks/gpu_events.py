@@ -23,7 +23,7 @@ from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.events.toys import ensure_toy
 from tabstar_lit.families.hep.signal.family import family
 
-EPOCHS = 6
+EPOCHS = 4
 """Of a training through the engine; the first three warm up."""
 
 PARTICLE_TRANSFORMER = (
@@ -46,7 +46,7 @@ WITHOUT_PAIRS = "model_config.architecture_config.particle_attention=null"
 def mlp(options: Options) -> Figures:
     """Yield the figures of a network of four layers of 256, in small and large batches."""
     with tempfile.TemporaryDirectory() as name:
-        data = gaussian_events(Path(name) / "gaussian.h5", options.pick(400_000, 4_000))
+        data = gaussian_events(Path(name) / "gaussian.h5", options.pick(200_000, 4_000))
         for size in (options.pick(1024, 64), options.pick(8192, 256)):
             chosen = [
                 *mlp_overrides(data, 4, 256, embeddings=False),
@@ -64,6 +64,9 @@ def mlp(options: Options) -> Figures:
             n_events = size * events.n_batches
             yield f"mlp_plain_events_per_s_b{size}", n_events / plain
             engine = engine_seconds(options, chosen)
+            yield f"mlp_engine_uncompiled_vs_plain_b{size}", plain / engine
+            compiles = [] if options.tiny else ["model_config.training_config.compile=true"]
+            engine = engine_seconds(options, [*chosen, *compiles])
             yield f"mlp_engine_events_per_s_b{size}", n_events / engine
             yield f"mlp_engine_vs_plain_b{size}", plain / engine
 
@@ -135,7 +138,7 @@ def particle_transformer(options: Options) -> Figures:
         if other is not None:
             yield "part_weaver_jets_per_s", n_jets / other
             yield "part_plain_vs_weaver", other / plain
-        parts.module.network.compile(backend=backend(options))
+        parts.module.compile_network(backend(options))
         compiled = timed(parts, batches, options)
         yield "part_jets_per_s", n_jets / compiled
         if other is not None:
@@ -157,7 +160,7 @@ def plain_transformer(options: Options) -> Figures:
         parts, batches = built(options, Path(name), chosen)
         n_jets = sum(len(batch.targets) for batch in batches)
         yield "plain_transformer_eager_jets_per_s", n_jets / timed(parts, batches, options)
-        parts.module.network.compile(backend=backend(options))
+        parts.module.compile_network(backend(options))
         yield "plain_transformer_jets_per_s", n_jets / timed(parts, batches, options)
 
 

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import click
 
-from benchmarks import fakes_results, signal_results, tabstar_results
+from benchmarks import (
+    antibody_results,
+    experts_results,
+    fakes_results,
+    microbes_results,
+    signal_results,
+    tabstar_results,
+)
+from benchmarks.experiment import limit
 from benchmarks.page import Section, write_section
 from tabstar_lit.commands.errors import reported_errors
 
@@ -29,11 +37,20 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "fakes_toy2d": fakes_results.toy_2d,
     "fakes_coverage": fakes_results.coverage_2d,
     "fakes_zee": fakes_results.zee,
+    "experts_shakespeare": experts_results.shakespeare,
+    "experts_equal_budget": experts_results.equal_budget,
+    "antibody_toy": antibody_results.toy,
+    "antibody_complexes": antibody_results.complexes,
+    "antibody_her2": antibody_results.her2,
+    "microbes_ibd": microbes_results.ibd,
 }
 """In the order of the page."""
 
 NEEDS: dict[str, Callable[[], object]] = {
     "real_tables": tabstar_results.find_manifest,
+    **dict.fromkeys(("experts_shakespeare", "experts_equal_budget"), experts_results.find_texts),
+    **dict.fromkeys(("antibody_complexes", "antibody_her2"), antibody_results.find_antibodies),
+    "microbes_ibd": microbes_results.find_microbiome,
     **dict.fromkeys(("higgsml", "higgs_uci", "jets", "fakes_zee"), signal_results.find_events),
 }
 """What an experiment must find before anything is trained."""
@@ -41,8 +58,11 @@ NEEDS: dict[str, Callable[[], object]] = {
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(EXPERIMENTS)), metavar="[EXPERIMENT]...")
-def main(names: Sequence[str]) -> None:
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to train.")
+@click.option("--max-time", help="DD:HH:MM:SS that a stage of a training may take, at most.")
+def main(names: Sequence[str], device: str, max_time: str | None) -> None:
     """Run EXPERIMENTs, all of them when none is named."""
+    limit(device, max_time)
     with reported_errors():
         chosen = [name for name in EXPERIMENTS if not names or name in names]
         for name in chosen:

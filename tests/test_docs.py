@@ -59,6 +59,18 @@ SMALL = {
         "dataset_config.dataloader_kwargs.batch_size=8192",
         "experiment_config.plot_metrics_n_epoch=null",
     ],
+    "train_experts": [
+        "model_config.training_config.max_epochs=1",
+        "model_config.architecture_config.width=16",
+        "model_config.architecture_config.heads=2",
+        "dataset_config.context_length=64",
+        "dataset_config.rows_per_epoch=64",
+        "dataset_config.max_samples=40",
+    ],
+    "train_microbes": [
+        "model_config.training_config.max_epochs=1",
+        "experiment_config.plot_metrics_n_epoch=null",
+    ],
     "train_fakes": [
         "model_config.training_config.max_epochs=1",
         "dataset_config.dataloader_kwargs.batch_size=32768",

@@ -16,6 +16,8 @@ NAMES = {
     ("signal", "dataset_config.name=mine", "experiment_config.experiment_name=study"): "study",
     ("fakes",): "fakes_toy",
     ("fakes", "dataset_config=fakes/zee", "stages=[ratio]"): "fakes_zee_probes",
+    ("microbes",): "microbes_generated",
+    ("microbes", "dataset_config=microbes/ibd"): "microbes_ibd",
 }
 
 

@@ -15,6 +15,8 @@ import yaml
 from checks import assert_takes_less_than
 from command_line import TINY, execute, start
 
+from tabstar_lit.engine.runs.records import COSTS
+
 RUN = Path("runs/logs/tiny/run")
 
 
@@ -43,7 +45,7 @@ def last_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def logged(folder: Path) -> list[dict[str, float]]:
-    machine = {"time", "epoch_seconds", "rss_mib"}
+    machine = {"time", *COSTS}
     lines = [json.loads(line) for line in (folder / RUN / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key not in machine} for line in lines]
 

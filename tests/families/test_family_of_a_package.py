@@ -18,6 +18,8 @@ import pytest
 import torch
 from checks import assert_equal
 
+from tabstar_lit.engine.runs.records import COSTS
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs" / "architecture.md"
 FILE = re.compile(r'^```\w+ title="(?P<path>[^"]+)"\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -26,7 +28,7 @@ SETTINGS = (
     "experiment_config.accelerator=cpu",
     "model_config.training_config.max_epochs=40",
 )
-MACHINE = {"time", "epoch_seconds", "rss_mib"}
+MACHINE = {"time", *COSTS}
 
 Typed = Callable[..., subprocess.CompletedProcess[str]]
 

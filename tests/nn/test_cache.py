@@ -70,3 +70,15 @@ def test_padding_takes_no_position() -> None:
     positions, mask = plain.admit(tokens[:, :2])
     assert positions.tolist() == [3, 4]
     assert mask is None
+
+
+def test_what_is_only_looked_at_leaves_no_trace() -> None:
+    cache, seen = KeyValueCache(), torch.randn(2, 3, 2, 5, 4)
+    with pytest.raises(ValueError, match="nothing has been seen"):
+        cache.followed_by()
+    cache.extend(KeyValue(*seen[:, :, :, :3]))
+    for _ in range(2):
+        key, value = cache.followed_by(KeyValue(*seen[:, :, :, 3:]))
+        assert torch.equal(torch.stack([key, value]), seen)
+    assert cache.length == 3
+    assert torch.equal(torch.stack(cache.followed_by()), seen[:, :, :, :3])

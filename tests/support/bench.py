@@ -17,6 +17,7 @@ from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.run import evaluate, run
 from tabstar_lit.engine.runs.directory import RunDirectory, run_directory
+from tabstar_lit.engine.runs.records import COSTS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN = (
@@ -121,7 +122,7 @@ class EventsBench(Bench):
 def metrics(directory: RunDirectory, *, timings: bool = False) -> list[dict[str, Any]]:
     """Return the lines of metrics.jsonl, without what depends on the clock and the machine."""
     lines = [json.loads(line) for line in (directory.root / "metrics.jsonl").read_text().splitlines()]
-    machine = () if timings else ("time", "epoch_seconds", "rss_mib", "train_memory_mib")
+    machine = () if timings else ("time", *COSTS, "train_memory_mib")
     kept = [{key: value for key, value in line.items() if key not in machine} for line in lines]
     return [line for line in kept if set(line) - {"stage", "epoch", "step"}]
 

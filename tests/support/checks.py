@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from click.testing import Result
+
+from tabstar_lit.errors import TabstarLitError
 
 
 def assert_equal(left: Any, right: Any, where: str = "") -> None:
@@ -41,3 +43,12 @@ def assert_refused(done: Result, *words: str) -> None:
     for word in words:
         assert word in done.stderr, done.stderr
     assert "Traceback" not in done.output
+
+
+def message_of_refusal(call: Callable[..., object], *arguments: Any) -> str:
+    """Return what a call says that must end in a mistake of the user."""
+    try:
+        call(*arguments)
+    except TabstarLitError as error:
+        return str(error)
+    raise AssertionError(f"{arguments} were not refused")

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from tabstar_lit.families.antibody.architecture import (
     AntibodyArchitecture,
+    DecoderOnlyArchitecture,
+    LstmArchitecture,
     Seq2SeqArchitecture,
 )
 from tabstar_lit.families.antibody.networks.build import build_network
@@ -58,7 +60,11 @@ def architectures() -> dict[str, AntibodyArchitecture]:
     """Return a small architecture of each kind, with each way of telling it the affinity."""
     ways = ("source_add", "prefix", "film", "cross_attention", "none")
     translators = {f"seq2seq_{way}": Seq2SeqArchitecture(**SMALL, encoder_layers=2, conditioning=way) for way in ways}
-    return translators
+    prefixed = {
+        f"decoder_only_{way}": DecoderOnlyArchitecture(**SMALL, conditioning=way)
+        for way in ("source_add", "prefix", "film", "none")
+    }
+    return {**translators, **prefixed, "lstm_state_add": LstmArchitecture(size="tiny")}
 
 
 def lively(architecture: AntibodyArchitecture, scale: float = 0.3) -> nn.Module:

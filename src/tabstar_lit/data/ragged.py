@@ -83,10 +83,16 @@ class Ragged:
 
     def take(self, rows: NDArray[np.integer[Any]]) -> Ragged:
         """Return some rows in a new order."""
-        lengths = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        shift = np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths)
-        return Ragged(self.flat[np.arange(len(shift)) + shift], offsets)
+        offsets = np.concatenate([[0], np.cumsum(self.offsets[rows + 1] - self.offsets[rows])])
+        return Ragged(self.flat[self.places(rows)], offsets)
+
+    def places(self, rows: NDArray[np.integer[Any]]) -> Int64:
+        """Return where the values of some rows are in ``flat``: ``[T]``, row after row."""
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        shift = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        places: Int64 = np.arange(len(shift)) + shift
+        return places
 
     def padded(self, rows: NDArray[np.integer[Any]]) -> tuple[Array, Int64]:
         """Return rows as a table.

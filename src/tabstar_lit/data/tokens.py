@@ -68,6 +68,10 @@ class StringTokens:
         lengths: Int64 = self._strings.lengths[strings]
         return lengths
 
+    def places(self, strings: NDArray[np.integer[Any]]) -> Int64:
+        """Return where the tokens of the strings are among those of all strings: ``[T]``, string after string."""
+        return self._strings.places(strings)
+
     def gather(self, strings: NDArray[np.integer[Any]]) -> tuple[Int64, tuple[int, ...]]:
         """Return the token ids of strings.
 
@@ -110,6 +114,13 @@ def corpus_tokens(
     keep : bool, default True
         Write what was tokenised to the cache.
     """
+    return StringTokens(encoded_strings(corpus, vocabularies, tokenizer, keep=keep))
+
+
+def encoded_strings(
+    corpus: Path, vocabularies: Mapping[str, Sequence[str]], tokenizer: Tokenizer, *, keep: bool = True
+) -> dict[str, Ragged]:
+    """Return the token ids of each table's strings in the order of its vocabulary; see :func:`corpus_tokens`."""
     path = cache_path(corpus, tokenizer)
     keys = {name: _fingerprint(strings) for name, strings in vocabularies.items()}
     cached = _read_cache(path) if path.exists() else {}
@@ -118,7 +129,7 @@ def corpus_tokens(
         cached |= {key: tokenizer.encode(strings) for key, strings in missing.items()}
     if missing and keep:
         _try_to_keep(path, cached)
-    return StringTokens({name: cached[key] for name, key in keys.items()})
+    return {name: cached[key] for name, key in keys.items()}
 
 
 def cache_path(corpus: Path, tokenizer: Tokenizer) -> Path:

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from tabstar_lit.data.plans import BatchPlan, PlanSampler
-from tabstar_lit.engine.device_data import AheadLoader, DeviceDataset, place_of
+from tabstar_lit.engine.device_data import DeviceDataset, PlanLoader, place_of
 from tabstar_lit.engine.lean import LeanModule
 from tabstar_lit.engine.runs.signals import leave_to_main_process
 
@@ -76,8 +76,9 @@ class DataModule(LightningDataModule, ABC):
     def loader(self, dataset: Dataset[Any], sampler: PlanSampler[Any]) -> DataLoader[Any]:
         """Return a loader whose sampler yields whole-batch keys and whose dataset answers with whole batches.
 
-        On a card, either the dataset lives there and a batch is indexed where it is, or batches are made ahead of the
-        training by a thread, in page-locked memory. Rows and order are the same everywhere.
+        On a card, either the dataset lives there and a batch is indexed where it is, or batches come in page-locked
+        memory, made ahead of the training by a thread where that reads from a disk. (A thread that only computes would
+        keep the interpreter from the training.) Rows and order are the same everywhere.
         """
         options = dict(self.loader_options)
         device = self._device
@@ -92,8 +93,7 @@ class DataModule(LightningDataModule, ABC):
             options.pop("prefetch_factor", None)
             options.pop("persistent_workers", None)
         # Its own generator: making an iterator must not draw from the stream that dropout uses.
-        ahead = place == "host" and device.type == "cuda" and not options.get("num_workers")
-        return (AheadLoader if ahead else DataLoader)(
+        loader = PlanLoader(
             dataset,
             batch_size=None,
             sampler=sampler,
@@ -102,6 +102,9 @@ class DataModule(LightningDataModule, ABC):
             worker_init_fn=leave_to_main_process,
             **options,
         )
+        reads = getattr(dataset, "reads_ahead", False) and not options.get("num_workers")
+        loader.ahead = reads and device.type == "cuda"
+        return loader
 
     def batches_per_epoch(self, world_size: int = 1) -> int:
         """Return the number of training batches an epoch has on one of ``world_size`` ranks."""

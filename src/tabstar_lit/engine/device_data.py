@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from time import perf_counter
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import torch
@@ -72,12 +73,34 @@ def place_of(dataset: object, device: torch.device, cache: str) -> Literal["devi
     return "host"
 
 
-class AheadLoader(DataLoader[Any]):
-    """A loader whose batches are made by a thread, in the same order, while the last one is trained on."""
+class PlanLoader(DataLoader[Any]):
+    """A loader that knows how long it was waited for.
+
+    Attributes
+    ----------
+    ahead : bool
+        Let a thread make the batches, in the same order, while the last one is trained on.
+    waited_s : float
+        Seconds from asking for batches to having them, in all passes so far.
+    """
+
+    ahead = False
+    waited_s = 0.0
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # an iterator, if not torch's
         """Yield the batches."""
-        return made_ahead(super().__iter__())
+        batches: Iterator[Any] = super().__iter__()
+        return self._timed(made_ahead(batches) if self.ahead else batches)
+
+    def _timed(self, batches: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            start = perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            self.waited_s += perf_counter() - start
+            yield batch
 
 
 def made_ahead(batches: Iterator[Any]) -> Iterator[Any]:

@@ -44,6 +44,10 @@ class StepOutput:
         Named parts of the loss, or what it is made of: scalars over the same rows. They are logged as
         ``train_<term>``, ``val_<term>`` and, where there are several sources, ``val_<term>/<source>``; those that
         :meth:`ModelConfig.loss_terms` declares may be monitored.
+    work : float or None
+        Rows, events or tokens trained on, for the run's speed; None: ``size``.
+    flops : float or Tensor or None
+        Operations of a training step that the arithmetic asks for, padding left out; a scalar tensor is read later.
     columns : Mapping of str to Tensor
         ``[B, ...]`` by name, of any type. The tracker keeps those it asks for and nothing else of a batch.
     """
@@ -53,6 +57,8 @@ class StepOutput:
     size: float | Tensor
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     columns: Mapping[str, Tensor] = field(default_factory=dict)
+    work: float | None = None
+    flops: float | Tensor | None = None
 
 
 class TrainingModule(LeanModule, ABC):
@@ -69,6 +75,8 @@ class TrainingModule(LeanModule, ABC):
 
     Attributes
     ----------
+    unit : str
+        What ``size`` or ``work`` counts, for the name of the run's speed: ``rows``, ``events`` or ``tokens``.
     leaves_parameters_idle : bool
         Whether a batch may leave trained parameters without a gradient, which several processes must agree on.
     finite : FiniteGuard
@@ -77,6 +85,7 @@ class TrainingModule(LeanModule, ABC):
         Epochs from one computation of metrics to the next; between them the plateau scheduler waits for a value.
     """
 
+    unit: ClassVar[str] = "rows"
     leaves_parameters_idle: ClassVar[bool] = False
 
     def __init__(self, network: nn.Module, config: ModelConfig, payload: Mapping[str, Any]) -> None:
@@ -97,9 +106,21 @@ class TrainingModule(LeanModule, ABC):
     def compute(self, batch: Any) -> StepOutput:
         """Run the network on one batch and return its loss, its terms and the columns a tracker may want."""
 
-    def compile_network(self) -> None:
-        """Let ``torch.compile`` make kernels for the network, in place: the names of its weights stay."""
-        self.network.compile()
+    def accept(self, payload: Mapping[str, Any]) -> None:
+        """Refuse, before its weights are looked at, a checkpoint whose payload says that it goes with other data.
+
+        Raises
+        ------
+        CheckpointError
+            It does; says what differs, which shapes of weights would not.
+        """
+
+    def compile_network(self, backend: str = "inductor") -> None:
+        """Let ``torch.compile`` make kernels for the network, in place: the names of its weights stay.
+
+        On a card they are launched together, as CUDA graphs: batches are all of one shape but for the last one.
+        """
+        self.network.compile(backend=backend, mode="reduce-overhead" if backend == "inductor" else None)
 
     def adopt(self, payload: Mapping[str, Any]) -> None:
         """Take over, before evaluation, what the payload of a checkpoint does to its network, as a calibration."""
@@ -112,7 +133,15 @@ class TrainingModule(LeanModule, ABC):
         mean = output.loss.detach()
         self._window.append((mean, output.source))
         terms = {name: term.detach() for name, term in output.terms.items()}
-        return {"loss": output.loss, "mean": mean, "terms": terms, "source": output.source, "size": output.size}
+        return {
+            "loss": output.loss,
+            "mean": mean,
+            "terms": terms,
+            "source": output.source,
+            "size": output.size,
+            "work": output.size if output.work is None else output.work,
+            "flops": output.flops,
+        }
 
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
         """Return the :class:`StepOutput`, all that the tracker needs: there is no second forward pass."""
@@ -249,6 +278,7 @@ class TrainingModule(LeanModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights of another model with a table of what differs; keep schedule state for later."""
+        self.accept(checkpoint[CHECKPOINT_KEY]["payload"])
         differences = difference_table(self.state_dict(), checkpoint["state_dict"])
         if differences:
             raise CheckpointError(f"The checkpoint holds another model than the configuration builds.\n{differences}")

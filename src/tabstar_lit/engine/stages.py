@@ -23,6 +23,7 @@ from tabstar_lit.engine.callbacks.seeding import StepNoise, seed_generators
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.family import AnyFamily
+from tabstar_lit.engine.hardware import hardware_of
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.records import CHECKPOINTS_FILE, METRICS_FILE
@@ -161,6 +162,7 @@ def run_stage(
         parts.module.plan_steps(parts.data.batches_per_epoch(trainer.world_size))
         if trainer.is_global_zero:
             monitor = stage.experiment.model.training_config.monitor
+            run.update(hardware=hardware_of(trainer))
             run.update_stage(stage.name, monitor=monitor, data_fingerprint=parts.data.fingerprint)
             for entry in unrecorded(stage, run) if resume else ():
                 run.append(CHECKPOINTS_FILE, entry)
@@ -213,6 +215,7 @@ def load_weights_of(module: TrainingModule, checkpoint: Path) -> str:
             f"({CHECKPOINT_KEY}.payload), so nobody can tell what they were trained on. Evaluate a file that a run "
             "wrote; to start a training from these weights, use model_config.load_modules."
         )
+    module.accept(payload)
     loaded = load_strict(module.network, weights, strict=module.config.strict, source=str(checkpoint))
     require_finite(module.network, source=str(checkpoint))
     module.adopt(payload)

@@ -91,6 +91,14 @@ class Tracker(Callback, ABC):
         """
         return ()
 
+    def measure(self, module: LightningModule, collected: Mapping[str, Columns]) -> dict[str, float]:
+        """Return metrics of what the network makes, in an epoch whose figures are due, under the rules of `samples`.
+
+        They are logged as those of :meth:`metrics`, and may not be monitored, since most epochs lack them. Every
+        process computes them, and must come to the same values.
+        """
+        return {}
+
     def metric_names(self) -> Collection[str] | None:
         """Return the names that :meth:`metrics` can give, so that a wrong ``monitor`` is found early; None: unknown."""
         return None
@@ -167,6 +175,10 @@ class Tracker(Callback, ABC):
             scores = {n: stream.value(sum(rank[n] for rank in updates)) for n, stream in self.streams.items()}
             for found in (scores, self.metrics(collected)):
                 self._add(values, {f"{prefix}_{name}": value for name, value in found.items()})
+        if self._due(trainer, self.plot_every):
+            with trainer.precision_plugin.val_step_context(), sampling(module):
+                made = self.measure(module, collected)
+            self._add(values, {f"{prefix}_{name}": value for name, value in made.items()})
         # Lightning keeps values of earlier epochs, which would pass for this one's where it computes fewer.
         for name in [name for name in trainer.callback_metrics if name.startswith(f"{prefix}_")]:
             del trainer.callback_metrics[name]

@@ -51,7 +51,20 @@ class KeyValueCache:
                 wider[:, :, :, :start] = self._room[:, :, :, :start]
             self._room = wider
         self._room[:, :, :, start : self.length] = both
-        return KeyValue(*self._room[:, :, :, : self.length].unbind())
+        return self.followed_by()
+
+    def followed_by(self, *new: KeyValue) -> KeyValue:
+        """Return all that it has seen and then ``new``, of which it takes no note.
+
+        Raises
+        ------
+        ValueError
+            It has seen nothing.
+        """
+        if self._room is None:
+            raise ValueError("nothing has been seen yet")
+        seen = KeyValue(*self._room[:, :, :, : self.length].unbind())
+        return KeyValue(*(torch.cat(parts, dim=2) for parts in zip(seen, *new, strict=True))) if new else seen
 
     def select(self, rows: Tensor) -> KeyValueCache:
         """Return a cache of these rows, in this order; a row may be taken more than once."""

@@ -149,9 +149,9 @@ class TextEncoder(nn.Module):
         """Layers below the lowest trained one: embeddings and all of these are frozen; 0 where nothing is."""
         return max(0, self._first_trainable() - 1)
 
-    def compile_layers(self) -> None:
+    def compile_layers(self, backend: str = "inductor") -> None:
         """Let ``torch.compile`` make kernels for the trained layers, for any number of strings and tokens."""
-        self._compiled = torch.compile(self._above, dynamic=True)
+        self._compiled = torch.compile(self._above, dynamic=True, backend=backend)
 
     def _below(self, token_ids: Tensor, layout: Layout, first_trainable: int) -> Tensor:
         """Return what the trained layers start from, ``[P, D]``: embeddings and frozen layers, without a gradient."""

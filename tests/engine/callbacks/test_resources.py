@@ -9,8 +9,10 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from bench import metrics
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.demos.boring_classes import BoringModel
+from toy_bench import Bench
 
 from tabstar_lit.engine.callbacks import resources
 from tabstar_lit.engine.callbacks.resources import ResourceMonitor
@@ -105,3 +107,19 @@ def test_an_epoch_resumed_in_its_middle_counts_from_there(tmp_path: Path, monkey
     assert (epoch, step) == (0, 4)
     assert seconds == 10.0, "from one look at the clock, when the training goes on, to the next"
     assert [step for _, step, _ in logged(tmp_path, "train_memory_mib")] == [3, 4]
+
+
+def test_every_run_measures_its_speed(bench: Bench) -> None:
+    run = bench.train("model_config.training_config.max_epochs=2")
+    lines = [line for line in metrics(run, timings=True) if "rows_per_s" in line]
+    assert len(lines) == 2
+    for line in lines:
+        assert 192 / line["epoch_seconds"] <= line["rows_per_s"] < 1e6, "all rows of both sources, without validation"
+        assert 0 < line["wait_share"] < 1
+        assert line["rss_peak_mib"] >= line["rss_mib"] > 0
+        assert "mfu" not in line, "of a processor nobody knows the peak"
+    record = run.record()["hardware"]
+    assert (record["accelerator"], record["devices"], record["world_size"]) == ("cpu", 1, 1)
+    report = (run.root / "report.md").read_text()
+    assert "| trained on | 1 x cpu, precision 32-true |" in report
+    assert "rows_per_s" in report

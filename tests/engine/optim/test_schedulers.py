@@ -217,6 +217,25 @@ def test_lengths_are_filled_from_the_run() -> None:
     assert build("LinearWarmup", warmup_fraction=0).lr_at(1) == 0.1
 
 
+@pytest.mark.parametrize(
+    ("params", "warned"),
+    [
+        ({"n_warmup_steps": 10_000}, True),
+        ({"n_warmup_steps": 49}, False),
+        ({"n_warmup_steps": 51}, True),
+        ({"warmup_fraction": 0.5}, False),
+        ({"warmup_fraction": 0.6}, True),
+    ],
+)
+def test_a_warmup_of_more_than_half_the_run_is_told(
+    params: dict[str, Any], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = SchedulerConfig(scheduler_name="CosineWarmup", scheduler_params=params)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    build_scheduler(config, optimizer, total_steps=100, steps_per_epoch=10)
+    assert ("of 100 steps, more than half of the run" in caplog.text) is warned
+
+
 def test_without_a_schedule_there_is_none() -> None:
     assert build_scheduler(None, optimizer_of(0.1), total_steps=1, steps_per_epoch=1) is None
     assert check_scheduler(None) == []

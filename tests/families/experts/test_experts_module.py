@@ -8,6 +8,7 @@ import pytest
 import torch
 from experts_networks import TINY, VOCABULARY, token_batch
 
+from tabstar_lit.engine.optim.optimizers import build_optimizer
 from tabstar_lit.engine.optim.parameter_groups import parameter_groups
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.experts.architecture import SIZES, ExpertsModel, Role
@@ -74,6 +75,23 @@ def test_norms_embeddings_rates_and_skips_are_not_decayed(role: Role) -> None:
         and ("norm" in name or "bias" in name or name.endswith(("embedding.weight", "log_rates", "skip")))
     }
     assert names == expected
+
+
+@pytest.mark.parametrize("decay", ["norms_and_biases", "none"])
+@pytest.mark.parametrize("role", ROLES)
+def test_muon_takes_matrices_of_layers_alone(role: Role, decay: str) -> None:
+    made = module(role, optimizer={"optimizer_name": "muon"}, parameter_groups={"exclude_from_decay": decay})
+    training = made.config.training_config
+    optimizer = build_optimizer(training.optimizer, parameter_groups(made.network, training))
+    names = {id(p): name for name, p in made.network.named_parameters()}
+    matrices = {names[id(p)] for group in optimizer.param_groups if group["use_muon"] for p in group["params"]}
+    assert matrices
+    assert not [name for name in matrices if name.endswith(("embedding.weight", "log_rates"))]
+    rest = {names[id(p)] for group in optimizer.param_groups if not group["use_muon"] for p in group["params"]}
+    assert {name for name, p in made.network.named_parameters() if p.requires_grad} == matrices | rest
+    made.compute(token_batch()).loss.backward()
+    optimizer.step()
+    assert all(p.isfinite().all() for p in made.network.parameters())
 
 
 def test_a_configuration_may_ask_for_decay_of_everything() -> None:

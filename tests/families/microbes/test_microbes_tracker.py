@@ -18,7 +18,15 @@ from tabstar_lit.engine.tracking.columns import Kept
 from tabstar_lit.families.microbes.module import MicrobesModule
 from tabstar_lit.families.microbes.tracker import MicrobesTracker
 
-FOREST = {"forest": {"auroc": 0.99, "accuracy": 0.9, "balanced_accuracy": 0.9}}
+
+class Forest:
+    """A classical model that is always as good as this."""
+
+    names = ("forest",)
+
+    def scores(self, rows: torch.Tensor) -> dict[str, dict[str, float]]:
+        assert len(rows) == 8
+        return {"forest": {"auroc": 0.99, "accuracy": 0.9, "balanced_accuracy": 0.9}}
 
 
 def a_tracker(folder: Path, kind: str = "regression", **changes: Any) -> MicrobesTracker:
@@ -57,7 +65,7 @@ def test_distances_are_scored_over_all_pairs_and_not_by_batch(tmp_path: Path) ->
 @pytest.mark.parametrize("kind", ["regression", "classification"])
 def test_targets_are_scored_as_scikit_learn_does(tmp_path: Path, kind: str) -> None:
     module = a_module("predictor", kind)
-    tracker = a_tracker(tmp_path, kind, role="predictor", baseline=FOREST if kind == "classification" else None)
+    tracker = a_tracker(tmp_path, kind, role="predictor", baseline=Forest() if kind == "classification" else None)
     columns = collected(module, tracker, kind)
     scores = tracker.metrics(columns)
     assert set(scores) == set(tracker.metric_names())
@@ -65,6 +73,7 @@ def test_targets_are_scored_as_scikit_learn_does(tmp_path: Path, kind: str) -> N
     if kind == "regression":
         known = ~np.isnan(true[:, 0])
         assert scores["r2/age"] == pytest.approx(r2_score(true[known, 0], predicted[known, 0]), rel=1e-5)
+        assert not {"mae", "mae/age"} & {*tracker.better_when_larger()}
         assert scores["mae"] == pytest.approx((scores["mae/age"] + scores["mae/weight"]) / 2)
         return
     known = true >= 0
@@ -74,6 +83,7 @@ def test_targets_are_scored_as_scikit_learn_does(tmp_path: Path, kind: str) -> N
         balanced_accuracy_score(true[known], predicted[known].argmax(1))
     )
     assert scores["forest/auroc"] == 0.99
+    assert "forest/auroc" in tracker.better_when_larger()
     assert "forest on the same samples: auroc 0.990" in tracker.notes()[0]
 
 
@@ -87,7 +97,7 @@ def test_targets_are_scored_as_scikit_learn_does(tmp_path: Path, kind: str) -> N
 )
 def test_figures_of_each_role_are_drawn(tmp_path: Path, role: str, kind: str, names: set[str]) -> None:
     module = a_module(role, kind)
-    tracker = a_tracker(tmp_path, kind, role=role, baseline=FOREST if kind == "classification" else None)
+    tracker = a_tracker(tmp_path, kind, role=role, baseline=Forest() if kind == "classification" else None)
     columns = collected(module, tracker, kind)
     tracker.metrics(columns)
     figures = dict(tracker.figures(columns))

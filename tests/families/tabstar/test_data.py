@@ -18,8 +18,9 @@ from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import LoaderOptions, TabstarDataset
+from tabstar_lit.families.tabstar.corpora import Corpora, corpus_paths
 from tabstar_lit.families.tabstar.corpus import Table
-from tabstar_lit.families.tabstar.data import TableBatches, TabstarData, corpus_path, serve
+from tabstar_lit.families.tabstar.data import TableBatches, TabstarData, serve
 from tabstar_lit.families.tabstar.table_plan import TablePlan, table_quotas
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_tokenizer
@@ -270,9 +271,30 @@ def test_a_corpus_is_looked_for_below_the_data_root(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ANALYSIS_ML_DATA_DIR", str(corpus.parent))
-    assert corpus_path(TabstarDataset(name="t", corpus=corpus.name)) == corpus
-    assert corpus_path(TabstarDataset(name="t", corpus="gone.h5")) == Path("gone.h5")
-    assert corpus_path(TabstarDataset(name="t")).parent == corpus.parent
+    assert corpus_paths(TabstarDataset(name="t", corpus=corpus.name)) == [corpus]
+    assert corpus_paths(TabstarDataset(name="t", corpus="gone.h5")) == [Path("gone.h5")]
+    assert corpus_paths(TabstarDataset(name="t"))[0].parent == corpus.parent
+
+
+def test_several_corpora_are_read_as_one(tmp_path: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = list(TABLES)
+    for number, own in enumerate((names[:1], names[1:])):
+        make_corpus(tmp_path / f"part{number}.h5", *(TABLES[name] for name in own))
+    whole = open_data(make_corpus(tmp_path / "whole.h5", *TABLES.values()), tokenizer)
+    for files in ("part*.h5", ("part0.h5", "part1.h5")):
+        # The second time the caches of the first match the pattern too.
+        both_files = TabstarDataset(name="test", corpus=files)
+        parts = TabstarData(both_files, tokenizer=tokenizer, max_tokens=64, seed=0)
+        assert parts.names == whole.names
+        for key in whole.train_plan().batches(0):
+            both = parts.train_dataset()[key], whole.train_dataset()[key]
+            assert torch.equal(both[0].token_ids, both[1].token_ids)
+            assert torch.equal(both[0].index, both[1].index)
+    with pytest.raises(DataError, match=r"whole\.h5 and .*part1\.h5 have a table 'large'"):
+        Corpora.open([tmp_path / "whole.h5", tmp_path / "part1.h5"])
+    with pytest.raises(DataError, match=r"no file matches 'absent\*\.h5'"):
+        corpus_paths(TabstarDataset(name="t", corpus="absent*.h5"))
 
 
 def test_the_loader_serves_many_rows_a_second(tokenizer: str) -> None:

@@ -66,6 +66,11 @@ class ParameterGroup(Section):
     lr: NonNegativeNumber | None = Field(None, description="Learning rate of this group.")
     lr_scale: NonNegativeNumber | None = Field(None, description="Factor on the optimizer's learning rate.")
     weight_decay: NonNegativeNumber | None = Field(None, description="Weight decay of this group.")
+    muon: bool = Field(
+        True,
+        description="With an optimizer that orthogonalises matrices, such as `muon`: whether it does so with those of "
+        "this group; false hands them to its AdamW.",
+    )
 
     def problems(self) -> Iterable[Problem]:
         """Refuse two ways of giving one learning rate."""

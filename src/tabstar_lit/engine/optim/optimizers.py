@@ -177,6 +177,11 @@ def has_weight_decay(config: OptimizerConfig) -> bool:
     return "weight_decay" in OPTIMIZERS.parameters(_choice(config)[0])
 
 
+def orthogonalises(config: OptimizerConfig) -> bool:
+    """Tell whether the optimizer orthogonalizes matrices and hands everything else to AdamW."""
+    return _choice(config)[0] in MUON_FAMILY
+
+
 def _choice(config: OptimizerConfig) -> tuple[str, dict[str, Any], list[Problem]]:
     """Return the name that is meant, its arguments, and what is wrong with them."""
     name = OPTIMIZERS.resolve(config.optimizer_name)
@@ -192,14 +197,16 @@ def _build(name: str, arguments: Mapping[str, Any], groups: Sequence[ParamGroup]
 def _split_for_muon(name: str, arguments: Mapping[str, Any], groups: Sequence[ParamGroup]) -> list[ParamGroup]:
     """Divide every group into matrices, which are orthogonalized, and the rest, which AdamW updates.
 
-    A learning rate set on the group is that of the matrices; AdamW's keeps its ratio to it.
+    A group whose ``use_muon`` is False is AdamW's as a whole. A learning rate set on the group is that of the matrices;
+    AdamW's keeps its ratio to it.
     """
     parameters = OPTIMIZERS.parameters(name)
     lr, adamw_lr = (arguments.get(key, parameters[key].default) for key in ("lr", "adamw_lr"))
     split: list[ParamGroup] = []
     for group in groups:
-        matrices = [p for p in group["params"] if p.ndim >= 2]
-        others = [p for p in group["params"] if p.ndim < 2]
+        wanted = group.get("use_muon", True)
+        matrices = [p for p in group["params"] if p.ndim >= 2 and wanted]
+        others = [p for p in group["params"] if p.ndim < 2 or not wanted]
         if matrices:
             split.append(group | {"params": matrices, "use_muon": True})
         if others:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from tabstar_lit.config.schema import ParameterGroup, TrainingConfig
-from tabstar_lit.engine.optim.optimizers import ParamGroup, base_lr, has_weight_decay
+from tabstar_lit.engine.optim.optimizers import ParamGroup, base_lr, has_weight_decay, orthogonalises
 from tabstar_lit.engine.weights.patterns import matches, nearest_parts
 from tabstar_lit.errors import ConfigError
 
@@ -76,6 +76,8 @@ def _settings(
     if group and group.weight_decay is not None:
         _require_weight_decay(config, place)
         settings["weight_decay"] = group.weight_decay
+    if group and not group.muon and orthogonalises(config.optimizer):
+        settings["use_muon"] = False
     if without_decay:
         settings |= {"name": f"{settings['name']}/no_decay", "weight_decay": 0.0}
     return settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from tabstar_lit.config.schema import SchedulerConfig
 from tabstar_lit.config.tree import Problem
 from tabstar_lit.engine.optim import warmups
 from tabstar_lit.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 Factory = Callable[..., LRScheduler]
 
@@ -252,6 +255,7 @@ def build_scheduler(
     fail_unless_empty(check_scheduler(config))
     horizon = total_steps if config.interval == "step" else math.ceil(total_steps / steps_per_epoch)
     name = SCHEDULERS.resolve(config.scheduler_name)
+    _warn_of_long_warmup(name, config, horizon)
     try:
         return _build(name, config, optimizer, horizon=horizon, monitor_mode=monitor_mode)
     except _BAD_VALUES as error:
@@ -291,6 +295,21 @@ def _build(name: str, config: SchedulerConfig, optimizer: Optimizer, *, horizon:
     if name == "ReduceLROnPlateau":
         arguments.setdefault("mode", monitor_mode)
     return SCHEDULERS[name](optimizer, **arguments)
+
+
+def _warn_of_long_warmup(name: str, config: SchedulerConfig, horizon: int) -> None:
+    """Say so where most of a run is warm-up: the rate hardly reaches its top, or never does."""
+    given, _ = _arguments(name, config)
+    warmup = next((given[parameter] for parameter in WARMUP_PARAMETERS if parameter in given), 0)
+    warmup = round(given[WARMUP_FRACTION] * horizon) if WARMUP_FRACTION in given else warmup
+    if 2 * warmup > horizon:
+        log.warning(
+            "The warm-up takes %d of %d %ss, more than half of the run. Shorten it in training_config.scheduler."
+            "scheduler_params, or give it as warmup_fraction.",
+            warmup,
+            horizon,
+            config.interval,
+        )
 
 
 def _max_lr(name: str, max_lr: Any, optimizer: Optimizer) -> Any:

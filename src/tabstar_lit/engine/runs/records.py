@@ -26,6 +26,12 @@ LOCK_FILE = ".lock"
 RESERVED = ("stage", "epoch", "step", "time")
 """Keys of a metrics line that are not metrics."""
 
+COSTS = (
+    "epoch_seconds", "rows_per_s", "events_per_s", "tokens_per_s", "mfu", "wait_share",
+    "rss_mib", "rss_peak_mib", "cuda_peak_mib",
+)  # fmt: skip
+"""Metrics that measure the machine, once an epoch: another run of the same training has others."""
+
 
 def read_run(root: Path) -> dict[str, Any]:
     """Return the record of the run in the directory ``root``.

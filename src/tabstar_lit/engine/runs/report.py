@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.files import RunFiles, format_value, is_evaluation
-from tabstar_lit.engine.runs.records import REPORT_FILE
+from tabstar_lit.engine.runs.records import COSTS, REPORT_FILE
 
 FACTS = (
     "model_config.name",
@@ -31,7 +31,6 @@ FACTS = (
 )
 """Keys of the configuration, or of whole sections of it, that the report repeats."""
 
-COSTS = ("epoch_seconds", "rss_mib", "cuda_peak_mib")
 FIGURE_SUFFIXES = (".png", ".svg", ".jpg")
 
 
@@ -75,9 +74,21 @@ def _overview(files: RunFiles) -> list[str]:
         "created": created,
         "resumed": f"{len(record['resumed'])} times" if record.get("resumed") else None,
         "seed": record.get("seed"),
+        "trained on": _hardware(record.get("hardware") or {}),
         "MLflow run": record.get("mlflow_run_id"),
     }
     return table(("run", ""), [(name, value) for name, value in facts.items() if value is not None])
+
+
+def _hardware(record: Mapping[str, Any]) -> str | None:
+    """Say in words what ``run.json`` knows of the devices."""
+    if not record:
+        return None
+    name, card = record["accelerator"], record.get("name")
+    parts = [f"{record['devices']} x {card or name}", f"precision {record['precision']}"]
+    parts += [f"{record['world_size']} processes"] if record["world_size"] > 1 else []
+    parts += [f"driver {record['driver']}"] if record.get("driver") else []
+    return ", ".join(parts)
 
 
 def _configuration(files: RunFiles) -> list[str]:

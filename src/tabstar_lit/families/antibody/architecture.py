@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, PositiveInt
 
 from tabstar_lit.config.schema import ArchitectureConfig, ModelConfig, Section, TrainingConfig
-from tabstar_lit.config.schema.base import Fraction, NonNegativeNumber, PositiveNumber
+from tabstar_lit.config.schema.base import Fraction, PositiveNumber
 from tabstar_lit.config.tree import Problem
 
 Size = Literal["tiny", "small", "medium", "large"]
@@ -88,11 +88,6 @@ class Seq2SeqArchitecture(TransformerKeys):
         description="How pKd is told: added to each residue of the antigen; a token before the antigen; scales and "
         "shifts of the decoder's blocks; a token beside the encoded antigen that the decoder reads; not at all.",
     )
-    antigen_encoder: str | None = Field(
-        None,
-        description="Folder of a pretrained protein language model (transformers, such as ESM-2) that reads the "
-        "antigen below the encoder, frozen; null: residues are learned embeddings.",
-    )
 
     @property
     def encoder_depth(self) -> int:
@@ -120,6 +115,10 @@ class LstmArchitecture(GeneratorArchitecture):
     model: Literal["LSTM"] = "LSTM"
     conditioning: Literal["state_add", "none"] = Field(
         "state_add", description="How pKd is told: added to the first state of the decoder's last layer; not at all."
+    )
+
+    teacher_forcing: Fraction = Field(
+        1.0, description="In training: share of steps that are told the true residue rather than the likeliest one."
     )
 
     @property
@@ -166,9 +165,6 @@ class AntibodyTraining(TrainingConfig):
     contrastive: ContrastiveConfig | None = Field(
         None, description="Loss against the antigens of other pairs; null adds none."
     )
-    teacher_forcing: NonNegativeNumber = Field(
-        1.0, le=1, description="Of the LSTM: share of steps that are told the true residue rather than their own."
-    )
 
 
 class AntibodyModel(ModelConfig):
@@ -185,9 +181,9 @@ class AntibodyModel(ModelConfig):
         """Refuse what the network cannot do."""
         yield from super().problems()
         architecture, training = self.architecture_config, self.training_config
-        if training.teacher_forcing < 1 and architecture.model != "LSTM":
+        if training.loss not in (None, "cross_entropy"):
             yield Problem(
-                ("training_config", "teacher_forcing"), "only the LSTM writes while it is trained; leave it at 1"
+                ("training_config", "loss"), "generators are trained by cross_entropy; see label_smoothing, contrastive"
             )
         if training.infilling and architecture.model != "Seq2Seq":
             yield Problem(("training_config", "infilling"), "only model: Seq2Seq reads a template; set it to 0")

@@ -90,10 +90,10 @@ class AntibodyFamily(Family["AntibodyExperiment", "AntibodyData"]):
         return {"cross_entropy": "of the next residue, smoothed in training only; training_config.label_smoothing"}
 
     def converters(self) -> Sequence[click.Command]:
-        """Return the maker of pairs files."""
-        from tabstar_lit.families.antibody.conversion.commands import antibody
+        """Return the maker of pairs files, and the reader of somebody else's checkpoints."""
+        from tabstar_lit.families.antibody.conversion.commands import antibody, antibody_checkpoint
 
-        return (antibody,)
+        return (antibody, antibody_checkpoint)
 
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what shows a pairs file."""

@@ -25,11 +25,12 @@ from tabstar_lit.families.antibody.generating.identity import nearest
 from tabstar_lit.families.antibody.generating.scoring import Question, score
 from tabstar_lit.families.antibody.networks.build import build_network
 from tabstar_lit.families.antibody.networks.source import Writer
+from tabstar_lit.families.antibody.numbering.texts import number_texts
 from tabstar_lit.families.antibody.pairs.letters import cleaned
 from tabstar_lit.families.antibody.pairs.scale import PkdScale
 from tabstar_lit.families.antibody.pairs.tokens import TOKENIZER, UNKNOWN, antibody_text, chains_of
 
-NEEDED = ("architecture_config", "pkd", "max_antigen", "max_antibody", "training", "trained_for")
+NEEDED = ("architecture_config", "pkd", "max_antigen", "max_antibody", "germlines", "training", "trained_for")
 BATCH_SIZE = 64
 
 log = logging.getLogger(__name__)
@@ -147,7 +148,8 @@ class AntibodyGenerator(Trained):
         DataFrame
             A row for each antibody: ``name``, ``antigen_name``, ``heavy``, ``light`` (empty: none), ``pkd`` asked for,
             ``log_likelihood`` in nats under the network itself, whatever it was sampled by, ``tokens``, ``per_token``,
-            ``ended``, the ``nearest`` antibody of the training and its ``identity``.
+            ``ended``, ``valid`` and its ``flaws``, see :data:`..numbering.texts.FLAWS`, the ``nearest`` antibody of
+            the training and its ``identity``.
 
         Raises
         ------
@@ -158,9 +160,9 @@ class AntibodyGenerator(Trained):
         """
         decoding = decoding or Decoding(max_tokens=self.longest_antibody)
         each = _rows_for(count, decoding)
-        texts = _sequences(pd.DataFrame({"antigen": list(antigens)}), "antigen")
-        labels = [f"antigen_{number}" for number in range(1, len(texts) + 1)] if names is None else list(names)
-        question = self._question(texts, np.repeat(np.arange(len(texts)), each), pkd)
+        targets = _sequences(pd.DataFrame({"antigen": list(antigens)}), "antigen")
+        labels = [f"antigen_{number}" for number in range(1, len(targets) + 1)] if names is None else list(names)
+        question = self._question(targets, np.repeat(np.arange(len(targets)), each), pkd)
         network, place = self._on(device), find_device(device)
         written = write_antibodies(
             network,
@@ -174,16 +176,20 @@ class AntibodyGenerator(Trained):
         )
         own = Question(question.antigens, question.antigen[written.question], question.pkd[written.question])
         scores = score(network, own, written.tokens, batch_size=batch_size, device=place)
+        texts = [TOKENIZER.decode(written.tokens[row].tolist()) for row in range(len(written.tokens))]
+        flaws = [own.flaws for own in number_texts(texts, self.config["germlines"], ended=written.ended.tolist())]
         frame = pd.DataFrame(
             {
                 "name": numbered(labels, own.antigen),
                 "antigen_name": [labels[number] for number in own.antigen],
-                **_chains(written.tokens),
+                **_chains(texts),
                 "pkd": own.pkd,
                 "log_likelihood": scores.log_likelihood,
                 "tokens": scores.tokens,
                 "per_token": scores.log_likelihood / scores.tokens,
                 "ended": written.ended,
+                "valid": [not own for own in flaws],
+                "flaws": ["; ".join(own) for own in flaws],
             }
         )
         frame = frame[frame.groupby("antigen_name", sort=False).cumcount() < count].reset_index(drop=True)
@@ -211,6 +217,9 @@ class AntibodyGenerator(Trained):
         if total > len(self.known):
             log.warning("Nearest antibodies are sought among %d of %d of the training.", len(self.known), total)
         texts = [antibody_text(heavy, light) for heavy, light in zip(frame["heavy"], frame["light"], strict=True)]
+        if not self.known:
+            log.warning("%s keeps no antibody of its training, so none is the nearest.", self.path)
+            return {"nearest": "", "identity": np.float32(np.nan)}
         found = nearest(texts, self.known)
         return {"nearest": [self.known[row] for row in found.rows], "identity": found.identity}
 
@@ -267,9 +276,8 @@ def _rows_for(count: int, decoding: Decoding) -> int:
     return count
 
 
-def _chains(tokens: Ragged) -> dict[str, list[str]]:
-    texts = [chains_of(TOKENIZER.decode(tokens[row].tolist())) for row in range(len(tokens))]
-    return {"heavy": [heavy for heavy, _ in texts], "light": [light for _, light in texts]}
+def _chains(texts: Sequence[str]) -> dict[str, list[str]]:
+    return {"heavy": [chains_of(text)[0] for text in texts], "light": [chains_of(text)[1] for text in texts]}
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -39,7 +39,7 @@ def predict(*, checkpoint: Path, data: Path, output: Path, pkd: float | None, ba
 @checkpoint_argument
 @click.option("--antigen", "antigens", type=click.Path(path_type=Path), required=True, help="FASTA file of antigens.")
 @click.option("--pkd", type=float, help="Affinity asked for, -log10 of K_D in mol/l; left out: none is asked for.")
-@click.option("-n", "--count", type=click.IntRange(min=1), default=10, show_default=True, help="For each antigen.")
+@click.option("-n", "--number", type=click.IntRange(min=1), default=10, show_default=True, help="For each antigen.")
 @output_option("Parquet file; a FASTA file is written beside it.  [default: antibodies.parquet]", required=False)
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="0: the likeliest residue, always.")
 @click.option("--top-k", type=int, help="Draw from this many likeliest residues.")
@@ -65,7 +65,7 @@ def generate(
     checkpoint: Path,
     antigens: Path,
     pkd: float | None,
-    count: int,
+    number: int,
     output: Path | None,
     temperature: float,
     top_k: int | None,
@@ -103,7 +103,7 @@ def generate(
     written = generator.generate(
         list(wanted.values()),
         names=list(wanted),
-        count=count,
+        count=number,
         pkd=pkd,
         decoding=decoding,
         template=None if template is None else read_template(template),

@@ -124,10 +124,11 @@ class ExpertsFamily(Family["ExpertsExperiment", "TextData"]):
         }
 
     def converters(self) -> Sequence[click.Command]:
-        """Return the converter of texts into a corpus."""
+        """Return the converter of texts into a corpus, and that of checkpoints of the original system."""
+        from tabstar_lit.families.experts.original_command import nanothink
         from tabstar_lit.families.experts.text.commands import text
 
-        return (text,)
+        return (text, nanothink)
 
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what shows a corpus of text."""

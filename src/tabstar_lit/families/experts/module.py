@@ -9,10 +9,11 @@ from typing import Any
 from torch import nn
 
 from tabstar_lit.config.schema import ParameterGroup
+from tabstar_lit.data.tokenizers import tokenizer_from_payload
 from tabstar_lit.engine.module import StepOutput, TrainingModule
-from tabstar_lit.engine.optim.optimizers import has_weight_decay
+from tabstar_lit.engine.optim.optimizers import has_weight_decay, orthogonalises
 from tabstar_lit.engine.weights.patterns import matches
-from tabstar_lit.errors import ConfigError
+from tabstar_lit.errors import CheckpointError, ConfigError
 from tabstar_lit.families.experts.architecture import ExpertsModel
 from tabstar_lit.families.experts.earlier import Borrower, borrow
 from tabstar_lit.families.experts.networks.build import build
@@ -23,7 +24,8 @@ from tabstar_lit.families.experts.text.sums import row_sums
 log = logging.getLogger(__name__)
 
 NOT_DECAYED = ("*embedding.weight", "*.log_rates", "*.skip")
-"""Parameters without weight decay, beside norms and biases: embeddings, and the recurrence of a state space."""
+"""Parameters without weight decay, beside norms and biases, and never orthogonalised: embeddings, and the recurrence of
+a state space."""
 
 RATES = {"adam": "lr", "adamw": "lr", "nadam": "lr", "radam": "lr", "muon": "adamw_lr"}
 """Optimizers whose learning rate follows ``size`` where it is left out, and what they call it."""
@@ -73,6 +75,16 @@ class ExpertsModule(TrainingModule):
         self.options, self.context_length = config.training_config, context_length
         self.objective = OBJECTIVES[config.role]
 
+    def accept(self, payload: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint whose tokens mean something else, which its weights would fit all the same."""
+        theirs, ours = payload.get("tokenizer"), self.payload.get("tokenizer")
+        if theirs != ours:
+            raise CheckpointError(
+                f"The checkpoint was trained with another tokenizer than that of the corpus: {_told(theirs)}, and "
+                f"here {_told(ours)}. Name the corpus it was trained on, or make one with its tokenizer: tabstar_lit "
+                "convert text ROOT --tokenizer NAME -o CORPUS.h5"
+            )
+
     def compute(self, batch: TokenBatch) -> StepOutput:
         """Return the mean loss over the targets of a batch, and in evaluation the sums of its rows."""
         measured = self.objective(self.network, batch, self.options)
@@ -90,13 +102,22 @@ def with_defaults(config: ExpertsModel, network: nn.Module) -> ExpertsModel:
     if rate is not None and rate not in optimizer.optimizer_params:
         params = {**optimizer.optimizer_params, rate: config.learning_rate}
         optimizer = optimizer.model_copy(update={"optimizer_params": params})
-    if groups.exclude_from_decay != "none" and has_weight_decay(optimizer):
+    spared = groups.exclude_from_decay != "none" and has_weight_decay(optimizer)
+    if spared or orthogonalises(optimizer):
         names = [name for name, _ in network.named_parameters()]
         added = [
-            ParameterGroup(pattern=pattern, weight_decay=0.0)
+            ParameterGroup(pattern=pattern, weight_decay=0.0 if spared else None, muon=False)
             for pattern in NOT_DECAYED
             if any(matches(pattern, name) for name in names)
         ]
         groups = groups.model_copy(update={"groups": [*groups.groups, *added]})
     changed = training.model_copy(update={"optimizer": optimizer, "parameter_groups": groups})
     return config.model_copy(update={"training_config": changed})
+
+
+def _told(tokenizer: Any) -> str:
+    """Return a few words about the payload of a tokenizer."""
+    if not isinstance(tokenizer, Mapping):
+        return "none that is known"
+    own = tokenizer_from_payload(tokenizer)
+    return f"{tokenizer['kind']} of {own.vocabulary_size} tokens (fingerprint {own.fingerprint[:12]})"

@@ -141,10 +141,14 @@ class Momentum(Section):
 class EventSource(DatasetConfig):
     """What every experiment on collision events says about its data."""
 
-    files: str | None = Field(
+    files: str | tuple[str, ...] | None = Field(
         None,
         description="Event file of `tabstar_lit convert events`, looked for as given, then "
-        "below the data root; null: generated toy events.",
+        "below the data root; a pattern such as 'mc_*.h5' or a list of both are read as one file; null: generated toy "
+        "events.",
+    )
+    weight: Name | None = Field(
+        None, description="One of the file's `variations` in place of the events' own weights; null: these."
     )
     features: tuple[Name, ...] = Field(
         ("*",),

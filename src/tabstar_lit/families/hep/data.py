@@ -29,8 +29,8 @@ class EventData(DataModule):
         Which events, features, classes and weights.
     seed : int
         Seed of the experiment: fixes the order of training events and what a resampler draws.
-    momenta : bool, default False
-        Serve the momenta of objects, for pairwise features.
+    momenta : bool or tuple of str, default False
+        Serve the momenta of objects, for pairwise features: of all types, or of these.
     bin_edges : bool, default False
         Measure quantile bins of the features, for piecewise-linear embeddings.
 
@@ -66,7 +66,9 @@ class EventData(DataModule):
         values that cannot be trained on.
     """
 
-    def __init__(self, config: EventsDataset, *, seed: int, momenta: bool = False, bin_edges: bool = False) -> None:
+    def __init__(
+        self, config: EventsDataset, *, seed: int, momenta: bool | tuple[str, ...] = False, bin_edges: bool = False
+    ) -> None:
         super().__init__(config.dataloader_kwargs.model_dump(exclude={"batch_size"}))
         self.config = config
         self.events = prepare_events(config, open_events(config), momenta=momenta, bin_edges=bin_edges)

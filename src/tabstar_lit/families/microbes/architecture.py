@@ -1,4 +1,4 @@
-"""What a microbes experiment may say about its network; the defaults are those of AAM but for the order of ASVs."""
+"""What a microbes experiment may say about its network; the defaults are AAM's unless a description says otherwise."""
 
 from __future__ import annotations
 
@@ -67,7 +67,11 @@ class MicrobesArchitecture(ArchitectureConfig):
     asv_layers: PositiveInt = Field(4, description="Layers that read the bases of a sequence.")
     sample_layers: PositiveInt = Field(4, description="Layers that read the ASVs of a sample, for both stages.")
     encoder_layers: PositiveInt = Field(4, description="Further layers that read the ASVs, for the encoder's own task.")
-    dropout: Dropout = Field(0.1, description="Dropout in every layer.")
+    dropout: Dropout = Field(
+        0.0,
+        description="Dropout in every layer; AAM has 0.1. Its noise parts samples in training that are near in "
+        "truth, so distances come out wrong where there is none.",
+    )
     bases_per_token: PositiveInt = Field(
         1, description="Neighbouring bases that are read as one token; with 4 a step is several times faster."
     )
@@ -77,7 +81,9 @@ class MicrobesArchitecture(ArchitectureConfig):
         "scale and shift.",
     )
     unifrac_scale: PositiveNumber = Field(
-        10.0, description="A distance of d between vectors is a UniFrac of tanh(d / unifrac_scale)."
+        1.0,
+        description="A distance of d between vectors is a UniFrac of tanh(d / unifrac_scale); AAM has 10, with which "
+        "all distances are near 0 at first and learning takes several times as long.",
     )
     compat: bool = Field(
         False, description="Learned positions of ASVs, as in AAM, so that their order in the table matters."

@@ -8,7 +8,7 @@ import click
 
 from tabstar_lit.data.conversion import outcome_line
 from tabstar_lit.data.progress import progress_bar
-from tabstar_lit.engine.options import output_option
+from tabstar_lit.engine.options import checkpoint_argument, output_option
 
 
 @click.command()
@@ -76,3 +76,55 @@ def unifrac_command(
     options = Options(metric, alpha, rarefy, seed, without_tip, threads)
     for line in compute(table, tree, output, options, progress=progress_bar("UniFrac", "pairs")):
         click.echo(line)
+
+
+@microbes.command()
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("-n", "--folds", "n_folds", type=click.IntRange(min=2), default=5, show_default=True, help="How many.")
+@click.option("--config-dir", type=click.Path(path_type=Path), help="Folder with training_config.yaml and its groups.")
+@output_option("The report, in Markdown; held-out predictions are written beside it as Parquet.")
+def folds(*, overrides: tuple[str, ...], n_folds: int, config_dir: Path | None, output: Path) -> None:
+    """Cross-validate: train_microbes with KEY=VALUE for each fold of groups, and one summary of all.
+
+    Network and classical models are judged on the same held-out samples. Every stage is trained anew for each fold.
+    """
+    import sys
+
+    from tabstar_lit.families import get_family
+    from tabstar_lit.families.microbes.reports.folds import cross_validate, verdict, write_summary
+    from tabstar_lit.families.microbes.reports.judged import NETWORK, joined
+
+    judged = cross_validate(get_family("microbes"), overrides, config_dir, n_folds, argv=sys.argv, tell=click.echo)
+    write_summary(output, judged, f"{n_folds} folds of groups: {', '.join(judged[0].facts.targets)}")
+    whole = joined(judged)
+    for name in whole.predicted:
+        if name != NETWORK:
+            click.echo(verdict(whole, name))
+    click.echo(f"wrote {output} and {output.with_suffix('.parquet').name}")
+
+
+@microbes.command()
+@checkpoint_argument
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--on", type=click.Path(path_type=Path), help="Judge all samples of this study instead of held-out ones.")
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Draws of each disturbance.")
+@output_option("The report, in Markdown.")
+def robustness(*, checkpoint: Path, study: Path, on: Path | None, repeats: int, output: Path) -> None:
+    """Judge the predictor in CHECKPOINT, trained on STUDY, on disturbed samples or on another study.
+
+    A forest and a linear model, trained on the same samples, stand beside it. Taxa are dropped, zeros and spurious
+    counts added.
+    """
+    from tabstar_lit.families.microbes.reports.robustness import report, score_name, write_report
+    from tabstar_lit.families.microbes.reports.robustness import robustness as judge
+    from tabstar_lit.families.microbes.study.study import read_study
+    from tabstar_lit.families.microbes.trained import restore
+
+    trained, own = restore(checkpoint), read_study(study)
+    other = None if on is None else read_study(on)
+    rows = judge(trained, own, other, repeats)
+    title = f"Trained on {own.name}, judged on {'its held-out samples' if other is None else other.name}"
+    text = report(rows, title, score_name(trained))
+    write_report(output, text)
+    click.echo(text, nl=False)
+    click.echo(f"wrote {output}")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import click
 
     from tabstar_lit.config import Problem
+    from tabstar_lit.engine.family import Viewer
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.microbes.config import MicrobesExperiment
@@ -77,6 +78,7 @@ class MicrobesFamily(Family["MicrobesExperiment", "MicrobesData"]):
             model=experiment.model,
             facts=data.facts,
             baseline=classical_line(data) if wanted else None,
+            held_out=data.val_dataloader,
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,
         )
@@ -99,6 +101,12 @@ class MicrobesFamily(Family["MicrobesExperiment", "MicrobesData"]):
         from tabstar_lit.families.microbes.commands import microbiome
 
         return (microbiome,)
+
+    def viewers(self) -> Mapping[str, Viewer]:
+        """Return what shows studies."""
+        from tabstar_lit.families.microbes.study.show import show_study
+
+        return {"tabstar_lit.study": show_study}
 
     def groups(self) -> Sequence[click.Command]:
         """Return the tools for tables, trees and studies."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import numpy as np
+from lightning.pytorch import LightningModule
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -16,6 +17,7 @@ from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.tracking.columns import Columns, stack
 from tabstar_lit.engine.tracking.streams import Stream
 from tabstar_lit.families.microbes import figures as draw
+from tabstar_lit.families.microbes.attention import attended, attention_table
 from tabstar_lit.families.microbes.distances import predicted_distances
 from tabstar_lit.families.microbes.facts import StudyFacts
 from tabstar_lit.families.microbes.scores import middle, number_scores, pair_scores, score_names, target_scores
@@ -25,6 +27,8 @@ from tabstar_lit.plots.curves import epoch_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.families.microbes.study.batch import SampleBatch
 
 KEPT = ("rows", "groups", "embedding", "predicted", "true", "faith_pd", "true_faith_pd")
 SMALLER_IS_BETTER = ("unifrac_mse", "mae", "faith_pd_mae")
@@ -67,6 +71,8 @@ class MicrobesTracker(Tracker):
         Names, distances, and metadata for colours.
     baseline : Baseline or None
         Classical models, which are scored on the same samples.
+    held_out : callable or None
+        Gives the validation samples, of whose ASVs a table says which mattered; None: there is none.
     check_every, plot_every : int or None
         As in :class:`~tabstar_lit.engine.tracker.Tracker`.
     """
@@ -78,11 +84,13 @@ class MicrobesTracker(Tracker):
         model: MicrobesModel,
         facts: StudyFacts,
         baseline: Baseline | None = None,
+        held_out: Callable[[], Iterable[SampleBatch]] | None = None,
         check_every: int | None,
         plot_every: int | None,
     ) -> None:
         super().__init__(figures, check_every=check_every, plot_every=plot_every)
         self.model, self.facts, self.baseline = model, facts, baseline
+        self.held_out = held_out
         self.terms = model.loss_terms()
         self.architecture = model.architecture_config
         if "nucleotide" in self.terms:
@@ -125,7 +133,7 @@ class MicrobesTracker(Tracker):
 
     def better_when_larger(self) -> tuple[str, ...]:
         """Return all but errors."""
-        larger = (name for name in self.metric_names() if not name.startswith(SMALLER_IS_BETTER))
+        larger = (name for name in self.metric_names() if not {*name.split("/")} & {*SMALLER_IS_BETTER})
         return (*larger, *self.streams)
 
     def notes(self) -> Sequence[str]:
@@ -155,6 +163,12 @@ class MicrobesTracker(Tracker):
             yield from draw.target_figures(self.facts, values, columns["true"], columns["groups"])
             if self._classical:
                 yield "baselines", draw.baseline_figure(self._classical, self._last)
+
+    def samples(self, module: LightningModule, collected: Mapping[str, Columns]) -> Iterable[tuple[str, str]]:
+        """Yield the sequences that mattered in the validation samples."""
+        if self.held_out is not None:
+            batches = (batch.to(module.device) for batch in self.held_out())
+            yield "attention.md", attention_table(attended(cast("TrainingModule", module).network, batches))
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield losses and scores by epoch."""

@@ -17,7 +17,7 @@ from tabstar_lit.arrays import Int64
 from tabstar_lit.data.plans import RowBatch, cut
 from tabstar_lit.engine.trained import Trained, find_device, read_stored, stored_architecture
 from tabstar_lit.engine.weights.loading import load_strict
-from tabstar_lit.errors import CheckpointError, DataError
+from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.microbes.architecture import MicrobesArchitecture
 from tabstar_lit.families.microbes.build import restore_network
 from tabstar_lit.families.microbes.facts import StudyFacts
@@ -119,13 +119,23 @@ class TrainedMicrobes(Trained):
         if not isinstance(self.network, SequencePredictor):
             raise CheckpointError(
                 f"{self.path} is an encoder, which predicts no target. Use embed, or train a predictor on it: "
-                f"train_microbes stages=[predictor] model_config.load_modules.base={self.path}"
+                f"train_microbes stages=[predictor] stage_config.predictor.model_config.load_modules.base='{self.path}'"
             )
         study = self.read(table, sequences=sequences, metadata=metadata)
-        outputs = [
-            self._values(self.network(batch).target, batch) for batch in self._batches(study, batch_size, device)
-        ]
-        return self._frame(torch.cat(outputs), study)
+        return self._frame(self.outputs(study, batch_size=batch_size, device=device), study)
+
+    def outputs(self, study: Study, *, batch_size: int = BATCH_SIZE, device: str = "auto") -> Tensor:
+        """Return class probabilities, or values on the target's own scale, of all samples: ``[N, K]``."""
+        return torch.cat([self.values(batch) for batch in self._batches(study, batch_size, device)])
+
+    def values(self, batch: SampleBatch) -> Tensor:
+        """Return the same of the samples of a batch, on the CPU."""
+        target = self.network(batch).target.float()
+        if "target" not in self.scales:
+            return torch.as_tensor(target.softmax(dim=-1).cpu())
+        column = self.config["scaled_by"]
+        codes = None if column is None else batch.categories[:, column]
+        return self.scales["target"].to(target.device).invert(target, codes).cpu()
 
     def embed(
         self,
@@ -163,10 +173,10 @@ class TrainedMicrobes(Trained):
 
     def _dataset(self, study: Study) -> SampleBatches:
         nothing = np.zeros((len(study), 0), dtype=np.float32)
-        labels = Labels(nothing, self._categories(study), np.zeros(len(study), dtype=np.int64))
+        labels = Labels(nothing, self.categories(study), np.zeros(len(study), dtype=np.int64))
         return SampleBatches(study, labels, max_asvs=self.config["study"]["max_asvs"], max_bases=self.facts.max_bases)
 
-    def _categories(self, study: Study) -> Int64:
+    def categories(self, study: Study) -> Int64:
         """Return the numbers ``[N, C]`` that categories had in training; 0 where a sample has none of these."""
         known: Mapping[str, list[str]] = self.config["study"]["categories"]
         codes = np.zeros((len(study), len(known)), dtype=np.int64)
@@ -195,14 +205,6 @@ class TrainedMicrobes(Trained):
             for rows in cut(np.arange(len(study.asv_ids)), 16 * batch_size):
                 sequences, _ = tokens.padded(rows)
                 yield self.network.base.asv_encoder(torch.from_numpy(sequences.astype(np.int64)).to(place)).vectors
-
-    def _values(self, target: Tensor, batch: SampleBatch) -> Tensor:
-        """Return class probabilities, or values on the target's own scale."""
-        if "target" not in self.scales:
-            return target.float().softmax(dim=-1).cpu()
-        column = self.config["scaled_by"]
-        codes = None if column is None else batch.categories[:, column]
-        return self.scales["target"].to(target.device).invert(target.float(), codes).cpu()
 
     def _frame(self, values: Tensor, study: Study) -> pd.DataFrame:
         index = pd.Index(study.sample_ids, name="sample")
@@ -242,4 +244,4 @@ def restore(path: Path) -> TrainedMicrobes:
     network, facts = restore_network(config, architecture)
     load_strict(network, weights, strict=True, source=str(path))
     scales = {name: TargetTransform.from_plain(own) for name, own in config["scales"].items()}
-    return TrainedMicrobes(path, network.eval(), config, facts, scales)  # type: ignore[arg-type]
+    return TrainedMicrobes(path, network.eval(), config, facts, scales)  # type: ignore[arg-type]  # Trained wants any module

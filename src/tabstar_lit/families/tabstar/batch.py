@@ -40,6 +40,10 @@ class TableBatch:
         ``C``: the number of classes, or 1 for regression.
     starts : Tensor of int32 or None
         ``[U + 1]`` where each string begins among the tokens, and the end; None: the encoder works it out.
+    places : Tensor of int64 or None
+        ``[T]`` where the tokens are among those of the whole corpus: a key to what is remembered of them.
+    n_pairs : int
+        Pairs of tokens within a string, the sum of squared lengths; for counting operations.
     """
 
     source: str
@@ -52,6 +56,8 @@ class TableBatch:
     targets: Tensor
     n_targets: int
     starts: Tensor | None = None
+    places: Tensor | None = None
+    n_pairs: int = 0
 
     def __len__(self) -> int:
         """Return the number of rows ``B``."""
@@ -73,4 +79,5 @@ class TableBatch:
             numbers=change(self.numbers),
             targets=change(self.targets),
             starts=None if self.starts is None else change(self.starts),
+            places=None if self.places is None else change(self.places),
         )

@@ -43,10 +43,10 @@ class LoaderOptions(Section):
 class TabstarDataset(DatasetConfig):
     """The ``dataset_config`` of a tabstar experiment."""
 
-    corpus: str | None = Field(
+    corpus: str | tuple[str, ...] | None = Field(
         None,
-        description="HDF5 file of `tabstar_lit convert tables`, looked for as given, then below the data "
-        "root; null: scikit-learn's bundled real tables.",
+        description="HDF5 file of `tabstar_lit convert tables`, a pattern such as corpora/*.h5, or a list of them, "
+        "looked for as given, then below the data root; null: scikit-learn's bundled real tables.",
     )
     tables: tuple[str, ...] | None = Field(None, description="Names of the tables used; null: all.")
     exclude: tuple[str, ...] = Field((), description="Names of tables left out.")

@@ -249,10 +249,9 @@ def _open(path: Path) -> Any:
 
 def _group(file: h5py.File, name: str) -> h5py.Group:
     folder = file.get("tables")
-    names = list(folder) if isinstance(folder, h5py.Group) else []
-    group = folder.get(name) if name in names else None
-    if isinstance(group, h5py.Group):
+    if isinstance(folder, h5py.Group) and "/" not in name and isinstance(group := folder.get(name), h5py.Group):
         return group
+    names = list(folder) if isinstance(folder, h5py.Group) else []
     hint = suggestion(name, names, listed="It has") or " It has none."
     raise DataError(f"{file.filename}: no table '{name}'.{hint}")
 

@@ -6,30 +6,25 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from tabstar_lit.arrays import Array, Float32, Int32, Int64
-from tabstar_lit.config.paths import roots
-from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data.plans import RowBatch, SequentialPlan, source_rng
 from tabstar_lit.data.tokenizers import JsonTokenizer
-from tabstar_lit.data.tokens import StringTokens, corpus_tokens
+from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarDataset
-from tabstar_lit.families.tabstar.corpus import Corpus, Table
+from tabstar_lit.families.tabstar.corpora import Corpora, corpus_paths, select_tables
+from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.same_tokens import cut_texts, same_texts
 from tabstar_lit.families.tabstar.table_plan import TablePlan
 
 log = logging.getLogger(__name__)
-
-BUILTIN_CORPUS = "tabstar_builtin.h5"
-"""Name of the corpus of scikit-learn's tables below the data root."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +91,8 @@ class TableBatches(Dataset[TableBatch]):
             lengths=lengths,
             token_ids=torch.from_numpy(token_ids),
             starts=torch.from_numpy(np.cumsum((0, *lengths), dtype=np.int32)),
+            places=torch.from_numpy(self._tokens.places(string_ids)),
+            n_pairs=int(np.square(lengths).sum()),
             index=torch.from_numpy(index),
             numbers=torch.from_numpy(numbers),
             targets=torch.from_numpy(table.targets[key.rows]),
@@ -142,12 +139,11 @@ class TabstarData(DataModule):
         super().__init__(config.dataloader_kwargs.model_dump())
         self.config = config
         self.seed = seed
-        corpus = Corpus.open(corpus_path(config))
-        self.names = select_tables(corpus, config)
-        tables = [corpus.load(name) for name in self.names]
-        vocabularies = {table.name: table.vocabulary for table in tables}
+        corpora = Corpora.open(corpus_paths(config))
+        self.names = select_tables(corpora, config)
+        tables = [corpora.load(name) for name in self.names]
         reader = JsonTokenizer(tokenizer, max_tokens)
-        self.tokens = corpus_tokens(corpus.path, vocabularies, reader, keep=keep_tokens)
+        self.tokens = corpora.tokens(tables, reader, keep=keep_tokens)
         kept = [kept_features(table, config.max_features, seed) for table in tables]
         self._check_texts(tables, kept, reader)
         self.schemas = {
@@ -161,7 +157,7 @@ class TabstarData(DataModule):
             self.names, [np.flatnonzero(~table.is_validation) for table in tables], config, seed
         )
         self._val_plan = SequentialPlan([self._val_rows(table) for table in tables], config.batch_size)
-        self._fingerprint = hashlib.sha256("\n".join([corpus.fingerprint, *self.names]).encode()).hexdigest()
+        self._fingerprint = hashlib.sha256("\n".join([corpora.fingerprint, *self.names]).encode()).hexdigest()
 
     def train_plan(self) -> TablePlan:
         """Return the plan of the training batches."""
@@ -204,37 +200,6 @@ class TabstarData(DataModule):
         return np.sort(source_rng(self.seed, table.name).choice(rows, size=limit, replace=False))
 
 
-def corpus_path(config: TabstarDataset) -> Path:
-    """Return the file ``config.corpus`` means: as given, else below the data root; null is the built-in."""
-    if config.corpus is None:
-        return roots().data / BUILTIN_CORPUS
-    path = Path(config.corpus).expanduser()
-    below_root = roots().data / path
-    return below_root if not path.exists() and below_root.exists() else path
-
-
-def select_tables(corpus: Corpus, config: TabstarDataset) -> tuple[str, ...]:
-    """Return the tables in use, in the order of the corpus.
-
-    Raises
-    ------
-    DataError
-        A name is not in the corpus, or no table is left.
-    """
-    for key, names in (("tables", config.tables or ()), ("exclude", config.exclude)):
-        for name in names:
-            if name not in corpus.tables:
-                raise DataError(_unknown_table(key, name, corpus))
-    wanted = corpus.tables if config.tables is None else config.tables
-    chosen = tuple(name for name in corpus.tables if name in wanted and name not in config.exclude)
-    if not chosen:
-        raise DataError(
-            f"dataset_config: 'tables' and 'exclude' leave no table of {corpus.path}; "
-            f"it has {', '.join(corpus.tables)}."
-        )
-    return chosen
-
-
 def kept_features(table: Table, max_features: int | None, seed: int) -> Int64:
     """Return the columns of ``table`` in use, in order: a function of the seed and the table's name."""
     n_features = table.codes.shape[1]
@@ -257,8 +222,3 @@ def serve(table: Table, features: Int64, tokens: StringTokens) -> ServedTable:
         targets=table.targets.astype(np.int64 if classification else np.float32),
         first_string=tokens.first(table.name),
     )
-
-
-def _unknown_table(key: str, name: str, corpus: Corpus) -> str:
-    hint = suggestion(name, corpus.tables, listed="It has")
-    return f"dataset_config.{key}: {corpus.path} has no table {name!r}.{hint}"

@@ -47,12 +47,13 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
     def data(self, experiment: TabstarExperiment, seed: int, scratch: Path | None = None) -> TabstarData:
         """Open the corpus; the built-in one is made when it is missing."""
         from tabstar_lit.families.tabstar.builtin import ensure_builtin
-        from tabstar_lit.families.tabstar.data import TabstarData, corpus_path
+        from tabstar_lit.families.tabstar.corpora import corpus_paths
+        from tabstar_lit.families.tabstar.data import TabstarData
         from tabstar_lit.nn.text_sources import load_tokenizer
 
         config, encoder = experiment.dataset_config, experiment.model.architecture_config.text_encoder
         if config.corpus is None:
-            path = corpus_path(config)
+            (path,) = corpus_paths(config)
             if scratch is not None and not path.exists():
                 path = scratch / path.name
             config = config.model_copy(update={"corpus": str(ensure_builtin(path))})

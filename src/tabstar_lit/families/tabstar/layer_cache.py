@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tabstar_lit.arrays import Int64
 from tabstar_lit.data.tokens import StringTokens
+from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.nn.text_encoder import TextEncoder, compute_dtype
 
 GROUP_SIZE = 256
@@ -39,19 +40,13 @@ class LayerCache:
     def __init__(self, encoder: TextEncoder, tokens: StringTokens, budget_bytes: int | None = None) -> None:
         self._encoder, self._tokens, self.budget_bytes = encoder, tokens, budget_bytes
         self._lengths = tokens.lengths_of(np.arange(len(tokens)))
-        self._begins = np.cumsum(self._lengths) - self._lengths
         self._states = torch.empty(0)
         self._known = np.zeros(0, dtype=np.bool_)
         self._n_strings = 0
         cast(Any, encoder).register_load_state_dict_post_hook(self._forget)
 
-    def __call__(self, string_ids: Int64) -> Tensor | None:
-        """Return the token vectors of strings.
-
-        Parameters
-        ----------
-        string_ids : NDArray of int64
-            ``[U]`` string numbers, rising.
+    def __call__(self, batch: TableBatch) -> Tensor | None:
+        """Return the token vectors of the strings of a batch.
 
         Returns
         -------
@@ -65,12 +60,14 @@ class LayerCache:
         with torch.inference_mode(False), torch.no_grad():
             if not len(self._known) or self._states.device != weight.device or self._states.dtype != dtype:
                 self._reset(weight.device, dtype)
+            string_ids = batch.string_ids
             if string_ids[-1] >= self._n_strings:
                 return None
             for group in np.unique(string_ids // GROUP_SIZE):
                 if not self._known[group]:
                     self._encode(int(group))
-            return self._states.index_select(0, self._places(string_ids))
+            places = self._places(string_ids) if batch.places is None else batch.places
+            return self._states.index_select(0, places)
 
     @property
     def known_strings(self) -> int:
@@ -79,9 +76,7 @@ class LayerCache:
 
     def _places(self, string_ids: Int64) -> Tensor:
         """Return where the tokens of strings are: ``[T]``."""
-        lengths = self._lengths[string_ids]
-        shift = np.repeat(self._begins[string_ids] - (np.cumsum(lengths) - lengths), lengths)
-        return torch.from_numpy(shift + np.arange(len(shift))).to(self._states.device, non_blocking=True)
+        return torch.from_numpy(self._tokens.places(string_ids)).to(self._states.device, non_blocking=True)
 
     def _encode(self, group: int) -> None:
         strings = np.arange(group * GROUP_SIZE, min((group + 1) * GROUP_SIZE, self._n_strings))
@@ -93,7 +88,7 @@ class LayerCache:
 
     def _reset(self, device: torch.device, dtype: torch.dtype) -> None:
         width = self._encoder.width
-        ends = self._begins + self._lengths
+        ends = np.cumsum(self._lengths)
         budget = default_budget(device) if self.budget_bytes is None else self.budget_bytes
         self._n_strings = int(np.searchsorted(ends * width * dtype.itemsize, budget, side="right"))
         n_tokens = int(ends[self._n_strings - 1]) if self._n_strings else 0

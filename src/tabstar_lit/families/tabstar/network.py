@@ -11,6 +11,7 @@ Shapes: ``B`` rows, ``C`` targets, ``S`` elements (targets, then features), ``U`
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,15 +19,16 @@ from torch import Tensor, nn
 from tabstar_lit.arrays import Int64
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarArchitecture
+from tabstar_lit.nn.half_weights import HalfWeights
 from tabstar_lit.nn.tabstar import InteractionEncoder, NumericalFusion, PredictionHead, require_heads
-from tabstar_lit.nn.text_encoder import TextEncoder
+from tabstar_lit.nn.text_encoder import TextEncoder, compute_dtype
 
 TextLookup = Callable[[Int64], Tensor]
 """String numbers ``[U]`` in, their vectors ``[U, D]`` out, as ``text_cache.TextCache`` does."""
 
-FrozenLookup = Callable[[Int64], Tensor | None]
-"""String numbers ``[U]`` in, what the frozen layers make of their tokens ``[T, D]`` out, as
-``layer_cache.LayerCache`` does; None where that is not remembered."""
+FrozenLookup = Callable[[TableBatch], Tensor | None]
+"""A batch in, what the frozen layers make of its tokens ``[T, D]`` out, as ``layer_cache.LayerCache`` does; None where
+that is not remembered."""
 
 
 class TabStarNetwork(nn.Module):
@@ -45,6 +47,8 @@ class TabStarNetwork(nn.Module):
         If set, asked instead of the text encoder while that is frozen: it remembers each string's vector.
     frozen_lookup : callable or None
         If set, asked instead of the encoder's frozen layers while others are trained.
+    is_compiled : bool
+        Whether the parts are compiled.
     """
 
     def __init__(self, architecture: TabstarArchitecture, text_encoder: TextEncoder) -> None:
@@ -59,22 +63,50 @@ class TabStarNetwork(nn.Module):
         self.reg_head = PredictionHead(width, architecture.head_hidden or 4 * width)
         self.text_lookup: TextLookup | None = None
         self.frozen_lookup: FrozenLookup | None = None
+        self.is_compiled = False
+        self._half: dict[int, HalfWeights] = {}
 
     def forward(self, batch: TableBatch) -> Tensor:
-        """Return one logit per class ``[B, C]``, or the z-score of the regression target ``[B, 1]``."""
-        text = F.embedding(batch.index, self.encode_strings(batch))
+        """Return one logit per class ``[B, C]``, or the z-score of the regression target ``[B, 1]``.
+
+        Under autocast all weights are cast at once, unless the parts are compiled: those cast in passing.
+        """
+        frozen, dtype = self._frozen_states(batch), compute_dtype(batch.numbers)
+        if dtype == batch.numbers.dtype or self.is_compiled:
+            return self._predict(batch, frozen)
+        with self._half_weights().of(dtype, batch.numbers.device.type):
+            return self._predict(replace(batch, numbers=batch.numbers.to(dtype)), frozen)
+
+    def encode_strings(self, batch: TableBatch, frozen: Tensor | None = None) -> Tensor:
+        """Return the vectors of the batch's unique strings, ``[U, D]``; ``frozen`` are those of their tokens."""
+        if self.text_lookup is not None and self.text_encoder.is_frozen:
+            vectors = self.text_lookup(batch.string_ids).to(batch.numbers.dtype)
+        else:
+            vectors = self.text_encoder(batch.token_ids, batch.lengths, batch.starts, frozen)
+        return self.text_projection(vectors)  # type: ignore[no-any-return]  # as above
+
+    def _predict(self, batch: TableBatch, frozen: Tensor | None) -> Tensor:
+        text = F.embedding(batch.index, self.encode_strings(batch, frozen))
         elements = self.numerical_fusion(text, batch.numbers)
         targets = self.tabular_encoder(elements, batch.n_targets)
         head = self.reg_head if batch.n_targets == 1 else self.cls_head
         return head(targets).squeeze(-1)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
-    def encode_strings(self, batch: TableBatch) -> Tensor:
-        """Return the vectors of the batch's unique strings, ``[U, D]``."""
+    def _frozen_states(self, batch: TableBatch) -> Tensor | None:
+        """Return what the frozen layers make of the tokens ``[T, D]``; None where all layers or none are frozen."""
         encoder = self.text_encoder
-        if self.text_lookup is not None and encoder.is_frozen:
-            vectors = self.text_lookup(batch.string_ids)
-        else:
-            looks_up = self.frozen_lookup is not None and 0 < encoder.frozen_layers < len(encoder.encoder.layer)
-            frozen = self.frozen_lookup(batch.string_ids) if looks_up and self.frozen_lookup else None
-            vectors = encoder(batch.token_ids, batch.lengths, batch.starts, frozen)
-        return self.text_projection(vectors)  # type: ignore[no-any-return]  # as above
+        if not 0 < encoder.frozen_layers < len(encoder.encoder.layer):
+            return None
+        states = None if self.frozen_lookup is None else self.frozen_lookup(batch)
+        return encoder.frozen_states(batch.token_ids, batch.lengths, batch.starts) if states is None else states
+
+    def _half_weights(self) -> HalfWeights:
+        """Return the weights that are cast in a step: all but those that are frozen below the trained ones."""
+        encoder = self.text_encoder
+        first = encoder.frozen_layers
+        if first not in self._half:
+            layers = list(encoder.encoder.layer)[first:]
+            own = [part for name, part in self.named_children() if name != "text_encoder"]
+            text = [encoder.embeddings, *layers] if not first and not encoder.is_frozen else layers
+            self._half = {first: HalfWeights([*text, *own])}
+        return self._half[first]

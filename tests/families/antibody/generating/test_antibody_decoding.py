@@ -34,7 +34,7 @@ def step_by_step(network: Writer, question: Asked, length: int) -> list[list[int
 
 @pytest.mark.parametrize("way", WAYS)
 def test_greedy_writing_is_that_without_a_memory(way: str) -> None:
-    network = lively(WAYS[way], 0.8)
+    network = lively(WAYS[way], 0.8).double()
     written = write(network, asked(), Decoding(GREEDY, max_tokens=24), BOTH, ROWS)
     own = [row[:length].tolist() for row, length in zip(written.tokens, written.lengths.tolist(), strict=True)]
     assert own == step_by_step(network, asked(), 24)

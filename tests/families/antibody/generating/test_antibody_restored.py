@@ -31,6 +31,7 @@ def generator() -> AntibodyGenerator:
         "pkd": SCALE._asdict(),
         "max_antigen": 12,
         "max_antibody": 24,
+        "germlines": "none",
         "training": training,
         "trained_for": {"pkd_guidance": True, "antigen_guidance": False, "infilling": True},
     }

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from tabstar_lit.families.antibody.architecture import Seq2SeqArchitecture, Size
 from tabstar_lit.families.antibody.networks.build import build_network
 from tabstar_lit.families.antibody.networks.seq2seq import Seq2Seq
-from tabstar_lit.families.antibody.networks.source import Asked
 from tabstar_lit.families.antibody.pairs.scale import PkdScale
 from tabstar_lit.families.antibody.pairs.tokens import PAD
 
@@ -86,70 +85,9 @@ def test_computes_what_torchs_transformer_computes() -> None:
     torch.testing.assert_close(found[tokens != PAD], expected[tokens != PAD], rtol=1e-4, atol=1e-5)
 
 
-def row_alone(question: Asked, row: int) -> Asked:
-    """Return one row of a question without its padding."""
-    antigen = question.antigens[row]
-    return Asked(antigen[antigen != PAD][None], question.pkd[row, None])
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("training", [False, True])
-def test_padding_changes_no_logit(way: str, training: bool) -> None:
-    network = lively(WAYS[way].model_copy(update={"dropout": 0.0})).train(training).double()
-    tokens = tokens_of(ANTIBODIES)
-    with torch.no_grad():
-        together = network(asked(512), tokens_of(ANTIBODIES, 40))
-        for row, own in enumerate(tokens):
-            alone = network(row_alone(asked(), row), own[own != PAD][None])[0]
-            torch.testing.assert_close(together[row, : len(alone)], alone, rtol=0, atol=1e-9)
-
-
 def test_padding_changes_no_logit_in_single_precision() -> None:
     torch.manual_seed(0)
     network = build_network(Seq2SeqArchitecture(size="tiny"), SCALE).eval()
     with torch.no_grad():
         together, tight = (network(asked(width), tokens_of(ANTIBODIES)) for width in (512, None))
     torch.testing.assert_close(together, tight, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_a_token_sees_none_after_it(way: str) -> None:
-    network, tokens = lively(WAYS[way]), tokens_of(ANTIBODIES)
-    other = tokens.clone()
-    other[:, 4:] = 7
-    with torch.no_grad():
-        assert torch.equal(network(asked(), tokens)[:, :4], network(asked(), other)[:, :4])
-
-
-@pytest.mark.parametrize("way", [way for way in WAYS if not way.endswith("none")])
-def test_pkd_changes_what_is_written_and_none_is_not_the_mean(way: str) -> None:
-    network, tokens = lively(WAYS[way]), tokens_of(ANTIBODIES)
-    with torch.no_grad():
-        asked_for = [network(asked()._replace(pkd=torch.full((4,), pkd)), tokens) for pkd in (5.0, 7.5, torch.nan)]
-    low, mean, unknown = asked_for
-    assert all(logits.isfinite().all() for logits in asked_for)
-    assert (low - mean).abs().amax() > 1e-2
-    assert (unknown - mean).abs().amax() > 1e-2
-
-
-def test_without_conditioning_pkd_changes_nothing() -> None:
-    network, tokens = lively(WAYS["seq2seq_none"]), tokens_of(ANTIBODIES)
-    with torch.no_grad():
-        low, high = (network(asked()._replace(pkd=torch.full((4,), pkd)), tokens) for pkd in (5.0, 9.0))
-    assert torch.equal(low, high)
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_the_antigen_changes_what_is_written(way: str) -> None:
-    network, tokens = lively(WAYS[way]), tokens_of(ANTIBODIES)
-    swapped = asked()._replace(antigens=asked().antigens[[1, 0, 3, 2]])
-    with torch.no_grad():
-        assert ((network(asked(), tokens) - network(swapped, tokens)).abs().amax((1, 2)) > 1e-2).all()
-
-
-def test_film_starts_as_no_change() -> None:
-    network = build_network(WAYS["seq2seq_film"], PkdScale()).eval()
-    tokens = tokens_of(ANTIBODIES)
-    with torch.no_grad():
-        low, high = (network(asked()._replace(pkd=torch.full((4,), pkd)), tokens) for pkd in (5.0, 9.0))
-    assert torch.equal(low, high)

@@ -79,3 +79,17 @@ def test_every_trained_parameter_learns(name: str, packed: bool) -> None:
     idle = [n for n, p in network.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert not idle
     assert all(p.grad is None for p in network.parameters() if not p.requires_grad)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_mixed_precision_is_close_to_full(name: str) -> None:
+    network, batch = small_network(name, lively=False).eval(), token_batch(packed=True)
+    objective = OBJECTIVES[NETWORKS[name][0]]
+    full = objective(network, batch, ExpertsTraining())
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = objective(network, batch, ExpertsTraining())
+    assert full.nats is not None
+    assert mixed.nats is not None
+    assert mixed.nats.dtype == torch.float32
+    torch.testing.assert_close(mixed.nats, full.nats, atol=0.05, rtol=0.02)
+    torch.testing.assert_close(mixed.loss, full.loss, atol=0.05, rtol=0.02)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import uproot
 from hand_made_events import CLASSES, COLUMNS, JETS, make_chunk, write_events
 from saved_classifier import FLAT, MLP, PARTICLES, TINY, Saved, logits_of, save
 
@@ -208,3 +209,35 @@ def test_a_file_that_is_not_finished_leaves_the_old_one(tmp_path: Path) -> None:
     assert target.read_text() == "old"
     with pytest.raises(DataError, match="cannot be written"), whole_file(target / "below" / "a.parquet"):
         pass
+
+
+def test_scores_go_back_into_root(flat: Saved, events: Path, tmp_path: Path) -> None:
+    table = scores(flat, events, spectators=True)
+    output = tmp_path / "scores.root"
+    assert predict_events(restore(flat.path), events, output, device="cpu", spectators=True, root=True) == N
+    with uproot.open(output) as file:
+        tree = file["scores"]
+        assert tree.num_entries == N
+        assert tree.keys() == list(table)
+        assert tree["event_id"].typename == "uint64_t"
+        for name in table.columns.drop("label"):
+            np.testing.assert_array_equal(tree[name].array(library="np"), table[name].to_numpy())
+        assert tree["label"].array().tolist() == table["label"].tolist()
+
+
+def test_particles_without_pairwise_terms_need_no_momenta(tmp_path: Path) -> None:
+    jets = {name: info for name, info in JETS.items() if name != "pt"}
+    schema = EventSchema(CLASSES, COLUMNS, {"jets": jets}, has_weights=True)
+    path = tmp_path / "no_momenta.h5"
+    with EventWriter(path, schema) as writer:
+        writer.append(CHUNK)
+    plain = {**PARTICLES, "particle_attention": None}
+    features = ["*", *(f"jets.{name}" for name in jets)]
+    saved = save(tmp_path, path, plain, features=features, **TWO)
+    np.testing.assert_allclose(
+        log_odds(scores(saved, path))[saved.data.rows("val")],
+        logits_of(saved.module, saved.data, "val")[1],
+        atol=1e-6,
+    )
+    with pytest.raises(DataError, match=r"no_momenta\.h5: cannot tell which columns of 'jets' are pt"):
+        save(tmp_path, path, PARTICLES, features=features, **TWO)

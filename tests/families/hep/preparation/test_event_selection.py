@@ -25,7 +25,7 @@ from tabstar_lit.families.hep.events.file import (
     EventWriter,
     ObjectChunk,
 )
-from tabstar_lit.families.hep.events.location import EXAMPLES, events_path, open_events
+from tabstar_lit.families.hep.events.location import EXAMPLES, events_paths, open_events
 from tabstar_lit.families.hep.preparation.selection import class_table, momentum, select
 
 HERE = Path("x.h5")
@@ -242,13 +242,13 @@ def test_an_event_file_is_looked_for_as_given_then_below_the_data_root(
     monkeypatch.chdir(here)
     monkeypatch.setenv("ANALYSIS_ML_DATA_DIR", str(root))
     name = Path("sub/events.h5")
-    assert events_path(dataset(name)) == name, "found nowhere: the message names what was given"
+    assert events_paths(dataset(name))[0] == name, "found nowhere: the message names what was given"
     (root / name).touch()
-    assert events_path(dataset(name)) == root / name
+    assert events_paths(dataset(name))[0] == root / name
     (here / "sub").mkdir()
     (here / name).touch()
-    assert events_path(dataset(name)) == name
-    assert events_path(dataset(name).model_copy(update={"files": None})) == root / "signal_toy.h5"
+    assert events_paths(dataset(name))[0] == name
+    assert events_paths(dataset(name).model_copy(update={"files": None}))[0] == root / "signal_toy.h5"
 
 
 def test_shipped_data_sets_of_files_have_an_example_to_make_them(repository: Path) -> None:

@@ -28,6 +28,16 @@ def antibody(config: Path, output: Path) -> None:
     click.echo(outcome_line(output, report.written, summary(report.pairs)))
 
 
+@click.command(name="antibody-checkpoint")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@output_option("The checkpoint, for generate, predict and load_modules.")
+def antibody_checkpoint(checkpoint: Path, output: Path) -> None:
+    """Make a checkpoint of Ab_generative_model, transformer or LSTM, one of train_antibody."""
+    from tabstar_lit.families.antibody.original import import_checkpoint
+
+    click.echo(f"wrote {output}: {import_checkpoint(checkpoint, output)}")
+
+
 def show_pairs(path: Path, figures: Path | None) -> None:
     """Print what is in a pairs file.
 

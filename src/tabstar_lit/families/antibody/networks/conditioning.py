@@ -90,6 +90,12 @@ class PkdModulation(nn.Module):
         self.blocks = blocks
         self.inner = nn.Sequential(nn.Linear(1, width), nn.GELU())
         self.outer = nn.Linear(width, 2 * blocks * width)
+        self.start_as_nothing()
+
+    def start_as_nothing(self) -> None:
+        """Set all scales and shifts to zero."""
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
 
     def forward(self, pkd: Tensor) -> Modulation:
         """Map ``[B]`` to scales and shifts of each block."""

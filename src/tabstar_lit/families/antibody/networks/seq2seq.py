@@ -52,8 +52,7 @@ class Seq2Seq(Writer):
         self.pkd = _conditioned(config, scale)
         start_evenly(self)
         if isinstance(self.pkd, PkdModulation):
-            nn.init.zeros_(self.pkd.outer.weight)
-            nn.init.zeros_(self.pkd.outer.bias)
+            self.pkd.start_as_nothing()
 
     def encode(self, asked: Asked) -> Source:
         """Read antigens and pKd."""

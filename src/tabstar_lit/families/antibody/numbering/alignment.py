@@ -63,12 +63,8 @@ def align(letters: Array, profile: Profile) -> Aligned:
     best, at = np.full(count, IMPOSSIBLE, dtype=np.float32), np.zeros((count, 2), dtype=np.int64)
     everyone = np.arange(count)
     for step in range(length):
-        before = np.stack([match, insert, delete])
-        came = np.full((4, *shape), IMPOSSIBLE, dtype=np.float32)
-        came[:3, :, 1:] = before[:, :, :-1]
-        came[FROM_START] = start
-        trace.match[step] = choice = came.argmax(0)
-        new = np.take_along_axis(came, choice[None], 0)[0] + emission[letters[:, step]]
+        entered, trace.match[step] = _entered(match, insert, delete, start)
+        new = entered + emission[letters[:, step]]
         opened, extended = match - profile.opening, insert - profile.extension
         trace.insert[step] = extended > opened
         insert = np.where(letters[:, step, None] == emission.shape[0] - 1, IMPOSSIBLE, np.maximum(opened, extended))
@@ -80,6 +76,17 @@ def align(letters: Array, profile: Profile) -> Aligned:
         best = np.where(better, ended[everyone, place], best)
         at[better] = np.stack([np.full(count, step), place], axis=1)[better]
     return Aligned(best, _traced(trace, at, length))
+
+
+def _entered(match: Float32, insert: Float32, delete: Float32, start: Float32) -> tuple[Float32, Array]:
+    """Return the best score before each position is matched, and where it comes from."""
+    best = np.broadcast_to(start, match.shape).copy()
+    source = np.full(match.shape, FROM_START, dtype=np.uint8)
+    for code, scores in ((FROM_DELETE, delete), (FROM_INSERT, insert), (FROM_MATCH, match)):
+        better = scores[:, :-1] >= best[:, 1:]
+        source[:, 1:][better] = code
+        np.maximum(best[:, 1:], scores[:, :-1], out=best[:, 1:])
+    return best, source
 
 
 def _deleted(match: Float32, cost: Float32, skipped: Float32) -> tuple[Float32, Array]:

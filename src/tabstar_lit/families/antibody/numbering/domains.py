@@ -11,8 +11,8 @@ from tabstar_lit.arrays import Array, Bool, Float32, Int8, Int64
 from tabstar_lit.families.antibody.numbering.alignment import align
 from tabstar_lit.families.antibody.numbering.germlines import (
     CHAINS,
-    FIRST_CYSTEINE,
     POSITIONS,
+    REGION_ENDS,
     SECOND_CYSTEINE,
     V_END,
     Chain,
@@ -30,11 +30,14 @@ MIN_SCORE = 60.0
 MIN_POSITIONS = 70
 """Least matched positions of one."""
 
-MIN_IDENTITY = 0.6
+MIN_IDENTITY = 0.55
 """Least identity with the nearest gene for which germline residues are told."""
 
 CHUNK = 256
 """Sequences that are aligned at once."""
+
+LOOPS = (2, 4, 6)
+"""Regions that are CDRs."""
 
 _COLUMN = np.full(256, OTHER, dtype=np.int64)
 for _number, _letter in enumerate(AMINO_ACIDS):
@@ -60,7 +63,7 @@ class Domain:
     gene : str
         The nearest germline V gene of :mod:`.germlines`; empty where none is near.
     identity : float
-        Share of its residues in FR1 to FR3 that are those of that gene.
+        Share of its residues before CDR3 that are those of that gene.
     germline : NDArray of int8
         Of each residue, whether it is the gene's; filled by :func:`with_germline`.
     """
@@ -107,26 +110,25 @@ def find_domains(sequences: Sequence[str]) -> list[list[Domain]]:
 
 
 def with_germline(domain: Domain) -> Domain:
-    """Return the domain with its nearest germline gene, and which of its residues differ from it."""
+    """Return the domain with its nearest germline gene, and which of its residues differ from it.
+
+    Of CDR3, where genes are joined by chance, that is not known; nor of inserted residues.
+    """
     aligned = np.zeros(POSITIONS + 1, dtype="<U1")
     matched = domain.positions > 0
     aligned[domain.positions[matched]] = np.array(list(domain.letters), dtype="<U1")[matched]
-    framework = np.isin(position_regions(), (1, 3, 5))
-    v_gene, identity = _nearest(aligned, germline_genes(domain.chain, "V"), framework)
+    places = np.arange(POSITIONS + 1)
+    v_gene, identity = _nearest(aligned, germline_genes(domain.chain, "V"), places <= SECOND_CYSTEINE)
     flags = np.full(len(domain.letters), GERMLINE_UNKNOWN, dtype=np.int8)
     if identity < MIN_IDENTITY:
         return replace(domain, identity=identity, germline=flags)
-    j_gene, _ = _nearest(aligned, germline_genes(domain.chain, "J"), np.arange(POSITIONS + 1) > V_END)
+    j_gene, _ = _nearest(aligned, germline_genes(domain.chain, "J"), places > V_END)
     known = np.array(["", *(v if place < SECOND_CYSTEINE else j for place, (v, j) in _paired(v_gene, j_gene))])
     for place in np.flatnonzero(matched):
         germline = known[domain.positions[place]]
-        if germline != "-" and position_regions()[domain.positions[place]] != _THIRD_LOOP:
+        if germline != "-" and position_regions()[domain.positions[place]] != LOOPS[-1]:
             flags[place] = GERMLINE if germline == domain.letters[place] else MUTATED
     return replace(domain, gene=v_gene.name, identity=identity, germline=flags)
-
-
-_THIRD_LOOP = 6
-"""CDR3, where genes are joined by chance: what its germline was is not known."""
 
 
 def _paired(v_gene: Gene, j_gene: Gene) -> list[tuple[int, tuple[str, str]]]:
@@ -158,7 +160,23 @@ def _domain(text: str, chain: Chain, scores: Float32, positions: Int64, row: int
     if scores[row] < MIN_SCORE or (positions[row] > 0).sum() < MIN_POSITIONS:
         return None
     start, end = int(places[0]), int(places[-1]) + 1
-    return Domain(chain, start, end, positions[row, start:end], float(scores[row]), text[start:end])
+    return Domain(chain, start, end, with_even_loops(positions[row, start:end]), float(scores[row]), text[start:end])
+
+
+def with_even_loops(positions: Int64) -> Int64:
+    """Return positions ``[n]`` with the residues of each CDR put as IMGT has it: from both ends, the gap between."""
+    regions = position_regions()[np.abs(positions)]
+    placed = positions.copy()
+    ends = [0, *REGION_ENDS.values()]
+    for loop in LOOPS:
+        own = np.flatnonzero(regions == loop)
+        first, last = ends[loop - 1] + 1, ends[loop]
+        left = min((len(own) + 1) // 2, (last - first + 2) // 2)
+        right = min(len(own) - left, last - first + 1 - left)
+        placed[own] = -(first + left - 1)  # what is left between both ends is inserted there
+        placed[own[:left]] = np.arange(first, first + left)
+        placed[own[len(own) - right :]] = np.arange(last - right + 1, last + 1)
+    return placed
 
 
 def _chosen(found: Sequence[Domain | None]) -> list[Domain]:
@@ -168,8 +186,3 @@ def _chosen(found: Sequence[Domain | None]) -> list[Domain]:
         if all(domain.start >= other.end or domain.end <= other.start for other in kept):
             kept.append(domain)
     return sorted(kept, key=lambda own: own.start)
-
-
-def conserved(domain: Domain) -> bool:
-    """Tell whether both cysteines of the domain are there."""
-    return domain.at(FIRST_CYSTEINE) == "C" and domain.at(SECOND_CYSTEINE) == "C"

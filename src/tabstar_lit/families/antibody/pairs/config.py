@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tabstar_lit.config.schema import DatasetConfig, Section
-from tabstar_lit.config.schema.base import Count, Fraction, Name, PositiveCount
+from tabstar_lit.config.schema.base import Count, Fraction, Name, PositiveCount, PositiveNumber
 from tabstar_lit.config.tree import Problem
 
 Chains = Literal["all", "paired", "single", "heavy"]
@@ -34,6 +34,13 @@ class PairSplit(Section):
             yield Problem(("val",), f"val + test is {self.val + self.test:g}: nothing is trained on")
         if self.val == 0:
             yield Problem(("val",), "val is 0: training is watched on validation pairs; give it a share such as 0.1")
+
+
+class PkdStandard(Section):
+    """How pKd is standardised: a network is told (pKd - mean) / std."""
+
+    mean: float = Field(description="Taken away.")
+    std: PositiveNumber = Field(description="Divided by.")
 
 
 class PairLoaderOptions(Section):
@@ -77,6 +84,11 @@ class AntibodyDataset(DatasetConfig):
         "bound",
         description="Pairs whose affinity is known only to be beyond a bound, such as non-binders. bound: take the "
         "bound; missing: take them as not measured; drop: leave them out.",
+    )
+    pkd_scale: PkdStandard | None = Field(
+        None,
+        description="Standardise pKd by these numbers, such as those of the stage before; null: by the mean and "
+        "standard deviation of training pairs.",
     )
     max_antigen_tokens: Annotated[int, Field(ge=8)] = Field(
         512, description="Longer antigens are cut, END kept; a warning says how many."

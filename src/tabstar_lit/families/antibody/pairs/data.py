@@ -50,7 +50,7 @@ class AntibodyData(DataModule):
     split : mapping of str to NDArray of int64
         Rows of ``pairs`` on each side.
     scale : PkdScale
-        Of the affinities of training pairs, before ``max_samples``.
+        Of the affinities of training pairs, before ``max_samples``; or the given one.
 
     Raises
     ------
@@ -64,7 +64,8 @@ class AntibodyData(DataModule):
         self.dataset, self.seed = config, seed
         self.pairs, self.file_rows = select_pairs(pairs, config)
         sides = dict(split_pairs(self.pairs, config.split))
-        self.scale = PkdScale.fit(self.pairs.pkd[sides["train"]])
+        given = config.pkd_scale
+        self.scale = PkdScale(given.mean, given.std) if given else PkdScale.fit(self.pairs.pkd[sides["train"]])
         self.split = sides | {"train": sample_rows(self.pairs, sides["train"], config.max_samples)}
         self._served = PairRows(self.pairs, config)
         self._fingerprint = hashlib.sha256(
@@ -106,6 +107,10 @@ class AntibodyData(DataModule):
         """What regions were numbered with."""
         return str(self.pairs.about.get("numbering", "none"))
 
+    def antigens_of(self, rows: Int64) -> Ragged:
+        """Return the tokens of the antigen of each pair."""
+        return self._served.antigens.take(self.pairs.antigen[rows])
+
     def train_plan(self) -> BucketPlan:
         """Return the plan of the training batches."""
         rows = self.split["train"]
@@ -130,9 +135,13 @@ class AntibodyData(DataModule):
         return self._served
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of this rank's share of the test pairs; of the validation pairs where none is held out."""
-        side = "test" if len(self.split["test"]) else "val"
-        return self.loader(self._served, self._sharded(self.plan_of(side)))
+        """Return the loader of this rank's share of the test pairs."""
+        return self.loader(self._served, self._sharded(self.plan_of(self.test_side)))
+
+    @property
+    def test_side(self) -> str:
+        """The side that is tested: that of validation where no pair is held out for the test."""
+        return "test" if len(self.split["test"]) else "val"
 
 
 class PairRows(Dataset[PairBatch]):

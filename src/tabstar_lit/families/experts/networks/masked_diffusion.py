@@ -32,12 +32,12 @@ class Glance(KeyValueCache):
     """Keys and values of a clean text, to which the slots that look at it add nothing."""
 
     def __init__(self, clean: KeyValueCache) -> None:
-        super().__init__(clean._room, clean.length)
+        super().__init__()
+        self.clean = clean
 
     def extend(self, new: KeyValue) -> KeyValue:
         """Return those of the clean text, then the new ones."""
-        room = cast(Tensor, self._room)[:, :, :, : self.length]
-        return KeyValue(*(torch.cat([old, own], dim=2) for old, own in zip(room.unbind(), new, strict=True)))
+        return self.clean.followed_by(new)
 
 
 class MaskedCache:

@@ -27,7 +27,7 @@ DIFFERENTIABLE = ("u", "delta", "rates", "write", "read")
 
 
 class Recurrence(NamedTuple):
-    """What a scan follows from, time first and in one precision.
+    """A :class:`Selection` with time first and in one precision.
 
     Attributes
     ----------
@@ -70,6 +70,38 @@ class Recurrence(NamedTuple):
         numbers = CHUNK_NUMBERS if self.u.device.type == "cpu" else CHUNK_NUMBERS_ACCELERATOR
         size = max(1, numbers // (rows * channels * self.write.shape[-1]))
         return (slice(start, start + size) for start in range(0, len(self.u), size))
+
+
+class Selection(NamedTuple):
+    """What a scan follows from, as a block has it.
+
+    Attributes
+    ----------
+    u, delta : Tensor
+        ``[B, T, C]`` inputs, and step sizes.
+    rates : Tensor
+        ``[C, N]``: ``A``, negative.
+    write, read : Tensor
+        ``[B, T, N]``: ``B`` and ``C``.
+    keep : Tensor or None
+        ``[B, T]`` bool, False where a state begins anew; None: nowhere.
+    """
+
+    u: Tensor
+    delta: Tensor
+    rates: Tensor
+    write: Tensor
+    read: Tensor
+    keep: Tensor | None = None
+
+    def time_first(self) -> Recurrence:
+        """Return it as a scan reads it, in float32 or better."""
+        dtype = torch.promote_types(self.u.dtype, torch.float32)
+        u, delta, write, read = (
+            x.to(dtype).transpose(0, 1).contiguous() for x in (self.u, self.delta, self.write, self.read)
+        )
+        keep = None if self.keep is None else self.keep.to(dtype).T.contiguous()
+        return Recurrence(u, delta, self.rates.to(dtype).T.contiguous(), write, read, keep)
 
 
 class _Scan(torch.autograd.Function):
@@ -149,70 +181,31 @@ def _full_precision(like: Tensor) -> torch.autocast:
     return torch.autocast(like.device.type, enabled=False)
 
 
-def selective_scan(
-    u: Tensor, delta: Tensor, rates: Tensor, write: Tensor, read: Tensor, keep: Tensor | None = None
-) -> Tensor:
-    """Run the scan over whole texts, from empty states.
-
-    Parameters
-    ----------
-    u, delta : Tensor
-        ``[B, T, C]`` inputs, and step sizes.
-    rates : Tensor
-        ``[C, N]``: ``A``, negative.
-    write, read : Tensor
-        ``[B, T, N]``: ``B`` and ``C``.
-    keep : Tensor or None
-        ``[B, T]`` bool, False where a state begins anew; None: nowhere.
-
-    Returns
-    -------
-    Tensor
-        ``[B, T, C]``, in float32 at least.
-    """
-    scanned: Tensor = _Scan.apply(  # type: ignore[no-untyped-call]
-        *_time_first(u, delta, rates, write, read, keep)
-    )
+def selective_scan(given: Selection) -> Tensor:
+    """Run the scan over whole texts, from empty states: outputs ``[B, T, C]``, in float32 at least."""
+    scanned: Tensor = _Scan.apply(*given.time_first())  # type: ignore[no-untyped-call]
     return scanned.transpose(0, 1)
 
 
-def continue_scan(
-    state: Tensor, u: Tensor, delta: Tensor, rates: Tensor, write: Tensor, read: Tensor, keep: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Run the scan from a state ``[B, N, C]``, without a gradient; also returns the last state.
-
-    The rest is as in :func:`selective_scan`.
-    """
-    given = _time_first(u, delta, rates, write, read, keep)
-    parts = []
-    with torch.no_grad(), _full_precision(u):
-        for at in given.chunks():
-            states, _ = _states(given.part(at), state)
-            parts.append(_read(given.read[at], states))
+def continue_scan(state: Tensor, given: Selection) -> tuple[Tensor, Tensor]:
+    """Run the scan from a state ``[B, N, C]``, without a gradient; also returns the last state."""
+    inputs, parts = given.time_first(), []
+    with torch.no_grad(), _full_precision(given.u):
+        for at in inputs.chunks():
+            states, _ = _states(inputs.part(at), state)
+            parts.append(_read(inputs.read[at], states))
             state = states[-1].clone()
     return torch.cat(parts).transpose(0, 1), state
 
 
-def sequential_scan(
-    u: Tensor, delta: Tensor, rates: Tensor, write: Tensor, read: Tensor, keep: Tensor | None = None
-) -> Tensor:
+def sequential_scan(given: Selection) -> Tensor:
     """Run the scan token by token as it is written down, the oracle of :func:`selective_scan`."""
-    left = torch.exp(delta[..., None] * rates)
-    if keep is not None:
-        left = left * keep[..., None, None]
-    added = (delta * u)[..., None] * write[:, :, None]
+    left = torch.exp(given.delta[..., None] * given.rates)
+    if given.keep is not None:
+        left = left * given.keep[..., None, None]
+    added = (given.delta * given.u)[..., None] * given.write[:, :, None]
     state, outputs = torch.zeros_like(added[:, 0]), []
-    for kept, new, weights in zip(left.unbind(1), added.unbind(1), read.unbind(1), strict=True):
+    for kept, new, weights in zip(left.unbind(1), added.unbind(1), given.read.unbind(1), strict=True):
         state = kept * state + new
         outputs.append((state * weights[:, None]).sum(-1))
     return torch.stack(outputs, dim=1)
-
-
-def _time_first(
-    u: Tensor, delta: Tensor, rates: Tensor, write: Tensor, read: Tensor, keep: Tensor | None
-) -> Recurrence:
-    """Lay out what a scan follows from, in float32 or better."""
-    dtype = torch.promote_types(u.dtype, torch.float32)
-    u, delta, write, read = (x.to(dtype).transpose(0, 1).contiguous() for x in (u, delta, write, read))
-    kept = None if keep is None else keep.to(dtype).T.contiguous()
-    return Recurrence(u, delta, rates.to(dtype).T.contiguous(), write, read, kept)

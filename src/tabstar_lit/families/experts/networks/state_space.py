@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from tabstar_lit.families.experts.architecture import ExpertsArchitecture
 from tabstar_lit.families.experts.networks.expert import Expert
-from tabstar_lit.families.experts.networks.scan import continue_scan, selective_scan
+from tabstar_lit.families.experts.networks.scan import Selection, continue_scan, selective_scan
 from tabstar_lit.nn.norms import RMSNorm
 
 SHORTEST_STEP, LONGEST_STEP = 1e-3, 0.1
@@ -110,13 +110,13 @@ class StateSpaceBlock(nn.Module):
         u = functional.silu(self._convolve(seen, documents, before))
         write, read, step = self.select(u).split(self.sizes, dim=-1)
         rates = -self.log_rates.float().exp()
-        given = (u, functional.softplus(self.step(step).float()), rates, write, read, same)
+        given = Selection(u, functional.softplus(self.step(step).float()), rates, write, read, same)
         if remember:
             state = u.new_zeros(len(u), *rates.T.shape, dtype=torch.float32) if before is None else before.state
-            scanned, state = continue_scan(state, *given)
+            scanned, state = continue_scan(state, given)
             now = Remembered(_of_last(seen, documents, taps), state)
         else:
-            scanned, now = selective_scan(*given), None
+            scanned, now = selective_scan(given), None
         mixed = torch.addcmul(scanned, self.skip, u) * functional.silu(gate)
         return x + self.dropout(self.out(mixed.type_as(x))), now
 

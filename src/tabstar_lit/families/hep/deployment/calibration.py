@@ -20,7 +20,7 @@ from tabstar_lit.families.hep.deployment.classifier import Classifier
 from tabstar_lit.families.hep.deployment.prediction import score_events
 from tabstar_lit.families.hep.deployment.restore import restore
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.events.location import events_path
+from tabstar_lit.families.hep.events.location import events_paths, open_events
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.metrics.weighted import calibration_error
 
@@ -155,10 +155,12 @@ def calibrate_checkpoint(
 
 
 def _open(classifier: Classifier, data: Path | None) -> EventFile:
-    path = data or events_path(classifier.dataset)
-    if data is None and not path.exists():
-        raise DataError(f"{path}, with the events of the training, is not there: say where it is with --data FILE.")
-    return EventFile.open(path)
+    if data is not None:
+        return EventFile.open(data)
+    for path in events_paths(classifier.dataset):
+        if not path.exists():
+            raise DataError(f"{path}, with the events of the training, is not there: say where it is with --data FILE.")
+    return open_events(classifier.dataset)
 
 
 def _splits(classifier: Classifier, split: str) -> list[str]:

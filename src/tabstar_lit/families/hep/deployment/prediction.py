@@ -19,6 +19,7 @@ from tabstar_lit.data.outputs import write_parquet
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.engine.trained import find_device
 from tabstar_lit.families.hep.deployment.classifier import BATCH_SIZE, Classifier
+from tabstar_lit.families.hep.deployment.root_scores import write_root
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.families.hep.preparation.serving import STORED_ROWS
@@ -99,6 +100,7 @@ def predict_events(
     *,
     split: str | None = None,
     spectators: bool = False,
+    root: bool = False,
     batch_size: int = BATCH_SIZE,
     device: str = "auto",
     progress: Progress = no_progress,
@@ -120,6 +122,8 @@ def predict_events(
         Only the events on this side of the split of the training.
     spectators : bool, default False
         Carry along the spectators of the training that the file has.
+    root : bool, default False
+        Write a ROOT file with the tree ``scores`` instead.
     batch_size, device
         As for :func:`score_events`.
     progress : callable
@@ -136,7 +140,7 @@ def predict_events(
         The file lacks a feature, holds values that cannot be used, or the split has no events.
     """
     n_events, tables = _opened(classifier, data, split, spectators, batch_size=batch_size, device=device)
-    write_parquet(output, tables, n_rows=n_events, progress=progress)
+    (write_root if root else write_parquet)(output, tables, n_rows=n_events, progress=progress)
     return n_events
 
 

@@ -80,10 +80,9 @@ class ChunkMaker:
         for cut in (*self.config.cuts, *source.cuts):
             passing &= events.condition(cut, "the cut")
         events = events.selected(np.flatnonzero(passing))
-        weights = np.ones(len(events.rows))
-        if text := source.weight or self.config.weight:
-            weights = as_floats(events.flat(text, "the weight"), "weight")
-            events.require(np.isfinite(weights), f"weight '{text}'", "not finite")
+        text = source.weight or self.config.weight
+        weights = _weights(events, text, "weight") if text else np.ones(len(events.rows))
+        variations = {name: _weights(events, own, name) for name, own in self.config.variations.items()}
         hashes: list[UInt64] = []
         flat: dict[str, Array] = {}
         for name, spec in self.config.columns.items():
@@ -94,7 +93,7 @@ class ChunkMaker:
         objects = {name: self._objects(events, name, spec, hashes) for name, spec in self.config.objects.items()}
         ids = _ids(events, self.config.event_id) if self.config.event_id else _combined(hashes, len(events.rows))
         groups = _ids(events, self.config.group_id) if self.config.group_id else None
-        return EventChunk(flat, self._labels(source, events), weights, ids, objects, groups)
+        return EventChunk(flat, self._labels(source, events), weights, ids, objects, groups, variations)
 
     def _labels(self, source: SourceSpec, events: SourceEvents) -> Array:
         names = self.config.class_names()
@@ -165,6 +164,12 @@ class ChunkMaker:
     @staticmethod
     def _named(name: str, spec: ColumnSpec) -> ColumnSpec:
         return spec if spec.from_ else spec.model_copy(update={"from_": source_of(name, spec)})
+
+
+def _weights(events: SourceEvents, text: str, name: str) -> Float64:
+    weights = as_floats(events.flat(text, f"the {name}"), name)
+    events.require(np.isfinite(weights), f"{name} '{text}'", "not finite")
+    return weights
 
 
 def _evaluated(events: SourceEvents, spec: ColumnSpec, name: str) -> tuple[Value, Value | None]:

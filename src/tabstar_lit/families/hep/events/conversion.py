@@ -262,6 +262,7 @@ def _schema(config: ConversionConfig) -> EventSchema:
         columns=_infos(config.columns),
         objects={name: _infos(spec.columns) for name, spec in config.objects.items()},
         has_weights=bool(config.weight) or any(source.weight for source in config.sources),
+        variations=tuple(config.variations),
     )
 
 

@@ -166,6 +166,11 @@ class ConversionConfig(Section):
     )
     objects: dict[Name, ObjectSpec] = Field(default={}, description="Types of objects by name.")
     weight: Name | None = Field(default=None, description="Event weight: an expression; null: none.")
+    variations: dict[Name, Name] = Field(
+        default={},
+        description="Name -> expression: further weights, such as systematic variations, one of which "
+        "dataset_config.weight chooses. They change neither ids nor splits.",
+    )
     event_id: Texts = Field(
         default=(),
         description="Column that tells events apart, or several that do together; none: contents are hashed.",
@@ -213,6 +218,7 @@ class ConversionConfig(Section):
         yield from (((*place, "cuts", i), text) for i, text in enumerate(source.cuts))
         if source.weight or self.weight:
             yield (*place, "weight") if source.weight else ("weight",), source.weight or self.weight or ""
+        yield from ((("variations", name), text) for name, text in self.variations.items())
         for key in ("cuts", "event_id", "group_id"):
             yield from (((key, i), text) for i, text in enumerate(getattr(self, key)))
         yield from _of_columns(("columns",), self.columns)

@@ -6,6 +6,7 @@ Layout (version 1)::
     /events/<column>         [N]    float32 numbers, or int32 codes of categories; attribute unit
     /objects/<type>/offsets  [N+1]  int64; the objects of event i are rows offsets[i]:offsets[i+1]
     /objects/<type>/<column> [M]    the same, one value an object
+    /weights/<name>          [N]    float64, signed: further weights, such as variations, where there are some
     /label                   [N]    int16 number of the class; -1 in a file without classes
     /weight                  [N]    float64, signed; ones where there are none
     /event_id, /group_id     [N]    uint64; event ids are unique
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,6 +37,7 @@ from tabstar_lit.families.hep.events.schema import (
     ObjectInfo,
     column_path,
     object_path,
+    variation_path,
 )
 from tabstar_lit.families.hep.events.writer import EVENT_ARRAYS, EventChunk, EventWriter, ObjectChunk, fingerprint
 
@@ -66,6 +68,10 @@ class EventFile:
         Where the events came from.
     conversion : str
         Fingerprint of the conversion that made the file; empty for a toy.
+    variations : tuple of str
+        Names of further weights.
+    weight : str or None
+        The one of them that :meth:`weights` returns; None for the events' own.
     """
 
     path: Path
@@ -77,6 +83,8 @@ class EventFile:
     has_weights: bool
     sources: tuple[dict[str, Any], ...]
     conversion: str
+    variations: tuple[str, ...] = ()
+    weight: str | None = None
 
     @classmethod
     def open(cls, path: Path | str) -> EventFile:
@@ -100,27 +108,35 @@ class EventFile:
         path = Path(path)
         with _open(path) as file:
             metadata = hdf5.read_json(file, "metadata", remedy=REMEDY)
+            if not isinstance(metadata, dict) or not {"columns", "checksums"} <= metadata.keys():
+                raise DataError(f"{path}: its metadata are not those of an event file. {REMEDY}")
             found = fingerprint(metadata)
             if found != hdf5.read_text(file, "fingerprint"):
                 raise DataError(f"{path}: fingerprint and metadata disagree: the file was changed. {REMEDY}")
-            opened = cls(
-                path=path,
-                n_events=metadata["n_events"],
-                classes=tuple(metadata["classes"]),
-                columns=_columns(metadata["columns"]),
-                objects={
-                    name: ObjectInfo(_columns(plain["columns"]), plain["n_objects"], plain["max_length"])
-                    for name, plain in metadata["objects"].items()
-                },
-                fingerprint=found,
-                has_weights=metadata["has_weights"],
-                sources=tuple(metadata["sources"]),
-                conversion=metadata["conversion"],
-            )
-            for name, size in opened._sizes().items():
-                if _dataset(file, name).shape != (size,):
-                    raise DataError(f"{path}: dataset '{name}' has not the {size} values it should have. {REMEDY}")
+            try:
+                opened = cls._described(path, metadata, found)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise DataError(f"{path}: its metadata are not those of an event file ({error!r}). {REMEDY}") from error
+            opened._check_layout(file)
         return opened
+
+    @classmethod
+    def _described(cls, path: Path, metadata: Mapping[str, Any], found: str) -> EventFile:
+        return cls(
+            path=path,
+            n_events=int(metadata["n_events"]),
+            classes=tuple(metadata["classes"]),
+            columns=_columns(metadata["columns"]),
+            objects={
+                name: ObjectInfo(_columns(plain["columns"]), int(plain["n_objects"]), int(plain["max_length"]))
+                for name, plain in metadata["objects"].items()
+            },
+            fingerprint=found,
+            has_weights=metadata["has_weights"],
+            sources=tuple(metadata["sources"]),
+            conversion=metadata["conversion"],
+            variations=tuple(metadata.get("variations", ())),
+        )
 
     @property
     def units(self) -> dict[str, str]:
@@ -135,8 +151,20 @@ class EventFile:
         return labels
 
     def weights(self) -> Float64:
-        """Return the signed weight of each event, ``[N]``."""
-        return cast(Float64, self._read("weight"))
+        """Return the signed weight of each event, ``[N]``: its own, or the variation that was chosen."""
+        return cast(Float64, self._read("weight" if self.weight is None else variation_path(self.weight)))
+
+    def with_weight(self, name: str | None) -> EventFile:
+        """Return the same events with another of their weights; None is their own.
+
+        Raises
+        ------
+        DataError
+            There is no such weight.
+        """
+        if name is not None:
+            _known(name, dict.fromkeys(self.variations), f"{self.path}: the events have no weight")
+        return replace(self, weight=name)
 
     def event_ids(self) -> UInt64:
         """Return the unique id of each event, ``[N]``."""
@@ -217,13 +245,21 @@ class EventFile:
         with _open(self.path) as file:
             return hdf5.read_array(file, name, remedy=REMEDY)
 
-    def _sizes(self) -> dict[str, int]:
-        """Return how long each dataset must be."""
-        sizes = dict.fromkeys([*EVENT_ARRAYS, *map(column_path, self.columns)], self.n_events)
-        for objects, info in self.objects.items():
-            sizes[object_path(objects, "offsets")] = self.n_events + 1
-            sizes |= {object_path(objects, name): info.n_objects for name in info.columns}
-        return sizes
+    def _check_layout(self, file: h5py.File) -> None:
+        """Refuse a file whose datasets have not the length and the type they must have."""
+        n, offsets = self.n_events, np.dtype(np.int64)
+        wanted = {name: (n, np.dtype(kind)) for name, kind in EVENT_ARRAYS.items()}
+        wanted |= {variation_path(name): (n, np.dtype(np.float64)) for name in self.variations}
+        wanted |= {column_path(name): (n, info.dtype) for name, info in self.columns.items()}
+        for objects, held in self.objects.items():
+            wanted[object_path(objects, "offsets")] = (n + 1, offsets)
+            wanted |= {object_path(objects, name): (held.n_objects, info.dtype) for name, info in held.columns.items()}
+        for name, (size, kind) in wanted.items():
+            found = _dataset(file, name)
+            if found.shape != (size,):
+                raise DataError(f"{self.path}: dataset '{name}' has not the {size} values it should have. {REMEDY}")
+            if found.dtype != kind:
+                raise DataError(f"{self.path}: dataset '{name}' holds {found.dtype}, not {kind}. {REMEDY}")
 
 
 def _open(path: Path) -> AbstractContextManager[h5py.File]:

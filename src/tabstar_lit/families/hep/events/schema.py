@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 KIND = "tabstar_lit.events"
 SCHEMA_VERSION = 1
 REMEDY = "Make it again with: tabstar_lit convert events CONFIG.yaml -o EVENTS.h5"
@@ -36,6 +38,11 @@ class ColumnInfo:
     unit: str | None = None
     nullable: bool = False
     categories: tuple[str, ...] = ()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored values."""
+        return np.dtype(np.float32 if self.kind == "numerical" else np.int32)
 
     def to_plain(self) -> dict[str, Any]:
         """Return what the file's metadata keep."""
@@ -81,12 +88,15 @@ class EventSchema:
         Columns with one value an object, by type of object.
     has_weights : bool
         The weights mean something; otherwise they are ones.
+    variations : tuple of str
+        Names of further weights.
     """
 
     classes: tuple[str, ...]
     columns: dict[str, ColumnInfo] = field(default_factory=dict)
     objects: dict[str, dict[str, ColumnInfo]] = field(default_factory=dict)
     has_weights: bool = False
+    variations: tuple[str, ...] = ()
 
     def stored(self) -> dict[str, ColumnInfo]:
         """Return all columns by the name of their dataset in the file."""
@@ -104,6 +114,11 @@ def column_path(name: str) -> str:
 def object_path(objects: str, name: str) -> str:
     """Return where a column, or ``offsets``, of a type of objects lies in the file."""
     return f"objects/{escaped(objects)}/{escaped(name)}"
+
+
+def variation_path(name: str) -> str:
+    """Return where further weights of the events lie in the file."""
+    return f"weights/{escaped(name)}"
 
 
 def escaped(name: str) -> str:

@@ -24,6 +24,7 @@ from tabstar_lit.families.hep.events.schema import (
     EventSchema,
     column_path,
     object_path,
+    variation_path,
 )
 
 EVENT_ARRAYS = {"label": np.int16, "weight": np.float64, "event_id": np.uint64, "group_id": np.uint64}
@@ -65,6 +66,8 @@ class EventChunk:
         Unique in the file.
     group_ids : ndarray of uint64 [n], optional
         Events that belong together in a split; the event ids where None.
+    variations : dict of str to ndarray of float64 [n]
+        Further weights by name, signed and finite.
     """
 
     columns: dict[str, Array]
@@ -73,6 +76,7 @@ class EventChunk:
     event_ids: Array
     objects: dict[str, ObjectChunk] = field(default_factory=dict)
     group_ids: Array | None = None
+    variations: dict[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -113,7 +117,7 @@ class EventWriter:
         self.path, self.schema, self.n_events = path, schema, 0
         self._sources, self._conversion, self._renumber = list(sources), conversion, renumber
         self._stack = ExitStack()
-        self._digests = {name: hashlib.sha256() for name in schema.stored()}
+        self._digests = {name: hashlib.sha256() for name in (*schema.stored(), *map(variation_path, schema.variations))}
         self._categories: dict[str, tuple[str, ...]] = {}
         self._longest = dict.fromkeys(schema.objects, 0)
 
@@ -124,6 +128,8 @@ class EventWriter:
             self._create(name, dtype)
         for name, info in self.schema.stored().items():
             self._create(name, np.float32 if info.kind == "numerical" else np.int32)
+        for name in self.schema.variations:
+            self._create(variation_path(name), np.float64)
         for objects in self.schema.objects:
             self._create(object_path(objects, "offsets"), np.int64)
             self._extend(object_path(objects, "offsets"), np.zeros(1, np.int64))
@@ -157,6 +163,11 @@ class EventWriter:
         arrays = {"label": chunk.labels, "weight": chunk.weights, "event_id": chunk.event_ids, "group_id": groups}
         for name, values in arrays.items():
             self._extend(name, _of_length(values, n, name).astype(EVENT_ARRAYS[name]))
+        for name in self.schema.variations:
+            weights = _of_length(_part(chunk.variations, name), n, name).astype(np.float64)
+            _require(np.isfinite(weights), name, self.n_events, "not finite")
+            self._extend(variation_path(name), weights)
+            self._digests[variation_path(name)].update(weights.tobytes())
         for name, info in self.schema.columns.items():
             self._append_column(column_path(name), info, _of_length(_part(chunk.columns, name), n, name), self.n_events)
         for objects in self.schema.objects:
@@ -271,6 +282,7 @@ class EventWriter:
             },
             "n_events": self.n_events,
             "has_weights": self.schema.has_weights,
+            "variations": list(self.schema.variations),
             "checksums": ids | {path: digest.hexdigest() for path, digest in self._digests.items()},
             "sources": self._sources,
             "conversion": self._conversion,

@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 TOY_EVENTS = "fakes_toy.h5"
 """Name of the generated events below the data root."""
 ARCHITECTURE = ("model_config", "architecture_config")
-KEPT = {"name", "files", "split", "folds", "regions", "subtract_mc", "use_data_in_ratio", "pt_variable", "pt_cut"}
+KEPT = {
+    "name",
+    "files",
+    "weight",
+    "split",
+    "folds",
+    "regions",
+    "subtract_mc",
+    "use_data_in_ratio",
+    "pt_variable",
+    "pt_cut",
+}
 KEPT |= {"pt_slices", "crack_veto"}
 """Keys of ``dataset_config`` that a checkpoint keeps."""
 ROLE_MISSING = (
@@ -185,12 +196,11 @@ def _models(experiment: FakesExperiment) -> Mapping[str, Restored] | None:
 
 def _form(data: FakesData) -> ClosedForm | None:
     """Return the true fake factor, if these are toys, it is what is estimated, and its variables are carried along."""
-    from tabstar_lit.families.hep.events.file import EventFile
-    from tabstar_lit.families.hep.events.location import events_path
+    from tabstar_lit.families.hep.events.location import open_events
     from tabstar_lit.families.hep.fakes.config import Regions
     from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form, is_toy
 
-    file = EventFile.open(events_path(data.fakes))
+    file = open_events(data.fakes)
     estimated = data.fakes.subtract_mc and data.fakes.regions == Regions()
     form = closed_form(file) if estimated and is_toy(file) else None
     return form if form is not None and set(form.columns) <= set(data.spectators) else None

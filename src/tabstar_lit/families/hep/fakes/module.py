@@ -15,6 +15,7 @@ from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.fakes.config import FakesModel, Role
 from tabstar_lit.families.hep.fakes.losses import link_of, loss_of
 from tabstar_lit.families.hep.fakes.regularisers import ess_penalty, shrinkage
+from tabstar_lit.families.hep.networks.flops import dense_flops
 from tabstar_lit.families.hep.preparation.agreement import require_same_data
 from tabstar_lit.losses.density_ratio import RatioLoss
 from tabstar_lit.losses.ratio_risk import RatioRisk
@@ -39,6 +40,7 @@ class FakesModule(TrainingModule):
         Mean size of the weights of the training events.
     """
 
+    unit = "events"
     sides: Tensor
 
     def __init__(
@@ -99,6 +101,7 @@ class FakesModule(TrainingModule):
             loss,
             source=self.role,
             size=len(targets),
+            flops=dense_flops(self.network, batch.features) if self.training else None,
             terms={"risk": risk, **{name: penalty for name, (_, penalty) in penalties.items()}} if penalties else {},
             columns={
                 "log_ratios": log_ratios.detach(),

@@ -64,7 +64,7 @@ class PaddedBlock:
 
     def select(self, index: Tensor) -> Objects:
         """Return the objects of the events ``index``, padded."""
-        return Objects(*(table.index_select(0, index) for table in self.objects))
+        return Objects(*(_rows(table, index) for table in self.objects))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,8 @@ class EventBlock:
             ``[B]`` int64.
         """
         features = Features(
-            numerical=self.numerical.index_select(0, index),
-            categorical=self.categorical.index_select(0, index),
+            numerical=_rows(self.numerical, index),
+            categorical=_rows(self.categorical, index),
             objects={name: block.select(index) for name, block in self.objects.items()},
         )
         return EventBatch(
@@ -129,7 +129,7 @@ class EventBlock:
             targets=self.targets.index_select(0, index),
             loss_weights=self.loss_weights.index_select(0, index),
             event_weights=self.event_weights.index_select(0, index),
-            spectators=self.spectators.index_select(0, index),
+            spectators=_rows(self.spectators, index),
             rows=index + self.first,
         )
 
@@ -162,6 +162,11 @@ def _tensors(value: Any) -> list[Tensor]:
     found: list[Tensor] = []
     apply_to_collection(value, Tensor, found.append, allow_frozen=True)
     return found
+
+
+def _rows(table: Tensor, index: Tensor) -> Tensor:
+    """Return some rows of a table; of one without columns, at the price of none."""
+    return table.index_select(0, index) if table.shape[-1] else table.new_empty((len(index), *table.shape[1:]))
 
 
 def _wide(table: Tensor, rows: Tensor, shape: tuple[int, int, int]) -> Tensor:

@@ -32,7 +32,7 @@ def fit_preprocessor(
     *,
     weights: Float64 | None,
     class_weights: tuple[float, ...],
-    momenta: bool,
+    momenta: bool | tuple[str, ...],
     bins: int | None,
 ) -> Preprocessor:
     """Measure scalers, categories, means and bin edges.
@@ -53,8 +53,8 @@ def fit_preprocessor(
         Usable weights of all events, for scalers that take weights.
     class_weights : tuple of float
         Kept for the loss.
-    momenta : bool
-        Look up the columns of momenta.
+    momenta : bool or tuple of str
+        Look up the columns of momenta: of all types of objects, or of these.
     bins : int, optional
         Measure the edges of this many bins between quantiles.
 
@@ -79,7 +79,7 @@ def fit_preprocessor(
                 ),
                 slots=_slots(config, file, block),
                 order_by=config.order_by.get(block),
-                momentum=_checked_momentum(config, file, block) if momenta else {},
+                momentum=_checked_momentum(config, file, block) if _asked(momenta, block) else {},
             )
             for block in blocks
         },
@@ -140,6 +140,10 @@ def _checked_momentum(config: EventsDataset, file: EventFile, block: str) -> dic
         numbers = as_numbers(file.object_column(block, name), file.objects[block].columns[name], place)
         refuse_missing(numbers, place, allowed=False)
     return columns
+
+
+def _asked(momenta: bool | tuple[str, ...], block: str) -> bool:
+    return momenta if isinstance(momenta, bool) else block in momenta
 
 
 def _slots(config: EventsDataset, file: EventFile, block: str) -> int:

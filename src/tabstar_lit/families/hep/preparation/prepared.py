@@ -110,6 +110,7 @@ class Events:
         """Hash of the events and of what of them is used."""
         split, folds = self.config.split.model_dump_json(), repr(self.config.folds)
         used = [self.file.fingerprint, repr(self.selection), split, folds]
+        used += [self.file.weight] if self.file.weight else []
         return hashlib.sha256(json_text([*used, self.preprocessor.to_payload()]).encode()).hexdigest()
 
     # -- batches ------------------------------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ def prepare_events(
     file: EventFile,
     *,
     kept: Bool | None = None,
-    momenta: bool = False,
+    momenta: bool | tuple[str, ...] = False,
     bin_edges: bool = False,
 ) -> Events:
     """Select, split, weigh and prepare the events of a file, and read them into memory where they fit.
@@ -220,8 +221,8 @@ def prepare_events(
         The events.
     kept : ndarray of bool, optional
         ``[N]``: the others are left out.
-    momenta : bool, default False
-        Serve the momenta of objects, for pairwise features.
+    momenta : bool or tuple of str, default False
+        Serve the momenta of objects, for pairwise features: of all types, or of these.
     bin_edges : bool, default False
         Measure quantile bins of the features, for piecewise-linear embeddings.
 

@@ -68,6 +68,8 @@ class StreamedEvents(Dataset[EventBatch]):
         Chunks held in memory.
     """
 
+    reads_ahead = True
+
     def __init__(self, reader: EventReader, chunk_rows: int, *, keep: int) -> None:
         self._reader = reader
         self._chunk_rows = chunk_rows

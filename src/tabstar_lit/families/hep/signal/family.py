@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tabstar_lit.engine.family import Viewer
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.tracker import Tracker
+    from tabstar_lit.families.hep.architecture.union import SignalArchitecture
     from tabstar_lit.families.hep.data import EventData
     from tabstar_lit.families.hep.deployment.classifier import Classifier
     from tabstar_lit.families.hep.signal.config import SignalExperiment
@@ -60,13 +61,13 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
     def data(self, experiment: SignalExperiment, seed: int, scratch: Path | None = None) -> EventData:
         """Open the events; toy events are generated when none are named and they are missing."""
         from tabstar_lit.families.hep.data import EventData
-        from tabstar_lit.families.hep.events.location import events_path
+        from tabstar_lit.families.hep.events.location import toy_path
         from tabstar_lit.families.hep.events.toy_files import has_toy
         from tabstar_lit.families.hep.events.toys import ensure_toy, toy_source
 
         config, architecture = experiment.dataset_config, experiment.model.architecture_config
         if config.files is None:
-            path = events_path(config)
+            path = toy_path()
             if scratch is not None and not has_toy(path, toy_source()):
                 path = scratch / path.name
             config = config.model_copy(update={"files": str(ensure_toy(path))})
@@ -78,7 +79,7 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
         data = EventData(
             config,
             seed=seed,
-            momenta=architecture.model == "ParticleTransformer",
+            momenta=_with_momenta(architecture),
             bin_edges=architecture.reads_bins,
         )
         _require_variables(disco.variables if disco is not None else (), data.spectators)
@@ -108,7 +109,9 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
             "architecture_config": architecture.model_dump(mode="json"),
             "output_dim": data.output_dim,
             "preprocessing": data.payload(),
-            "dataset_config": data.config.model_dump(mode="json", include={"name", "files", "split", "folds"}),
+            "dataset_config": data.config.model_dump(
+                mode="json", include={"name", "files", "weight", "split", "folds"}
+            ),
         }
         return SignalModule(
             network,
@@ -173,6 +176,15 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
         from tabstar_lit.families.hep.deployment.restore import restore
 
         return restore(checkpoint)
+
+
+def _with_momenta(architecture: SignalArchitecture) -> bool | tuple[str, ...]:
+    """Return the types of objects whose momenta the network reads: all, some, or none."""
+    from tabstar_lit.families.hep.architecture.jagged import ParticleTransformerArchitecture
+
+    if not isinstance(architecture, ParticleTransformerArchitecture) or architecture.particle_attention is None:
+        return False
+    return architecture.particle_attention.objects or True
 
 
 def _require_variables(variables: Sequence[str], spectators: Sequence[str]) -> None:

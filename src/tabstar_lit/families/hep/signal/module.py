@@ -12,6 +12,7 @@ from tabstar_lit.engine.module import StepOutput, TrainingModule
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.networks.calibrated import calibrated
+from tabstar_lit.families.hep.networks.flops import dense_flops
 from tabstar_lit.families.hep.preparation.agreement import require_same_data
 from tabstar_lit.families.hep.signal.config import SignalModel
 from tabstar_lit.families.hep.signal.losses import LossTerms, SignalLoss
@@ -38,6 +39,8 @@ class SignalModule(TrainingModule):
     disco_columns : mapping of str to int
         Variables the score shall not depend on, and their columns among the spectators.
     """
+
+    unit = "events"
 
     def __init__(
         self,
@@ -101,6 +104,8 @@ class SignalModule(TrainingModule):
             source="events",
             size=len(batch.targets) if weights is None else weights.sum(),
             terms=self._terms(parts) if self.disco_columns else {},
+            work=len(batch.targets),
+            flops=dense_flops(self.network, batch.features) if self.training else None,
             columns=columns | ({"spectators": batch.spectators} if batch.spectators.shape[1] else {}),
         )
 

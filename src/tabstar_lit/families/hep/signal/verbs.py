@@ -16,13 +16,22 @@ METHODS = ("temperature", "vector", "matrix")
 @click.command()
 @checkpoint_argument
 @click.argument("data", type=click.Path(path_type=Path))
-@output_option("The Parquet file.")
+@output_option("The Parquet file, or with --root the ROOT file.")
 @click.option("--split", help="Only what training put on this side: train, val, test or calib.")
 @click.option("--spectators", is_flag=True, help="Carry along the spectators of the training that DATA has.")
+@click.option("--root", is_flag=True, help="Write a ROOT file instead, with the tree 'scores'.")
 @batch_size_option(1024)
 @device_option
 def predict(
-    *, checkpoint: Path, data: Path, output: Path, split: str | None, spectators: bool, batch_size: int, device: str
+    *,
+    checkpoint: Path,
+    data: Path,
+    output: Path,
+    split: str | None,
+    spectators: bool,
+    root: bool,
+    batch_size: int,
+    device: str,
 ) -> None:
     """Write the scores of DATA, an event file as `tabstar_lit convert` makes it, by the model in CHECKPOINT.
 
@@ -38,6 +47,7 @@ def predict(
         output,
         split=split,
         spectators=spectators,
+        root=root,
         batch_size=batch_size,
         device=device,
         progress=progress_bar("predicting"),

@@ -129,14 +129,15 @@ def prevalent(table: CountTable, min_samples: int) -> Step:
             f"in {int(in_samples.max(initial=0))}. Lower it."
         )
     table = table.take(features=kept)
-    line = None
-    if not kept.all():
-        unseen, rare = int((in_samples == 0).sum()), int(((in_samples > 0) & ~kept).sum())
-        line = f"{unseen} features that no sample is left of" * (unseen > 0)
-        line += " and " * (unseen > 0 and rare > 0) + f"{rare} that fewer than {min_samples} samples have" * (rare > 0)
-        line += " are left out"
     filled = table.depths > 0
-    return (table if filled.all() else table.take(samples=filled)), line
+    unseen, rare, emptied = int((in_samples == 0).sum()), int(((in_samples > 0) & ~kept).sum()), int((~filled).sum())
+    gone = {
+        f"{unseen} features that no sample is left of": unseen,
+        f"{rare} features that fewer than {min_samples} samples have": rare,
+        f"{emptied} samples that had no other features": emptied,
+    }
+    said = " and ".join(what for what, number in gone.items() if number)
+    return (table if filled.all() else table.take(samples=filled)), f"{said} are left out" if said else None
 
 
 def branch_table(table: CountTable, tree: Tree) -> tuple[sparse.csr_matrix, tuple[str, ...]]:

@@ -6,6 +6,7 @@ range of tips, and everything summed over the tips below it is the difference of
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -172,7 +173,7 @@ class _Parser:
                 raise self._error(position, "'(' after a node")
             self.opened.append(len(self.tips))
         elif word == ":":
-            if self.awaits_length:
+            if self.awaits_length or not math.isnan(self.length):
                 raise self._error(position, "':' twice")
             self._begin("")
             self.awaits_length = True

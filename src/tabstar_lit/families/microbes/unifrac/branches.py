@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from tabstar_lit.arrays import Float64, Int64
+from tabstar_lit.arrays import Bool, Float64, Int64
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.microbes.tables.tree import Tree
 
@@ -94,9 +94,12 @@ class Branches:
         totals = np.asarray(self.counts[samples].sum(axis=1), dtype=np.float64).ravel()
         return np.divide(reads, totals, out=reads, where=totals > 0)
 
-    def presence(self, samples: slice) -> Float64:
-        """Return 1 where a sample has reads below a branch, else 0: ``[M, B]``."""
-        return (self.reads(samples) > 0).astype(np.float64)
+    def presence(self, samples: slice) -> Bool:
+        """Tell where a sample has reads below a branch: ``[M, B]``."""
+        tips = self.counts[samples].T.toarray() > 0
+        sums = np.zeros((len(tips) + 1, tips.shape[1]), dtype=np.int32)
+        np.cumsum(tips, axis=0, out=sums[1:])
+        return np.asarray(sums[self.end] > sums[self.first])
 
     def faith_pd(self) -> Float64:
         """Return Faith's phylogenetic diversity of each sample, ``[N]``: the length of all branches it has reads below.

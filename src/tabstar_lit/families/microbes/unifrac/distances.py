@@ -35,7 +35,11 @@ KEPT_BYTES = 1 << 30
 
 
 class _Block(NamedTuple):
-    """Some samples: presence or shares at each branch ``[M, B]``, and the sum over branches of length times value."""
+    """Some samples: a value at each branch ``[M, B]``, and a sum over branches ``[B]``.
+
+    Of ``unweighted``: presence times the root of the length, and the length of all branches that are present. Of the
+    others: shares, and the sum of lengths times shares, to the power ``alpha`` where that is asked for.
+    """
 
     values: Float64
     sums: Float64
@@ -86,7 +90,6 @@ def unifrac(
     with threadpool_limits(1), ThreadPoolExecutor(threads) as pool, progress(out.size) as advance:
         for n_cells in pool.map(fill, pairs):
             advance(n_cells)
-    np.fill_diagonal(out, 0.0)
     return out
 
 
@@ -96,6 +99,9 @@ def _fill(
     """Put the distances of two blocks at both of their places, and return how many cells that are."""
     rows, columns = pair
     distances = compute(get(rows), get(columns))
+    if rows == columns:  # the sums of a pair and of its mirror image may differ in their last digit
+        distances = np.triu(distances, 1)
+        distances += distances.T
     out[rows, columns] = distances
     out[columns, rows] = distances.T
     return distances.size * (1 if rows == columns else 2)
@@ -105,8 +111,11 @@ def _getter(branches: Branches, metric: Metric, alpha: float, threads: int) -> C
     """Return what computes the values of some samples, or looks them up where all fit into memory."""
 
     def computed(start: int, stop: int) -> _Block:
-        values = (branches.presence if metric == "unweighted" else branches.shares)(slice(start, stop))
-        return _Block(values, branches.lengths @ (_power(values, alpha) if metric == "generalized" else values))
+        if metric == "unweighted":
+            presence = branches.presence(slice(start, stop))
+            return _Block(np.sqrt(branches.lengths)[:, None] * presence, branches.lengths @ presence)
+        shares = branches.shares(slice(start, stop))
+        return _Block(shares, branches.lengths @ (_power(shares, alpha) if metric == "generalized" else shares))
 
     all_fit = 8 * branches.n_samples * len(branches.lengths) <= KEPT_BYTES
     cached = lru_cache(None if all_fit else 2 * threads)(computed)
@@ -114,7 +123,7 @@ def _getter(branches: Branches, metric: Metric, alpha: float, threads: int) -> C
 
 
 def _unweighted(left: _Block, right: _Block, *, lengths: Float64, alpha: float) -> Float64:
-    shared = (lengths[:, None] * left.values).T @ right.values  # one product of matrices for all pairs
+    shared = left.values.T @ right.values  # one product of matrices for all pairs
     either = left.sums[:, None] + right.sums
     return _ratio(np.maximum(either - 2 * shared, 0.0), either - shared)
 
@@ -122,9 +131,12 @@ def _unweighted(left: _Block, right: _Block, *, lengths: Float64, alpha: float) 
 def _weighted(left: _Block, right: _Block, *, lengths: Float64, alpha: float) -> Float64:
     # |p - q| is p + q - 2 min(p, q), and the minimum is 0 but where both samples have reads.
     shared = np.empty((left.values.shape[1], right.values.shape[1]))
-    for sample, own in enumerate(left.values.T):
+    room = np.empty_like(right.values)
+    for sample, own in enumerate(np.ascontiguousarray(left.values.T)):
         where = np.flatnonzero(own)
-        shared[sample] = lengths[where] @ np.minimum(own[where, None], right.values[where])
+        smaller = np.take(right.values, where, axis=0, out=room[: len(where)], mode="clip")
+        np.minimum(own[where, None], smaller, out=smaller)
+        np.matmul(lengths[where], smaller, out=shared[sample])
     return np.maximum(left.sums[:, None] + right.sums - 2 * shared, 0.0)
 
 

@@ -18,7 +18,7 @@ from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data.progress import Progress, no_progress
 from tabstar_lit.errors import ConfigError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.events.location import events_path
+from tabstar_lit.families.hep.events.location import open_events
 from tabstar_lit.families.hep.fakes.bins.estimate import BinnedFactor, binned_factor
 from tabstar_lit.families.hep.fakes.bins.statistics import (
     chi2_of,
@@ -214,7 +214,7 @@ def measure_closure(
         There is no such variable.
     """
     require_ratio(model)
-    file = EventFile.open(events_path(model.dataset) if events is None else events)
+    file = open_events(model.dataset) if events is None else EventFile.open(events)
     names = _variables(model, file, variables)
     regions = region_events(model, file, split)
     loose = loose_events(model, regions)

@@ -1,0 +1,131 @@
+"""Quality of the microbes family on real stool: subjects held out, beside a forest and a linear model."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks.experiment import EXPERIMENT, limits
+from benchmarks.page import Section
+from benchmarks.tabstar_results import DATA_VARIABLE, REPOSITORY
+from tabstar_lit.commands.train import load
+from tabstar_lit.config.paths import roots
+from tabstar_lit.engine.run import run
+from tabstar_lit.engine.runs.report import table
+from tabstar_lit.errors import DataError
+from tabstar_lit.families.microbes.conversion.config import read_conversion
+from tabstar_lit.families.microbes.conversion.convert import convert_study
+from tabstar_lit.families.microbes.distances import predicted_distances
+from tabstar_lit.families.microbes.family import family
+from tabstar_lit.families.microbes.reports.folds import judge_run, verdict
+from tabstar_lit.families.microbes.reports.judged import NETWORK, Judged, joined
+from tabstar_lit.families.microbes.trained import restore
+
+N_FOLDS = 5
+TARGETS = ("ibd", "sex")
+QUIET = ("experiment_config.plot_metrics_n_epoch=null",)
+SCRATCH = (
+    "stages=[predictor]",
+    "stage_config.predictor.model_config.load_modules={}",
+    "model_config.freeze_base=false",
+)
+
+TEXT = """\
+Crohn's disease in stool (Qiita study 2538): {samples} samples of {subjects} subjects at 5,000 reads, in five folds of
+subjects. For each fold an encoder is pretrained on the samples of the other subjects, and a predictor trained on it;
+`scratch` is the same predictor without pretraining, all of its weights trained. Forest and linear model are tuned by
+inner folds of subjects on the same samples. Scores are of the held-out samples of all folds together, and intervals
+over subjects drawn with replacement.
+
+`microbes.ibd_unifrac_mse` is the error of the encoder's distances between held-out samples of a fold, {baseline:.4f}
+being that of their mean. With subjects held out, whoever has only {subjects} of them knows little for sure.
+"""
+
+
+class _Fold(NamedTuple):
+    """What one fold gave."""
+
+    pretrained: Judged
+    scratch: Judged
+    squared: np.ndarray[Any, np.dtype[np.float64]]
+    spread: np.ndarray[Any, np.dtype[np.float64]]
+
+
+def find_microbiome() -> Path:
+    """Return the folder with the four real studies.
+
+    Raises
+    ------
+    DataError
+        It is not there: says where it was looked for.
+    """
+    named = os.environ.get(DATA_VARIABLE)
+    folder = (Path(named) if named else REPOSITORY.parent / "shared" / "data") / "microbiome"
+    if not (folder / "ibd/table.biom").is_file():
+        raise DataError(f"{folder}: no real studies there; set {DATA_VARIABLE} to the folder above 'microbiome'.")
+    return folder
+
+
+def ibd() -> Section:
+    """Cross-validate network, forest and linear model on Crohn's disease, pretrained and from scratch."""
+    start, cpu = time.perf_counter(), time.process_time()
+    path = _study()
+    rows, results, lines = [], {}, list[str]()
+    for target in TARGETS:
+        folds = [_fold(target, fold) for fold in range(N_FOLDS)]
+        whole = joined([own.pretrained for own in folds])
+        scratch = joined([own.scratch for own in folds]).scores()[NETWORK][whole.score]
+        scores = {name: own[whole.score] for name, own in whole.scores().items()} | {"scratch": scratch}
+        rows.append([target, *(f"{scores[name]:.3f}" for name in (NETWORK, "scratch", "forest", "linear"))])
+        lines += [f"{target}:", "", *(verdict(whole, name) for name in ("forest", "linear")), ""]
+        results |= {f"microbes.{'ibd' if target == 'ibd' else f'ibd_{target}'}_{k}_auc": v for k, v in scores.items()}
+        if target == TARGETS[0]:
+            results["microbes.ibd_unifrac_mse"] = float(np.mean(np.concatenate([own.squared for own in folds])))
+            baseline = float(np.mean(np.concatenate([own.spread for own in folds])))
+            n_samples, n_subjects = len(whole.true), len(set(whole.groups.tolist()))
+    text = TEXT.format(samples=n_samples, subjects=n_subjects, baseline=baseline)
+    head = ["target", "network", "scratch", "forest", "linear"]
+    took = f"`python -m benchmarks.results microbes_ibd` on {path.name}: {time.perf_counter() - start:.0f} s, "
+    took += f"{time.process_time() - cpu:.0f} s of processor time."
+    return Section("Microbes: Crohn's disease, subjects held out", [text, table(head, rows), "", *lines, took], results)
+
+
+def _study() -> Path:
+    """Convert the study below the data root, where dataset_config/microbes/ibd.yaml looks for it."""
+    target = roots().data / "ibd.h5"
+    recipe = find_microbiome() / "ibd.yaml"
+    source = (REPOSITORY / "examples/microbiome/ibd.yaml").read_text(encoding="utf-8")
+    config = target.with_suffix(".yaml")
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(source.replace("ibd/", f"{recipe.parent}/ibd/"), encoding="utf-8")
+    convert_study(read_conversion(config), target)
+    return target
+
+
+def _fold(target: str, fold: int) -> _Fold:
+    place = f"dataset_config.folds={{n: {N_FOLDS}, fold: {fold}}}"
+    common = ("dataset_config=microbes/ibd", f"dataset_config.target={target}", place, EXPERIMENT, *QUIET, *limits())
+    pretrained, directory, loaded = _judged(("model_config=microbes/ibd", *common))
+    scratch, _, _ = _judged(("model_config=microbes/ibd", *common, *SCRATCH))
+    record = directory.record()["stages"]["encoder"]
+    trained = restore(directory.checkpoints / record["best_checkpoint"])
+    data = family.data(loaded.stages[-1].experiment, directory.record()["seed"])
+    rows = data.rows("test")
+    vectors = trained.embed(data.study).to_numpy()[rows]
+    scale = trained.config["architecture_config"]["unifrac_scale"]
+    predicted = predicted_distances(torch.from_numpy(vectors), scale).numpy()
+    pairs = np.triu_indices(len(rows), 1)
+    true = data.study.distances[np.ix_(rows, rows)][pairs].astype(np.float64)
+    return _Fold(pretrained, scratch, (predicted[pairs] - true) ** 2, (true - true.mean()) ** 2)
+
+
+def _judged(overrides: Sequence[str]) -> tuple[Judged, Any, Any]:
+    loaded = load(family, tuple(overrides), None)
+    directory = run(family, loaded, argv=[family.command, *overrides])
+    return judge_run(family, loaded, directory), directory, loaded

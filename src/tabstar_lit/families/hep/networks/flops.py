@@ -1,0 +1,31 @@
+"""Operations that a training step on events asks for: those of its linear layers, for the objects that are there."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from torch import Tensor, nn
+
+from tabstar_lit.families.hep.batch import Features
+
+_PER_VECTOR: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()  # counting takes as long as a small step
+
+PER_WEIGHT = 6
+"""Operations of a weight for each vector it meets: two forward, four backward."""
+
+
+def dense_flops(network: nn.Module, features: Features) -> float | Tensor | None:
+    """Return the operations of a training step, a tensor where objects have to be counted; None on the CPU.
+
+    Attention and pairs of objects are not counted, so this is a lower bound.
+    """
+    if features.numerical.device.type == "cpu":  # whose peak nobody knows
+        return None
+    per_vector = _PER_VECTOR.get(network)
+    if per_vector is None:
+        per_vector = PER_WEIGHT * sum(p.numel() for p in network.parameters() if p.ndim >= 2)
+        _PER_VECTOR[network] = per_vector
+    if not features.objects:
+        return float(per_vector * len(features.numerical))
+    counts: Tensor = sum(objects.mask.sum() for objects in features.objects.values())  # type: ignore[assignment]  # never 0
+    return counts * float(per_vector)
