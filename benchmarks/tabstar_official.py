@@ -14,7 +14,8 @@ import torch
 from benchmarks.page import Section, results_table
 from tabstar_lit import load
 from tabstar_lit.arrays import Float64
-from tabstar_lit.families.tabstar.deployment.official import ENCODER_VARIABLE, write_official
+from tabstar_lit.families.tabstar.deployment.exporting import write_official
+from tabstar_lit.families.tabstar.deployment.official import ENCODER_VARIABLE
 from tabstar_lit.nn.tabstar_config import RandomEncoder, TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_text_encoder, save_encoder
 

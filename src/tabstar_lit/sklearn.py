@@ -40,6 +40,7 @@ from tabstar_lit.engine.weights.files import (
 )
 from tabstar_lit.engine.weights.loading import CHECKPOINT_SCHEMA_VERSION
 from tabstar_lit.errors import CheckpointError, DataError
+from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar, restore
 from tabstar_lit.families.tabstar.estimation.fitting import (
     TABLE,
     Method,
@@ -53,7 +54,6 @@ from tabstar_lit.families.tabstar.estimation.fitting import (
     write_table,
 )
 from tabstar_lit.families.tabstar.estimation.frames import feature_frame, matched
-from tabstar_lit.families.tabstar.trained import TrainedTabstar, restore
 
 __all__ = ["TabSTARClassifier", "TabSTARRegressor"]
 
@@ -181,7 +181,6 @@ class _TabSTAR(BaseEstimator):  # type: ignore[misc]  # scikit-learn states no t
         """
         check_is_fitted(self, "model_")
         parameters = self.get_params() | {"checkpoint": None if self.checkpoint is None else str(self.checkpoint)}
-        parameters["overrides"] = list(self.overrides)
         if not isinstance(self.random_state, int | None):
             parameters["random_state"] = None
         kept = {"task": self._task, "parameters": parameters, "features": self.feature_names_, **self._kept()}
@@ -306,7 +305,8 @@ class TabSTARClassifier(ClassifierMixin, _TabSTAR):  # type: ignore[misc]  # as 
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the most probable class of each row, ``[N]``."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Return the probabilities of :attr:`classes_`, ``[N, C]``."""

@@ -6,7 +6,7 @@ import pytest
 from trained_tables import Bench, make_bench
 
 import tabstar_lit
-from tabstar_lit.families.tabstar.trained import TrainedTabstar
+from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
 
 
 @pytest.fixture(scope="session")

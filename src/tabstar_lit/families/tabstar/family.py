@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.tabstar.config import TabstarExperiment
     from tabstar_lit.families.tabstar.data import TabstarData
-    from tabstar_lit.families.tabstar.trained import TrainedTabstar
+    from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
 
 
 class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
@@ -129,7 +129,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
     def restore(self, checkpoint: Path) -> TrainedTabstar:
         """Return a trained network with the tables it knows."""
-        from tabstar_lit.families.tabstar.trained import restore
+        from tabstar_lit.families.tabstar.deployment.trained import restore
 
         return restore(checkpoint)
 

@@ -53,7 +53,7 @@ def predict(*, checkpoint: Path, data: Path, output: Path, batch_size: int, devi
 
     from tabstar_lit.data.outputs import write_parquet
     from tabstar_lit.data.progress import progress_bar
-    from tabstar_lit.families.tabstar.trained import restore
+    from tabstar_lit.families.tabstar.deployment.trained import restore
 
     model = restore(checkpoint)
     asked = model.ask(data, **described(**about), device=device)
@@ -85,7 +85,7 @@ def embed(
     model.
     """
     from tabstar_lit.families.tabstar.deployment.embedding import write_vectors
-    from tabstar_lit.families.tabstar.trained import restore
+    from tabstar_lit.families.tabstar.deployment.trained import restore
 
     asked = restore(checkpoint).ask(data, **described(**about), device=device)
     count = write_vectors(output, asked.server, asked.chunks, cells=cells, batch_size=batch_size)
@@ -122,7 +122,7 @@ def explain(
     from tabstar_lit.data.outputs import whole_file
     from tabstar_lit.families.tabstar.deployment.explaining import draw_importance
     from tabstar_lit.families.tabstar.deployment.explaining import explain as explained
-    from tabstar_lit.families.tabstar.trained import restore
+    from tabstar_lit.families.tabstar.deployment.trained import restore
 
     asked = restore(checkpoint).ask(data, **described(**about), device=device)
     importance = explained(asked.server, asked.chunks, method=method, batch_size=batch_size)
@@ -152,7 +152,7 @@ def export(checkpoint: Path, form: str, output: Path) -> None:
     --tabstar is that of the package tabstar (v1) and can be given wherever this program takes a CHECKPOINT.
     """
     from tabstar_lit.families.tabstar.deployment.exporting import export_official, export_safetensors
-    from tabstar_lit.families.tabstar.trained import restore
+    from tabstar_lit.families.tabstar.deployment.trained import restore
 
     write = export_official if form == "tabstar" else export_safetensors
     click.echo(f"wrote {', '.join(str(path) for path in write(restore(checkpoint), output))}")

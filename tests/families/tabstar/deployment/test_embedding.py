@@ -15,7 +15,7 @@ from trained_tables import Bench
 from tabstar_lit.commands.cli import main
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.deployment.explaining import METHODS, attention_maps
-from tabstar_lit.families.tabstar.trained import TrainedTabstar
+from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
 
 
 def test_the_head_reads_the_prediction_off_the_vectors(bench: Bench, model: TrainedTabstar) -> None:

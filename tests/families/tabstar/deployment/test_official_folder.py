@@ -19,7 +19,7 @@ from tabstar_lit.commands.cli import main
 from tabstar_lit.engine.weights.loading import find_checkpoint
 from tabstar_lit.errors import CheckpointError, DataError, EncoderError
 from tabstar_lit.families.tabstar.deployment.official import ENCODER_VARIABLE
-from tabstar_lit.families.tabstar.trained import TrainedTabstar
+from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
 
 
 @pytest.fixture(scope="module")

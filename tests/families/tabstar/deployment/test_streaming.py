@@ -17,8 +17,8 @@ from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.converter import FileSource, convert
 from tabstar_lit.families.tabstar.deployment import chunks
 from tabstar_lit.families.tabstar.deployment.chunks import Wanted, file_chunks
+from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
 from tabstar_lit.families.tabstar.manifest import read_manifest
-from tabstar_lit.families.tabstar.trained import TrainedTabstar
 
 ODD = """
 - name: odd

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tabstar_lit.families.tabstar.trained import TrainedTabstar
+    from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
 
 CARD_FILE = "README.md"
 HEAD = """---

@@ -19,10 +19,10 @@ from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.data.splits import row_ids
 from tabstar_lit.engine.weights.folders import CONFIG_FILE, WEIGHTS_FILE
 from tabstar_lit.families.tabstar.corpus import write_corpus
+from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
 from tabstar_lit.families.tabstar.encoding import Settings, encode_table
 from tabstar_lit.families.tabstar.manifest import TableEntry
 from tabstar_lit.families.tabstar.tables import RawTable
-from tabstar_lit.families.tabstar.trained import TrainedTabstar
 from tabstar_lit.nn.text_sources import save_encoder
 
 TABLE = "table"
