@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from trained_tables import Bench, train
 
 import tabstar_lit
 from tabstar_lit.commands.cli import main
+from tabstar_lit.engine.weights import folders
 from tabstar_lit.engine.weights.loading import find_checkpoint
 from tabstar_lit.errors import CheckpointError, DataError, EncoderError
 from tabstar_lit.families.tabstar.deployment.official import ENCODER_VARIABLE
@@ -133,3 +135,31 @@ def test_folders_that_cannot_be_used_say_why(published: Path, tmp_path: Path, mo
         tabstar_lit.load(newer)
     with pytest.raises(CheckpointError, match="the hub did not give it"):
         find_checkpoint("nobody/no-such-model", [])
+
+
+def test_predictions_of_the_published_size_do_not_depend_on_the_batch(loaded: TrainedTabstar) -> None:
+    frame, _ = rows(60, seed=2)
+    about = {"target": "answer", "classes": CLASSES}
+    whole = loaded.predict(frame, batch_size=60, **about).drop(columns="prediction")  # type: ignore[arg-type]
+    for batch_size in (1, 7):
+        again = loaded.predict(frame, batch_size=batch_size, **about).drop(columns="prediction")  # type: ignore[arg-type]
+        np.testing.assert_allclose(again, whole, rtol=0, atol=1e-6)
+
+
+def test_a_name_of_the_hub_is_looked_up_in_the_cache_first(
+    published: Path, encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = tmp_path / "models--somebody--TabSTAR"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("a" * 40)
+    (cached / "snapshots").mkdir()
+    (cached / "snapshots" / ("a" * 40)).symlink_to(published)
+    monkeypatch.setattr(folders, "snapshot_download", partial(folders.snapshot_download, cache_dir=tmp_path))
+    monkeypatch.setenv(ENCODER_VARIABLE, str(encoder_folder))
+    monkeypatch.chdir(tmp_path)
+    model = tabstar_lit.load("somebody/TabSTAR")
+    assert model.family == "tabstar"
+    (tmp_path / "somebody").mkdir()  # then it is a path with a mistake in it
+    with pytest.raises(CheckpointError, match="somebody/TabSTAR") as caught:
+        tabstar_lit.load("somebody/TabSTAR")
+    assert "hub" not in str(caught.value)
