@@ -169,7 +169,7 @@ class _TabSTAR(BaseEstimator):  # type: ignore[misc]  # scikit-learn states no t
         rows = Rows(frame, self._target(y, frame, names), weights=weights)
         if eval_set is not None:
             own = matched(feature_frame(eval_set[0]), self.feature_names_)
-            rows = with_validation(rows, own, self._target(eval_set[1], own, names).to_numpy())
+            rows = with_validation(rows, own, self._target(eval_set[1], own, names).tolist())
         with tempfile.TemporaryDirectory(prefix="tabstar_lit_") as folder, quiet(not self.progress_bar):
             self.model_ = self._trained(rows, Path(folder))
         return self
@@ -256,15 +256,15 @@ class _TabSTAR(BaseEstimator):  # type: ignore[misc]  # scikit-learn states no t
             self.feature_names_ = list(frame.columns)
             validate_data(self, frame if isinstance(X, pd.DataFrame) else X, reset=True, skip_check_array=True)
             return frame
-        if not isinstance(X, pd.DataFrame):
+        if not isinstance(X, pd.DataFrame):  # columns without names are those of fit, in their order
             validate_data(self, X, reset=False, skip_check_array=True)
+            return frame.set_axis(self.feature_names_, axis=1)
         return matched(frame, self.feature_names_)
 
     def _predicted(self, X: Any) -> pd.DataFrame:
         check_is_fitted(self, "model_")
         frame = self._features(X, reset=False)
-        device = {"gpu": "auto"}.get(self.device, self.device)
-        return self.model_.predict(frame, table=TABLE, device=device)
+        return self.model_.predict(frame, table=TABLE, device=self.device)
 
     def _target(self, y: Any, frame: pd.DataFrame, names: Mapping[Any, str]) -> pd.Series:
         check_consistent_length(frame, y)
@@ -306,7 +306,8 @@ class TabSTARClassifier(ClassifierMixin, _TabSTAR):  # type: ignore[misc]  # as 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the most probable class of each row, ``[N]``."""
         probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
+        classes: npt.NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
+        return classes
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Return the probabilities of :attr:`classes_`, ``[N, C]``."""

@@ -33,6 +33,7 @@ from tabstar_lit.nn.text_encoder import TextEncoder
 # Half of transformers' factories are typed.
 AutoModel: Any = transformers.AutoModel
 AutoTokenizer: Any = transformers.AutoTokenizer
+FastTokenizer: Any = transformers.PreTrainedTokenizerFast
 BertConfig: Any = transformers.BertConfig
 
 BERT_LIKE = ("bert", "roberta", "xlm-roberta", "camembert")
@@ -172,7 +173,7 @@ def save_encoder(encoder: TextEncoder, folder: Path) -> None:
     weights = {name: tensor.detach().cpu() for name, tensor in encoder.state_dict().items()}
     bert.load_state_dict(weights, strict=False)
     bert.save_pretrained(folder)
-    tokenizer = transformers.PreTrainedTokenizerFast(
+    tokenizer = FastTokenizer(
         tokenizer_object=Tokenizer.from_str(encoder.tokenizer),
         model_max_length=encoder.config.max_position_embeddings,
         **{f"{name}_token": token for name, token in SPECIAL_TOKENS.items()},

@@ -164,7 +164,8 @@ def _weights(name: str, column: pd.Series, train: Bool) -> Float32:
         )
     if not values[train].any():
         raise DataError(f"weight '{name}' is 0 in every training row: nothing to learn.")
-    return (values / values[train].mean()).astype(np.float32)
+    weights: Float32 = (values / values[train].mean()).astype(np.float32)
+    return weights
 
 
 def _check_columns(role: str, names: Sequence[str], columns: list[str]) -> None:

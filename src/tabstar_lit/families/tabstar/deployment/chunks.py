@@ -214,9 +214,10 @@ def _require_width(path: Path, line: int, record: list[str], names: list[str], s
 
 def _parsed(text: str, names: list[str], separator: str, wanted: Wanted) -> pd.DataFrame:
     options = _options(wanted.reader.reading, wanted.as_text(names))
-    return pd.read_csv(
+    frame: pd.DataFrame = pd.read_csv(
         io.StringIO(text), sep=separator, index_col=False, names=names, header=None, low_memory=False, **options
     )
+    return frame
 
 
 def _options(reading: Reading, texts: Collection[str]) -> dict[str, Any]:

@@ -108,7 +108,8 @@ def _columns(server: TableServer) -> tuple[list[str], list[int]]:
 def _added(shares: Float64, places: list[int], count: int) -> Float64:
     """Add the features ``[n, M]`` of each column up: ``[n, count]``."""
     sums = np.zeros((len(shares), count))
-    np.add.at(sums, (slice(None), places), shares)
+    for feature, place in enumerate(places):
+        sums[:, place] += shares[:, feature]
     return sums
 
 

@@ -192,9 +192,9 @@ def wall_time(seconds: float) -> str:
 def with_validation(train: Rows, features: pd.DataFrame, target: Sequence[Any]) -> Rows:
     """Return rows to learn from with others, of the same columns, that validate."""
     both = pd.concat([train.features, features[train.features.columns]], ignore_index=True)
-    values = pd.concat([train.target, pd.Series(target, name=train.target.name)], ignore_index=True)
+    values = pd.Series([*train.target, *target], name=train.target.name)
     weights = None if train.weights is None else np.append(train.weights, np.ones(len(features)))
-    return Rows(both, values.rename(train.target.name), np.arange(len(both)) >= len(train.features), weights)
+    return Rows(both, values, np.arange(len(both)) >= len(train.features), weights)
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:

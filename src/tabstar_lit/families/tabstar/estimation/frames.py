@@ -49,21 +49,21 @@ def feature_frame(data: Any) -> pd.DataFrame:
 def plain_column(name: str, column: pd.Series) -> pd.Series:
     """Return a column in a type the preprocessing knows: number, truth value, date or text."""
     column = column.reset_index(drop=True)
-    kind = column.dtype
+    kind: Any = column.dtype
     if isinstance(kind, pd.SparseDtype):
-        return plain_column(name, column.sparse.to_dense())
+        return plain_column(name, pd.Series(np.asarray(column)))
     if isinstance(kind, pd.CategoricalDtype):
         return column.astype(object).where(column.notna(), None).map(str, na_action="ignore")
     if isinstance(kind, pd.PeriodDtype):
-        return column.dt.to_timestamp()
+        return pd.Series(column.dt.to_timestamp())
     if pd.api.types.is_timedelta64_dtype(kind):
-        return column.dt.total_seconds()
+        return pd.Series(column.dt.total_seconds())
     if pd.api.types.is_complex_dtype(kind):
         raise DataError(f"Complex data not supported: column '{name}'. Give its parts, or its size, as columns.")
     if pd.api.types.is_bool_dtype(kind) or pd.api.types.is_numeric_dtype(kind):
         return pd.Series(column.to_numpy(dtype=np.float64, na_value=np.nan))
     if pd.api.types.is_datetime64_any_dtype(kind):
-        return column.astype(f"datetime64[us{', ' + str(kind.tz) if getattr(kind, 'tz', None) else ''}]")
+        return pd.Series(column.dt.as_unit("us"))
     return _words(column)
 
 
