@@ -102,17 +102,9 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings, *, held_o
     heads = verbalize.target_texts(name, target.classes)
     encoded = preprocessor.transform(features, first=heads)
     scaled = target.values if target.classes else scale.apply(target.values, clip=Z_CLIP)
-    schema = {
-        "task": entry.task,
-        "target": {"name": entry.target, "text": name, "classes": list(target.classes), **scale._asdict()},
-        **preprocessor.to_schema(),
-        **reader.to_schema(),
-        "split": {"fraction": settings.validation_fraction, "seed": settings.seed},
-        "bin_labels": settings.bin_labels,
-        "converter_version": CONVERTER_VERSION,
-        "about": entry.model_dump(include={"description", "source", "commit", "licence", "subsample", "note"}),
-        "warnings": warnings,
-    }
+    about = {"name": entry.target, "text": name, "classes": list(target.classes), **scale._asdict()}
+    schema = {"task": entry.task, "target": about, **preprocessor.to_schema(), **reader.to_schema()}
+    schema |= _origin(entry, settings) | {"warnings": warnings}
     return Table(
         name=entry.name,
         task=entry.task,
@@ -130,6 +122,16 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings, *, held_o
         schema=schema,
         weights=weights,
     )
+
+
+def _origin(entry: TableEntry, settings: Settings) -> dict[str, Any]:
+    """Return where a table came from, and how it was converted."""
+    return {
+        "split": {"fraction": settings.validation_fraction, "seed": settings.seed},
+        "bin_labels": settings.bin_labels,
+        "converter_version": CONVERTER_VERSION,
+        "about": entry.model_dump(include={"description", "source", "commit", "licence", "subsample", "note"}),
+    }
 
 
 def _usable_rows(entry: TableEntry, raw: RawTable) -> tuple[pd.DataFrame, UInt64]:
