@@ -24,6 +24,7 @@ from benchmarks.tabstar_results import CORPUS, convert_tables, find_manifest
 from tabstar_lit.arrays import Bool
 from tabstar_lit.config.paths import roots
 from tabstar_lit.engine.runs.report import table
+from tabstar_lit.engine.weights.loading import load_weights
 from tabstar_lit.families.tabstar.manifest import TableEntry, read_manifest
 
 LEFT_OUT = (
@@ -62,6 +63,8 @@ class Budget(NamedTuple):
     epochs: int = 30
     rows: int = 512
     jobs: int = 1
+    model: str = "tabstar/public_tables"
+    left_out: tuple[str, ...] = LEFT_OUT
 
 
 class Job(NamedTuple):
@@ -75,13 +78,13 @@ class Job(NamedTuple):
     folder: str
 
 
-def settings(name: str, folder: str, seed: int, corpus: str, rows: int, epochs: int) -> list[str]:
+def settings(name: str, folder: str, seed: int, corpus: str, *, budget: Budget, epochs: int) -> list[str]:
     """Return the settings that all trainings share."""
     training = "model_config.training_config"
     return [
-        "model_config=tabstar/public_tables", "dataset_config=tabstar/public_tables",
+        f"model_config={budget.model}", "dataset_config=tabstar/public_tables",
         f"dataset_config.corpus={json.dumps(corpus)}", "dataset_config.val_rows_per_dataset=null",
-        f"dataset_config.rows_per_dataset={rows}", "dataset_config.same_tokens=warn",
+        f"dataset_config.rows_per_dataset={budget.rows}", "dataset_config.same_tokens=warn",
         f"{training}.max_epochs={epochs}", f"{training}.model_save_path={json.dumps(folder + '/models')}",
         f"experiment_config.save_dir={json.dumps(folder + '/logs')}", f"experiment_config.seed={seed}",
         f"experiment_config.tracker_path={json.dumps(folder + '/figures')}",
@@ -101,8 +104,9 @@ def pretrain(seed: int, budget: Budget, corpus: str, folder: str) -> Path:
     from tabstar_lit import train
 
     name = f"pretrained_{seed}"
-    left = f"dataset_config.exclude={json.dumps(list(LEFT_OUT))}"
-    train("train_tabstar", [*settings(name, folder, seed, corpus, budget.rows, budget.pretrain_epochs), left])
+    left = f"dataset_config.exclude={json.dumps(budget.left_out)}"
+    own = settings(name, folder, seed, corpus, budget=budget, epochs=budget.pretrain_epochs)
+    train("train_tabstar", [*own, left])
     return last_checkpoint(folder, name)
 
 
@@ -111,11 +115,12 @@ def network_score(job: Job) -> float:
     from tabstar_lit import train
 
     name = f"{job.table}_{job.arm}_{job.seed}"
-    own = settings(name, job.folder, job.seed, job.corpus, job.budget.rows, job.budget.epochs)
+    own = settings(name, job.folder, job.seed, job.corpus, budget=job.budget, epochs=job.budget.epochs)
     own.append(f"dataset_config.tables=[{job.table}]")
     if job.arm == "pretrained":
         base = str(last_checkpoint(job.folder, f"pretrained_{job.seed}"))
-        own.append(f"model_config.load_modules={json.dumps(dict.fromkeys(MODULES, base))}")
+        modules = [name for name in MODULES if any(key.startswith(f"{name}.") for key in load_weights(Path(base)))]
+        own.append(f"model_config.load_modules={json.dumps(dict.fromkeys(modules, base))}")
     run = train("train_tabstar", own)
     return float(run.metrics["val_score"].dropna().iloc[-1])
 
@@ -185,9 +190,6 @@ def _as_text(cells: Any) -> Any:
 
 def score(job: Job) -> tuple[str, str, int, float]:
     """Do one job."""
-    import torch
-
-    torch.set_num_threads(1)
     own = boosted_score(job) if job.arm == "hgb" else network_score(job)
     return job.table, job.arm, job.seed, own
 
@@ -197,17 +199,24 @@ def run(budget: Budget) -> Section:
     entries = {entry.name: entry for entry in convert_tables(find_manifest())}
     corpus, folder = str(roots().data / CORPUS), str(roots().logs / "leftout")
     seeds = range(budget.seeds)
-    with ProcessPoolExecutor(budget.jobs, mp_context=get_context("spawn")) as pool:
-        for waiting in [pool.submit(pretrain, seed, budget, corpus, folder) for seed in seeds]:
-            waiting.result()
-        jobs = [Job(name, arm, seed, budget, corpus, folder) for name in LEFT_OUT for arm in ARMS for seed in seeds]
-        found = pd.DataFrame(pool.map(score, jobs), columns=["table", "arm", "seed", "score"])
+    jobs = [Job(name, arm, seed, budget, corpus, folder) for name in budget.left_out for arm in ARMS for seed in seeds]
+    if budget.jobs == 1:
+        for seed in seeds:
+            pretrain(seed, budget, corpus, folder)
+        scores = list(map(score, jobs))
+    else:
+        with ProcessPoolExecutor(budget.jobs, mp_context=get_context("spawn")) as pool:
+            for waiting in [pool.submit(pretrain, seed, budget, corpus, folder) for seed in seeds]:
+                waiting.result()
+            scores = list(pool.map(score, jobs))
+    found = pd.DataFrame(scores, columns=["table", "arm", "seed", "score"])
     found["task"] = [entries[name].task for name in found["table"]]
     results = {
         f"tabstar.leftout_{'auc' if task == 'classification' else 'r2'}_{arm}": float(own["score"].mean())
         for (task, arm), own in found.groupby(["task", "arm"])
     }
-    text = TEXT.format(n=len(LEFT_OUT), others=len(entries) - len(LEFT_OUT), **budget._asdict())
+    count = len(budget.left_out)
+    text = TEXT.format(n=count, others=len(entries) - count, **budget._asdict())
     return Section("Does pretraining help? Tables left out", [text, *results_table(results), *by_table(found)], results)
 
 
@@ -234,7 +243,7 @@ def leftout() -> Section:
 @click.option("--epochs", type=int, default=Budget().epochs)
 @click.option("--rows", type=int, default=Budget().rows)
 @click.option("--jobs", type=int, default=1)
-def main(**budget: int) -> None:
+def main(**budget: Any) -> None:
     """Print what the experiment finds with another budget than the page has."""
     section = run(Budget(**budget))
     click.echo("\n".join(section.lines))

@@ -162,6 +162,8 @@ class _TabSTAR(BaseEstimator):  # type: ignore[misc]  # scikit-learn states no t
             The table cannot be learnt from; names column and rows.
         """
         frame = self._features(X, reset=True)
+        if len(frame) == 1:
+            raise DataError("X has 1 sample; two or more are needed to train, and one to validate.")
         names = self._remember(y)
         weights = (
             None if sample_weight is None else _check_sample_weight(sample_weight, frame, ensure_non_negative=True)
