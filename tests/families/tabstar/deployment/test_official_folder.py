@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -139,10 +140,10 @@ def test_folders_that_cannot_be_used_say_why(published: Path, tmp_path: Path, mo
 
 def test_predictions_of_the_published_size_do_not_depend_on_the_batch(loaded: TrainedTabstar) -> None:
     frame, _ = rows(60, seed=2)
-    about = {"target": "answer", "classes": CLASSES}
-    whole = loaded.predict(frame, batch_size=60, **about).drop(columns="prediction")  # type: ignore[arg-type]
+    about: dict[str, Any] = {"target": "answer", "classes": CLASSES}
+    whole = loaded.predict(frame, batch_size=60, **about).drop(columns="prediction")
     for batch_size in (1, 7):
-        again = loaded.predict(frame, batch_size=batch_size, **about).drop(columns="prediction")  # type: ignore[arg-type]
+        again = loaded.predict(frame, batch_size=batch_size, **about).drop(columns="prediction")
         np.testing.assert_allclose(again, whole, rtol=0, atol=1e-6)
 
 
