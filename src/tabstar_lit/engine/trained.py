@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
+from tabstar_lit.engine.weights.folders import folder_config
 from tabstar_lit.engine.weights.loading import network_weights
 from tabstar_lit.errors import CheckpointError, ConfigError
 
@@ -127,12 +128,17 @@ def stored_architecture(kind: Any, plain: Mapping[str, Any], path: Path) -> Any:
 def checkpoint_family(path: Path) -> str | None:
     """Return the name of the family a checkpoint is of; None for a file of somebody else.
 
+    The ``config.json`` of a folder says it as ``model_type``.
+
     Raises
     ------
     CheckpointError
         The file cannot be read.
     """
-    name = kept_config(read_checkpoint(path, mmap=True)).get("family")
+    if path.is_dir():
+        name = folder_config(path).get("model_type")
+    else:
+        name = kept_config(read_checkpoint(path, mmap=True)).get("family")
     return None if name is None else str(name)
 
 
