@@ -28,23 +28,22 @@ from tabstar_lit.families.microbes.reports.judged import NETWORK, Judged, joined
 from tabstar_lit.families.microbes.trained import restore
 
 N_FOLDS = 5
-TARGETS = ("ibd", "sex")
 QUIET = ("experiment_config.plot_metrics_n_epoch=null",)
 SCRATCH = (
     "stages=[predictor]",
-    "stage_config.predictor.model_config.load_modules={}",
+    "~stage_config.predictor.model_config.load_modules",
     "model_config.freeze_base=false",
 )
 
 TEXT = """\
-Crohn's disease in stool (Qiita study 2538): {samples} samples of {subjects} subjects at 5,000 reads, in five folds of
-subjects. For each fold an encoder is pretrained on the samples of the other subjects, and a predictor trained on it;
-`scratch` is the same predictor without pretraining, all of its weights trained. Forest and linear model are tuned by
-inner folds of subjects on the same samples. Scores are of the held-out samples of all folds together, and intervals
-over subjects drawn with replacement.
+Stool of people with Crohn's disease and of others (Qiita study 2538): {samples} samples of {subjects} subjects at 5,000
+reads, in five folds of subjects. For each fold an encoder is pretrained on the samples of the other subjects, and a
+predictor trained on it; `scratch` is the same predictor without pretraining, all of its weights trained. Forest and
+linear model are tuned by inner folds of subjects on the same samples. Scores are of the held-out samples of all folds
+together, and intervals over subjects drawn with replacement.
 
-`microbes.ibd_unifrac_mse` is the error of the encoder's distances between held-out samples of a fold, {baseline:.4f}
-being that of their mean. With subjects held out, whoever has only {subjects} of them knows little for sure.
+`..._unifrac_mse` is the mean squared error of the encoder's distances between held-out samples of a fold; that of their
+mean is {baseline:.4f}. With subjects held out, whoever has only {subjects} of them knows little for sure.
 """
 
 
@@ -74,30 +73,48 @@ def find_microbiome() -> Path:
 
 def ibd() -> Section:
     """Cross-validate network, forest and linear model on Crohn's disease, pretrained and from scratch."""
+    return _cross_validated("ibd", "Crohn's disease")
+
+
+def sex() -> Section:
+    """Do the same with the sex of the subjects."""
+    return _cross_validated("sex", "the sex of subjects")
+
+
+def _cross_validated(target: str, what: str) -> Section:
     start, cpu = time.perf_counter(), time.process_time()
-    path = _study()
-    rows, results, lines = [], {}, list[str]()
-    for target in TARGETS:
-        folds = [_fold(target, fold) for fold in range(N_FOLDS)]
-        whole = joined([own.pretrained for own in folds])
-        scratch = joined([own.scratch for own in folds]).scores()[NETWORK][whole.score]
-        scores = {name: own[whole.score] for name, own in whole.scores().items()} | {"scratch": scratch}
-        rows.append([target, *(f"{scores[name]:.3f}" for name in (NETWORK, "scratch", "forest", "linear"))])
-        lines += [f"{target}:", "", *(verdict(whole, name) for name in ("forest", "linear")), ""]
-        results |= {f"microbes.{'ibd' if target == 'ibd' else f'ibd_{target}'}_{k}_auc": v for k, v in scores.items()}
-        if target == TARGETS[0]:
-            results["microbes.ibd_unifrac_mse"] = float(np.mean(np.concatenate([own.squared for own in folds])))
-            baseline = float(np.mean(np.concatenate([own.spread for own in folds])))
-            n_samples, n_subjects = len(whole.true), len(set(whole.groups.tolist()))
-    text = TEXT.format(samples=n_samples, subjects=n_subjects, baseline=baseline)
-    head = ["target", "network", "scratch", "forest", "linear"]
-    took = f"`python -m benchmarks.results microbes_ibd` on {path.name}: {time.perf_counter() - start:.0f} s, "
-    took += f"{time.process_time() - cpu:.0f} s of processor time."
-    return Section("Microbes: Crohn's disease, subjects held out", [text, table(head, rows), "", *lines, took], results)
+    _convert()
+    folds = [_fold(target, fold) for fold in range(N_FOLDS)]
+    whole = joined([own.pretrained for own in folds])
+    together = Judged(
+        whole.facts,
+        whole.predicted | {"scratch": joined([own.scratch for own in folds]).predicted[NETWORK]},
+        whole.true,
+        whole.groups,
+    )
+    scores = {name: own[whole.score] for name, own in together.scores().items()}
+    squared, spread = (
+        float(np.mean(np.concatenate([getattr(own, k) for own in folds]))) for k in ("squared", "spread")
+    )
+    text = TEXT.format(samples=len(whole.true), subjects=len(set(whole.groups.tolist())), baseline=spread)
+    rows = [[name, f"{value:.3f}"] for name, value in scores.items()]
+    wall, processor = time.perf_counter() - start, time.process_time() - cpu
+    took = (
+        f"`python -m benchmarks.results microbes_{_name(target)}`: {wall:.0f} s, {processor:.0f} s of processor time."
+    )
+    others = (name for name in together.predicted if name != NETWORK)
+    lines = [text, *table(["model", whole.score], rows), "", *(verdict(together, name) for name in others), "", took]
+    results = {f"microbes.{_name(target)}_{name}_auc": value for name, value in scores.items()}
+    results[f"microbes.{_name(target)}_unifrac_mse"] = squared
+    return Section(f"Microbes: {what}, subjects held out", lines, results)
 
 
-def _study() -> Path:
-    """Convert the study below the data root, where dataset_config/microbes/ibd.yaml looks for it."""
+def _name(target: str) -> str:
+    return "ibd" if target == "ibd" else f"ibd_{target}"
+
+
+def _convert() -> None:
+    """Convert the study to below the data root, where dataset_config/microbes/ibd.yaml looks for it."""
     target = roots().data / "ibd.h5"
     recipe = find_microbiome() / "ibd.yaml"
     source = (REPOSITORY / "examples/microbiome/ibd.yaml").read_text(encoding="utf-8")
@@ -105,7 +122,6 @@ def _study() -> Path:
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(source.replace("ibd/", f"{recipe.parent}/ibd/"), encoding="utf-8")
     convert_study(read_conversion(config), target)
-    return target
 
 
 def _fold(target: str, fold: int) -> _Fold:

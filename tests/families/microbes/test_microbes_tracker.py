@@ -82,8 +82,8 @@ def test_targets_are_scored_as_scikit_learn_does(tmp_path: Path, kind: str) -> N
     assert scores["balanced_accuracy"] == pytest.approx(
         balanced_accuracy_score(true[known], predicted[known].argmax(1))
     )
-    assert scores["forest/auroc"] == 0.99
-    assert "forest/auroc" in tracker.better_when_larger()
+    assert scores["auroc/forest"] == 0.99
+    assert "auroc/forest" in tracker.better_when_larger()
     assert "forest on the same samples: auroc 0.990" in tracker.notes()[0]
 
 

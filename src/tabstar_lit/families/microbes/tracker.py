@@ -117,7 +117,7 @@ class MicrobesTracker(Tracker):
             scores |= self._last
             self._classical = {} if self.baseline is None else self.baseline.scores(columns["rows"])
             scores |= {
-                f"{name}/{score}": value for name, own in self._classical.items() for score, value in own.items()
+                f"{score}/{name}": value for name, own in self._classical.items() for score, value in own.items()
             }
         return scores
 
@@ -128,7 +128,7 @@ class MicrobesTracker(Tracker):
         if self.model.role == "predictor":
             names += score_names(self.facts)
             classical = () if self.baseline is None else self.baseline.names
-            names += [f"{name}/{score}" for name in classical for score in score_names(self.facts)]
+            names += [f"{score}/{name}" for name in classical for score in score_names(self.facts)]
         return tuple(names)
 
     def better_when_larger(self) -> tuple[str, ...]:

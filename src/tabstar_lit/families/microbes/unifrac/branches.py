@@ -67,7 +67,7 @@ class Branches:
             )
         columns = np.empty(len(ids), dtype=np.int64)
         columns[[place[name] for name in ids]] = np.arange(len(ids))
-        return cls(counts.tocsr()[:, columns], sheared.lengths, sheared.first, sheared.end)
+        return cls(sparse.csr_matrix(counts)[:, columns], sheared.lengths, sheared.first, sheared.end)
 
     @property
     def n_samples(self) -> int:
@@ -81,9 +81,9 @@ class Branches:
 
     def reads(self, samples: slice) -> Float64:
         """Return the reads below each branch, ``[M, B]``, of some samples."""
-        tips = self.counts[samples].T.toarray()
-        sums = np.zeros((len(tips) + 1, tips.shape[1]))
-        np.cumsum(tips, axis=0, out=sums[1:])
+        own, sums = self.counts[samples], np.zeros((self.counts.shape[1] + 1, samples.stop - samples.start))
+        sums[own.indices + 1, np.repeat(np.arange(own.shape[0]), np.diff(own.indptr))] = own.data
+        np.cumsum(sums, axis=0, out=sums)
         below = sums[self.end]
         below -= sums[self.first]
         return np.asarray(below)
@@ -96,9 +96,10 @@ class Branches:
 
     def presence(self, samples: slice) -> Bool:
         """Tell where a sample has reads below a branch: ``[M, B]``."""
-        tips = self.counts[samples].T.toarray() > 0
-        sums = np.zeros((len(tips) + 1, tips.shape[1]), dtype=np.int32)
-        np.cumsum(tips, axis=0, out=sums[1:])
+        own = self.counts[samples]
+        sums = np.zeros((self.counts.shape[1] + 1, samples.stop - samples.start), dtype=np.int32)
+        sums[own.indices + 1, np.repeat(np.arange(own.shape[0]), np.diff(own.indptr))] = own.data > 0
+        np.cumsum(sums, axis=0, out=sums)
         return np.asarray(sums[self.end] > sums[self.first])
 
     def faith_pd(self) -> Float64:
