@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import experts, experts_networks, fakes, microbes, signal, startup, tabstar
+from benchmarks import antibody_generation, experts, experts_networks, fakes, microbes, signal, startup, tabstar
 
 FIGURES = {
     "startup": startup.figures,
@@ -14,6 +14,7 @@ FIGURES = {
     "experts": experts.figures,
     "experts_networks": experts_networks.figures,
     "microbes": microbes.figures,
+    "antibody": antibody_generation.figures,
 }
 
 

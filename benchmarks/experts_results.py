@@ -64,8 +64,8 @@ class Budget:
     """
 
     size: str = "nano"
-    steps: int = 250
-    documents: int | None = 600
+    steps: int = 150
+    documents: int | None = 300
     more: tuple[str, ...] = ()
 
 
@@ -199,7 +199,7 @@ def last(run: Trained, metric: str, role: str) -> float:
 
 def seconds(run: Trained, role: str) -> float:
     """Return how long a stage trained, validation left out."""
-    return last(run, "tokens_trained", role) / last(run, "tokens_per_second", role)
+    return last(run, "tokens_trained", role) / last(run, "tokens_per_s", role)
 
 
 def bits(run: Trained, role: str, domain: str = "") -> float:
@@ -223,7 +223,7 @@ def budget_table(run: Trained) -> list[str]:
             f"{trained_parameters(run, role):,}",
             f"{last(run, 'tokens_trained', role) / 1e6:.2f}",
             f"{seconds(run, role):.0f}",
-            f"{last(run, 'tokens_per_second', role):,.0f}",
+            f"{last(run, 'tokens_per_s', role):,.0f}",
             f"{bits(run, role):.3f}",
             *(f"{bits(run, role, name):.3f}" for name in names),
         )

@@ -51,8 +51,8 @@ DRAWN = (
 """The learned fake factor at the end."""
 
 TOY_TEXT = """\
-{toys} toys of {events} events each, with another seed for events and training: fakes and real leptons in pt, whose
-fake factor is known in closed form. Each is estimated by `train_fakes`: numerator, denominator and ratio, with an
+{toys} toys of about {events} events each, with another seed for events and training: fakes and real leptons in pt,
+whose fake factor is known in closed form. Their numbers vary as in independent experiments. Each is estimated by `train_fakes`: numerator, denominator and ratio, with an
 ensemble of heads that learn from bootstrap samples. `logerror` is the mean of |log F - log F_true| over loose
 data in the central 98 % of their pt. *Binned* is the classical estimate, (data - simulation) of tight over that of
 loose events, of the same training events in bins of pt with equally many loose ones; of 10, 20 and 40 bins those count
@@ -163,7 +163,8 @@ class Estimate:
 
 def toys() -> Section:
     """Estimate the fake factor of toys in one variable."""
-    estimates = [estimate(FakesToy(seed=seed), f"experiment_config.seed={seed}") for seed in range(N_TOYS)]
+    samples = [FakesToy(seed=seed, poisson=True) for seed in range(N_TOYS)]
+    estimates = [estimate(toy, f"experiment_config.seed={toy.seed}") for toy in samples]
     scores = [one.scores for one in estimates]
     bins = {n: statistics.fmean(one.binned_errors[n] for one in estimates) for n in BINS}
     results = {
@@ -180,7 +181,7 @@ def toys() -> Section:
             TOY_TEXT.format(toys=N_TOYS, events=N_EVENTS),
             *results_table(results),
             *table(head, [_row(seed, one) for seed, one in enumerate(estimates)]),
-            *_how(estimates, FakesToy()),
+            *_how(estimates, samples[0]),
         ],
         results,
     )
@@ -258,7 +259,7 @@ def toy_2d() -> Section:
 
 def coverage_2d() -> Section:
     """Ask of toys in two variables, with negative weights, how often the heads' spread covers the truth."""
-    toys = [FakesToy(variables="pt_eta", mc_weights="cauchy", seed=seed) for seed in range(N_TOYS)]
+    toys = [FakesToy(variables="pt_eta", mc_weights="cauchy", seed=seed, poisson=True) for seed in range(N_TOYS)]
     estimates = [estimate(toy, f"experiment_config.seed={toy.seed}") for toy in toys]
     scores = [one.scores for one in estimates]
     names = {
@@ -373,11 +374,13 @@ def _columns(events: RegionEvents) -> dict[str, Float64]:
 def _made(toy: FakesToy) -> Path:
     """Return where a toy lies, below the data root."""
     weights = "" if toy.mc_weights == FakesToy().mc_weights else f"_{toy.mc_weights}"
+    weights += "_poisson" if toy.poisson else ""
     return roots().data / f"fakes_{toy.variables}{weights}_{toy.seed}.h5"
 
 
 def _how(estimates: Sequence[Estimate], toy: FakesToy) -> list[str]:
     weights = "" if toy.mc_weights == FakesToy().mc_weights else f"--mc-weights {toy.mc_weights} "
+    weights += "--poisson " if toy.poisson else ""
     made = f"tabstar_lit convert fakes-toy --variables {toy.variables} {weights}--seed {toy.seed}"
     made += f" -o data/{_made(toy).name}"
     return how_it_was_made([one.trained for one in estimates], [made])

@@ -63,7 +63,7 @@ PARTS = {
     "plain": Part("benchmarks.gpu_events:plain_transformer", 60),
     "resume": Part("benchmarks.gpu_runs:resume", 40),
     "precision": Part("benchmarks.gpu_runs:precision", 40),
-    "compiled": Part("benchmarks.gpu_tabstar:compiled", 120),
+    "compiled": Part("benchmarks.gpu_tabstar:compiled", 100),
 }
 """In order."""
 

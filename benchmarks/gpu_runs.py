@@ -36,12 +36,12 @@ CURVE_STEPS = 200
 def machine(options: Options) -> Figures:
     """Name card and versions, and yield what the card does at most: a large product in bfloat16, a large copy."""
     card = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or platform.machine()
-    print(f"# {card}, {os.cpu_count()} host cores, Python {platform.python_version()}", flush=True)
+    print(f"# on {card}, {os.cpu_count()} host cores, Python {platform.python_version()}", flush=True)
     own = {"torch": torch.__version__, "lightning": lightning.__version__, "transformers": transformers.__version__}
-    print(f"# {', '.join(f'{name} {text}' for name, text in own.items())}", flush=True)
+    print(f"# on {', '.join(f'{name} {text}' for name, text in own.items())}", flush=True)
     for name in ("tabstar", "weaver-core", "pydantic", "numpy"):
         try:
-            print(f"# {name} {version(name)}", flush=True)
+            print(f"# on {name} {version(name)}", flush=True)
         except PackageNotFoundError:
             print(f"# {name} is not installed", flush=True)
     size = options.pick(8192, 256)

@@ -76,6 +76,12 @@ SMALL = {
         "dataset_config.dataloader_kwargs.batch_size=32768",
         "experiment_config.plot_metrics_n_epoch=null",
     ],
+    "train_antibody": [
+        "model_config.training_config.max_epochs=1",
+        "dataset_config.max_samples=64",
+        "dataset_config.split.val=0.02",
+        "tracking_config.samples=4",
+    ],
 }
 
 

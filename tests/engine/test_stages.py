@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from toy import ToyModule
 from toy_bench import Bench, load_checkpoint, metrics
 
 from tabstar_lit.config import ConfigTree
@@ -166,3 +167,23 @@ def test_a_metric_nobody_computes_is_refused_before_training(
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         bench.train(*settings)
     assert not list((bench.folder / "models").rglob("*.ckpt"))
+
+
+def test_a_checkpoint_of_other_data_is_refused_before_its_weights_are_looked_at(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench.train("model_config.training_config.max_epochs=1")
+    last = run.checkpoints / "toy_last.ckpt"
+    asked: list[str] = []
+
+    def refuse(self: ToyModule, payload: dict[str, object]) -> None:
+        asked.append(str(payload["family"]))
+        raise CheckpointError("its rows mean something else")
+
+    monkeypatch.setattr(ToyModule, "accept", refuse)
+    wider = "model_config.architecture_config.hidden=16"
+    with pytest.raises(CheckpointError, match="its rows mean something else"):
+        bench.evaluate(last, wider)
+    with pytest.raises(CheckpointError, match="its rows mean something else"):
+        bench.train("model_config.training_config.max_epochs=2", wider, resume=True)
+    assert asked == ["toy", "toy"]

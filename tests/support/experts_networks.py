@@ -38,11 +38,11 @@ def architecture(**options: Any) -> ExpertsArchitecture:
     return ExpertsArchitecture.model_validate({"size": "nano", **TINY, **options}).resolved()
 
 
-def small_network(name: str, *, lively: bool = True) -> Any:
+def small_network(name: str, *, lively: bool = True, vocabulary: int = VOCABULARY) -> Any:
     """Return one of :data:`NETWORKS`; ``lively``: with weights so large that everything has an effect."""
     role, options = NETWORKS[name]
     torch.manual_seed(0)
-    network = build(role, architecture(**options), VOCABULARY)
+    network = build(role, architecture(**options), vocabulary)
     if lively:
         enliven(network)
     if "memory" in name:

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from hand_made_texts import trees, write_texts
 
 from tabstar_lit.commands.train import train_experts
+from tabstar_lit.engine.runs.records import COSTS
 
 DOMAINS = {"forest": trees(60), "wood": trees(40, longest=5, first=900)}
 MODELS = "runs/models/checkpoints/trees/run"
@@ -52,5 +53,4 @@ def best_checkpoints(folder: Path) -> dict[str, Path]:
 def metrics(folder: Path) -> list[dict[str, object]]:
     """Return what the run logged, without times and memory."""
     lines = [json.loads(line) for line in (folder / RECORDS / "metrics.jsonl").read_text().splitlines()]
-    volatile = ("seconds", "rss", "per_second", "time", "memory", "mib")
-    return [{k: v for k, v in line.items() if not any(word in k for word in volatile)} for line in lines]
+    return [{name: value for name, value in line.items() if name not in (*COSTS, "time")} for line in lines]

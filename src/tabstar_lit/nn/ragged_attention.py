@@ -64,7 +64,10 @@ def ragged_attention(
         ``[Q, H, D]``.
     """
     if not has_kernel(query.device, query.dtype):
-        return _padded(query, key, value, queries, keys, dropout)
+        mask = torch.arange(keys.longest, device=key.device) < keys.starts.diff()[:, None]
+        q, k, v = (_spread(x, spans) for x, spans in ((query, queries), (key, keys), (value, keys)))
+        padded = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None], dropout_p=dropout)
+        return padded.transpose(1, 2)[queries.rows(len(query)), queries.positions(len(query))]
     if dropout:  # the public function knows none; this is what it calls
         ends = (queries.starts, keys.starts, queries.longest, keys.longest)
         kernel: Any = torch.ops.aten._flash_attention_forward
@@ -73,15 +76,6 @@ def ragged_attention(
     return varlen.varlen_attn(  # type: ignore[return-value]  # a tensor where nothing else is asked for
         query, key, value, queries.starts, keys.starts, queries.longest, keys.longest
     )
-
-
-def _padded(query: Tensor, key: Tensor, value: Tensor, queries: Spans, keys: Spans, dropout: float) -> Tensor:
-    """Do the same with every sequence padded to the longest one."""
-    q, k, v = (_spread(x, spans) for x, spans in ((query, queries), (key, keys), (value, keys)))
-    mask = torch.arange(keys.longest, device=key.device) < keys.starts.diff()[:, None]
-    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None], dropout_p=dropout)
-    rows, places = queries.rows(len(query)), queries.positions(len(query))
-    return attended.transpose(1, 2)[rows, places]
 
 
 def _spread(stream: Tensor, spans: Spans) -> Tensor:

@@ -111,7 +111,6 @@ class TextEncoder(nn.Module):
         Tensor
             ``[U, D]``.
         """
-        above = self._compiled or self._above
         if token_ids.ndim == 2:
             token_ids = _end_to_end(token_ids, lengths)
         first = self._settle_frozen()
@@ -119,7 +118,8 @@ class TextEncoder(nn.Module):
         if self._is_ragged(token_ids.device):
             ragged = RaggedLayout(_starts(lengths, starts, token_ids.device), lengths)
             below = self._below(token_ids, ragged, first) if frozen is None else frozen
-            return above(below, ragged, numbers)
+            above = self._compiled or self._above
+            return above(below, ragged, numbers)  # type: ignore[no-any-return]  # what torch compiles is untyped
         if any(lengths[i] > lengths[i + 1] for i in range(len(lengths) - 1)):
             order = sorted(range(len(lengths)), key=lengths.__getitem__)
             places = torch.from_numpy(_tokens_of(order, lengths)).to(token_ids.device)
@@ -129,7 +129,7 @@ class TextEncoder(nn.Module):
         parts = []
         for own, layout in block_layouts(lengths, self._packing(token_ids.device), token_ids.device):
             below = self._below(token_ids[own], layout, first) if frozen is None else layout.spread(frozen[own])
-            parts.append(above(below, layout, numbers))
+            parts.append(self._above(below, layout, numbers))
         return torch.cat(parts)
 
     @torch.no_grad()
@@ -150,7 +150,10 @@ class TextEncoder(nn.Module):
         return max(0, self._first_trainable() - 1)
 
     def compile_layers(self, backend: str = "inductor") -> None:
-        """Let ``torch.compile`` make kernels for the trained layers, for any number of strings and tokens."""
+        """Let ``torch.compile`` make kernels for the trained layers, for any number of strings and tokens in a stream.
+
+        Blocks are left as they are: every number of them would be compiled anew.
+        """
         self._compiled = torch.compile(self._above, dynamic=True, backend=backend)
 
     def _below(self, token_ids: Tensor, layout: Layout, first_trainable: int) -> Tensor:

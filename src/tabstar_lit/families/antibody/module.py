@@ -43,6 +43,8 @@ class AntibodyModule(TrainingModule):
     network: Writer
     config: AntibodyModel
 
+    unit = "tokens"
+
     def __init__(self, network: Writer, config: AntibodyModel, payload: Mapping[str, Any]) -> None:
         super().__init__(network, config, payload)
         self.longest = int(payload["max_antibody"])

@@ -48,6 +48,8 @@ class ExpertsModule(TrainingModule):
         Paths of the trained experts that the role builds on, see :meth:`ExpertsModel.reads`.
     """
 
+    unit = "tokens"
+
     def __init__(
         self,
         config: ExpertsModel,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -53,7 +52,7 @@ class ExpertsTracker(Tracker):
     Attributes
     ----------
     tokens : dict of int to int
-        Tokens trained on at the end of each epoch; logged as ``tokens_trained``, with ``tokens_per_second``.
+        Tokens trained on at the end of each epoch; logged as ``tokens_trained``.
     """
 
     def __init__(
@@ -72,7 +71,6 @@ class ExpertsTracker(Tracker):
         self.experts, self.writer = tuple(experts), writer
         self.tokens: dict[int, int] = {}
         self._seen = 0
-        self._started = (perf_counter(), 0)
 
     def keeps(self) -> tuple[str, ...]:
         """Return the sums by row, and the weights of experts."""
@@ -133,25 +131,14 @@ class ExpertsTracker(Tracker):
 
     # -- tokens trained on --------------------------------------------------------------------------------------------
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, also where a training goes on inside an epoch."""
-        self._started = (perf_counter(), self._seen)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of the epoch."""
-        self._started = (perf_counter(), self._seen)
-
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the tokens of the batch; after the last of an epoch log how many there were, and how fast."""
+        """Count the tokens of the batch; after the last of an epoch log how many there were."""
         self._seen += batch.n_targets
         if trainer.is_last_batch:
-            started, before = self._started
-            speed = sum(gather((self._seen - before) / (perf_counter() - started)))
             self.tokens[trainer.current_epoch] = sum(gather(self._seen))
-            told = {"tokens_trained": self.tokens[trainer.current_epoch], "tokens_per_second": speed}
-            log_metrics(trainer, told)
+            log_metrics(trainer, {"tokens_trained": self.tokens[trainer.current_epoch]})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the history and the tokens counted so far."""

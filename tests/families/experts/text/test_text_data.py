@@ -188,5 +188,7 @@ def test_a_folder_is_converted_when_it_is_opened(tmp_path: Path, monkeypatch: py
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     assert open_corpus(TextDataset(name="other", corpus="raw"), scratch).path == scratch / "text_other.h5"
+    with pytest.raises(DataError, match=r"tokenizer is 'gpt2', but .*text_mine\.h5 is a corpus"):
+        open_corpus(TextDataset(name="mine", corpus=str(opened.path), tokenizer="gpt2"))
     with pytest.raises(DataError, match=r"(?s)corpus: none\.h5: no such file or folder, neither in .*convert text"):
         open_corpus(TextDataset(name="mine", corpus="none.h5"))

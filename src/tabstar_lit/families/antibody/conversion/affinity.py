@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tabstar_lit.families.antibody.conversion.config import GAS_CONSTANT, MOLAR, Affinity
 
-MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "-", "nd", "n.d."})
+MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "-", "n.d."})
 """Texts of cells, in lower case, that hold no number."""
 
 PLAUSIBLE = (-2.0, 18.0)

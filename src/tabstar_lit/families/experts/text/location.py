@@ -11,6 +11,7 @@ from tabstar_lit.families.experts.text.builtin import BUILTIN_CORPUS, ensure_bui
 from tabstar_lit.families.experts.text.converter import convert_text
 from tabstar_lit.families.experts.text.corpus import TextCorpus
 from tabstar_lit.families.experts.text.dataset_config import TextDataset
+from tabstar_lit.families.experts.text.tokenizing import BYTES
 
 
 def open_corpus(config: TextDataset, scratch: Path | None = None) -> TextCorpus:
@@ -26,7 +27,7 @@ def open_corpus(config: TextDataset, scratch: Path | None = None) -> TextCorpus:
     Raises
     ------
     DataError
-        There is no such file or folder, or it cannot be used.
+        There is no such file or folder, it cannot be used, or a tokenizer is named for a corpus that has one.
     """
     if config.corpus is None:
         return TextCorpus.open(ensure_builtin(_place(BUILTIN_CORPUS, scratch), config.tokenizer))
@@ -42,6 +43,12 @@ def open_corpus(config: TextDataset, scratch: Path | None = None) -> TextCorpus:
         raise DataError(
             f"dataset_config.corpus: {given}: no such file or folder{where}. Make it with: tabstar_lit convert text "
             f"ROOT -o {below_root if given.parent == Path() else given}"
+        )
+    if config.tokenizer != BYTES:
+        raise DataError(
+            f"dataset_config.tokenizer is '{config.tokenizer}', but {path} is a corpus, which has the tokenizer that "
+            "made it. Leave tokenizer out, or convert the texts anew: tabstar_lit convert text ROOT --tokenizer "
+            f"{config.tokenizer} -o CORPUS.h5"
         )
     return TextCorpus.open(path)
 

@@ -23,6 +23,7 @@ SHAPE = "signal, background, resonance or qcd, with parameters as in 'resonance:
 @click.option("--loose", default="", metavar="SHAPE", help="Spectrum of loose fakes, with one variable.")
 @click.option("--mc-weights", type=click.Choice(WEIGHT_KINDS), default="lognormal", show_default=True)
 @click.option("--data-weights", type=click.Choice(WEIGHT_KINDS), default="unity", show_default=True)
+@click.option("--poisson", is_flag=True, help="Let the numbers of events vary with the seed, as in real samples.")
 def fakes_toy(output: Path, **options: Any) -> None:
     """Make toy events of tight and loose leptons, whose fake factor is known in closed form."""
     toy = FakesToy(**options)

@@ -207,3 +207,17 @@ def test_a_shape_without_events_and_a_foreign_file_are_refused(tmp_path: Path) -
         toy_fakes(tmp_path / "toy.h5", FakesToy(prompt="resonance:500,1"))
     with pytest.raises(DataError, match="no toy of fakes of this release"):
         closed_form(toy_events(tmp_path / "signal.h5", 100))
+
+
+def test_numbers_of_events_vary_from_seed_to_seed_where_they_are_asked_to(tmp_path: Path) -> None:
+    """Poisson numbers: over samples the spread of data is the root of their number, that of simulation larger."""
+    toys = [FakesToy(n_events=4000, seed=seed, poisson=True) for seed in range(60)]
+    files = [toy_fakes(tmp_path / f"{toy.seed}.h5", toy) for toy in toys]
+    sums = np.array([[file.weights()[file.labels() == i].sum() for i in range(4)] for file in files])
+    expected = [1000, 1400, 300, 140]
+    np.testing.assert_allclose(sums.mean(0), expected, rtol=4 / np.sqrt(60 * 800))
+    relative = sums.std(0, ddof=1) / sums.mean(0)
+    poisson = 1 / np.sqrt([1000, 1400, 800, 800]) * np.sqrt([1, 1, np.exp(0.25), np.exp(0.25)])
+    np.testing.assert_allclose(relative, poisson, rtol=0.35)
+    assert FakesToy.from_plain(toys[3].to_plain()) == toys[3]
+    assert "poisson" not in FakesToy().to_plain(), "toys from before are the same"

@@ -88,6 +88,9 @@ class FakesToy:
         Shapes of real leptons, of tight fakes and of loose fakes; see :meth:`Shape.parse`. Empty: a default.
     mc_weights, data_weights : str
         How weights scatter.
+    poisson : bool
+        Events of each class, and so sums of weights, vary from seed to seed as in independent experiments; otherwise
+        they are the expected ones.
     """
 
     variables: Variables = "pt"
@@ -98,6 +101,7 @@ class FakesToy:
     loose: str = ""
     mc_weights: WeightKind = "lognormal"
     data_weights: WeightKind = "unity"
+    poisson: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be generated.
@@ -117,12 +121,13 @@ class FakesToy:
 
     def to_plain(self) -> dict[str, Any]:
         """Return what the event file keeps."""
-        return {"file": "fakes-toy", "version": TOY_VERSION, **asdict(self)}
+        plain = asdict(self) if self.poisson else {name: own for name, own in asdict(self).items() if name != "poisson"}
+        return {"file": "fakes-toy", "version": TOY_VERSION, **plain}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> FakesToy:
         """Return the toy that an event file kept."""
-        return cls(**{field.name: plain[field.name] for field in fields(cls)})
+        return cls(**{field.name: plain[field.name] for field in fields(cls) if field.name in plain})
 
 
 def _known(name: str, names: tuple[str, ...], what: str) -> None:

@@ -7,6 +7,7 @@ have weights that scatter and may be negative; each region's sum to the real lep
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 CHUNK = 100_000
 UNITS = {"pt": "GeV", "abs_eta": None}
 CAUCHY_TAIL = 10.0
+MEAN_WEIGHT = {"lognormal": math.exp(3.5 + 0.5**2 / 2), "normal": 1.0, "cauchy": 1.0, "uniform": 0.5, "unity": 1.0}
 
 
 def toy_fakes(path: Path, toy: FakesToy) -> EventFile:
@@ -49,17 +51,18 @@ def toy_fakes(path: Path, toy: FakesToy) -> EventFile:
     rng = np.random.default_rng([toy.seed, toy.n_events])
     points, weights, labels = [], [], []
     for number, name in enumerate(CLASSES):
-        n = counts[name]
+        n = int(rng.poisson(counts[name])) if toy.poisson else counts[name]
         kind = toy.mc_weights if name.endswith("mc") else toy.data_weights
         points.append(form.densities[name].sample(rng, n))
-        weights.append(draw_weights(rng, kind, n, form.totals[name]))
+        drawn = draw_weights(rng, kind, n, form.totals[name])
+        weights.append(drawn * _varied(rng, kind, n, counts[name]) if toy.poisson else drawn)
         labels.append(np.full(n, number))
-    order = rng.permutation(toy.n_events)
+    order = rng.permutation(sum(map(len, labels)))
     rows, shuffled, classes = (np.concatenate(parts)[order] for parts in (points, weights, labels))
     schema = EventSchema(CLASSES, {name: ColumnInfo(name, unit=UNITS[name]) for name in form.columns}, has_weights=True)
     with EventWriter(path, schema, sources=[toy.to_plain()], conversion=toy_identity(toy.to_plain())) as file:
-        for start in range(0, toy.n_events, CHUNK):
-            part = slice(start, min(start + CHUNK, toy.n_events))
+        for start in range(0, len(order), CHUNK):
+            part = slice(start, min(start + CHUNK, len(order)))
             columns = dict(zip(form.columns, rows[part].T, strict=True))
             ids = np.arange(part.start, part.stop, dtype=np.uint64)
             file.append(EventChunk(columns, classes[part], shuffled[part], ids))
@@ -87,6 +90,12 @@ def draw_weights(rng: np.random.Generator, kind: str, n: int, total: float) -> F
     """
     weights = _SCATTER[kind](rng, n)
     return np.asarray(weights * (total / weights.sum()))
+
+
+def _varied(rng: np.random.Generator, kind: str, n: int, expected: int) -> float:
+    """Return how much more than expected the weights of ``n`` events sum to, where neither is held fixed."""
+    sample = _SCATTER[kind](rng, n)
+    return float(sample.sum() / (expected * MEAN_WEIGHT[kind]))
 
 
 def _cauchy(rng: np.random.Generator, n: int) -> Float64:
