@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, cast
 
 import torch
-from lightning.fabric.utilities import move_data_to_device
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from tabstar_lit.families.hep.batch import EventBatch, Features, Objects
@@ -103,8 +101,7 @@ class EventBlock:
 
     def to(self, device: torch.device) -> EventBlock:
         """Return this block on ``device``."""
-        moved: EventBlock = move_data_to_device(self, device)
-        return moved
+        return cast(EventBlock, _changed(self, lambda tensor: tensor.to(device)))
 
     def padded(self) -> EventBlock:
         """Return this block with its objects padded once and for all."""
@@ -160,8 +157,26 @@ def _merge(parts: Sequence[Any], order: Tensor) -> Any:
 def _tensors(value: Any) -> list[Tensor]:
     """Return the tensors anywhere in a block."""
     found: list[Tensor] = []
-    apply_to_collection(value, Tensor, found.append, allow_frozen=True)
+
+    def keep(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    _changed(value, keep)
     return found
+
+
+def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return a block or a part of one with every tensor changed; Lightning's own way ends at a frozen dataclass."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Objects):
+        return Objects(*map(change, value))
+    if isinstance(value, dict):
+        return {name: _changed(part, change) for name, part in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _changed(getattr(value, field.name), change) for field in fields(value)})
+    return value
 
 
 def _rows(table: Tensor, index: Tensor) -> Tensor:
