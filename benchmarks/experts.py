@@ -33,7 +33,7 @@ TRAINING = (
 def bare_loss(module: TrainingModule, batch: TokenBatch) -> Tensor:
     """Return the loss of a batch as a hand-written loop computes it."""
     network = module.network
-    logits: Tensor = network.logits(network(batch.tokens, batch.documents))  # type: ignore[operator]
+    logits: Tensor = network.logits(network(batch.tokens, batch.documents))
     return cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=NO_TARGET)
 
 
