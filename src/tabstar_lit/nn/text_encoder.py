@@ -119,7 +119,7 @@ class TextEncoder(nn.Module):
             ragged = RaggedLayout(_starts(lengths, starts, token_ids.device), lengths)
             below = self._below(token_ids, ragged, first) if frozen is None else frozen
             above = self._compiled or self._above
-            return above(below, ragged, numbers)  # type: ignore[no-any-return]  # what torch compiles is untyped
+            return above(below, ragged, numbers)
         if any(lengths[i] > lengths[i + 1] for i in range(len(lengths) - 1)):
             order = sorted(range(len(lengths)), key=lengths.__getitem__)
             places = torch.from_numpy(_tokens_of(order, lengths)).to(token_ids.device)
