@@ -17,6 +17,8 @@ from benchmarks import (
     fakes_results,
     microbes_results,
     signal_results,
+    tabstar_leftout,
+    tabstar_official,
     tabstar_results,
 )
 from benchmarks.experiment import limit
@@ -28,6 +30,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "builtin": tabstar_results.builtin,
     "real_tables": tabstar_results.real_tables,
+    "tabstar_leftout": tabstar_leftout.leftout,
+    "tabstar_official": tabstar_official.official,
     "higgsml": signal_results.higgsml,
     "higgs_uci": signal_results.higgs_uci,
     "jets": signal_results.jets,
@@ -48,7 +52,7 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
 """In the order of the page."""
 
 NEEDS: dict[str, Callable[[], object]] = {
-    "real_tables": tabstar_results.find_manifest,
+    **dict.fromkeys(("real_tables", "tabstar_leftout"), tabstar_results.find_manifest),
     **dict.fromkeys(("experts_shakespeare", "experts_equal_budget"), experts_results.find_texts),
     **dict.fromkeys(("antibody_complexes", "antibody_her2"), antibody_results.find_antibodies),
     **dict.fromkeys(("microbes_ibd", "microbes_ibd_sex"), microbes_results.find_microbiome),
@@ -72,7 +76,7 @@ def main(names: Sequence[str], device: str, max_time: str | None) -> None:
             section = EXPERIMENTS[name]()
             write_section(PAGE, name, section, list(EXPERIMENTS))
             for figure, value in section.results.items():
-                click.echo(f"RESULT {figure}={value:.4f}")
+                click.echo(f"RESULT {figure}={value:.4g}" if 0 < abs(value) < 1e-3 else f"RESULT {figure}={value:.4f}")
     click.echo(f"wrote {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE}", err=True)
 
 

@@ -140,11 +140,12 @@ def test_mistakes_end_with_code_2_and_leave_nothing(here: Path, arguments: tuple
 def test_help_tells_what_each_family_takes() -> None:
     done = typed("predict", "--help")
     assert done.exit_code == 0
-    _, tabstar, signal, fakes = done.stdout.split("For checkpoints of ")
-    assert "--table" in tabstar
-    assert "--split" not in tabstar
-    assert "--spectators" in signal
-    assert "predict [OPTIONS] CHECKPOINT EVENTS" in fakes
+    _, *parts = done.stdout.split("For checkpoints of ")
+    told = {part.partition(":")[0]: part for part in parts}
+    assert "--table" in told["tabstar"]
+    assert "--split" not in told["tabstar"]
+    assert "--spectators" in told["signal"]
+    assert "predict [OPTIONS] CHECKPOINT EVENTS" in told["fakes"]
     assert typed("predict", "no_such_checkpoint", "--help").stdout == done.stdout
 
 

@@ -13,8 +13,10 @@ from tabstar_lit.families import family_of_checkpoint
 
 ABOUT = {
     "predict": "Score new data with a checkpoint.",
+    "embed": "Write vectors of new data.",
+    "explain": "Say what a prediction looks at.",
     "calibrate": "Make a checkpoint's probabilities frequencies.",
-    "export": "Write a checkpoint as ONNX or safetensors.",
+    "export": "Write a checkpoint in the form of others.",
     "generate": "Write new texts or sequences with a checkpoint.",
 }
 """What verbs mean that several families may have, in a line; any other verb is described by the first that has it."""

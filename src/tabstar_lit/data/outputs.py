@@ -35,7 +35,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         ) from error
 
 
-def write_parquet(path: Path, tables: Iterable[pa.Table], *, n_rows: int, progress: Progress = no_progress) -> None:
+def write_parquet(
+    path: Path, tables: Iterable[pa.Table], *, n_rows: int | None, progress: Progress = no_progress
+) -> None:
     """Write tables of equal columns one after another as one Parquet file, never holding more than one of them.
 
     Parameters
@@ -44,8 +46,8 @@ def write_parquet(path: Path, tables: Iterable[pa.Table], *, n_rows: int, progre
         The file.
     tables : iterable of pyarrow.Table
         At least one. The first is made before anything is written, so that bad input leaves no trace.
-    n_rows : int
-        Rows of all tables together, for the progress bar.
+    n_rows : int or None
+        Rows of all tables together, for the progress bar; None where nobody knows yet.
     progress : callable
         For a progress bar.
 

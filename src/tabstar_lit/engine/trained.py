@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
+from tabstar_lit.engine.weights.folders import folder_config
 from tabstar_lit.engine.weights.loading import network_weights
 from tabstar_lit.errors import CheckpointError, ConfigError
 
@@ -74,7 +75,7 @@ def read_stored(path: Path, *, family: str, needed: Sequence[str]) -> Stored:
     Raises
     ------
     CheckpointError
-        The file cannot be read, is of another family, or of a release that kept less.
+        The file cannot be read, is of another family, or of a release that kept less, or its weights are not finite.
     """
     content = read_checkpoint(path)
     config = kept_config(content)
@@ -87,7 +88,14 @@ def read_stored(path: Path, *, family: str, needed: Sequence[str]) -> Stored:
             f"{path} keeps no {missing[0]}, so the model cannot be built from it alone: it is of an older release. "
             "Train again with this release, or go on using the one that wrote it."
         )
-    return Stored(config, network_weights(content, path))
+    weights = network_weights(content, path)
+    broken = [name for name, weight in weights.items() if weight.is_floating_point() and not weight.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{path}: {len(broken)} of {len(weights)} weights hold NaN or infinities, first '{broken[0]}': the "
+            "training diverged. Take an earlier checkpoint of the run, or train with a lower learning rate."
+        )
+    return Stored(config, weights)
 
 
 def kept_config(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,12 +135,17 @@ def stored_architecture(kind: Any, plain: Mapping[str, Any], path: Path) -> Any:
 def checkpoint_family(path: Path) -> str | None:
     """Return the name of the family a checkpoint is of; None for a file of somebody else.
 
+    The ``config.json`` of a folder says it as ``model_type``.
+
     Raises
     ------
     CheckpointError
         The file cannot be read.
     """
-    name = kept_config(read_checkpoint(path, mmap=True)).get("family")
+    if path.is_dir():
+        name = folder_config(path).get("model_type")
+    else:
+        name = kept_config(read_checkpoint(path, mmap=True)).get("family")
     return None if name is None else str(name)
 
 

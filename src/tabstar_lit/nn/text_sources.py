@@ -33,6 +33,7 @@ from tabstar_lit.nn.text_encoder import TextEncoder
 # Half of transformers' factories are typed.
 AutoModel: Any = transformers.AutoModel
 AutoTokenizer: Any = transformers.AutoTokenizer
+FastTokenizer: Any = transformers.PreTrainedTokenizerFast
 BertConfig: Any = transformers.BertConfig
 
 BERT_LIKE = ("bert", "roberta", "xlm-roberta", "camembert")
@@ -71,6 +72,10 @@ WHOLE_WORDS = (
     "to",
 )
 """Words of the verbalisation's templates, which the tokenizer of the random encoder knows whole."""
+
+
+SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]"}
+"""Of a BERT, as transformers asks for them."""
 
 
 def load_text_encoder(config: TextEncoderConfig) -> TextEncoder:
@@ -142,6 +147,38 @@ def from_payload(payload: Mapping[str, Any], config: TextEncoderConfig) -> TextE
     bert_config = AutoConfig.for_model(values.pop("model_type"), **values)
     _require_bert_like(bert_config, config.name)
     return _wrap(AutoModel.from_config(bert_config), str(payload["tokenizer"]), config)
+
+
+def stored_encoder(config: TextEncoderConfig) -> dict[str, Any]:
+    """Return what :func:`encoder_payload` would, of an encoder whose weights are somewhere else and are not read.
+
+    Raises
+    ------
+    EncoderError
+        Its configuration or its tokenizer cannot be had.
+    """
+    if config.name == RANDOM_ENCODER:
+        return encoder_payload(load_text_encoder(config))
+    folder = _folder(config.name)
+    try:
+        own = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"text encoder {config.name!r} in {folder} cannot be read: {error}") from error
+    return {"config": json.loads(own.to_json_string(use_diff=False)), "tokenizer": load_tokenizer(config)}
+
+
+def save_encoder(encoder: TextEncoder, folder: Path) -> None:
+    """Write an encoder as a folder that ``text_encoder.name`` may name, and that ``transformers`` loads."""
+    bert = AutoModel.from_config(encoder.config)
+    weights = {name: tensor.detach().cpu() for name, tensor in encoder.state_dict().items()}
+    bert.load_state_dict(weights, strict=False)
+    bert.save_pretrained(folder)
+    tokenizer = FastTokenizer(
+        tokenizer_object=Tokenizer.from_str(encoder.tokenizer),
+        model_max_length=encoder.config.max_position_embeddings,
+        **{f"{name}_token": token for name, token in SPECIAL_TOKENS.items()},
+    )
+    tokenizer.save_pretrained(folder)
 
 
 def _wrap(bert: PreTrainedModel, tokenizer: str, config: TextEncoderConfig) -> TextEncoder:

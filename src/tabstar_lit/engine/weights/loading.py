@@ -16,6 +16,7 @@ from tabstar_lit.engine.weights.files import (
     read_checkpoint,
     require_intact,
 )
+from tabstar_lit.engine.weights.folders import folder_weights, hub_folder, is_model_folder
 from tabstar_lit.errors import CheckpointError
 
 __all__ = [
@@ -62,7 +63,7 @@ class Latest(NamedTuple):
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Return the state dict of the network in a checkpoint of this package, on the CPU.
+    """Return the state dict of the network in a checkpoint of this package, or in a folder of weights, on the CPU.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         The file cannot be read, see :func:`tabstar_lit.engine.weights.files.read_checkpoint`, or has no
         network.
     """
-    return network_weights(read_checkpoint(path), path)
+    return folder_weights(path) if path.is_dir() else network_weights(read_checkpoint(path), path)
 
 
 def network_weights(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
@@ -177,13 +178,13 @@ def require_finite(network: nn.Module, *, source: str) -> None:
 
 
 def find_checkpoint(name: str, roots: Sequence[Path]) -> Path:
-    """Return the checkpoint that ``name`` means: a path, or a file name somewhere below ``roots``.
+    """Return the checkpoint that ``name`` means: a path, a file name somewhere below ``roots``, or a name of the hub.
 
     Parameters
     ----------
     name : str
-        A path (absolute, or relative to the working directory or a root), or a file name with or without
-        ``.ckpt``.
+        A path (absolute, or relative to the working directory or a root), a file name with or without ``.ckpt``, or
+        the ``owner/model`` of the hub. A path may be that of a folder with a model in it.
     roots : sequence of Path
         Folders that are searched with everything below them.
 
@@ -195,7 +196,7 @@ def find_checkpoint(name: str, roots: Sequence[Path]) -> Path:
     if "\0" in name:
         raise CheckpointError(f"{name!r} is not a file name.")
     for candidate in (Path(name), Path(name + SUFFIX)):
-        if candidate.is_file():
+        if candidate.is_file() or is_model_folder(candidate):
             return candidate
     files = sorted({file for root in roots if root.is_dir() for file in root.rglob(f"*{SUFFIX}")})
     found = [file for file in files if name in _names(file, roots)]
@@ -203,6 +204,9 @@ def find_checkpoint(name: str, roots: Sequence[Path]) -> Path:
         return found[0]
     if found:
         raise CheckpointError(f"{name!r} means {len(found)} checkpoints; give the path of one:\n{_listed(found)}")
+    folder = hub_folder(name)
+    if folder is not None:
+        return folder
     raise CheckpointError(_not_found(name, files, roots))
 
 

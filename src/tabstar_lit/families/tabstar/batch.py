@@ -44,6 +44,8 @@ class TableBatch:
         ``[T]`` where the tokens are among those of the whole corpus: a key to what is remembered of them.
     n_pairs : int
         Pairs of tokens within a string, the sum of squared lengths; for counting operations.
+    weights : Tensor of float32 or None
+        ``[B]`` how much each row counts in the loss; None: all alike.
     """
 
     source: str
@@ -58,6 +60,7 @@ class TableBatch:
     starts: Tensor | None = None
     places: Tensor | None = None
     n_pairs: int = 0
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of rows ``B``."""
@@ -80,4 +83,5 @@ class TableBatch:
             targets=change(self.targets),
             starts=None if self.starts is None else change(self.starts),
             places=None if self.places is None else change(self.places),
+            weights=None if self.weights is None else change(self.weights),
         )

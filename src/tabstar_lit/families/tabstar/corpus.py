@@ -12,6 +12,7 @@ Layout (version 1)::
       target_codes [C]     row of the vocabulary for each target element
       is_validation [N]    bool
       row_ids      [N]     uint64
+      weights      [N]     float32 how much each row counts; only where rows differ
       schema       JSON: columns, kinds, scaler statistics, bins, dates, classes, source, warnings
 """
 
@@ -72,6 +73,8 @@ class Table:
         Hash of each row's content, the same wherever the row stands in the file.
     target_mean, target_std : float
         What turns a regression output into the target's unit; 0 and 1 for classification.
+    weights : ndarray of float32 [N], or None
+        How much each row counts in the loss, 1 in the mean over training rows; None: all alike.
     schema : dict
         All that is needed to prepare new rows in the same way, and where the table came from.
     """
@@ -90,6 +93,7 @@ class Table:
     target_mean: float
     target_std: float
     schema: dict[str, Any]
+    weights: Float32 | None = None
 
     def __len__(self) -> int:
         """Return the number of rows, N."""
@@ -265,6 +269,7 @@ def _arrays(table: Table) -> dict[str, Array]:
         "target_codes": table.target_codes,
         "is_validation": table.is_validation,
         "row_ids": table.row_ids,
+        **({} if table.weights is None else {"weights": table.weights}),
     }
 
 
@@ -282,7 +287,8 @@ def _write_table(group: h5py.Group, table: Table) -> None:
 def _stored(group: h5py.Group) -> dict[str, Array]:
     names = ("codes", "numbers", "targets", "target_codes", "is_validation", "row_ids", "schema")
     pair = ("vocabulary/bytes", "vocabulary/offsets")
-    return {name: hdf5.read_array(group, name, remedy=REMEDY) for name in (*names, *pair)}
+    more = ("weights",) if "weights" in group else ()
+    return {name: hdf5.read_array(group, name, remedy=REMEDY) for name in (*names, *pair, *more)}
 
 
 def _read_table(group: h5py.Group, name: str) -> Table:
@@ -308,6 +314,7 @@ def _read_table(group: h5py.Group, name: str) -> Table:
         target_mean=schema["target"]["mean"],
         target_std=schema["target"]["std"],
         schema=schema,
+        weights=stored.get("weights"),
     )
 
 

@@ -45,6 +45,8 @@ class ServedTable:
         ``[N]`` int64 class numbers, or float32 z-scores.
     first_string : int
         Number of the table's first string in the corpus.
+    weights : NDArray of float32 [N], or None
+        How much each row counts.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ServedTable:
     numbers: Float32
     targets: Array
     first_string: int
+    weights: Float32 | None = None
 
 
 class TableBatches(Dataset[TableBatch]):
@@ -96,6 +99,7 @@ class TableBatches(Dataset[TableBatch]):
             index=torch.from_numpy(index),
             numbers=torch.from_numpy(numbers),
             targets=torch.from_numpy(table.targets[key.rows]),
+            weights=None if table.weights is None else torch.from_numpy(table.weights[key.rows]),
             n_targets=n_targets,
         )
 
@@ -221,4 +225,5 @@ def serve(table: Table, features: Int64, tokens: StringTokens) -> ServedTable:
         numbers=np.ascontiguousarray(table.numbers[:, features]),
         targets=table.targets.astype(np.int64 if classification else np.float32),
         first_string=tokens.first(table.name),
+        weights=table.weights,
     )

@@ -36,6 +36,42 @@ _COUNTS = (
 )
 
 
+class DateStyle(NamedTuple):
+    """How a column writes dates: what the training found out, for rows that come later.
+
+    Attributes
+    ----------
+    format : str or None
+        As in :attr:`Reading.date_formats`; None where every cell is looked at by itself.
+    day_first : bool
+        04/01/2024 is 4 January.
+    """
+
+    format: str | None
+    day_first: bool
+
+
+def find_date_style(name: str, column: pd.Series, reading: Reading) -> DateStyle:
+    """Return how a column of dates is written, by the keys or by its cells.
+
+    Raises
+    ------
+    DataError
+        As for :func:`read_dates`.
+    """
+    given = reading.date_formats.get(name)
+    if given is not None or pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return DateStyle(given, bool(reading.day_first))
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        return DateStyle(_count_of(name, column.to_numpy(dtype=np.float64, na_value=np.nan)).format, False)
+    texts = _texts(column)
+    if _are_digits(texts):
+        return DateStyle(
+            _count_of(name, pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)).format, False
+        )
+    return DateStyle(None, _day_first(name, texts, reading, []))
+
+
 def read_dates(name: str, column: pd.Series, reading: Reading, warnings: list[str]) -> pd.Series:
     """Return a column as dates.
 
@@ -91,20 +127,26 @@ def _of_numbers(name: str, column: pd.Series, given: str | None, warnings: list[
     """Read numbers by the format given, or by the one whose bounds hold them all."""
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     if given is None:
-        fitting = [count for count in _COUNTS if _within(values, count)]
-        if not fitting:
-            known = values[~np.isnan(values)]
-            raise DataError(
-                f"column '{name}' (named under 'dates') holds numbers such as {known[0]:.15g}, which may count "
-                f"anything. Say under 'date_formats': {', '.join(UNITS_OF_TIME)} (since 1970), or a format like %Y%m%d."
-            )
-        given = fitting[0].format
-        warnings.append(f"column '{name}': its numbers are read as {fitting[0].words}")
+        count = _count_of(name, values)
+        given = count.format
+        warnings.append(f"column '{name}': its numbers are read as {count.words}")
     if given in UNITS_OF_TIME:
         unit: Any = given
         return pd.to_datetime(column.astype("Int64"), unit=unit, errors="coerce").astype("datetime64[us]")
     digits = column.map(lambda value: None if pd.isna(value) else f"{value:.0f}")
     return _parsed(digits, given, day_first=False, zone=None)
+
+
+def _count_of(name: str, values: Float64) -> _Count:
+    """Return what numbers count, whose bounds hold them all; of gaps alone the first."""
+    known = values[~np.isnan(values)]
+    fitting = [count for count in _COUNTS if _within(values, count) or not len(known)]
+    if not fitting:
+        raise DataError(
+            f"column '{name}' (named under 'dates') holds numbers such as {known[0]:.15g}, which may count "
+            f"anything. Say under 'date_formats': {', '.join(UNITS_OF_TIME)} (since 1970), or a format like %Y%m%d."
+        )
+    return fitting[0]
 
 
 def _within(values: Float64, count: _Count) -> bool:
@@ -118,14 +160,19 @@ def _within(values: Float64, count: _Count) -> bool:
 
 
 def _of_texts(name: str, column: pd.Series, given: str | None, reading: Reading, warnings: list[str]) -> pd.Series:
-    cells = column.astype(object).where(column.notna(), None)
-    texts = cells.map(lambda cell: cell.replace('"', "") if isinstance(cell, str) else cell)
+    texts = _texts(column)
     if given in UNITS_OF_TIME:
         return _of_numbers(name, pd.to_numeric(texts, errors="coerce"), given, warnings)
     if given is None and _are_digits(texts):
         return _of_numbers(name, pd.to_numeric(texts, errors="coerce"), None, warnings)
     day_first = False if given else _day_first(name, texts, reading, warnings)
     return _parsed(texts, given or "mixed", day_first=day_first, zone=reading.time_zone)
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """Return cells as found, without the quotation marks that stray into them; None for gaps."""
+    cells = column.astype(object).where(column.notna(), None)
+    return cells.map(lambda cell: cell.replace('"', "") if isinstance(cell, str) else cell)
 
 
 def _are_digits(texts: pd.Series) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from tabstar_lit.arrays import Bool, Float64, Int64, UInt64
+from tabstar_lit.arrays import Bool, Float32, Float64, Int64, UInt64
 from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data import verbalize
 from tabstar_lit.data.scalers import ZScore
@@ -56,7 +56,7 @@ class _Target(NamedTuple):
     classes: tuple[str, ...]
 
 
-def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
+def encode_table(entry: TableEntry, raw: RawTable, settings: Settings, *, held_out: Bool | None = None) -> Table:
     """Check, split, fit on the training rows and encode one table.
 
     Parameters
@@ -67,6 +67,8 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
         The data.
     settings : Settings
         Split and bin labels.
+    held_out : ndarray of bool [N], optional
+        The rows held out, where another than the settings has chosen them; every row then has a target.
 
     Returns
     -------
@@ -82,12 +84,13 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
     frame, ids = _usable_rows(entry, raw)
     target = _read_target(entry, frame[entry.target], gaps=len(frame) < len(raw.frame))
     warnings += _rare_classes(target)
-    reader = FeatureReader.fit(
-        frame, entry.reading(), left_out=(*entry.ignore, *raw.counters), dates=entry.dates, warnings=warnings
-    )
+    left_out = (*entry.ignore, *raw.counters, *([] if entry.weight is None else [entry.weight]))
+    reader = FeatureReader.fit(frame, entry.reading(), left_out=left_out, dates=entry.dates, warnings=warnings)
     features = reader.read(frame.drop(columns=entry.target), warnings)
-    held_out = _held_out(ids, target, settings)
+    reader = reader.with_date_styles(frame)
+    held_out = _held_out(ids, target, settings) if held_out is None else held_out
     train = ~held_out
+    weights = None if entry.weight is None else _weights(entry.weight, frame[entry.weight], train)
     if train.sum() < 2:
         raise DataError(f"{len(frame)} rows are too few: two or more must be left for training after the split.")
     scale = _target_scale(entry, target, train)
@@ -99,17 +102,9 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
     heads = verbalize.target_texts(name, target.classes)
     encoded = preprocessor.transform(features, first=heads)
     scaled = target.values if target.classes else scale.apply(target.values, clip=Z_CLIP)
-    schema = {
-        "task": entry.task,
-        "target": {"name": entry.target, "text": name, "classes": list(target.classes), **scale._asdict()},
-        **preprocessor.to_schema(),
-        **reader.to_schema(),
-        "split": {"fraction": settings.validation_fraction, "seed": settings.seed},
-        "bin_labels": settings.bin_labels,
-        "converter_version": CONVERTER_VERSION,
-        "about": entry.model_dump(include={"description", "source", "commit", "licence", "subsample", "note"}),
-        "warnings": warnings,
-    }
+    about = {"name": entry.target, "text": name, "classes": list(target.classes), **scale._asdict()}
+    schema = {"task": entry.task, "target": about, **preprocessor.to_schema(), **reader.to_schema()}
+    schema |= _origin(entry, settings) | {"warnings": warnings}
     return Table(
         name=entry.name,
         task=entry.task,
@@ -125,12 +120,24 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings) -> Table:
         target_mean=scale.mean,
         target_std=scale.std,
         schema=schema,
+        weights=weights,
     )
+
+
+def _origin(entry: TableEntry, settings: Settings) -> dict[str, Any]:
+    """Return where a table came from, and how it was converted."""
+    return {
+        "split": {"fraction": settings.validation_fraction, "seed": settings.seed},
+        "bin_labels": settings.bin_labels,
+        "converter_version": CONVERTER_VERSION,
+        "about": entry.model_dump(include={"description", "source", "commit", "licence", "subsample", "note"}),
+    }
 
 
 def _usable_rows(entry: TableEntry, raw: RawTable) -> tuple[pd.DataFrame, UInt64]:
     """Return the rows that have a target, having seen that all named columns exist."""
-    named = {"target": (entry.target,), "dates": entry.dates, **entry.columns_named()}
+    weight = () if entry.weight is None else (entry.weight,)
+    named = {"target": (entry.target,), "weight": weight, "dates": entry.dates, **entry.columns_named()}
     for role, names in named.items():
         _check_columns(role, names, list(raw.frame.columns))
     _check_columns("ignore", entry.ignore, [*raw.frame.columns, *raw.left_out])
@@ -147,6 +154,20 @@ def _usable_rows(entry: TableEntry, raw: RawTable) -> tuple[pd.DataFrame, UInt64
     if missing.all():
         raise DataError(f"target '{entry.target}' is missing in all rows.")
     return raw.frame[~missing].reset_index(drop=True), raw.ids[~missing]
+
+
+def _weights(name: str, column: pd.Series, train: Bool) -> Float32:
+    """Return weights whose mean over the training rows is 1."""
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    wrong = ~np.isfinite(values) | (values < 0)
+    if wrong.any():
+        raise DataError(
+            f"weight '{name}' is no number of 0 or more in {rows_text(wrong)}. Fill it in, or drop the rows."
+        )
+    if not values[train].any():
+        raise DataError(f"weight '{name}' is 0 in every training row: nothing to learn.")
+    weights: Float32 = (values / values[train].mean()).astype(np.float32)
+    return weights
 
 
 def _check_columns(role: str, names: Sequence[str], columns: list[str]) -> None:

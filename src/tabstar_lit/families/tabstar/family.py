@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.tabstar.config import TabstarExperiment
     from tabstar_lit.families.tabstar.data import TabstarData
-    from tabstar_lit.families.tabstar.trained import TrainedTabstar
+    from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
 
 
 class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
@@ -122,14 +122,14 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         return {"tabstar_lit.corpus": _show}
 
     def verbs(self) -> Mapping[str, click.Command]:
-        """Return the prediction of new rows."""
-        from tabstar_lit.families.tabstar.verbs import predict
+        """Return what is done with new rows, and the export."""
+        from tabstar_lit.families.tabstar.verbs import embed, explain, export, predict
 
-        return {"predict": predict}
+        return {"predict": predict, "embed": embed, "explain": explain, "export": export}
 
     def restore(self, checkpoint: Path) -> TrainedTabstar:
         """Return a trained network with the tables it knows."""
-        from tabstar_lit.families.tabstar.trained import restore
+        from tabstar_lit.families.tabstar.deployment.trained import restore
 
         return restore(checkpoint)
 

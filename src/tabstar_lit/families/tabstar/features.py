@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from tabstar_lit.arrays import Float64
 from tabstar_lit.data.scalers import LARGEST
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.cells import Style, as_numbers, find_style, rows_text
-from tabstar_lit.families.tabstar.date_cells import on_one_clock, read_dates
+from tabstar_lit.families.tabstar.date_cells import DateStyle, find_date_style, on_one_clock, read_dates
 from tabstar_lit.families.tabstar.reading import Reading
 
 
@@ -31,12 +31,18 @@ class FeatureReader:
         How cells are read.
     styles : Mapping
         Columns of text that hold numbers, and how these are written.
+    flags : tuple of str
+        Columns of true, false and gaps, which are read as the texts True and False.
+    date_styles : Mapping
+        Of the dates of the training: how a column writes them, whatever its rows to come look like.
     """
 
     left_out: tuple[str, ...]
     dates: tuple[str, ...]
     reading: Reading
     styles: Mapping[str, Style]
+    flags: tuple[str, ...] = ()
+    date_styles: Mapping[str, DateStyle] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -57,7 +63,14 @@ class FeatureReader:
             for name, style in styles.items()
             if name not in reading.kinds
         ]
-        return cls(tuple(left_out), dated, reading, styles)
+        flags = tuple(name for name in names if _is_flag(frame[name]))
+        return cls(tuple(left_out), dated, reading, styles, flags)
+
+    def with_date_styles(self, frame: pd.DataFrame) -> FeatureReader:
+        """Return it knowing how the rows of the training, which it has read without complaint, write their dates."""
+        columns = {name: _without_gaps(frame[name], self.reading) for name in self.dates if name in frame.columns}
+        found = {name: find_date_style(name, column, self.reading) for name, column in columns.items()}
+        return replace(self, date_styles=found)
 
     def read(self, frame: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
         """Return the features of rows, in training and in prediction.
@@ -90,6 +103,8 @@ class FeatureReader:
             "parsed_dates": list(self.dates),
             "reading": self.reading.model_dump(mode="json", exclude_defaults=True),
             "number_styles": {column: list(style) for column, style in self.styles.items()},
+            "flags": list(self.flags),
+            "date_styles": {column: list(style) for column, style in self.date_styles.items()},
         }
 
     @classmethod
@@ -100,13 +115,22 @@ class FeatureReader:
             for name, (decimal, thousands, gaps) in schema.get("number_styles", {}).items()
         }
         reading = Reading.model_validate(schema.get("reading", {}))
-        return cls(tuple(schema["ignored"]), tuple(schema["parsed_dates"]), reading, styles)
+        return cls(
+            left_out=tuple(schema["ignored"]),
+            dates=tuple(schema["parsed_dates"]),
+            reading=reading,
+            styles=styles,
+            flags=tuple(schema.get("flags", ())),
+            date_styles={name: DateStyle(*style) for name, style in schema.get("date_styles", {}).items()},
+        )
 
     def _read(self, name: str, column: pd.Series, warnings: list[str]) -> pd.Series:
         if is_text(column):
             column = _without_gaps(column, self.reading)
         if name in self.dates:
-            return read_dates(name, column, self.reading, warnings)
+            return read_dates(name, column, self._reading_of_dates(name), warnings)
+        if name in self.flags:
+            return column.map(_flag_text, na_action="ignore")
         if name in self.styles:
             column, other = as_numbers(column, self.styles[name])
             if other.any():
@@ -118,6 +142,14 @@ class FeatureReader:
         if pd.api.types.is_numeric_dtype(column.dtype):
             refuse_infinite(f"column '{name}'", column.to_numpy(dtype=np.float64, na_value=np.nan))
         return column
+
+    def _reading_of_dates(self, name: str) -> Reading:
+        """Return how the dates of a column are read: once training has seen them, no other rows have a say in it."""
+        style = self.date_styles.get(name)
+        if style is None:
+            return self.reading
+        formats = self.reading.date_formats | ({} if style.format is None else {name: style.format})
+        return self.reading.model_copy(update={"date_formats": formats, "day_first": style.day_first})
 
 
 def number_style(name: str, column: pd.Series, reading: Reading) -> Style | None:
@@ -152,6 +184,16 @@ def is_text(column: pd.Series) -> bool:
     """Tell whether a column holds text: neither numbers nor dates."""
     kind = column.dtype
     return not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_datetime64_any_dtype(kind))
+
+
+def _is_flag(column: pd.Series) -> bool:
+    return column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "boolean"
+
+
+def _flag_text(cell: object) -> str:
+    """Write true and false as training has read them, however a file spells them."""
+    text = str(cell)
+    return text.capitalize() if text.lower() in ("true", "false") else text
 
 
 def _without_gaps(column: pd.Series, reading: Reading) -> pd.Series:

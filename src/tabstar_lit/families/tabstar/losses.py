@@ -34,7 +34,7 @@ class MultiTaskLoss(nn.Module):
         self.label_smoothing = label_smoothing
         self.regression_weight = regression_weight
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the mean loss of a batch.
 
         Parameters
@@ -43,16 +43,21 @@ class MultiTaskLoss(nn.Module):
             ``[B, C]``, or ``[B, 1]`` for regression.
         targets : Tensor
             ``[B]`` class numbers (integer) or z-scores (floating point).
+        weights : Tensor, optional
+            ``[B]`` how much each row counts; over the training rows of a table their mean is 1.
         """
         # Half precision is too coarse for a mean over many rows.
         logits = logits.float()
+        reduction = "mean" if weights is None else "none"
         if targets.is_floating_point():
-            return self.regression_weight * self.regression_error(logits.squeeze(-1), targets)
-        return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+            losses = self.regression_weight * self.regression_error(logits.squeeze(-1), targets, reduction)
+        else:
+            losses = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction=reduction)
+        return losses if weights is None else (weights * losses).mean()
 
-    def regression_error(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean squared error of ``[B]`` z-scores."""
-        return F.mse_loss(predictions, targets)
+    def regression_error(self, predictions: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        """Return the squared error of ``[B]`` z-scores, their mean or (``reduction`` none) each."""
+        return F.mse_loss(predictions, targets, reduction=reduction)
 
 
 class HuberMultiTaskLoss(MultiTaskLoss):
@@ -72,9 +77,9 @@ class HuberMultiTaskLoss(MultiTaskLoss):
             raise ConfigError(f"loss_params.delta: {delta} is not positive.")
         self.delta = delta
 
-    def regression_error(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean Huber error of ``[B]`` z-scores."""
-        return F.huber_loss(predictions, targets, delta=self.delta)
+    def regression_error(self, predictions: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        """Return the Huber error of ``[B]`` z-scores, their mean or (``reduction`` none) each."""
+        return F.huber_loss(predictions, targets, delta=self.delta, reduction=reduction)
 
 
 LOSSES: Registry[type[MultiTaskLoss]] = Registry(

@@ -30,6 +30,9 @@ class TableEntry(Reading):
     task: Literal["classification", "regression"] = Field(description="What kind of target it is.")
     ignore: tuple[str, ...] = Field(default=(), description="Columns that are no features: ids and leaks.")
     dates: tuple[str, ...] = Field(default=(), description="Text columns to read as dates.")
+    weight: str | None = Field(
+        default=None, description="Column that says how much a row counts in the loss; it is no feature."
+    )
     missing_target: Literal["error", "drop"] = Field(
         default="error", description="What to do with rows without a target."
     )

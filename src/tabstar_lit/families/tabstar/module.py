@@ -53,7 +53,7 @@ class TabstarModule(TrainingModule):
         These are ``predictions``, class probabilities ``[B, C]`` or z-scores ``[B]``, and ``targets``.
         """
         logits: Tensor = self.network(batch)
-        loss = self.loss(logits, batch.targets)
+        loss = self.loss(logits, batch.targets, batch.weights)
         if self.training:
             return StepOutput(loss, batch.source, len(batch), flops=self._flops_of(batch))
         scores = logits.detach().float()

@@ -87,26 +87,47 @@ def read_table(path: Path, reading: Reading = AS_FOUND, *, ignore: Collection[st
         If the file is missing, empty, ragged, in another encoding, has duplicate columns, or types that are no table
         cells.
     """
+    kind = file_kind(path)
+    if kind.separator is None:
+        return _read_parquet(path, ignore)
+    return _read_text(path, reading, kind.separator, zipped=kind.zipped)
+
+
+class FileKind(NamedTuple):
+    """What a file is by its name: the usual separator of a text file, None for Parquet; whether gzip packs it."""
+
+    separator: str | None
+    zipped: bool = False
+
+
+def file_kind(path: Path) -> FileKind:
+    """Return what a file is by its name.
+
+    Raises
+    ------
+    DataError
+        It is called like nothing that is known.
+    """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     last, before = "".join(suffixes[-1:]), "".join(suffixes[-2:-1])
     if last in PARQUET or (before in PARQUET and last in PACKED):
-        return _read_parquet(path, ignore)
+        return FileKind(None)
     kind = before if last == ".gz" else last
     if kind in SEPARATORS:
-        return _read_text(path, reading, SEPARATORS[kind], zipped=last == ".gz")
+        return FileKind(SEPARATORS[kind], zipped=last == ".gz")
     allowed = ", ".join([*SEPARATORS, *(f"{suffix}.gz" for suffix in SEPARATORS), *PARQUET])
     raise DataError(f"{path}: unknown kind of table '{path.suffix}'. Known: {allowed}.")
 
 
 def _read_text(path: Path, reading: Reading, usual: str, *, zipped: bool) -> RawTable:
     text = _text(path, _unzipped(path) if zipped else _bytes(path), reading.encoding)
-    separator = reading.separator or _find_separator(path, text, usual)
-    names = _named(_check_lines(path, text, separator, given=reading.separator is not None))
-    _check_names(path, names)
+    separator = reading.separator or find_separator(path, text, usual)
+    names = named_columns(_check_lines(path, text, separator, given=reading.separator is not None))
+    check_names(path, names)
     options: dict[str, Any] = {"sep": separator, "index_col": False, "names": names, "header": 0}
     try:
         raw = pd.read_csv(io.StringIO(text), **options, dtype=str, na_filter=False)
-        frame = pd.read_csv(io.StringIO(text), **options, **_cell_options(reading), low_memory=False)
+        frame = pd.read_csv(io.StringIO(text), **options, **cell_options(reading), low_memory=False)
     except (pd.errors.ParserError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: cannot be read as a table ({error}).") from error
     counters = tuple(name for name in names if _UNNAMED.fullmatch(name) and _counts(frame[name]))
@@ -115,8 +136,8 @@ def _read_text(path: Path, reading: Reading, usual: str, *, zipped: bool) -> Raw
     return RawTable(frame, row_ids(raw), tuple(notes), counters)
 
 
-def _cell_options(reading: Reading) -> dict[str, Any]:
-    """Return how pandas is to read cells."""
+def cell_options(reading: Reading) -> dict[str, Any]:
+    """Return how pandas is to read cells: options of ``read_csv``."""
     options: dict[str, Any] = {"decimal": reading.decimal or "."}
     if reading.thousands is not None:
         options["thousands"] = reading.thousands
@@ -126,7 +147,7 @@ def _cell_options(reading: Reading) -> dict[str, Any]:
     return options | {"dtype": dict.fromkeys(texts, str)}
 
 
-def _find_separator(path: Path, text: str, usual: str) -> str:
+def find_separator(path: Path, text: str, usual: str) -> str:
     """Return the usual separator, or the one that all lines agree on where it separates nothing."""
     _, first = next(_records(path, text, usual))
     if len(first) > 1:
@@ -138,7 +159,7 @@ def _find_separator(path: Path, text: str, usual: str) -> str:
     return usual
 
 
-def _named(header: Sequence[str]) -> list[str]:
+def named_columns(header: Sequence[str]) -> list[str]:
     """Call a column without a name as pandas does."""
     return [name or f"Unnamed: {position}" for position, name in enumerate(header)]
 
@@ -185,7 +206,8 @@ def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[
         csv.field_size_limit(limit)
 
 
-def _check_names(path: Path, names: Sequence[str]) -> None:
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuse columns of one name, and columns without."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         columns = [str(i + 1) for i, name in enumerate(names) if name == twice[0]]
@@ -198,7 +220,7 @@ def _read_parquet(path: Path, ignore: Collection[str]) -> RawTable:
     try:
         file = pq.ParquetFile(pa.BufferReader(_bytes(path)))
         names = [name for name in file.schema_arrow.names if not _PANDAS_INDEX.fullmatch(name)]
-        _check_names(path, names)
+        check_names(path, names)
         wanted = [name for name in names if name not in ignore]
         table = file.read(columns=wanted).select(wanted)
     except (pa.ArrowException, OSError) as error:
@@ -206,15 +228,15 @@ def _read_parquet(path: Path, ignore: Collection[str]) -> RawTable:
     if table.num_rows == 0:
         raise DataError(f"{path}: has columns but no rows.")
     for field in table.schema:
-        if not _is_single(field.type):
+        if not is_single(field.type):
             raise DataError(
                 f"{path}: column '{field.name}' holds {field.type}, not single values. Ignore or flatten it."
             )
-    frame = pd.DataFrame({field.name: _series(table[field.name], field.type) for field in table.schema})
+    frame = pd.DataFrame({field.name: cells_of(table[field.name], field.type) for field in table.schema})
     return RawTable(frame, row_ids(frame), left_out=tuple(name for name in names if name in ignore))
 
 
-def _is_single(kind: pa.DataType) -> bool:
+def is_single(kind: pa.DataType) -> bool:
     """Tell whether cells of a type are numbers, text or times."""
     if isinstance(kind, pa.UuidType):
         return True
@@ -223,14 +245,14 @@ def _is_single(kind: pa.DataType) -> bool:
     return not (pa.types.is_nested(stored) or any(test(stored) for test in binary))
 
 
-def _series(column: pa.ChunkedArray, kind: pa.DataType) -> pd.Series:
+def cells_of(column: pa.ChunkedArray, kind: pa.DataType) -> pd.Series:
     """Return a column in a type the preprocessing knows: number, bool, datetime or text."""
     if pa.types.is_dictionary(kind):
-        return _series(column.cast(kind.value_type), kind.value_type)
+        return cells_of(column.cast(kind.value_type), kind.value_type)
     if isinstance(kind, pa.UuidType):
         return pd.Series(column.to_pylist(), dtype=object).map(str, na_action="ignore")
     if isinstance(kind, pa.BaseExtensionType):
-        return _series(column.cast(kind.storage_type), kind.storage_type)
+        return cells_of(column.cast(kind.storage_type), kind.storage_type)
     if pa.types.is_date(kind):
         column = column.cast(pa.timestamp("ms"))
     elif pa.types.is_decimal(kind):

@@ -1,0 +1,166 @@
+"""Folders of the package ``tabstar``: it loads ours, we load its, and both say the same."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from benchmarks.tabstar_official import CLASSES, package_model, package_probabilities, rows, write_encoder
+from click.testing import CliRunner
+from safetensors import safe_open
+from trained_tables import Bench, train
+
+import tabstar_lit
+from tabstar_lit.commands.cli import main
+from tabstar_lit.engine.weights import folders
+from tabstar_lit.engine.weights.loading import find_checkpoint
+from tabstar_lit.errors import CheckpointError, DataError, EncoderError
+from tabstar_lit.families.tabstar.deployment.official import ENCODER_VARIABLE
+from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
+
+
+@pytest.fixture(scope="module")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="module")
+def published(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that the package has written."""
+    folder = tmp_path_factory.mktemp("published")
+    package_model(encoder_folder).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def loaded(published: Path, encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> TrainedTabstar:
+    monkeypatch.setenv(ENCODER_VARIABLE, str(encoder_folder))
+    model = tabstar_lit.load(published)
+    assert isinstance(model, TrainedTabstar)
+    return model
+
+
+def test_a_folder_of_the_package_predicts_what_the_package_does(loaded: TrainedTabstar, encoder_folder: Path) -> None:
+    frame, y = rows(60, seed=0)
+    expected = package_probabilities(package_model(encoder_folder), frame, y)
+    seen = loaded.predict(frame, target="answer", classes=CLASSES)
+    assert expected.std(axis=0).min() > 1e-4, "the oracle must not be constant"
+    np.testing.assert_allclose(seen.drop(columns="prediction"), expected, rtol=0, atol=1e-5)
+    assert loaded.tables == ()
+    with pytest.raises(DataError, match=r"knows no table.*described by its target"):
+        loaded.predict(frame)
+
+
+def test_the_package_loads_our_folder_and_predicts_the_same(bench: Bench, encoder_folder: Path, tmp_path: Path) -> None:
+    _, checkpoint = train(
+        tmp_path, bench.corpus, "dataset_config.tables=[iris]", "model_config=tabstar/base",
+        f"model_config.architecture_config.text_encoder.name={encoder_folder}",
+        "model_config.architecture_config.text_encoder.unfreeze_layers=1",
+    )  # fmt: skip
+    done = CliRunner().invoke(main, ["export", str(checkpoint), "--tabstar", "-o", str(tmp_path / "folder")])
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "folder"
+    assert json.loads((folder / "config.json").read_text())["model_type"] == "tabstar"
+    own, again = tabstar_lit.load(checkpoint), tabstar_lit.load(folder)
+    raw = bench.raw["iris"]
+    before, after = own.predict(raw, table="iris"), again.predict(raw, table="iris")
+    pd.testing.assert_frame_equal(before, after, check_exact=True)
+    theirs = package_model(folder / "text_encoder", folder)
+    for name, weight in own.network.state_dict().items():
+        assert torch.equal(weight, theirs.state_dict()[name]), name
+    y = raw[own.config["tables"]["iris"]["target"]["name"]]
+    features = raw.drop(columns=y.name)
+    zero_shot = own.predict(features, target=str(y.name), classes=sorted(y.astype(str).unique()))
+    expected = package_probabilities(theirs, features, y)
+    np.testing.assert_allclose(zero_shot.drop(columns="prediction"), expected, rtol=0, atol=1e-5)
+    card = (folder / "README.md").read_text()
+    assert "| iris | classification |" in card
+    assert 'tabstar_lit.load("folder")' in card
+    assert find_checkpoint(str(folder), []) == folder
+
+
+def test_a_folder_starts_a_fine_tuning(bench: Bench, published: Path, encoder_folder: Path, tmp_path: Path) -> None:
+    parts = ("text_encoder", "numerical_fusion", "tabular_encoder", "cls_head", "reg_head")
+    experiment, checkpoint = train(
+        tmp_path, bench.corpus, "dataset_config.tables=[iris]", "model_config=tabstar/finetune",
+        f"model_config.architecture_config.text_encoder.name={encoder_folder}",
+        *(f"model_config.load_modules.{part}={published}" for part in parts),
+        "model_config.training_config.max_epochs=1", "model_config.training_config.optimizer.optimizer_params.lr=0",
+        "model_config.training_config.scheduler=null",
+    )  # fmt: skip
+    assert experiment.model.load_modules["cls_head"] == str(published)
+    theirs = package_model(encoder_folder).state_dict()
+    for name, weight in tabstar_lit.load(checkpoint).network.state_dict().items():
+        assert torch.equal(weight, theirs[name]), name
+
+
+def test_safetensors_hold_the_weights_and_what_they_need(bench: Bench, model: TrainedTabstar, tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["export", str(bench.checkpoint), "-o", str(tmp_path / "m.safetensors")])
+    assert done.exit_code == 0, done.output
+    with safe_open(tmp_path / "m.safetensors", "pt") as file:
+        kept = json.loads(file.metadata()["tabstar_lit"])
+        own = model.network.state_dict()
+        assert set(file.keys()) == set(own)
+        assert all(torch.equal(file.get_tensor(name), own[name]) for name in own)
+    assert kept["tables"]["iris"] == json.loads(json.dumps(model.config["tables"]["iris"]))
+    assert "| trips | classification |" in (tmp_path / "m.README.md").read_text()
+
+
+def test_what_the_package_cannot_load_is_refused(bench: Bench, tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["export", str(bench.checkpoint), "--tabstar", "-o", str(tmp_path / "folder")])
+    assert done.exit_code == 2
+    assert "text_encoder width 384, and this model has 32" in done.stderr
+    assert not (tmp_path / "folder").exists()
+
+
+def test_folders_that_cannot_be_used_say_why(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    (newer / "model.safetensors").write_bytes((published / "model.safetensors").read_bytes())
+    (newer / "config.json").write_text(json.dumps({"model_type": "tabstar", "d_num": 6}))
+    with pytest.raises(CheckpointError, match=r"v1\.1 .*'d_num'"):
+        tabstar_lit.load(newer)
+    (newer / "config.json").write_text(json.dumps({"model_type": "tabstar"}))
+    monkeypatch.setenv(ENCODER_VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(EncoderError, match="does not exist"):
+        tabstar_lit.load(newer)
+    monkeypatch.delenv(ENCODER_VARIABLE)
+    (newer / "config.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="a JSON object is needed"):
+        tabstar_lit.load(newer)
+    with pytest.raises(CheckpointError, match="the hub did not give it"):
+        find_checkpoint("nobody/no-such-model", [])
+
+
+def test_predictions_of_the_published_size_do_not_depend_on_the_batch(loaded: TrainedTabstar) -> None:
+    frame, _ = rows(60, seed=2)
+    about: dict[str, Any] = {"target": "answer", "classes": CLASSES}
+    whole = loaded.predict(frame, batch_size=60, **about).drop(columns="prediction")
+    for batch_size in (1, 7):
+        again = loaded.predict(frame, batch_size=batch_size, **about).drop(columns="prediction")
+        np.testing.assert_allclose(again, whole, rtol=0, atol=1e-6)
+
+
+def test_a_name_of_the_hub_is_looked_up_in_the_cache_first(
+    published: Path, encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = tmp_path / "models--somebody--TabSTAR"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("a" * 40)
+    (cached / "snapshots").mkdir()
+    (cached / "snapshots" / ("a" * 40)).symlink_to(published)
+    monkeypatch.setattr(folders, "snapshot_download", partial(folders.snapshot_download, cache_dir=tmp_path))
+    monkeypatch.setenv(ENCODER_VARIABLE, str(encoder_folder))
+    monkeypatch.chdir(tmp_path)
+    model = tabstar_lit.load("somebody/TabSTAR")
+    assert model.family == "tabstar"
+    (tmp_path / "somebody").mkdir()  # then it is a path with a mistake in it
+    with pytest.raises(CheckpointError, match="somebody/TabSTAR") as caught:
+        tabstar_lit.load("somebody/TabSTAR")
+    assert "hub" not in str(caught.value)
