@@ -18,8 +18,8 @@ from tabstar_lit.errors import DataError
 def feature_frame(data: Any) -> pd.DataFrame:
     """Return the rows of a DataFrame, array or list as a DataFrame whose columns this family reads.
 
-    Columns are called by the text of their names, those of an array ``x0``, ``x1`` and so on. Categories, periods,
-    durations, nullable and sparse types become what they hold.
+    Columns are called by the text of their names, those of an array ``0``, ``1`` and so on, as pandas has it.
+    Categories, periods, durations, nullable and sparse types become what they hold.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def feature_frame(data: Any) -> pd.DataFrame:
     """
     if not isinstance(data, pd.DataFrame):
         array = check_array(data, dtype=None, ensure_all_finite="allow-nan", input_name="X")
-        data = pd.DataFrame(array, columns=[f"x{number}" for number in range(array.shape[1])]).infer_objects()
+        data = pd.DataFrame(array, columns=range(array.shape[1])).infer_objects()
     names = [str(name) for name in data.columns]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
