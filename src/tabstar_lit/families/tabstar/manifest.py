@@ -13,8 +13,8 @@ from tabstar_lit.config.nodes import Node, to_tree
 from tabstar_lit.config.schema.base import Section
 from tabstar_lit.config.tree import Problem, raise_problems
 from tabstar_lit.config.validate import validate
-from tabstar_lit.config.yaml_reader import parse_yaml, shown_path
-from tabstar_lit.errors import ConfigError, DataError
+from tabstar_lit.config.yaml_file import read_yaml
+from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.tabstar.reading import Reading
 
 NAME = re.compile(r"\w[\w.\- ]*")
@@ -92,22 +92,13 @@ def read_manifest(path: Path) -> tuple[TableEntry, ...]:
     ConfigError
         With every mistake of the manifest at once, each at its line and column.
     """
-    node = parse_yaml(_text(path), shown_path(path))
+    node = read_yaml(path)
     if not isinstance(node.value, list):
         raise ConfigError(f"{node.position}: expected a list of tables, each beginning with '- name: ...'")
     tree = to_tree(Node({"tables": node}, node.position))
     entries = validate(Manifest, tree).tables
     raise_problems(tree, _missing_files(entries, path.parent))
     return entries
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{shown_path(path)}: not UTF-8 text; save the manifest as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{shown_path(path)}: cannot be read: {error.strerror}") from error
 
 
 def _missing_files(entries: Sequence[TableEntry], folder: Path) -> list[Problem]:

@@ -8,13 +8,11 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from tabstar_lit.config.nodes import to_tree
 from tabstar_lit.config.schema import Section
 from tabstar_lit.config.schema.base import Fraction, Name, PositiveNumber
 from tabstar_lit.config.tree import ConfigTree, Problem
 from tabstar_lit.config.validate import validate
-from tabstar_lit.config.yaml_reader import parse_yaml, shown_path
-from tabstar_lit.errors import ConfigError, DataError
+from tabstar_lit.config.yaml_file import read_mapping
 
 Kind = Literal["pkd", "kd", "log10_kd", "delta_g", "delta_delta_g"]
 Unit = Literal["M", "mM", "uM", "nM", "pM", "kcal/mol", "kJ/mol"]
@@ -138,14 +136,5 @@ def read_conversion(path: Path) -> Conversion:
     DataError
         The file cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{shown_path(path)}: not UTF-8 text; save the file as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{shown_path(path)}: cannot be read: {error.strerror}") from error
-    node = parse_yaml(text, shown_path(path))
-    if not isinstance(node.value, dict):
-        raise ConfigError(f"{node.position}: expected a mapping with the key sources")
-    tree = to_tree(node)
+    tree = read_mapping(path, "the key sources")
     return Conversion(validate(PairConversion, tree), tree, path.parent)

@@ -9,12 +9,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from tabstar_lit.config.nodes import to_tree
 from tabstar_lit.config.schema.base import Name, PositiveCount, PositiveNumber, Section
 from tabstar_lit.config.tree import ConfigTree, Path_, Problem
 from tabstar_lit.config.validate import validate
-from tabstar_lit.config.yaml_reader import parse_yaml, shown_path
-from tabstar_lit.errors import ConfigError, DataError
+from tabstar_lit.config.yaml_file import read_mapping
 from tabstar_lit.families.hep.events.expressions import MISSING, Expression, ExpressionError
 
 WILDCARDS = "*?["
@@ -304,18 +302,7 @@ def read_conversion(path: Path) -> Conversion:
     DataError
         If the file cannot be read.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise DataError(f"{shown_path(path)}: no regular file but a pipe, a socket or a device")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{shown_path(path)}: not UTF-8 text; save the file as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{shown_path(path)}: cannot be read: {error.strerror}") from error
-    node = parse_yaml(text, shown_path(path))
-    if not isinstance(node.value, dict):
-        raise ConfigError(f"{node.position}: expected a mapping with the keys sources, columns, objects ...")
-    tree = to_tree(node)
+    tree = read_mapping(path, "the keys sources, columns, objects ...")
     return Conversion(validate(ConversionConfig, tree), tree, path.parent)
 
 

@@ -8,12 +8,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
-from tabstar_lit.config.nodes import to_tree
 from tabstar_lit.config.schema.base import Count, Fraction, Name, PositiveCount, Section
 from tabstar_lit.config.tree import ConfigTree, Problem, raise_problems
 from tabstar_lit.config.validate import validate
-from tabstar_lit.config.yaml_reader import parse_yaml, shown_path
-from tabstar_lit.errors import ConfigError, DataError
+from tabstar_lit.config.yaml_file import read_mapping
 
 
 def _listed(value: Any) -> Any:
@@ -145,16 +143,7 @@ def read_conversion(path: Path) -> Conversion:
     DataError
         The file cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{shown_path(path)}: not UTF-8 text; save the file as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{shown_path(path)}: cannot be read: {error.strerror}") from error
-    node = parse_yaml(text, shown_path(path))
-    if not isinstance(node.value, dict):
-        raise ConfigError(f"{node.position}: expected a mapping with the keys name, table, tree, metadata ...")
-    tree = to_tree(node)
+    tree = read_mapping(path, "the keys name, table, tree, metadata ...")
     own = Conversion(validate(StudyConfig, tree), tree, path.parent)
     missing = [(place, own.path(name)) for place, name in own.config.files() if not own.path(name).is_file()]
     raise_problems(tree, [Problem(place, f"no file '{file}'", _beside(file)) for place, file in missing])
