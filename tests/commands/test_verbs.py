@@ -140,11 +140,11 @@ def test_mistakes_end_with_code_2_and_leave_nothing(here: Path, arguments: tuple
 def test_help_tells_what_each_family_takes() -> None:
     done = typed("predict", "--help")
     assert done.exit_code == 0
-    _, tabstar, signal, fakes = done.stdout.split("For checkpoints of ")
-    assert "--table" in tabstar
-    assert "--split" not in tabstar
-    assert "--spectators" in signal
-    assert "predict [OPTIONS] CHECKPOINT EVENTS" in fakes
+    of = {part.partition(":")[0]: part for part in done.stdout.split("For checkpoints of ")[1:]}
+    assert "--table" in of["tabstar"]
+    assert "--split" not in of["tabstar"]
+    assert "--spectators" in of["signal"]
+    assert "predict [OPTIONS] CHECKPOINT EVENTS" in of["fakes"]
     assert typed("predict", "no_such_checkpoint", "--help").stdout == done.stdout
 
 
