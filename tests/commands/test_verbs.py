@@ -140,11 +140,12 @@ def test_mistakes_end_with_code_2_and_leave_nothing(here: Path, arguments: tuple
 def test_help_tells_what_each_family_takes() -> None:
     done = typed("predict", "--help")
     assert done.exit_code == 0
-    of = {part.partition(":")[0]: part for part in done.stdout.split("For checkpoints of ")[1:]}
-    assert "--table" in of["tabstar"]
-    assert "--split" not in of["tabstar"]
-    assert "--spectators" in of["signal"]
-    assert "predict [OPTIONS] CHECKPOINT EVENTS" in of["fakes"]
+    _, *parts = done.stdout.split("For checkpoints of ")
+    told = {part.partition(":")[0]: part for part in parts}
+    assert "--table" in told["tabstar"]
+    assert "--split" not in told["tabstar"]
+    assert "--spectators" in told["signal"]
+    assert "predict [OPTIONS] CHECKPOINT EVENTS" in told["fakes"]
     assert typed("predict", "no_such_checkpoint", "--help").stdout == done.stdout
 
 
