@@ -70,7 +70,7 @@ def _encoded(network: Writer, asked: Asked) -> tuple[Tensor, Tensor]:
     return source.memory, source.mask
 
 
-def _timed(decoder: Decoder, context: object) -> tuple[Generated, float]:  # type: ignore[type-arg]
+def _timed(decoder: Decoder, context: object) -> tuple[Generated, float]:
     prompts = Prompts(torch.full((ANTIBODIES, 1), START))
     start = time.perf_counter()
     written = generate(decoder, prompts, Stop(TOKENS - 1), context=context)

@@ -52,13 +52,14 @@ DRAWN = (
 
 TOY_TEXT = """\
 {toys} toys of about {events} events each, with another seed for events and training: fakes and real leptons in pt,
-whose fake factor is known in closed form. Their numbers vary as in independent experiments. Each is estimated by `train_fakes`: numerator, denominator and ratio, with an
-ensemble of heads that learn from bootstrap samples. `logerror` is the mean of |log F - log F_true| over loose
-data in the central 98 % of their pt. *Binned* is the classical estimate, (data - simulation) of tight over that of
-loose events, of the same training events in bins of pt with equally many loose ones; of 10, 20 and 40 bins those count
-that come closest to the truth, which no experiment could choose. *Coverage* is the share of these loose data for which
-the truth lies within one or two standard deviations of the heads. *Closure* is chi2 per bin of 20 in pt, predicted
-against seen tight events, on the fifth of events that were held out, with statistical errors alone.
+whose fake factor is known in closed form. Their numbers vary as in independent experiments. Each is estimated by
+`train_fakes`: numerator, denominator and ratio, with an ensemble of heads that learn from bootstrap samples.
+`logerror` is the mean of |log F - log F_true| over loose data in the central 98 % of their pt. *Binned* is the
+classical estimate, (data - simulation) of tight over that of loose events, of the same training events in bins of pt
+with equally many loose ones; of 10, 20 and 40 bins those count that come closest to the truth, which no experiment
+could choose. *Coverage* is the share of these loose data for which the truth lies within one or two standard
+deviations of the heads. *Closure* is chi2 per bin of 20 in pt, predicted against seen tight events, on the fifth of
+events that were held out, with statistical errors alone.
 
 Settings were chosen on toys of other seeds (from 100 on).
 """

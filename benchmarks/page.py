@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks.experiment import Trained
 from tabstar_lit.engine.runs.report import table
@@ -99,7 +100,7 @@ def how_it_was_made(runs: Sequence[Trained], before: Iterable[str] = ()) -> list
     facts = [
         ("date", datetime.now(UTC).strftime("%Y-%m-%d")),
         ("seed", record["seed"]),
-        ("machine", f"{os.cpu_count()} processor cores, no accelerator used"),
+        ("machine", f"{os.cpu_count()} processor cores, {_accelerator(record)}"),
         ("duration", " + ".join(f"{run.wall_s:.0f} s" for run in runs)),
         ("processor time", " + ".join(f"{run.cpu_s:.0f} s" for run in runs)),
         ("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
@@ -112,3 +113,9 @@ def how_it_was_made(runs: Sequence[Trained], before: Iterable[str] = ()) -> list
 def one_word_a_line(command: str) -> str:
     """Return a command that can still be pasted into a shell, and be read."""
     return " \\\n    ".join(map(shlex.quote, shlex.split(command)))
+
+
+def _accelerator(record: Mapping[str, Any]) -> str:
+    """Say which accelerator a run was trained on."""
+    hardware = record.get("hardware") or {}
+    return str(hardware.get("name", "no accelerator used"))

@@ -288,6 +288,7 @@ SETTINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (PARTICLES, f"{DATA}.features=[met]"),
         ("ParticleTransformer needs objects", "DeepSets"),
     ),
+    "an unknown strategy": (("experiment_config.strategy=os.system",), ("strategy", "no strategy 'os.system'", "ddp")),
     "particles without momenta": (
         (PARTICLES, f"{DATA}.files=without_momenta.h5"),
         ("without_momenta.h5", "they have pt, btag", "dataset_config.momenta"),

@@ -31,7 +31,7 @@ def few_texts(tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
     for name in ("literature/tinyshakespeare", "theology/openbible_kjv"):
         place = tmp_path / "few/text" / f"{name}.jsonl"
         place.parent.mkdir(parents=True)
-        lines = (shared_data / "text" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()[:60]
+        lines = (shared_data / "text" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()[:30]
         place.write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(experts_results.DATA_VARIABLE, str(tmp_path / "few"))
@@ -81,7 +81,11 @@ def test_shakespeare_is_measured_as_nanogpt_measures_it(few_texts: Path, monkeyp
 
     def shorter(of: object, words: list[str]) -> object:
         seen.append(words)
-        short = ("model_config.training_config.max_epochs=1", "dataset_config.rows_per_epoch=24")
+        short = (
+            "model_config.training_config.max_epochs=1",
+            "dataset_config.rows_per_epoch=24",
+            "experiment_config.plot_metrics_n_epoch=1",
+        )
         return real(family, [*words, *FAST, *short])
 
     monkeypatch.setattr(experts_results, "train", shorter)

@@ -35,6 +35,8 @@ CASES = {
         "model_config=signal/particle_transformer",
     ),
     "fakes": ("fakes", "stages=[numerator]"),
+    "microbes": ("microbes",),
+    "experts": ("experts",),
 }
 
 

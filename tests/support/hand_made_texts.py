@@ -31,5 +31,5 @@ def write_texts(root: Path, domains: Mapping[str, Sequence[str]]) -> Path:
 
 def make_text_corpus(folder: Path, domains: Mapping[str, Sequence[str]], **options: object) -> TextCorpus:
     """Write texts and convert them."""
-    convert_text(write_texts(folder / "texts", domains), folder / "texts.h5", **options)  # type: ignore[arg-type]
+    convert_text(write_texts(folder / "texts", domains), folder / "texts.h5", **options)
     return TextCorpus.open(folder / "texts.h5")

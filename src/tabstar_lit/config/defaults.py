@@ -12,6 +12,10 @@ OPTION = re.compile(r"[\w./-]+")
 ENTRY = re.compile(r"(?P<flags>(?:(?:optional|override)\s+)*)(?P<name>[\w./-]+)(?:@(?P<package>[\w.]+))?")
 
 
+MAX_ENTRIES = 200
+"""Of one list: each is a file to read and lay over the others."""
+
+
 class Entry(NamedTuple):
     """One line of a defaults list, its group and package made absolute.
 
@@ -57,6 +61,8 @@ def parse_defaults(node: Node | None, group: str, package: str) -> list[Entry]:
         return []
     if not isinstance(node.value, list):
         fail(node.position, "defaults must be a list of entries such as `- model_config: mlp`")
+    if len(node.value) > MAX_ENTRIES:
+        fail(node.position, f"defaults lists {len(node.value)} entries; at most {MAX_ENTRIES} are read")
     return [_entry(item, group, package) for item in node.value]
 
 

@@ -97,6 +97,10 @@ def fail(position: Position | None, message: str) -> NoReturn:
     raise ConfigError(f"{position}: {message}" if position else message)
 
 
+MOST_SHOWN = 50
+"""Problems that a message lists."""
+
+
 def raise_problems(tree: ConfigTree, problems: Sequence[Problem]) -> None:
     """Report every problem of a configuration at once, each located and in order of file and line.
 
@@ -108,9 +112,11 @@ def raise_problems(tree: ConfigTree, problems: Sequence[Problem]) -> None:
     if not problems:
         return
     located = {(tree.position(problem.path) or Position("default"), _text(problem)) for problem in problems}
-    lines = [f"{position}: {text}" for position, text in sorted(located)]
-    if len(lines) > 1:
-        lines.insert(0, f"{len(lines)} problems in the configuration:")
+    lines = [f"{position}: {text}" for position, text in sorted(located)[:MOST_SHOWN]]
+    if len(located) > 1:
+        lines.insert(0, f"{len(located)} problems in the configuration:")
+    if len(located) > MOST_SHOWN:
+        lines.append(f"and {len(located) - MOST_SHOWN} more")
     raise ConfigError(redact_text("\n".join(lines), secret_values(tree.data)))
 
 

@@ -17,6 +17,8 @@ from tabstar_lit.errors import ConfigError
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
+MAX_CHARACTERS = 4 << 20
+"""Of all values together, those of aliases counted wherever they are put."""
 
 
 def read_yaml(path: Path) -> Node:
@@ -62,6 +64,10 @@ def shown_path(path: Path) -> str:
 
 
 def _read_text(path: Path, name: str) -> str:
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ConfigError(
+            f"{name}: no regular file but a pipe, a socket or a device; write the configuration to a file"
+        )
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -106,7 +112,7 @@ class _Converter:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.count = 0
+        self.count = self.characters = 0
 
     def position(self, node: yaml.Node) -> Position:
         return Position(self.name, node.start_mark.line + 1, node.start_mark.column + 1)
@@ -116,6 +122,9 @@ class _Converter:
         self.count += 1
         if self.count > MAX_NODES:
             fail(position, f"aliases expand to more than {MAX_NODES} values")
+        self.characters += len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+        if self.characters > MAX_CHARACTERS:
+            fail(position, f"aliases expand to more than {MAX_CHARACTERS >> 20} million characters")
         if depth > MAX_DEPTH:
             fail(position, f"nested more than {MAX_DEPTH} levels deep, or an alias that contains itself")
         if isinstance(node, yaml.MappingNode):

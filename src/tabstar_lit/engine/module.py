@@ -116,11 +116,8 @@ class TrainingModule(LeanModule, ABC):
         """
 
     def compile_network(self, backend: str = "inductor") -> None:
-        """Let ``torch.compile`` make kernels for the network, in place: the names of its weights stay.
-
-        On a card they are launched together, as CUDA graphs: batches are all of one shape but for the last one.
-        """
-        self.network.compile(backend=backend, mode="reduce-overhead" if backend == "inductor" else None)
+        """Let ``torch.compile`` make kernels for the network, in place: the names of its weights stay."""
+        self.network.compile(backend=backend)
 
     def adopt(self, payload: Mapping[str, Any]) -> None:
         """Take over, before evaluation, what the payload of a checkpoint does to its network, as a calibration."""

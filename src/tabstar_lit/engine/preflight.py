@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.strategies import StrategyRegistry
 
 from tabstar_lit.config import Loaded, Problem, Stage, raise_problems
 from tabstar_lit.config.tree import ConfigTree, dotted
@@ -20,6 +21,7 @@ from tabstar_lit.engine.runs.opening import locate
 from tabstar_lit.engine.runs.resume import configured_checkpoint
 from tabstar_lit.engine.stages import Parts, build_parts, load_weights_of
 from tabstar_lit.engine.tracking.loggers import check_tracker
+from tabstar_lit.errors import ConfigError
 
 
 def check_names(family: AnyFamily, loaded: Loaded[Any]) -> None:
@@ -37,6 +39,7 @@ def check_names(family: AnyFamily, loaded: Loaded[Any]) -> None:
             *(check_scheduler(training.scheduler) if training.scheduler is not None else ()),
         ]
         problems = [
+            *_strategy_problems(stage.experiment.experiment_config.strategy),
             *check_tracker(stage.experiment),
             *never_computed(stage.experiment),
             *(Problem((*TRAINING, *problem.path), problem.message, problem.allowed) for problem in found),
@@ -57,6 +60,33 @@ def _with_remedy(problem: Problem, tree: ConfigTree) -> Problem:
     return problem._replace(message=f"{problem.message}{text}the file's out.")
 
 
+def _strategy_problems(name: str) -> list[Problem]:
+    known = ["auto", *StrategyRegistry.available_strategies()]
+    if name in known:
+        return []
+    return [Problem(("experiment_config", "strategy"), f"no strategy '{name}' of Lightning.", known)]
+
+
+def require_writable(folders: Iterable[Path]) -> None:
+    """Refuse folders that cannot be made or written to, without leaving anything there.
+
+    Raises
+    ------
+    ConfigError
+        Names the first such folder and why.
+    """
+    for folder in folders:
+        there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            raise ConfigError(
+                f"{folder}: nothing can be written there ({error.strerror or error}, in {there}). Give another place: "
+                "experiment_config.save_dir or tracker_path, or training_config.model_save_path."
+            ) from error
+
+
 def trial(family: AnyFamily, loaded: Loaded[Any], say: Callable[[str], None]) -> None:
     """Build every stage and push one batch forward and backward; nothing is left on disk.
 
@@ -74,6 +104,7 @@ def trial(family: AnyFamily, loaded: Loaded[Any], say: Callable[[str], None]) ->
         folder = Path(name)
         # What is loaded is looked for where the run itself would; nothing is written there.
         located = locate(loaded)
+        require_writable([located.root, located.figures, located.checkpoints, located.mlruns])
         run = RunDirectory(located.root, folder / "figures", located.checkpoints, folder / "mlruns")
         for stage in loaded.stages:
             parts = build_parts(family, without_earlier_stages(stage, loaded), run, seed=0, scratch=folder)

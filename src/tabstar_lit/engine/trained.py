@@ -75,7 +75,7 @@ def read_stored(path: Path, *, family: str, needed: Sequence[str]) -> Stored:
     Raises
     ------
     CheckpointError
-        The file cannot be read, is of another family, or of a release that kept less.
+        The file cannot be read, is of another family, or of a release that kept less, or its weights are not finite.
     """
     content = read_checkpoint(path)
     config = kept_config(content)
@@ -88,7 +88,14 @@ def read_stored(path: Path, *, family: str, needed: Sequence[str]) -> Stored:
             f"{path} keeps no {missing[0]}, so the model cannot be built from it alone: it is of an older release. "
             "Train again with this release, or go on using the one that wrote it."
         )
-    return Stored(config, network_weights(content, path))
+    weights = network_weights(content, path)
+    broken = [name for name, weight in weights.items() if weight.is_floating_point() and not weight.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{path}: {len(broken)} of {len(weights)} weights hold NaN or infinities, first '{broken[0]}': the "
+            "training diverged. Take an earlier checkpoint of the run, or train with a lower learning rate."
+        )
+    return Stored(config, weights)
 
 
 def kept_config(content: Mapping[str, Any]) -> dict[str, Any]:

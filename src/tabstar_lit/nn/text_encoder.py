@@ -115,11 +115,11 @@ class TextEncoder(nn.Module):
             token_ids = _end_to_end(token_ids, lengths)
         first = self._settle_frozen()
         numbers = range(first if first else 1, len(self.encoder.layer) + 1)
-        if self._is_ragged(token_ids.device):
+        if self._is_ragged(token_ids.device, frozen):
             ragged = RaggedLayout(_starts(lengths, starts, token_ids.device), lengths)
             below = self._below(token_ids, ragged, first) if frozen is None else frozen
             above = self._compiled or self._above
-            return above(below, ragged, numbers)  # type: ignore[no-any-return]  # what torch compiles is untyped
+            return above(below, ragged, numbers)
         if any(lengths[i] > lengths[i + 1] for i in range(len(lengths) - 1)):
             order = sorted(range(len(lengths)), key=lengths.__getitem__)
             places = torch.from_numpy(_tokens_of(order, lengths)).to(token_ids.device)
@@ -200,11 +200,12 @@ class TextEncoder(nn.Module):
     def _packing(self, device: torch.device) -> Packing:
         return CPU_PACKING if device.type == "cpu" else GPU_PACKING
 
-    def _is_ragged(self, device: torch.device) -> bool:
+    def _is_ragged(self, device: torch.device, frozen: Tensor | None = None) -> bool:
         """Say whether the tokens are one stream, for which attention then has a kernel."""
         if self.layout is not None:
             return self.layout == "ragged"
-        return has_kernel(device, compute_dtype(self.embeddings.word_embeddings.weight))
+        weight = self.embeddings.word_embeddings.weight
+        return has_kernel(device, compute_dtype(weight) if frozen is None else frozen.dtype)
 
     def _freeze(self, unfreeze_layers: int | str) -> None:
         if self.pooler is not None:

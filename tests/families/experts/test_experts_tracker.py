@@ -129,7 +129,7 @@ def test_learning_curves_are_drawn_over_tokens_which_survive_a_resume() -> None:
     for epoch in range(2):
         for batch in range(3):
             trainer: Any = SimpleNamespace(is_last_batch=batch == 2, current_epoch=epoch, loggers=[])
-            own.on_train_batch_end(trainer, None, None, token_batch(seed=batch), batch)  # type: ignore[arg-type]
+            own.on_train_batch_end(trainer, None, None, token_batch(seed=batch), batch)
         own.history.append(
             {"epoch": epoch, "train_loss": 2.0, "val_loss": 2.0, "val_bits_per_byte": 3.0 - epoch}
             | {f"val_bits_per_byte/{name}": 2.5 for name in ("a", "b")}

@@ -122,7 +122,7 @@ def state_space_block(x: Tensor, w: State) -> Tensor:
         ("state_space", state_space_state, state_space_block),
     ],
 )
-def test_experts_say_what_they_said(role, make, block, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_experts_say_what_they_said(role, make, block, tmp_path: Path) -> None:
     torch.manual_seed(0)
     path = save(tmp_path / f"{role}_expert.pt", make())
     state = torch.load(path, weights_only=True)["model"]
@@ -172,7 +172,7 @@ def test_a_diffuser_is_read_with_its_transformer_and_what_differs_is_said(tmp_pa
         (lambda content: {"model": _without(content["model"], "expert.layers.1.wk.weight")}, "1 missing"),
     ],
 )
-def test_other_files_are_refused(change, reason: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_other_files_are_refused(change, reason: str, tmp_path: Path) -> None:
     path = save(tmp_path / "transformer_expert.pt", transformer_state())
     torch.save(change(torch.load(path, weights_only=True)), path)
     with pytest.raises(CheckpointError, match=reason):

@@ -53,7 +53,8 @@ def test_distances_are_scored_over_all_pairs_and_not_by_batch(tmp_path: Path) ->
     whole = a_batch(8)
     embedding = module.network(whole).embedding.detach()
     upper = np.triu(~np.isnan(whole.distances.numpy()), k=1)
-    predicted = np.tanh(torch.cdist(embedding, embedding).numpy() / 10)[upper]
+    scale = module.config.architecture_config.unifrac_scale
+    predicted = np.tanh(torch.cdist(embedding, embedding).numpy() / scale)[upper]
     true = whole.distances.numpy()[upper]
     assert upper.sum() == 8 * 7 / 2 - 1
     assert scores["unifrac_mse"] == pytest.approx(mean_squared_error(true, predicted), rel=1e-4)

@@ -20,6 +20,7 @@ from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarArchitecture
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 from tabstar_lit.families.tabstar.text_cache import TextCache
+from tabstar_lit.nn import text_encoder
 from tabstar_lit.nn.tabstar_config import RandomEncoder, TextEncoderConfig
 from tabstar_lit.nn.text_sources import (
     encoder_payload,
@@ -291,3 +292,24 @@ def test_bfloat16_autocast_runs_and_agrees_roughly(network: TabStarNetwork) -> N
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rough = network(batch)
     assert torch.allclose(rough.float(), exact, atol=0.1)
+
+
+def test_under_autocast_the_trained_layers_take_the_ragged_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = TextEncoderConfig(
+        name="random", unfreeze_layers=1, random=RandomEncoder(hidden_size=32, layers=2), dropout=0.0
+    )
+    sizes = TabstarArchitecture(text_encoder=reads, interaction_layers=1, interaction_heads=2, dropout=0.0)
+    network = TabStarNetwork(sizes, load_text_encoder(sizes.text_encoder))
+    strings, numbers = official_inputs(n_rows=4, n_targets=2, n_features=4)
+    batch = own_batch(strings, numbers, 2, network.text_encoder.tokenizer)
+    exact = network(batch)
+    made: list[int] = []
+    layout = text_encoder.RaggedLayout
+    monkeypatch.setattr(text_encoder, "has_kernel", lambda device, dtype: dtype == torch.bfloat16)
+    monkeypatch.setattr(text_encoder, "RaggedLayout", lambda *given: made.append(1) or layout(*given))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = network(batch)
+    assert len(made) == 2, "once for the frozen layers, once for the trained ones"
+    assert torch.allclose(rough.float(), exact, atol=0.1)
+    rough.float().sum().backward()
+    assert network.text_encoder.encoder.layer[-1].output.dense.weight.grad.dtype == torch.float32

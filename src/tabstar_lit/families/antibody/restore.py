@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from tabstar_lit.arrays import Float32, Int64
 from tabstar_lit.data.progress import Progress, no_progress
@@ -19,7 +20,7 @@ from tabstar_lit.engine.trained import Trained, find_device, read_stored, stored
 from tabstar_lit.engine.weights.loading import load_strict
 from tabstar_lit.errors import ConfigError, DataError
 from tabstar_lit.families.antibody.architecture import AntibodyArchitecture
-from tabstar_lit.families.antibody.generating.antibodies import numbered, write_antibodies
+from tabstar_lit.families.antibody.generating.antibodies import Written, numbered, write_antibodies
 from tabstar_lit.families.antibody.generating.decoding import Decoding, Guidance
 from tabstar_lit.families.antibody.generating.identity import nearest
 from tabstar_lit.families.antibody.generating.scoring import Question, score
@@ -174,11 +175,19 @@ class AntibodyGenerator(Trained):
             template=None if template is None else self._template(template),
             progress=progress,
         )
+        frame = self._described(written, question, labels, batch_size, place)
+        frame = frame[frame.groupby("antigen_name", sort=False).cumcount() < count].reset_index(drop=True)
+        return frame.assign(**self._nearest(frame))
+
+    def _described(
+        self, written: Written, question: Question, labels: Sequence[str], batch_size: int, device: torch.device
+    ) -> pd.DataFrame:
+        """Return a row for each antibody that was written, with its likelihood and flaws."""
         own = Question(question.antigens, question.antigen[written.question], question.pkd[written.question])
-        scores = score(network, own, written.tokens, batch_size=batch_size, device=place)
+        scores = score(self.network, own, written.tokens, batch_size=batch_size, device=device)
         texts = [TOKENIZER.decode(written.tokens[row].tolist()) for row in range(len(written.tokens))]
-        flaws = [own.flaws for own in number_texts(texts, self.config["germlines"], ended=written.ended.tolist())]
-        frame = pd.DataFrame(
+        flaws = [each.flaws for each in number_texts(texts, self.config["germlines"], ended=written.ended.tolist())]
+        return pd.DataFrame(
             {
                 "name": numbered(labels, own.antigen),
                 "antigen_name": [labels[number] for number in own.antigen],
@@ -188,12 +197,10 @@ class AntibodyGenerator(Trained):
                 "tokens": scores.tokens,
                 "per_token": scores.log_likelihood / scores.tokens,
                 "ended": written.ended,
-                "valid": [not own for own in flaws],
-                "flaws": ["; ".join(own) for own in flaws],
+                "valid": [not found for found in flaws],
+                "flaws": ["; ".join(found) for found in flaws],
             }
         )
-        frame = frame[frame.groupby("antigen_name", sort=False).cumcount() < count].reset_index(drop=True)
-        return frame.assign(**self._nearest(frame))
 
     def _template(self, template: str) -> Int64:
         """Return the tokens of a template, UNKNOWN where it is filled in."""

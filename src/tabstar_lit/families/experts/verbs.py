@@ -38,7 +38,7 @@ def predict(*, checkpoint: Path, data: Path, output: Path, batch_size: int, devi
 @click.command()
 @checkpoint_argument
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
-@click.option("-n", "--count", type=click.IntRange(min=1), default=1, show_default=True, help="Texts for each PROMPT.")
+@click.option("-n", "--number", type=click.IntRange(min=1), default=1, show_default=True, help="Texts for each PROMPT.")
 @click.option(
     "--max-new-tokens", type=click.IntRange(min=1), default=256, show_default=True, help="Tokens written, at most."
 )
@@ -53,7 +53,7 @@ def generate(
     *,
     checkpoint: Path,
     prompts: tuple[str, ...],
-    count: int,
+    number: int,
     max_new_tokens: int,
     temperature: float,
     top_k: int | None,
@@ -71,7 +71,7 @@ def generate(
     from tabstar_lit.families.experts.trained import restore
 
     trained = restore(checkpoint)
-    begun = [prompt for prompt in prompts or ("",) for _ in range(count)]
+    begun = [prompt for prompt in prompts or ("",) for _ in range(number)]
     longest = max(len(trained.framing.prompt(prompt)) for prompt in begun) + max_new_tokens
     if longest > trained.context_length:
         click.echo(

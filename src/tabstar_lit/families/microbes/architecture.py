@@ -69,8 +69,7 @@ class MicrobesArchitecture(ArchitectureConfig):
     encoder_layers: PositiveInt = Field(4, description="Further layers that read the ASVs, for the encoder's own task.")
     dropout: Dropout = Field(
         0.0,
-        description="Dropout in every layer; AAM has 0.1. Its noise parts samples in training that are near in "
-        "truth, so distances come out wrong where there is none.",
+        description="Dropout in every layer; AAM has 0.1.",
     )
     bases_per_token: PositiveInt = Field(
         1, description="Neighbouring bases that are read as one token; with 4 a step is several times faster."

@@ -60,8 +60,8 @@ def across_ranks(embeddings: Tensor, rows: Tensor) -> Together:
     dist.all_reduce(sizes)
     each = sizes.tolist()  # processes may have batches of different size, and exchange equal ones only
     missing = max(each) - len(rows)
-    vectors = all_gather(functional.pad(embeddings, (0, 0, 0, missing)).contiguous())
-    numbers = all_gather(functional.pad(rows, (0, missing)).contiguous())
+    vectors = all_gather(functional.pad(embeddings, (0, 0, 0, missing)).contiguous())  # type: ignore[no-untyped-call]  # torch's own
+    numbers = all_gather(functional.pad(rows, (0, missing)).contiguous())  # type: ignore[no-untyped-call]  # torch's own
     return Together(
         torch.cat([own[:size] for own, size in zip(vectors, each, strict=True)]),
         torch.cat([own[:size] for own, size in zip(numbers, each, strict=True)]),

@@ -85,4 +85,5 @@ class StudyFacts:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> StudyFacts:
         """Return what a checkpoint kept."""
-        return cls(**{name: tuple(own) if isinstance(own, list) else own for name, own in plain.items()})
+        values: dict[str, Any] = {name: tuple(own) if isinstance(own, list) else own for name, own in plain.items()}
+        return cls(**values)

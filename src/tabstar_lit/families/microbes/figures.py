@@ -41,7 +41,7 @@ def ordinations(
     predicted: Float64, true: Float64, metadata: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, Figure]]:
     """Yield principal coordinates of predicted and true distances ``[n, n]``, coloured by each column of metadata."""
-    known = ~np.isnan(true).any(axis=1)
+    known = np.asarray(~np.isnan(true).any(axis=1))
     if known.sum() < 3:
         return
     points = pcoa(true[np.ix_(known, known)]), pcoa(predicted[np.ix_(known, known)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,9 @@ class MicrobesModule(TrainingModule):
 
     leaves_parameters_idle = True  # a predictor does not read the encoder's embedding
 
+    network: EncoderNetwork | SequencePredictor
+    config: MicrobesModel
+
     def __init__(
         self,
         network: EncoderNetwork | SequencePredictor,
@@ -67,22 +70,23 @@ class MicrobesModule(TrainingModule):
         self.scales = nn.ModuleDict(scales)
         self.target_loss = target_loss
         self.weights = {term: getattr(config.training_config.loss_weights, term) for term in config.loss_terms()}
-        self.role = config.role
         self.scale = config.architecture_config.unifrac_scale
-        self._states = FrozenStates(network, samples) if self._may_keep_states(network, samples) else None
+        self._states: FrozenStates | None = None
+        if config.frozen and facts.fixed and samples is not None and isinstance(network, SequencePredictor):
+            self._states = FrozenStates(network, samples)
 
     def compute(self, batch: SampleBatch) -> StepOutput:
         """Return the loss of a batch, its terms, and the columns of the tracker."""
         terms: dict[str, Tensor] = {}
         columns: dict[str, Tensor] = {"rows": batch.rows, "groups": batch.groups}
         hidden = self._hidden(batch)
-        if self.role == "predictor":
-            predicted = self._predict(batch, hidden)
+        if isinstance(self.network, SequencePredictor):
+            predicted = self._predict(self.network, batch, hidden)
             encoded = predicted.encoded
             terms |= self._target_terms(predicted, batch)
             columns |= self._target_columns(predicted, batch)
         else:
-            encoded = self._encode(batch, hidden)
+            encoded = self._shown(self.network, batch, hidden)
         if encoded is not None:
             terms |= self._encoder_terms(encoded, batch)
             columns |= self._encoder_columns(encoded, batch)
@@ -102,22 +106,21 @@ class MicrobesModule(TrainingModule):
             return None
         return hide_bases(batch.sequences, self.config.training_config.masking, fixed=not self.training)
 
-    def _predict(self, batch: SampleBatch, hidden: Tensor | None) -> Predicted:
-        predictor: SequencePredictor = self.network
+    def _predict(self, predictor: SequencePredictor, batch: SampleBatch, hidden: Tensor | None) -> Predicted:
         if self._states is not None:
             return predictor.predict(self._states.of(batch), batch)
         if self.config.frozen:
             with torch.no_grad():
                 states = predictor.states(batch)
             return predictor.predict(states, batch)
-        predicted: Predicted = self._encode(batch, hidden)
+        predicted: Predicted = self._shown(predictor, batch, hidden)
         return predicted
 
-    def _encode(self, batch: SampleBatch, hidden: Tensor | None) -> Any:
+    def _shown(self, network: nn.Module, batch: SampleBatch, hidden: Tensor | None) -> Any:
         """Show the samples to the network, in training without what is hidden."""
         if not self.training or hidden is None:
-            return self.network(batch)
-        return self.network(batch, hidden, letters=True)
+            return network(batch)
+        return network(batch, hidden, letters=True)
 
     # -- terms --------------------------------------------------------------------------------------------------------
 
@@ -128,7 +131,7 @@ class MicrobesModule(TrainingModule):
                 encoded.embedding, batch.rows, batch.distances, self.facts.distances, self.scale
             )
         if "faith_pd" in self.weights and encoded.faith_pd is not None:
-            true = self.scales["faith_pd"](batch.faith_pd[:, None])[:, 0]
+            true = self._scale("faith_pd")(batch.faith_pd[:, None])[:, 0]
             terms["faith_pd"] = known_mean((encoded.faith_pd - true.nan_to_num()).square(), ~true.isnan())
         if "taxonomy" in self.weights and encoded.taxa is not None and batch.taxonomy is not None:
             terms["taxonomy"] = share_loss(encoded.taxa, batch.taxonomy)
@@ -138,8 +141,7 @@ class MicrobesModule(TrainingModule):
         """Return the scores of letters; validation looks at whole sequences, and once more without what is hidden."""
         if encoded.letters is not None:
             return encoded.letters
-        letters: Tensor = self.network.base.asv_encoder(batch.sequences, hidden, letters=True).letters
-        return letters
+        return cast("Tensor", self.network.base.asv_encoder(batch.sequences, hidden, letters=True).letters)
 
     def _target_terms(self, predicted: Predicted, batch: SampleBatch) -> dict[str, Tensor]:
         terms = {}
@@ -154,8 +156,11 @@ class MicrobesModule(TrainingModule):
         """Return the targets on the scale they are learned on."""
         if "target" not in self.scales:
             return batch.targets
-        true: Tensor = self.scales["target"](batch.targets, self._codes(batch))
+        true: Tensor = self._scale("target")(batch.targets, self._codes(batch))
         return true
+
+    def _scale(self, name: str) -> TargetTransform:
+        return cast("TargetTransform", self.scales[name])
 
     def _codes(self, batch: SampleBatch) -> Tensor | None:
         """Return the categories that targets are scaled by."""
@@ -167,7 +172,7 @@ class MicrobesModule(TrainingModule):
     def _encoder_columns(self, encoded: Encoded, batch: SampleBatch) -> dict[str, Tensor]:
         columns = {"embedding": encoded.embedding}
         if encoded.faith_pd is not None:
-            columns["faith_pd"] = self.scales["faith_pd"].invert(encoded.faith_pd[:, None])[:, 0]
+            columns["faith_pd"] = self._scale("faith_pd").invert(encoded.faith_pd[:, None])[:, 0]
             columns["true_faith_pd"] = batch.faith_pd
         if encoded.taxa is not None and batch.taxonomy is not None:
             columns |= {"taxa": encoded.taxa.softmax(-1), "true_taxa": batch.taxonomy}
@@ -176,15 +181,11 @@ class MicrobesModule(TrainingModule):
     def _target_columns(self, predicted: Predicted, batch: SampleBatch) -> dict[str, Tensor]:
         """Return predictions on the target's own scale, ``[B, K]`` or ``[B, K, Q]``: values, or class probabilities."""
         target = predicted.target.detach().float()
-        own = (
-            target.softmax(-1)
-            if "target" not in self.scales
-            else self.scales["target"].invert(target, self._codes(batch))
-        )
+        if "target" in self.scales:
+            own = self._scale("target").invert(target, self._codes(batch))
+        else:
+            own = target.softmax(-1)
         return {"predicted": own, "true": batch.targets}
-
-    def _may_keep_states(self, network: nn.Module, samples: Samples | None) -> bool:
-        return self.config.frozen and samples is not None and self.facts.fixed
 
 
 def known_mean(errors: Tensor, known: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ def class_scores(probabilities: Tensor, classes: Tensor) -> dict[str, float]:
     if not len(classes):
         return dict.fromkeys(OF_CLASSES, math.nan)
     right = (probabilities.argmax(-1) == classes).double()
-    by_class = torch.stack([right[classes == own].mean() for own in classes.unique()])
+    by_class = torch.stack([right[classes == own].mean() for own in torch.unique(classes)])
     return {
         "auroc": roc_auc(probabilities, classes),
         "accuracy": float(right.mean()),
@@ -81,7 +81,8 @@ def number_scores(predicted: Tensor, true: Tensor) -> dict[str, float]:
 def by_group(facts: StudyFacts, predicted: Tensor, true: Tensor, groups: Tensor) -> dict[int, dict[str, float]]:
     """Return :func:`target_scores` of each group of samples, such as a subject, by its number."""
     return {
-        int(group): target_scores(facts, predicted[groups == group], true[groups == group]) for group in groups.unique()
+        int(group): target_scores(facts, predicted[groups == group], true[groups == group])
+        for group in torch.unique(groups)
     }
 
 

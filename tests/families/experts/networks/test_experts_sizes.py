@@ -29,9 +29,9 @@ def test_experts_and_their_parts() -> None:
     mixture = build("mixture", BASE, 259)
     assert isinstance(mixture, Mixture)
     assert [count(mixture.experts[name]) for name in EXPERTS] == [14_160_768, 5_573_760, 9_601_152]
-    blocks = [next(iter(mixture.experts[name].blocks)) for name in EXPERTS]  # type: ignore[arg-type]
+    blocks = [next(iter(mixture.experts[name].blocks)) for name in EXPERTS]
     assert [count(block) for block in blocks] == [2_360_064, 928_896, 2_067_840]
-    assert count(mixture.experts["diffuser"].time) == 1_181_568  # type: ignore[arg-type]
+    assert count(mixture.experts["diffuser"].time) == 1_181_568
     assert count(mixture.norm) + count(mixture.attention) == 590_208
     assert count(mixture.router) == 1_152
 
@@ -47,7 +47,7 @@ def test_latents_make_the_attention_smaller() -> None:
 
 @pytest.mark.parametrize("role", EXPERTS)
 def test_a_text_model_is_an_embedding_and_an_expert(role: str) -> None:
-    model = build(role, BASE, 100)  # type: ignore[arg-type]
+    model = build(role, BASE, 100)
     sizes = {"transformer": 14_160_768, "state_space": 5_573_760, "diffuser": 9_601_152}
     encoder = sizes["transformer"] if role == "diffuser" else 0
     assert count(model) == 100 * 384 + encoder + sizes[role]

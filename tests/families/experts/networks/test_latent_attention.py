@@ -63,4 +63,4 @@ def test_latents_alone_are_remembered_and_suffice() -> None:
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=0)
     assert cache.seen is not None
     assert cache.seen.shape == (3, 9, LATENT + ours.dim_rotated)
-    assert torch.equal(cache.select(torch.tensor([2, 2])).seen[0], cache.seen[2])  # type: ignore[index]
+    assert torch.equal(cache.select(torch.tensor([2, 2])).seen[0], cache.seen[2])

@@ -90,9 +90,9 @@ def test_it_learns_an_order_of_tokens() -> None:
     batch.targets[:, :35] = (batch.tokens[:, :35] + 1) % 7
     for _ in range(200):
         optimizer.zero_grad()
-        filling(network, batch, ExpertsTraining()).loss.backward()  # type: ignore[arg-type]
+        filling(network, batch, ExpertsTraining()).loss.backward()
         optimizer.step()
-    measured = filling(network.eval(), batch, ExpertsTraining())  # type: ignore[arg-type]
+    measured = filling(network.eval(), batch, ExpertsTraining())
     assert measured.terms["nll"].item() < 0.1
     assert measured.terms["nll_bound"].item() < 0.2
 

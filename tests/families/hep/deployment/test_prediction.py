@@ -12,7 +12,7 @@ import pytest
 import torch
 import uproot
 from hand_made_events import CLASSES, COLUMNS, JETS, make_chunk, write_events
-from saved_classifier import FLAT, MLP, PARTICLES, TINY, Saved, logits_of, save
+from saved_classifier import FLAT, MLP, PARTICLES, TINY, Saved, logits_of, save, write
 
 import tabstar_lit
 from tabstar_lit.data.outputs import whole_file
@@ -241,3 +241,13 @@ def test_particles_without_pairwise_terms_need_no_momenta(tmp_path: Path) -> Non
     )
     with pytest.raises(DataError, match=r"no_momenta\.h5: cannot tell which columns of 'jets' are pt"):
         save(tmp_path, path, PARTICLES, features=features, **TWO)
+
+
+def test_weights_that_are_not_finite_are_refused(flat: Saved, events: Path) -> None:
+    with torch.no_grad():
+        next(iter(flat.module.network.parameters()))[0] = float("nan")
+    write(flat.module, flat.path)
+    with pytest.raises(CheckpointError, match=r"1 of \d+ weights hold NaN or infinities, first '.*diverged"):
+        restore(flat.path)
+    with pytest.raises(CheckpointError, match="hold NaN or infinities"):
+        tabstar_lit.load(flat.path)

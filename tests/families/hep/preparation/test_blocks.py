@@ -11,8 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tabstar_lit.families.hep.preparation.blocks import EventBlock, ObjectBlock, merge
+from tabstar_lit.families.hep.preparation.blocks import EventBlock, ObjectBlock, PaddedBlock, merge
 from tabstar_lit.families.hep.preparation.preprocess import arrange
+
+EVENT_TABLES = ("numerical", "categorical", "targets", "loss_weights", "event_weights", "spectators")
+OBJECT_TABLES = ("numerical", "categorical", "momenta", "starts", "counts")
 
 
 def make_objects(counts: list[int], slots: int, n_numbers: int, n_codes: int) -> ObjectBlock:
@@ -146,3 +149,16 @@ def test_a_block_is_not_changed_by_what_is_done_to_its_batches() -> None:
 def test_events_outside_the_block_are_no_events(index: int) -> None:
     with pytest.raises(IndexError):
         make_block([1, 2]).select(torch.tensor([index]))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_block_moves_with_all_its_tensors_and_says_what_they_take(padded: bool) -> None:
+    block = make_block([2, 0, 3])
+    block = block.padded() if padded else block
+    (jets,) = block.objects.values()
+    tables = jets.objects if isinstance(jets, PaddedBlock) else [getattr(jets, name) for name in OBJECT_TABLES]
+    tensors = [*(getattr(block, name) for name in EVENT_TABLES), *tables]
+    assert block.nbytes == sum(tensor.nbytes for tensor in tensors)
+    assert same(block.to(torch.device("cpu")).select(torch.tensor([2, 0])), block.select(torch.tensor([2, 0])))
+    moved = block.to(torch.device("meta")).select(torch.tensor([2, 0], device="meta"))
+    assert {leaf.device.type for leaf in leaves(moved)} == {"meta"}

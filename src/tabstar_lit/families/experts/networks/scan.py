@@ -183,7 +183,7 @@ def _full_precision(like: Tensor) -> torch.autocast:
 
 def selective_scan(given: Selection) -> Tensor:
     """Run the scan over whole texts, from empty states: outputs ``[B, T, C]``, in float32 at least."""
-    scanned: Tensor = _Scan.apply(*given.time_first())  # type: ignore[no-untyped-call]
+    scanned: Tensor = _Scan.apply(*given.time_first())  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return scanned.transpose(0, 1)
 
 

@@ -304,6 +304,8 @@ def read_conversion(path: Path) -> Conversion:
     DataError
         If the file cannot be read.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise DataError(f"{shown_path(path)}: no regular file but a pipe, a socket or a device")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
-from lightning.fabric.utilities import move_data_to_device
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from tabstar_lit.families.hep.batch import EventBatch, Features, Objects
@@ -103,7 +101,7 @@ class EventBlock:
 
     def to(self, device: torch.device) -> EventBlock:
         """Return this block on ``device``."""
-        moved: EventBlock = move_data_to_device(self, device)
+        moved: EventBlock = _moved(self, device)
         return moved
 
     def padded(self) -> EventBlock:
@@ -157,11 +155,29 @@ def _merge(parts: Sequence[Any], order: Tensor) -> Any:
     return type(first)(*(_merge(fields, order) for fields in zip(*parts, strict=True)))
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    """Return the tensors anywhere in a block."""
-    found: list[Tensor] = []
-    apply_to_collection(value, Tensor, found.append, allow_frozen=True)
-    return found
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Give the tensors anywhere in a block."""
+    if isinstance(value, Tensor):
+        yield value
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _tensors(getattr(value, field.name))
+    elif isinstance(value, dict | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(part)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """Return a block, or a part of one, with its tensors on ``device``."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {name: _moved(part, device) for name, part in value.items()}
+    if isinstance(value, Objects):
+        return Objects(*(_moved(part, device) for part in value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _moved(getattr(value, field.name), device) for field in fields(value)})
+    return value
 
 
 def _rows(table: Tensor, index: Tensor) -> Tensor:

@@ -67,15 +67,15 @@ class ASVEncoder(nn.Module):
         """
         if hidden is not None:
             sequences = torch.where(hidden, MASK, sequences)
-        parts = [sequences] if self.at_once is None else sequences.split(self.at_once)
+        parts = [sequences] if self.at_once is None else torch.split(sequences, self.at_once)
         vectors, scores = zip(*(self._encode(part, letters) for part in parts), strict=True)
         return Sequences(_joined(vectors), _joined([own for own in scores if own is not None]) if letters else None)
 
     def _encode(self, sequences: Tensor, letters: bool) -> Sequences:
         length = sequences.shape[1]
         sequences = functional.pad(sequences, (0, -length % self.per_token), value=PAD)
-        mask = (sequences != PAD).unflatten(1, (-1, self.per_token)).any(-1)
-        tokens = self.join(self.letters(sequences).unflatten(1, (-1, self.per_token)).flatten(2))
+        mask = (sequences != PAD).view(len(sequences), -1, self.per_token).any(-1)
+        tokens = self.join(self.letters(sequences).view(*mask.shape, -1))
         states = self.transformer(self.positions(tokens), mask)
         scores = self.letter_scores(states).unflatten(2, (-1, VOCABULARY_SIZE)).flatten(1, 2) if letters else None
         return Sequences(self.pooling(states, mask).vector, None if scores is None else scores[:, :length])

@@ -106,10 +106,11 @@ class Perceiver(nn.Module):
     def _weights(self, context: Tensor, mask: Tensor) -> Tensor:
         """Return how much the latents attend to each token ``[B, P]``."""
         attention = self.attention
-        query = attention.query(self.latents[None]).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+        query: Tensor = attention.query(self.latents[None]).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
         key = attention.keys_values(context).key
         scores = (query @ key.transpose(-1, -2) / attention.dim_head**0.5).masked_fill(~mask[:, None, None], -torch.inf)
-        return scores.softmax(-1).nan_to_num().mean((1, 2))
+        weights: Tensor = scores.softmax(-1).nan_to_num().mean((1, 2))
+        return weights
 
 
 class TargetBranch(nn.Module):
@@ -168,6 +169,7 @@ class TargetBranch(nn.Module):
             return joined
         flat = categories.flatten(1)[:, None]
         if self.fusion == "add":
-            return states + self.join(flat)
+            joined = states + self.join(flat)
+            return joined
         joined = self.join(torch.cat([states, flat.expand(-1, states.shape[1], -1)], dim=-1))
         return joined

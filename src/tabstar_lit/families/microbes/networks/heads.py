@@ -84,4 +84,4 @@ class TargetHead(nn.Module):
         if self.scale is not None:
             values = values * self.scale
         values = self.bound(values)
-        return values.unflatten(-1, (-1, self.n_quantiles)) if self.n_quantiles else values
+        return values.view(len(values), -1, self.n_quantiles) if self.n_quantiles else values

@@ -1,0 +1,69 @@
+"""Quality and speed of the microbes family: figures are of the samples they claim, and what is compared is equal."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from benchmarks import microbes, microbes_results, results
+from click.testing import CliRunner
+
+from tabstar_lit.families.microbes.classical import models
+
+SHORT = (
+    "model_config.training_config.max_epochs=1",
+    "model_config.architecture_config.embedding_dim=8",
+    "model_config.architecture_config.heads=1",
+    "dataset_config.max_asvs=8",
+    "dataset_config.baseline=none",
+    "experiment_config.tqdm_refresh_rate=0",
+    "experiment_config.tracker=none",
+)
+
+
+def test_real_stool_is_judged_in_folds_of_subjects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_data: Path
+) -> None:
+    assert shared_data.is_dir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(results, "PAGE", tmp_path / "docs" / "results.md")
+    monkeypatch.setattr(microbes_results, "N_FOLDS", 2)
+    monkeypatch.setattr(microbes_results, "QUIET", (*microbes_results.QUIET, *SHORT))
+    monkeypatch.setattr(models, "N_TREES", 10)
+    options = ["microbes_ibd", "--device", "cpu", "--max-time", "00:00:05:00"]
+    done = CliRunner().invoke(results.main, options, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    figures = dict(re.findall(r"^RESULT (\S+)=(\S+)$", done.output, re.MULTILINE))
+    names = {"network", "scratch", "forest", "linear"}
+    assert set(figures) == {"microbes.ibd_unifrac_mse", *(f"microbes.ibd_{name}_auc" for name in names)}
+    assert 0 < float(figures["microbes.ibd_unifrac_mse"]) < 1
+    page = (tmp_path / "docs" / "results.md").read_text()
+    assert "428 samples of 23 subjects" in page
+    assert "| scratch |" in page
+    spread = re.search(r"that of their mean is (0\.0\d+)\.", page.replace("\n", " "))
+    assert spread is not None
+    assert 0.006 < float(spread[1]) < 0.015
+
+
+def test_data_are_asked_for_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(microbes_results.DATA_VARIABLE, str(tmp_path))
+    done = CliRunner().invoke(results.main, ["microbes_ibd"])
+    assert done.exit_code == 2
+    assert "no real studies there" in done.output
+
+
+def test_speeds_are_of_equal_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"N_TIPS": 41, "N_SAMPLES": 24, "SAMPLES_OF_SKBIO": 6, "FEATURES_EACH": 9, "REPEATS": 1}.items():
+        monkeypatch.setattr(microbes, name, value)
+    monkeypatch.setattr(microbes, "epoch_vs_padded", lambda: 9.0)
+    figures = microbes.figures()
+    assert figures["microbes.unifrac_branches"] > 60
+    assert figures["microbes.epoch_vs_padded"] == 9.0
+    for name in ("unifrac", "weighted_unifrac"):
+        assert figures[f"microbes.{name}_pairs_per_second"] > 0
+        assert figures[f"microbes.{name}_vs_skbio_speed"] > 0
+    real = microbes.unifrac
+    monkeypatch.setattr(microbes, "unifrac", lambda *own: real(*own) + 1e-9)
+    with pytest.raises(RuntimeError, match="differs from scikit-bio's by 1e-09"):
+        microbes.figures()
