@@ -59,12 +59,11 @@ def measured(sample: Sample, folder: Path) -> tuple[Sample, dict[str, Array], fl
 def scores(found: Mapping[str, Array]) -> dict[str, float]:
     """Return distance to the truth, and how often it is covered, by the standard deviation of the heads."""
     logs, truth = found["logs"], found["truth"]
-    error, std = np.log(np.exp(logs).mean(1)) - truth, logs.std(1, ddof=1)
-    distance = np.abs(error)
+    distance, std = np.abs(logs.mean(1) - truth), logs.std(1, ddof=1)
     twins = int(found["twins"])
     apart = logs[:, logs.shape[1] - twins :] - logs[:, :twins]
     training = np.sqrt((apart**2 / 2).mean(1)) if twins else np.zeros(len(logs))
-    named = {"logerror": distance, "sigma": std, "sigma_training": training, "bias": error}
+    named = {"logerror": distance, "sigma": std, "sigma_training": training, "bias": logs.mean(1) - truth}
     result = {name: float(np.average(values, weights=found["weights"])) for name, values in named.items()}
     for n in (1, 2):
         result[f"coverage{n}"] = float(np.average(distance <= n * std, weights=found["weights"]))
@@ -78,9 +77,9 @@ def _toy(sample: Sample) -> dict[str, Array]:
     from tabstar_lit.families.hep.fakes.toy.config import FakesToy
     from tabstar_lit.families.hep.fakes.tracking.scores import central
 
-    toy = FakesToy(seed=sample.seed, poisson=True)
+    toy = FakesToy(seed=sample.seed)
     if sample.kind == "toy2d":
-        toy = FakesToy(variables="pt_eta", mc_weights="cauchy", seed=sample.seed, poisson=True)
+        toy = FakesToy(variables="pt_eta", mc_weights="cauchy", seed=sample.seed)
     one = estimate(toy, f"experiment_config.seed={sample.seed}", *QUIET, *sample.overrides)
     file = one._file
     loose = loose_events(one.model, region_events(one.model, file, None))

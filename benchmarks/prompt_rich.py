@@ -109,9 +109,9 @@ def agreement(model: Restored, file: EventFile, *, split: str | None = "test", s
     """Compare what a trained ratio predicts on one side of its split with what is expected there."""
     loose = loose_events(model, region_events(model, file, split))
     by_head = np.concatenate([part.heads for part in event_factors(model, loose)])
-    total = loose.signed @ by_head.mean(1)
+    total = loose.signed @ np.exp(np.log(by_head).mean(1))
     expected = share * FAKES["tight"] * len(model.rows(file, split)) / file.n_events
-    distance = np.abs(np.log(by_head.mean(1)) - log_factor(file.column("pt")[loose.rows]))
+    distance = np.abs(np.log(by_head).mean(1) - log_factor(file.column("pt")[loose.rows]))
     centres = np.arange(LOW, HIGH, BIN_GEV) + BIN_GEV / 2
     filled = share * FAKES["tight"] * BIN_GEV * tight_density(centres) > FEWEST
     bins = ((file.column("pt")[loose.rows] - LOW) / BIN_GEV).astype(int).clip(0, len(centres) - 1)

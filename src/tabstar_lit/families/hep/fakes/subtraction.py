@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -51,7 +50,7 @@ class LogFactor(NamedTuple):
     Attributes
     ----------
     mean : Tensor
-        ``[B]`` logarithm of the mean ratio over heads.
+        ``[B]`` mean over heads.
     std : Tensor
         ``[B]`` standard deviation of the heads: the uncertainty of one experiment; 0 with a single head.
     """
@@ -60,7 +59,7 @@ class LogFactor(NamedTuple):
     std: Tensor
 
     def ratio(self) -> Tensor:
-        """Return ``e^mean``, the mean of the heads' ratios, ``[B]``."""
+        """Return ``e^mean``, the median of a log-normal ratio, ``[B]``."""
         return self.mean.exp()
 
     def ratio_error(self) -> Tensor:
@@ -88,12 +87,8 @@ def training_spread(by_head: Tensor, twins: int) -> Tensor:
 
 
 def over_heads(log_ratios: Tensor) -> LogFactor:
-    """Return what ``C`` heads with log-ratios ``[B, C]`` say together.
-
-    Ratios are averaged, not their logarithms: where few events are left, single heads come close to 0, whose logarithms
-    would outweigh all others; and yields that are summed over events are then the means of the heads' yields.
-    """
+    """Return mean and standard deviation of log-ratios ``[B, C]`` over their ``C`` heads."""
     if log_ratios.shape[1] == 1:
         return LogFactor(log_ratios[:, 0], torch.zeros_like(log_ratios[:, 0]))
-    mean = log_ratios.logsumexp(dim=1) - math.log(log_ratios.shape[1])
-    return LogFactor(mean, log_ratios.std(dim=1))
+    std, mean = torch.std_mean(log_ratios, dim=1)
+    return LogFactor(mean, std)

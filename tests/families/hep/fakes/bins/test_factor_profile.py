@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def test_a_profile_averages_heads_and_truth_over_the_same_events() -> None:
     found = profile(values, weights, logs, np.arange(4.0), truth)
     by_head = np.array([(1 + 3 * 2) / 4, (1 + 3 * 4) / 4])
     assert found.error[0] == pytest.approx(by_head.std(ddof=1))
-    assert found.factor[:2] == pytest.approx([(1 + 3 * 3) / 4, 3])
+    assert found.factor[:2] == pytest.approx([(1 + 3 * math.sqrt(8)) / 4, 3])
     assert found.truth is not None
     assert found.truth[:2] == pytest.approx([2.5, 3])
     assert np.isnan(found.factor[2])

@@ -77,7 +77,7 @@ def test_the_terms_are_those_of_the_events(toy: Path) -> None:
     own = {name: test & (file.labels() == number) for number, name in enumerate(file.classes)}
     weights, pt = file.weights(), file.column("pt").astype(float)
     points = np.stack([pt, file.column("abs_eta").astype(float)], axis=1)
-    factor = closed_form(file).factor(points) * (1 + np.exp(0.5)) / 2
+    factor = closed_form(file).factor(points) * np.exp(0.25)
     (bins,) = found.variables
 
     def counted(name: str, values: np.ndarray) -> np.ndarray:
@@ -91,7 +91,7 @@ def test_the_terms_are_those_of_the_events(toy: Path) -> None:
     variance = counted("loose_data", (weights * factor) ** 2) + counted("loose_mc", (weights * factor) ** 2)
     variance += counted("tight_mc", weights**2)
     assert bins.statistical**2 == pytest.approx(variance, rel=1e-5)
-    spread = np.std([1, np.exp(0.5)], ddof=1) / ((1 + np.exp(0.5)) / 2)
+    spread = np.std([np.exp(-0.25), np.exp(0.25)], ddof=1)
     assert bins.model == pytest.approx(abs(fakes) * spread, rel=1e-4)
     assert found.prediction.model == pytest.approx(fakes.sum() * spread, rel=1e-4)
     assert found.prediction.total == pytest.approx(fakes.sum(), rel=1e-5)

@@ -74,7 +74,7 @@ def profile(
     by_head = np.stack([averaged(head) for head in heads.T])
     error = by_head.std(axis=0, ddof=1) if len(by_head) > 1 else np.zeros(len(total))
     expected = None if truth is None else averaged(np.exp(truth[used]))
-    return Profile(edges, averaged(np.exp(log_factors[used]).mean(axis=1)), error, expected)
+    return Profile(edges, averaged(np.exp(log_factors[used].mean(axis=1))), error, expected)
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,9 @@ class Factors(NamedTuple):
     rows : ndarray of int64
         ``[n]`` in the file.
     mean, std : ndarray
-        ``[n]`` logarithm of the heads' mean factor, and standard deviation of their logarithms.
+        ``[n]`` of ``log F`` over the heads.
     factor, error : ndarray
-        ``[n]`` the mean factor ``exp(mean)`` and its uncertainty to first order.
+        ``[n]`` the factor ``exp(mean)`` and its uncertainty to first order.
     training : ndarray
         ``[n]`` part of ``std`` that training adds, by heads that learned from equal samples; NaN where none did.
     heads : ndarray
@@ -102,7 +102,7 @@ class FakeYield:
     Attributes
     ----------
     terms : ndarray
-        ``[n]`` what each event adds, with the mean factor of the heads.
+        ``[n]`` what each event adds, with the factor ``exp(mean log F)``.
     groups : ndarray of uint64
         ``[n]`` group of each event.
     by_head : ndarray

@@ -38,7 +38,7 @@ class Reweighted:
     role : str
         The stage.
     mean, std : ndarray
-        ``[N]`` logarithm of the heads' mean ratio, and standard deviation of their logarithms, 0 with one head.
+        ``[N]`` of the log-ratios over the heads; ``std`` is 0 with one head.
     """
 
     log_ratios: Float64
