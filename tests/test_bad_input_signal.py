@@ -173,7 +173,7 @@ KINDS_TOLD = {
     "folder": "is a directory",
     "another kind": "not a tabstar_lit.events file",
     "a newer version": "layout version 2, this release reads 1",
-    "a lost column": "'events/ht' is missing",
+    "a lost column": "'/events/ht' is missing",
     "no metadata": "metadata",
 }
 
@@ -579,7 +579,7 @@ VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "export: no folder": (("export", "CKPT", "-o", "text/out"), ("text/out", "give another output")),
     "export: another family": (
         ("export", "another.ckpt", "-o", "out"),
-        ("another.ckpt", "family tabstar", "Families with it: signal"),
+        ("another.ckpt keeps no architecture_config",),
     ),
     "export: text": (("export", "text", "-o", "out"), ("text is not a usable checkpoint",)),
 }

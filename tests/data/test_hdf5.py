@@ -131,7 +131,7 @@ def test_links_out_of_the_file_are_refused(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         del file["numbers"]
         file["numbers"] = h5py.ExternalLink("secret.h5", "/numbers")
-    with pytest.raises(DataError, match="missing or a link"):
+    with pytest.raises(DataError, match="missing, or a link"):
         read(path)
     with h5py.File(path, "r+") as file:
         del file["numbers"]

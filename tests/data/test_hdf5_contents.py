@@ -73,8 +73,8 @@ def test_json_without_a_standard_form_is_not_written(value: object, file: h5py.F
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda file: None, "is missing or a link"),
-        (lambda file: file.__setitem__("x", h5py.SoftLink("/y")), "is missing or a link"),
+        (lambda file: None, "is missing, or a link"),
+        (lambda file: file.__setitem__("x", h5py.SoftLink("/y")), "is missing, or a link"),
         (lambda file: file.create_group("x"), "is not an array stored in this file"),
         (lambda file: file.create_dataset("x", (2,), "f8", external=[("raw.bin", 0, 16)]), "is not an array stored in"),
     ],
@@ -83,7 +83,7 @@ def test_json_without_a_standard_form_is_not_written(value: object, file: h5py.F
 def test_what_is_no_array_of_this_file_is_refused_with_its_place(make: Any, words: str, file: h5py.File) -> None:
     file["y"] = np.arange(3)
     make(file)
-    with pytest.raises(DataError, match=rf"a\.h5: dataset '//x' {words}.*Make it again"):
+    with pytest.raises(DataError, match=rf"a\.h5: dataset '/x' {words}.*Make it again"):
         hdf5.read_array(file, "x", remedy=REMEDY)
 
 

@@ -91,7 +91,8 @@ class ResourceMonitor(Callback):
         """Log the epoch's speed, time and memory."""
         speed = self._speed(trainer, module)
         metrics = {"epoch_seconds": perf_counter() - self._started, **speed, "rss_mib": self._resident()}
-        metrics["rss_peak_mib"] = peak_resident_mib()
+        # The kernel's two counts are not of one moment.
+        metrics["rss_peak_mib"] = max(peak_resident_mib(), metrics["rss_mib"])
         if module.device.type == "cuda":
             metrics["cuda_peak_mib"] = torch.cuda.max_memory_allocated(module.device) / MIB
         log_metrics(trainer, metrics)

@@ -149,7 +149,7 @@ def test_a_calibrated_checkpoint_is_used_like_the_original(
         assert quality.error[1] < quality.error[0]
     # The loss before is that of the training on these events, with its weights.
     whole = [module.compute(batch) for batch in data.split_dataloader("calib")]
-    expected = sum(part.loss.item() * part.size for part in whole) / sum(part.size for part in whole)
+    expected = sum(part.loss.item() * float(part.size) for part in whole) / sum(float(part.size) for part in whole)
     assert calib.loss[0] == pytest.approx(expected, rel=1e-5)
     predict_events(restore(output), events, tmp_path / "scores.parquet", split="test", device="cpu")
     table = pd.read_parquet(tmp_path / "scores.parquet")
@@ -178,7 +178,7 @@ def test_evaluation_takes_the_calibration_over(events: Path, tmp_path: Path) -> 
     report = calibrate_checkpoint(path, tmp_path / "calibrated.ckpt", method="vector", device="cpu")
     module.adopt(read_checkpoint(tmp_path / "calibrated.ckpt")[CHECKPOINT_KEY]["payload"])
     whole = [module.compute(batch) for batch in data.split_dataloader("test")]
-    loss_after = sum(part.loss.item() * part.size for part in whole) / sum(part.size for part in whole)
+    loss_after = sum(part.loss.item() * float(part.size) for part in whole) / sum(float(part.size) for part in whole)
     assert report.qualities[1].loss[1] == pytest.approx(loss_after, rel=1e-5)
 
 

@@ -252,7 +252,8 @@ def test_an_event_file_is_looked_for_as_given_then_below_the_data_root(
 
 
 def test_shipped_data_sets_of_files_have_an_example_to_make_them(repository: Path) -> None:
-    shipped = [yaml.safe_load(path.read_text()) for path in (repository / "dataset_config").glob("*/*.yaml")]
+    folders = [repository / "dataset_config" / family for family in ("signal", "fakes")]
+    shipped = [yaml.safe_load(path.read_text()) for folder in folders for path in folder.glob("*.yaml")]
     files = {Path(config["files"]).stem for config in shipped if config.get("files")}
     assert files == set(EXAMPLES)
     assert all((repository / "examples/events" / f"{name}.yaml").is_file() for name in EXAMPLES)
