@@ -18,7 +18,7 @@ def _listed(value: Any) -> Any:
     return () if value is None else tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-Names = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_listed, json_schema_input_type=Name | tuple[Name, ...] | None)]
 
 
 class SampleSplit(Section):
