@@ -82,9 +82,8 @@ class ResourceMonitor(Callback):
         if self.train_memory and trainer.global_step != self._logged_step:
             self._logged_step = trainer.global_step
             log_metrics(trainer, {"train_memory_mib": self._resident()})
-        if (
-            trainer.is_last_batch and self._work
-        ):  # the losses of the epoch have been read, so the device has done its work
+        # The losses of the epoch have been read by then, so the device has done its work.
+        if trainer.is_last_batch and self._work:
             self._trained_s = perf_counter() - self._started
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
