@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -67,7 +68,7 @@ NEW_RATE, TUNING_RATE = 1e-3, 1e-4
 MAX_SEED = 2**31 - 1
 
 
-class _TabSTAR(BaseEstimator):  # type: ignore[misc]  # scikit-learn states no types
+class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states no types
     """What both estimators share.
 
     Parameters
@@ -276,13 +277,13 @@ class _TabSTAR(BaseEstimator):  # type: ignore[misc]  # scikit-learn states no t
         name = str(getattr(y, "name", None) or "target")
         return pd.Series(self._cells(values, names), name=free_name(name, frame.columns))
 
+    @abstractmethod
     def _remember(self, y: Any) -> dict[Any, str]:
         """Look at the targets of ``fit``; return the name of each class."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _cells(self, values: npt.NDArray[Any], names: Mapping[Any, str]) -> Any:
         """Return targets as the table has them."""
-        raise NotImplementedError
 
     def _kept(self) -> dict[str, Any]:
         """Return what else a saved estimator needs."""
@@ -296,7 +297,6 @@ class _TabSTAR(BaseEstimator):  # type: ignore[misc]  # scikit-learn states no t
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
-        tags.non_deterministic = False
         return tags
 
 

@@ -69,8 +69,10 @@ def _driver() -> str | None:
     """Return the version of NVIDIA's driver; None where nobody tells."""
     try:
         import pynvml  # type: ignore[import-not-found]  # where the driver is, it mostly is
-
+    except ImportError:
+        return None
+    try:
         pynvml.nvmlInit()
         return str(pynvml.nvmlSystemGetDriverVersion())
-    except Exception:  # optional, and it raises errors of its own
+    except pynvml.NVMLError:
         return None

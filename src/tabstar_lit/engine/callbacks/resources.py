@@ -103,13 +103,10 @@ class ResourceMonitor(Callback):
         if not self._work or not self._trained_s:
             return {}
         found = {f"{getattr(module, 'unit', 'rows')}_per_s": self._work / self._trained_s}
-        peak = (
-            peak_flops(torch.cuda.get_device_name(module.device), str(trainer.precision))
-            if (module.device.type == "cuda")
-            else None
-        )
-        if peak is not None and self._flops:
-            found["mfu"] = _total(self._flops) / self._trained_s / peak
+        if self._flops and module.device.type == "cuda":
+            peak = peak_flops(torch.cuda.get_device_name(module.device), str(trainer.precision))
+            if peak is not None:
+                found["mfu"] = _total(self._flops) / self._trained_s / peak
         found["wait_share"] = (_waited(trainer) - self._waited_before) / self._trained_s
         return found
 
