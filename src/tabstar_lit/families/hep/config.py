@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from tabstar_lit.config.schema import DatasetConfig, Section
+from tabstar_lit.config.schema import DatasetConfig, LoaderOptions, Section
 from tabstar_lit.config.schema.base import Count, Fraction, Name, PositiveCount, PositiveNumber
 from tabstar_lit.config.tree import Problem
 
@@ -107,14 +107,10 @@ class DatasetOptions(Section):
             )
 
 
-class EventLoaderOptions(Section):
+class EventLoaderOptions(LoaderOptions):
     """How batches are loaded; all but the batch size are passed to ``torch.utils.data.DataLoader``."""
 
     batch_size: PositiveInt = Field(1024, description="Events in a batch.")
-    num_workers: Count = Field(0, description="Loader processes; 0 is fastest while events are cached in memory.")
-    prefetch_factor: PositiveInt | None = Field(None, description="Batches each worker prepares ahead.")
-    pin_memory: bool = Field(False, description="Put batches in page-locked memory, for GPUs.")
-    persistent_workers: bool = Field(False, description="Keep the workers between epochs.")
     cache: Literal["auto", "host", "device", "stream"] = Field(
         "auto",
         description="Where the events are. device: on the graphics card, where batches are then made; host: in memory, "

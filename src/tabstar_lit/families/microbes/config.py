@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from tabstar_lit.config.schema import DatasetConfig, Experiment, Section
-from tabstar_lit.config.schema.base import Count, Fraction, Name, PositiveCount
+from tabstar_lit.config.schema import DatasetConfig, Experiment, LoaderOptions, Section
+from tabstar_lit.config.schema.base import Count, Fraction, Name
 from tabstar_lit.config.tree import Problem
 from tabstar_lit.families.microbes.training_config import MicrobesModel
 
@@ -59,16 +59,12 @@ class SampleFolds(Section):
             yield Problem(("fold",), f"fold {self.fold} of {self.n} folds: they are numbered 0 to {self.n - 1}")
 
 
-class SampleLoader(Section):
+class SampleLoader(LoaderOptions):
     """How batches are loaded; all but the batch size are passed to ``torch.utils.data.DataLoader``."""
 
     batch_size: Annotated[int, Field(ge=2)] = Field(
         32, description="Samples in a batch, two at least: distances are between samples."
     )
-    num_workers: Count = Field(0, description="Loader processes; 0 is fastest, since samples are held in memory.")
-    prefetch_factor: PositiveCount | None = Field(None, description="Batches each worker prepares ahead.")
-    pin_memory: bool = Field(False, description="Put batches in page-locked memory, for GPUs.")
-    persistent_workers: bool = Field(False, description="Keep the workers between epochs.")
 
 
 class MicrobesDataset(DatasetConfig):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from tabstar_lit.config.schema import DatasetConfig, Experiment, ModelConfig, Section
+from tabstar_lit.config.schema import DatasetConfig, Experiment, LoaderOptions, ModelConfig
 from tabstar_lit.nn.tabstar_config import TabstarSizes, TextEncoderConfig
 
 
@@ -26,13 +26,9 @@ class TabstarModel(ModelConfig):
     )
 
 
-class LoaderOptions(Section):
+class TableLoader(LoaderOptions):
     """How batches are loaded; passed to ``torch.utils.data.DataLoader``."""
 
-    num_workers: int = Field(0, ge=0, description="Loader processes; 0 is fastest unless the step is on a GPU.")
-    prefetch_factor: PositiveInt | None = Field(None, description="Batches each worker prepares ahead.")
-    pin_memory: bool = Field(False, description="Put batches in page-locked memory, for GPUs.")
-    persistent_workers: bool = Field(False, description="Keep the workers between epochs.")
     cache: Literal["auto", "host"] = Field(
         "auto",
         description="Where the rows are: on the host, with batches made ahead of a training on a graphics card, which "
@@ -78,8 +74,8 @@ class TabstarDataset(DatasetConfig):
         description="Memory for what frozen layers of a text encoder make of each string, in GB on the device that "
         "trains; 0: computed in every step; null: 1 GB, or a quarter of a graphics card's.",
     )
-    dataloader_kwargs: LoaderOptions = Field(
-        default_factory=LoaderOptions, description="Workers and memory of the loaders."
+    dataloader_kwargs: TableLoader = Field(
+        default_factory=TableLoader, description="Workers and memory of the loaders."
     )
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +19,6 @@ from trained_tables import Bench, train
 
 import tabstar_lit
 from tabstar_lit.commands.cli import main
-from tabstar_lit.engine.weights import folders
 from tabstar_lit.engine.weights.loading import find_checkpoint
 from tabstar_lit.errors import CheckpointError, DataError, EncoderError
 from tabstar_lit.families.tabstar.deployment.official import ENCODER_VARIABLE
@@ -155,7 +155,9 @@ def test_a_name_of_the_hub_is_looked_up_in_the_cache_first(
     (cached / "refs" / "main").write_text("a" * 40)
     (cached / "snapshots").mkdir()
     (cached / "snapshots" / ("a" * 40)).symlink_to(published)
-    monkeypatch.setattr(folders, "snapshot_download", partial(folders.snapshot_download, cache_dir=tmp_path))
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", partial(huggingface_hub.snapshot_download, cache_dir=tmp_path)
+    )
     monkeypatch.setenv(ENCODER_VARIABLE, str(encoder_folder))
     monkeypatch.chdir(tmp_path)
     model = tabstar_lit.load("somebody/TabSTAR")

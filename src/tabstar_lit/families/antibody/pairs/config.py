@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tabstar_lit.config.schema import DatasetConfig, Section
+from tabstar_lit.config.schema import DatasetConfig, LoaderOptions, Section
 from tabstar_lit.config.schema.base import Count, Fraction, Name, PositiveCount, PositiveNumber
 from tabstar_lit.config.tree import Problem
 
@@ -43,7 +43,7 @@ class PkdStandard(Section):
     std: PositiveNumber = Field(description="Divided by.")
 
 
-class PairLoaderOptions(Section):
+class PairLoaderOptions(LoaderOptions):
     """How batches are loaded; all but the first two are passed to ``torch.utils.data.DataLoader``."""
 
     batch_size: PositiveCount | Literal["auto"] = Field(
@@ -52,10 +52,6 @@ class PairLoaderOptions(Section):
     bucket_batches: PositiveCount = Field(
         50, description="Pairs of similar length share a batch: this many batches are drawn, sorted and cut at a time."
     )
-    num_workers: Count = Field(0, description="Loader processes; 0 is fastest unless the step is on a GPU.")
-    prefetch_factor: PositiveCount | None = Field(None, description="Batches each worker prepares ahead.")
-    pin_memory: bool = Field(False, description="Put batches in page-locked memory, for GPUs.")
-    persistent_workers: bool = Field(False, description="Keep the workers between epochs.")
 
 
 class AntibodyDataset(DatasetConfig):

@@ -6,17 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from tabstar_lit.config.schema import DatasetConfig, Section
+from tabstar_lit.config.schema import DatasetConfig, LoaderOptions
 from tabstar_lit.config.schema.base import Count, Name
-
-
-class TextLoader(Section):
-    """How batches are loaded; passed to ``torch.utils.data.DataLoader``."""
-
-    num_workers: int = Field(0, ge=0, description="Loader processes; a batch takes a fraction of a millisecond.")
-    prefetch_factor: PositiveInt | None = Field(None, description="Batches each worker prepares ahead.")
-    pin_memory: bool = Field(False, description="Put batches in page-locked memory, for GPUs.")
-    persistent_workers: bool = Field(False, description="Keep the workers between epochs.")
 
 
 class TextDataset(DatasetConfig):
@@ -60,7 +51,9 @@ class TextDataset(DatasetConfig):
         None, description="Rows in an epoch; null: as many as all domains have together."
     )
     batch_size: PositiveInt | None = Field(None, description="Rows in a batch; null: as the size of the model says.")
-    dataloader_kwargs: TextLoader = Field(default_factory=TextLoader, description="Workers and memory of the loaders.")
+    dataloader_kwargs: LoaderOptions = Field(
+        default_factory=LoaderOptions, description="Workers and memory of the loaders."
+    )
 
     @property
     def alpha(self) -> float:

@@ -14,10 +14,10 @@ from tabstar_lit.arrays import Int32
 from tabstar_lit.data.ragged import Ragged
 from tabstar_lit.data.tokenizers import SPELLINGS, ByteTokenizer, JsonTokenizer, Tokenizer
 from tabstar_lit.errors import DataError
+from tabstar_lit.hub import HubError, hub_file
 
 BYTES = "bytes"
 TOKENIZER_FILE = "tokenizer.json"
-HUB_TIMEOUT_S = 5.0
 REMEDY = (
     f"Use '{BYTES}', which needs no file, give the path of a {TOKENIZER_FILE} or of a folder that holds one, or train "
     "one on your texts: tabstar_lit convert text ROOT --train-bpe 8192 -o CORPUS.h5"
@@ -144,16 +144,10 @@ def _older_format(folder: Path) -> str:
 
 def _from_hub(name: str) -> Path:
     """Return the file of a tokenizer on the hub: from the cache, else downloaded, or fail within seconds."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-
     try:
-        cached = try_to_load_from_cache(name, TOKENIZER_FILE)
-        if isinstance(cached, str):
-            return Path(cached)
-        return Path(hf_hub_download(name, TOKENIZER_FILE, etag_timeout=HUB_TIMEOUT_S))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        return hub_file(name, TOKENIZER_FILE)
+    except HubError as error:
         raise DataError(
             f"tokenizer '{name}' is no file or folder, is not in the local cache, and the hub did not give it: "
-            f"{reason}\n{REMEDY}"
+            f"{error}\n{REMEDY}"
         ) from error
