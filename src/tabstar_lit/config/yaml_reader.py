@@ -29,14 +29,20 @@ def read_yaml(path: Path) -> Node:
     ConfigError
         When the file cannot be read or is not the YAML this program accepts; located at line and column.
     """
-    name = shown_path(path)
-    text = _read_text(path, name)
-    node = parse_yaml(text, name)
+    node = read_document(path)
     if node.value is None:
-        fail(Position(name), "the file is empty or holds only comments; remove it or write at least one key")
+        fail(
+            Position(shown_path(path)), "the file is empty or holds only comments; remove it or write at least one key"
+        )
     if not isinstance(node.value, dict):
         fail(node.position, "expected a mapping of keys to values at the top of the file")
     return node
+
+
+def read_document(path: Path) -> Node:
+    """Read a YAML file whatever its root is, as a manifest's is a list; raises as :func:`read_yaml`."""
+    name = shown_path(path)
+    return parse_yaml(_read_text(path, name), name)
 
 
 def parse_yaml(text: str, name: str) -> Node:

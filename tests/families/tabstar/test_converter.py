@@ -290,9 +290,9 @@ def test_bad_manifests_are_located(tmp_path: Path, text: str, words: str) -> Non
 
 def test_manifests_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"- {name: \xe9}\n")
-    with pytest.raises(ConfigError, match=r"latin\.yaml: not UTF-8"):
+    with pytest.raises(ConfigError, match=r"latin\.yaml:1:1: not UTF-8"):
         read_manifest(tmp_path / "latin.yaml")
-    with pytest.raises(DataError, match=r"none\.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"none\.yaml: no such file"):
         read_manifest(tmp_path / "none.yaml")
 
 

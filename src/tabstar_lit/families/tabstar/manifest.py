@@ -13,7 +13,7 @@ from tabstar_lit.config.nodes import Node, to_tree
 from tabstar_lit.config.schema.base import Section
 from tabstar_lit.config.tree import Problem, raise_problems
 from tabstar_lit.config.validate import validate
-from tabstar_lit.config.yaml_file import read_yaml
+from tabstar_lit.config.yaml_reader import read_document
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.tabstar.reading import Reading
 
@@ -92,7 +92,7 @@ def read_manifest(path: Path) -> tuple[TableEntry, ...]:
     ConfigError
         With every mistake of the manifest at once, each at its line and column.
     """
-    node = read_yaml(path)
+    node = read_document(path)
     if not isinstance(node.value, list):
         raise ConfigError(f"{node.position}: expected a list of tables, each beginning with '- name: ...'")
     tree = to_tree(Node({"tables": node}, node.position))

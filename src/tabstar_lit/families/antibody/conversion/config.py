@@ -8,11 +8,12 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
+from tabstar_lit.config.nodes import to_tree
 from tabstar_lit.config.schema import Section
 from tabstar_lit.config.schema.base import Fraction, Name, PositiveNumber
 from tabstar_lit.config.tree import ConfigTree, Problem
 from tabstar_lit.config.validate import validate
-from tabstar_lit.config.yaml_file import read_mapping
+from tabstar_lit.config.yaml_reader import read_yaml
 
 Kind = Literal["pkd", "kd", "log10_kd", "delta_g", "delta_delta_g"]
 Unit = Literal["M", "mM", "uM", "nM", "pM", "kcal/mol", "kJ/mol"]
@@ -132,9 +133,7 @@ def read_conversion(path: Path) -> Conversion:
     Raises
     ------
     ConfigError
-        With every mistake at once, each at its line and column.
-    DataError
-        The file cannot be read.
+        With every mistake at once, each at its line and column; or the file cannot be read.
     """
-    tree = read_mapping(path, "the key sources")
+    tree = to_tree(read_yaml(path))
     return Conversion(validate(PairConversion, tree), tree, path.parent)

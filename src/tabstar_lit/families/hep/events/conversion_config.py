@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from tabstar_lit.config.nodes import to_tree
 from tabstar_lit.config.schema.base import Name, PositiveCount, PositiveNumber, Section
 from tabstar_lit.config.tree import ConfigTree, Path_, Problem
 from tabstar_lit.config.validate import validate
-from tabstar_lit.config.yaml_file import read_mapping
+from tabstar_lit.config.yaml_reader import read_yaml
 from tabstar_lit.families.hep.events.expressions import MISSING, Expression, ExpressionError
 
 WILDCARDS = "*?["
@@ -298,11 +299,9 @@ def read_conversion(path: Path) -> Conversion:
     Raises
     ------
     ConfigError
-        With every mistake at once, each at its line and column.
-    DataError
-        If the file cannot be read.
+        With every mistake at once, each at its line and column; or the file cannot be read.
     """
-    tree = read_mapping(path, "the keys sources, columns, objects ...")
+    tree = to_tree(read_yaml(path))
     return Conversion(validate(ConversionConfig, tree), tree, path.parent)
 
 

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
+from tabstar_lit.config.nodes import to_tree
 from tabstar_lit.config.schema.base import Count, Fraction, Name, PositiveCount, Section
 from tabstar_lit.config.tree import ConfigTree, Problem, raise_problems
 from tabstar_lit.config.validate import validate
-from tabstar_lit.config.yaml_file import read_mapping
+from tabstar_lit.config.yaml_reader import read_yaml
 
 
 def _listed(value: Any) -> Any:
@@ -139,11 +140,9 @@ def read_conversion(path: Path) -> Conversion:
     Raises
     ------
     ConfigError
-        With every mistake at once, each at its line and column.
-    DataError
-        The file cannot be read.
+        With every mistake at once, each at its line and column; or the file cannot be read.
     """
-    tree = read_mapping(path, "the keys name, table, tree, metadata ...")
+    tree = to_tree(read_yaml(path))
     own = Conversion(validate(StudyConfig, tree), tree, path.parent)
     missing = [(place, own.path(name)) for place, name in own.config.files() if not own.path(name).is_file()]
     raise_problems(tree, [Problem(place, f"no file '{file}'", _beside(file)) for place, file in missing])
