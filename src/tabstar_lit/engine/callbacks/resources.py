@@ -96,13 +96,14 @@ class ResourceMonitor(Callback):
             metrics["cuda_peak_mib"] = torch.cuda.max_memory_allocated(module.device) / MIB
         log_metrics(trainer, metrics)
         if speed:
-            module.log_dict(speed, prog_bar=True, logger=False, rank_zero_only=True)
+            module.log_dict(speed, prog_bar=True, logger=False, sync_dist=True)
 
     def _speed(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
         """Return what can be said about the epoch's speed; nothing of one that ends before its last batch."""
         if not self._work or not self._trained_s:
             return {}
-        found = {f"{getattr(module, 'unit', 'rows')}_per_s": self._work / self._trained_s}
+        work = trainer.strategy.reduce(torch.tensor(self._work, device=module.device), reduce_op="sum")
+        found = {f"{getattr(module, 'unit', 'rows')}_per_s": float(work) / self._trained_s}
         if self._flops and module.device.type == "cuda":
             peak = peak_flops(torch.cuda.get_device_name(module.device), str(trainer.precision))
             if peak is not None:

@@ -17,6 +17,7 @@ from tabstar_lit.config import Loaded, provenance, to_yaml
 from tabstar_lit.config.redact import redact_text, secret_values
 from tabstar_lit.engine.distributed import RUN_NAME_VARIABLE, is_main_process
 from tabstar_lit.engine.family import AnyFamily
+from tabstar_lit.engine.launchers import requeue
 from tabstar_lit.engine.runs.directory import RunDirectory, choose_run_name, run_directory
 from tabstar_lit.engine.runs.files import is_evaluation
 from tabstar_lit.engine.runs.logs import logging_to
@@ -89,6 +90,12 @@ def locate(loaded: Loaded[Any]) -> RunDirectory:
     return run_directory(experiment.experiment_config, experiment.model, name, several_stages=several)
 
 
+def begun(loaded: Loaded[Any]) -> Path | None:
+    """Return the folder of the run that the configuration names where that run has begun, else None."""
+    directory = locate(loaded)
+    return directory.root if directory.record() else None
+
+
 def refuse_used(directory: RunDirectory, loaded: Loaded[Any], *, evaluates: bool) -> None:
     """Make sure that nothing is trained over a run that exists; an evaluation that was broken off is made again.
 
@@ -141,7 +148,8 @@ def _ending(directory: RunDirectory, loaded: Loaded[Any]) -> Iterator[None]:
             directory.update(status="finished", ended=time.time())
         write_report(directory)
     except RunInterrupted as interruption:
-        interruption.prospect = _close(directory, loaded, "interrupted")
+        outlook = _close(directory, loaded, "interrupted")
+        interruption.prospect = "; ".join(filter(None, (outlook, requeue(interruption.signum))))
         raise
     except BaseException:  # whatever ended it, the record says so
         _close(directory, loaded, "failed")
