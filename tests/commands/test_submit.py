@@ -96,13 +96,13 @@ def test_what_a_cluster_refuses_is_said_with_its_reason(folder: Path, monkeypatc
     cluster(folder, "sbatch", code=1)
     monkeypatch.setenv("PATH", str(folder / "bin"), prepend=os.pathsep)
     result = submit("train_signal", "--now")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "no such partition" in result.output
 
 
 def test_a_machine_without_the_cluster_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(folder))
     result = submit("train_signal", "--condor", "--now")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "no condor_submit on this machine" in result.output
     assert (folder / "train_signal.sub").exists()

@@ -43,7 +43,7 @@ def test_all_do_the_work(tmp_path: Path) -> None:
 
 
 def test_a_fault_of_one_is_a_fault_of_the_study(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RunError, match="exit code 1"), started(1, partial(fail, "no such table"), print) as helpers:
+    with pytest.raises(RunError, match="exit code 2"), started(1, partial(fail, "no such table"), print) as helpers:
         helpers.join()
     assert "error: no such table" in capfd.readouterr().err
 

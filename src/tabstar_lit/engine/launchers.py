@@ -5,23 +5,17 @@ Both say in the environment how many processes there are, and how often the work
 
 from __future__ import annotations
 
-import logging
+import atexit
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 
-from tabstar_lit.engine.distributed import is_main_process
+from tabstar_lit.engine.distributed import has_met
 from tabstar_lit.errors import RunError
 
-log = logging.getLogger(__name__)
-
-NAME_KEY = "tabstar_lit/run_name"
-PATIENCE = timedelta(minutes=10)
-"""How long the processes that ``torchrun`` started wait for the first one to name the run."""
+TORCHRUN, SLURM = "torchrun", "Slurm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +46,7 @@ def launch() -> Launch | None:
         The processes are not spread evenly over the nodes.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        return Launch("torchrun", int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"]))
+        return Launch(TORCHRUN, int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"]))
     if slurm_step() is None:
         return None
     tasks = int(os.environ["SLURM_NTASKS"])
@@ -62,7 +56,7 @@ def launch() -> Launch | None:
             f"Slurm started {tasks} processes on {nodes} node(s), and it is not said how many each node has. Give "
             "--ntasks-per-node instead of --ntasks, one for each device of a node."
         )
-    return Launch("Slurm", tasks // nodes, nodes)
+    return Launch(SLURM, tasks // nodes, nodes)
 
 
 def slurm_step() -> str | None:
@@ -72,32 +66,50 @@ def slurm_step() -> str | None:
     return None if job is None or step is None or alone else f"{job}-{step}"
 
 
+def job_name() -> str | None:
+    """Return what the launcher calls this work, also when it begins anew; None where it has no name for it."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return slurm_step() if name == "none" else name
+
+
+def meet(accelerator: str) -> None:
+    """Let the processes that a launcher started find each other, before any of them writes a file.
+
+    Parameters
+    ----------
+    accelerator : str
+        As ``experiment_config.accelerator``: on a graphics card they talk over NCCL, else over Gloo.
+    """
+    launched = launch()
+    if launched is None or has_met():
+        return
+    import torch
+    from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
+    place = TorchElasticEnvironment() if launched.by == TORCHRUN else SLURMEnvironment()
+    on_cards = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    if on_cards:
+        torch.cuda.set_device(place.local_rank())
+    torch.distributed.init_process_group(
+        "nccl" if on_cards else "gloo",  # one of both by name: Lightning asks for it
+        init_method="env://" if launched.by == TORCHRUN else f"tcp://{place.main_address}:{place.main_port}",
+        rank=place.global_rank(),
+        world_size=place.world_size(),
+    )
+    atexit.register(_part)
+
+
+def _part() -> None:
+    import torch.distributed as dist
+
+    if has_met():
+        dist.destroy_process_group()
+
+
 def began_anew() -> bool:
     """Say whether the launcher started this work before, and it was stopped or lost then."""
     counts = (os.environ.get(name, "0") for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
     return any(count != "0" for count in counts)
-
-
-def told_name(name: Callable[[], str]) -> str | None:
-    """Return what the first of the processes that ``torchrun`` started calls the run; None without ``torchrun``.
-
-    The launcher keeps a store for its processes, which outlives them: where they begin anew the name is still there.
-
-    Parameters
-    ----------
-    name : callable
-        Makes the name; called in the first process only.
-    """
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        return None
-    from torch.distributed import TCPStore
-
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = TCPStore(address, port, is_master=False, timeout=PATIENCE)
-    if is_main_process() and not store.check([NAME_KEY]):
-        store.set(NAME_KEY, name())
-    told: bytes = store.get(NAME_KEY)
-    return told.decode()
 
 
 def requeue(signum: int) -> str:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from filelock import FileLock, Timeout
 from tabstar_lit.config import roots
 from tabstar_lit.config.schema import ExperimentConfig, ModelConfig
 from tabstar_lit.engine.distributed import RUN_NAME_VARIABLE, gather, has_met, is_main_process
-from tabstar_lit.engine.launchers import slurm_step, told_name
+from tabstar_lit.engine.launchers import job_name
 from tabstar_lit.engine.runs.records import LOCK_FILE, RUN_FILE, append_record, read_run, writing
 from tabstar_lit.errors import RunError, RunWriteError
 from tabstar_lit.files import write_text
@@ -156,8 +155,9 @@ class RunDirectory:
         append_record(self.root / name, entry)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run for this process; a second one is refused."""
+    def held(self) -> Iterator[None]:
+        """Make the folders and hold the run for this process; a second one is refused."""
+        self.create()
         lock = FileLock(self.root / LOCK_FILE)
         try:
             lock.acquire(timeout=0)
@@ -194,9 +194,9 @@ def run_directory(
 def choose_run_name(experiment: ExperimentConfig, model: ModelConfig) -> str:
     """Return the configured run name, or a new one from the model's name and the time or the job.
 
-    All processes of a run return the same: those that have met take the first one's, those that the first one launched
-    find it in their environment, those that a job of Slurm started call the run after the job, and those of
-    ``torchrun`` are told. A job that begins anew has the name of before.
+    All processes of a run return the same: those of a job that has a name call the run after it, also when the job
+    begins anew; those that have met take the first one's, and those that the first one launched find it in their
+    environment.
 
     Raises
     ------
@@ -206,12 +206,10 @@ def choose_run_name(experiment: ExperimentConfig, model: ModelConfig) -> str:
     if experiment.run_name:
         return experiment.run_name
     stem, main = re.sub(r"[^A-Za-z0-9_.-]", "-", model.name), is_main_process()
+    if (job := job_name()) is not None:
+        return f"{stem}_{job}"
     if has_met():
         return "".join(gather(_new_name(stem, experiment, model) if main else ""))
-    if (step := slurm_step()) is not None:
-        return f"{stem}_{step}"
-    if (told := told_name(partial(_new_name, stem, experiment, model))) is not None:
-        return told
     return _new_name(stem, experiment, model) if main else _inherited_run_name()
 
 
