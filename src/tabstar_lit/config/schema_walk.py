@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from tabstar_lit.config.nodes import Node
 from tabstar_lit.config.schema.base import AlsoSpelled
-from tabstar_lit.config.tree import Path_, fail
+from tabstar_lit.config.tree import OVERLAYS, Path_, fail
 
 Models = tuple[type[BaseModel], ...]
-OVERLAYS = "stage_config"
 
 
 def yaml_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -48,6 +48,37 @@ def models_at(schema: type[BaseModel], data: Any, path: Path_) -> Models:
             models = tuple(found for field in fields if field for found in models_in(field.annotation))
         models = tuple(model for model in models if _tag_fits(model, data)) or models
     return models
+
+
+def without_nulls(data: Any, models: Models) -> Any:
+    """Leave out each section, mapping or list that is null where its key does not say what null is: it has its default.
+
+    The same for a section in place of which a plain value may stand, such as ``true``.
+    """
+    if isinstance(data, list):
+        return [without_nulls(part, models) for part in data]
+    if not isinstance(data, dict) or not models:
+        return data
+    fitting = tuple(model for model in models if _tag_fits(model, data)) or models
+    kept = {}
+    for key, value in data.items():
+        fields = [field for model in fitting if (field := yaml_fields(model).get(str(key)))]
+        if value is not None or not fields or not all(map(_defaults_on_null, fields)):
+            kept[key] = without_nulls(value, _below(fitting, str(key)))
+    return kept
+
+
+def _defaults_on_null(field: FieldInfo) -> bool:
+    parts = _parts(field.annotation)
+    holds = bool(models_in(field.annotation)) or any(get_origin(part) in (dict, list, tuple) for part in parts)
+    return holds and not field.is_required() and NoneType not in parts
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    """Give the members of a union, those in ``Annotated`` too; any other type is its own member."""
+    if get_origin(annotation) in (Union, UnionType):
+        return tuple(part for member in get_args(annotation) for part in _parts(member))
+    return _parts(get_args(annotation)[0]) if get_origin(annotation) is Annotated else (annotation,)
 
 
 def reachable(schema: type[BaseModel]) -> list[type[BaseModel]]:
