@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hand_made_events import convert, lists
+from by_hand import convert, lists
 
 from tabstar_lit.errors import ConfigError, DataError
 from tabstar_lit.families.hep.events.conversion import Report, convert_events
