@@ -74,7 +74,7 @@ def test_a_value_that_is_read_anew_and_comes_out_the_same_is_not_told_of() -> No
 
 def test_two_words_for_one_key_are_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"a\.yaml:1:15: 'model\.old\.inner' means 'model\.new', .* set at a\.yaml:1:27"
+        ConfigError, match=r"a\.yaml:1:15: 'model\.old\.inner' means 'model\.new', .* set at a\.yaml:1:26"
     ):
         translated("model: {old: {inner: 1}, new: 2}")
 

@@ -152,7 +152,8 @@ class Composer:
         pieces: list[Node] = []
         for entry in entries:
             if entry.is_self:
-                pieces.append(self._standard(wrap(self._without_hydra(own), chosen.package, chosen.position)))
+                place = own.position if chosen.is_own_package else chosen.position
+                pieces.append(self._standard(wrap(self._without_hydra(own), chosen.package, place)))
             elif entry.group.split("/")[0] == "hydra":
                 self._notice(entry.position, f"'{entry.group}' is ignored: this program does not run under Hydra")
             elif not entry.override:

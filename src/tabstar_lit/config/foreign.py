@@ -102,7 +102,7 @@ def translate_override(override: Override, keys: Sequence[ForeignKey], tell: Cal
     while isinstance(after.value, dict) and len(after.value) == 1:
         ((name, after),) = after.value.items()
         path.append(name)
-    return replace(override, key=dotted(tuple(path)), node=after) if path and after.value != {} else None
+    return replace(override, mode="", key=dotted(tuple(path)), node=after) if path else None
 
 
 def answer(keys: Sequence[ForeignKey], path: Path_) -> str:

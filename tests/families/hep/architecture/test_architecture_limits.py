@@ -53,7 +53,7 @@ def test_the_least_that_makes_sense_is_taken(model: str, options: dict[str, Any]
         ("DeepSets", {"embeddings": {"reduction": "none"}}, "embeddings.reduction"),
         ("SetTransformer", {"encoder_depth": 0}, "encoder_depth"),
         ("SetTransformer", {"seed_strategy": "slots"}, "seed_strategy"),
-        ("SetTransformer", {"valid_type_values": {"jets": {"flavour": [1.5]}}}, "valid_type_values.jets.flavour"),
+        ("SetTransformer", {"valid_type_values": {"jets": {"flavour": [1.5]}}}, "valid_type_values.jets"),
         ("SetTransformer", {"flat_embeddings_fuse": {"mode": "max"}}, "flat_embeddings_fuse.mode"),
         ("SetTransformer", {"flat_model_fuse": {"mode": "cat_proj"}}, "flat_model_fuse.mode"),
         ("SetTransformer", {"flat_model": {"model": "SetTransformer"}}, "flat_model"),
