@@ -174,5 +174,5 @@ def test_damage_to_what_is_not_compressed_is_seen(tmp_path: Path) -> None:
     content = bytearray((tmp_path / "a.h5").read_bytes())
     content[place + 77] ^= 1
     (tmp_path / "a.h5").write_bytes(content)
-    with h5py.File(tmp_path / "a.h5") as file, pytest.raises(OSError, match="error detected by fletcher32 checksum"):
+    with h5py.File(tmp_path / "a.h5") as file, pytest.raises(OSError, match="filter returned failure during read"):
         file["x"][()]

@@ -46,9 +46,9 @@ _H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError)  # all of 
 
 
 def filters_for(values: Array) -> dict[str, Any]:
-    """Return the filters of an array that begins with these values."""
+    """Return the filters of an array that begins with these values; too few of them tell nothing."""
     sample = values[: SAMPLE_BYTES // values.itemsize]
-    if not sample.size:
+    if sample.nbytes < SAMPLE_BYTES // 8:
         return FILTERS
     shuffled = np.frombuffer(sample.tobytes(), np.uint8).reshape(-1, values.itemsize).T.tobytes()
     left = len(zlib.compress(shuffled, FILTERS["compression_opts"])) / len(shuffled)
