@@ -34,4 +34,4 @@ def compile_in_place(network: nn.Module, **options: Any) -> None:
                 raise
         raise ConfigError(no_kernel_message())
 
-    network._compiled_call_impl = call  # type: ignore[assignment]
+    network._compiled_call_impl = call

@@ -115,6 +115,11 @@ COMMON = (
     ),
     ForeignKey("`features`: unknown names are dropped", "differs", "an error with the nearest name"),
     ForeignKey(
+        "`features`: `weights`, `label_type` and `sig_type` stand among them",
+        "differs",
+        "leave them out: weights and labels of events are in the event file",
+    ),
+    ForeignKey(
         "`features`: columns of objects by their own name",
         "differs",
         "as `jets.jet_pt`, or by pattern: `jets.*`",

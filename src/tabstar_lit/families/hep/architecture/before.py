@@ -39,8 +39,8 @@ def _in_words(features: Any) -> Any:
     }
 
 
-EARLIER_KEYS = tuple(
-    ForeignKey(key, "moved", "is read as the version that wrote it meant it", to=key, value=of_today)
-    for key in ("model_config.architecture_config",)
+ARCHITECTURE = "model_config.architecture_config"
+EARLIER_KEYS = (
+    ForeignKey(ARCHITECTURE, "moved", "is read as the version that wrote it meant it", to=ARCHITECTURE, value=of_today),
 )
 """What a ``config.yaml`` of an earlier version says."""

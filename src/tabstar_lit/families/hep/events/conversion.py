@@ -117,7 +117,8 @@ class _Events:
         self._conversion, self._paths, self._progress = conversion, paths, progress
         self._identities = [file_identity(path) for found in paths for path in found]
         self.wanted = _fingerprint(conversion.config, self._identities)
-        self.n_read, self.notes = 0, ()
+        self.n_read = 0
+        self.notes: tuple[str, ...] = ()
 
     def open(self, path: Path) -> EventFile:
         return EventFile.open(path)

@@ -132,7 +132,8 @@ class ProjectedType(nn.Module):
         vectors = self.norm_out(self.project(self.norm(features, mask)), mask).relu()
         if self.post_norm is not None:
             vectors = self.post_norm(vectors, mask)
-        return vectors if self.after is None else self.after(vectors)
+        embedded: Tensor = vectors if self.after is None else self.after(vectors)
+        return embedded
 
 
 class EventEmbedding(nn.Module):
