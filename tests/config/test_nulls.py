@@ -13,8 +13,13 @@ from tabstar_lit.config.validate import validate
 from tabstar_lit.errors import ConfigError
 
 
+class Deep(Section):
+    numbers: list[int] = Field(default_factory=lambda: [1])
+
+
 class Inner(Section):
     x: int = 1
+    deep: Deep = Field(default_factory=Deep)
 
 
 class Outer(Section):
@@ -47,6 +52,13 @@ def test_null_that_means_something_keeps_its_meaning() -> None:
     [({"number": None}, "a whole number, got null"), ({"needed": None}, "a mapping, got null"),
      ({"inside": {"k": {"x": None}}}, "a whole number, got null")],
 )  # fmt: skip
+def test_null_is_the_default_at_any_depth_and_below_names_that_are_chosen() -> None:
+    deep = {"deep": {"numbers": None}}
+    below = read(section=deep, inside={"free": {"deep": None}, "deep": deep})  # a name may be that of a key
+    assert below == read(inside={"free": {}, "deep": {}})
+    assert list(below.inside) == ["free", "deep"]
+
+
 def test_null_of_a_number_or_of_what_is_needed_is_a_mistake(data: dict[str, Any], seen: str) -> None:
     with pytest.raises(ConfigError, match=seen):
         read(**data)

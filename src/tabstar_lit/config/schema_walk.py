@@ -63,8 +63,13 @@ def without_nulls(data: Any, models: Models) -> Any:
     kept = {}
     for key, value in data.items():
         fields = [field for model in fitting if (field := yaml_fields(model).get(str(key)))]
-        if value is not None or not fields or not all(map(_defaults_on_null, fields)):
-            kept[key] = without_nulls(value, _below(fitting, str(key)))
+        below = _below(fitting, str(key))
+        if value is None and fields and all(map(_defaults_on_null, fields)):
+            continue
+        if _has_free_keys(fitting, str(key)) and isinstance(value, dict):
+            kept[key] = {name: without_nulls(part, below) for name, part in value.items()}
+        else:
+            kept[key] = without_nulls(value, below)
     return kept
 
 
@@ -124,13 +129,22 @@ def respell(node: Node, models: Models) -> Node:
         if key == OVERLAYS and isinstance(child.value, dict):
             stages = {stage: respell(overlay, models) for stage, overlay in child.value.items()}
             entries[key] = Node(stages, child.position)
+        elif _has_free_keys(models, name) and isinstance(child.value, dict):
+            own = {free: respell(part, _below(models, name)) for free, part in child.value.items()}
+            entries[name] = Node(own, child.position)
         else:
             entries[name] = respell(child, _below(models, name))
     return Node(entries, node.position)
 
 
+def _has_free_keys(models: Models, name: str) -> bool:
+    """Tell whether a key holds a mapping of names that a user chooses."""
+    fields = [field for model in models if (field := yaml_fields(model).get(name))]
+    return any(get_origin(part) is dict for field in fields for part in _parts(field.annotation))
+
+
 def _below(models: Models, name: str) -> Models:
-    """Find the models below a key; a mapping with free keys (name -> model) keeps its models."""
+    """Find the models below a key, or below each name of a mapping with free ones."""
     fields = [field for model in models if (field := yaml_fields(model).get(name))]
     return tuple(found for field in fields for found in models_in(field.annotation))
 

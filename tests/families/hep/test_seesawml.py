@@ -273,6 +273,13 @@ def test_fakes_are_configured_as_there() -> None:
     assert [parameter.type for parameter in experiment.tuning_config.parameters.values()] == ["float", "int"]
 
 
+def test_other_spellings_are_known_below_names_that_are_chosen() -> None:
+    written = "plotting_config.variables={pt: {nbins: 7, logx: true, x_min: 1}, bins: {x_max: 3}}"
+    variables = load_fakes("model_config=fakes/mlp", written).experiment.plotting_config.variables
+    assert (variables["pt"].bins, variables["pt"].log, variables["pt"].low) == (7, True, 1)
+    assert variables["bins"].high == 3
+
+
 @pytest.mark.parametrize(("value", "low"), [("false", None), ("null", None), ("true", 1.37)])
 def test_the_crack_is_there_or_not(value: str, low: float | None) -> None:
     crack = load_fakes(f"dataset_config.crack_veto={value}").experiment.dataset_config.crack_veto
