@@ -47,11 +47,6 @@ def test_null_that_means_something_keeps_its_meaning() -> None:
     assert read().off == Inner()
 
 
-@pytest.mark.parametrize(
-    ("data", "seen"),
-    [({"number": None}, "a whole number, got null"), ({"needed": None}, "a mapping, got null"),
-     ({"inside": {"k": {"x": None}}}, "a whole number, got null")],
-)  # fmt: skip
 def test_null_is_the_default_at_any_depth_and_below_names_that_are_chosen() -> None:
     deep = {"deep": {"numbers": None}}
     below = read(section=deep, inside={"free": {"deep": None}, "deep": deep})  # a name may be that of a key
@@ -59,6 +54,11 @@ def test_null_is_the_default_at_any_depth_and_below_names_that_are_chosen() -> N
     assert list(below.inside) == ["free", "deep"]
 
 
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [({"number": None}, "a whole number, got null"), ({"needed": None}, "a mapping, got null"),
+     ({"inside": {"k": {"x": None}}}, "a whole number, got null")],
+)  # fmt: skip
 def test_null_of_a_number_or_of_what_is_needed_is_a_mistake(data: dict[str, Any], seen: str) -> None:
     with pytest.raises(ConfigError, match=seen):
         read(**data)
