@@ -19,7 +19,7 @@ from tabstar_lit.config.tree import Position, fail, suggestion
 from tabstar_lit.config.yaml_reader import read_yaml, shown_path
 
 GROUP = re.compile(r"[\w-]+(/[\w-]+)*")
-Respell = Callable[[Node], Node]
+Respell = Callable[[Node, Callable[[str], None]], Node]
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Composer:
     directories : sequence of Path
         Where files are searched, in order.
     respell : callable
-        Gives the keys of a piece of the configuration their standard spelling, before it is merged.
+        Gives the keys of a piece of the configuration their standard spelling, before it is merged, and tells of them.
     foreign : sequence of ForeignKey
         What is said in another program's words, and taken over before that.
     notices : list of str
@@ -99,7 +99,7 @@ class Composer:
     def _respelled(self, override: Override) -> Override:
         """Give the keys of an override their standard spelling, those inside its value too."""
         node = Node({}, override.position).replaced(override.path, override.node or Node({}, override.position))
-        node = self.respell(node)
+        node = self.respell(node, self._tell)
         path: list[str] = []
         for _ in override.path:
             ((key, node),) = node.value.items()
@@ -141,7 +141,7 @@ class Composer:
         return entries
 
     def _standard(self, piece: Node) -> Node:
-        return self.respell(translate(piece, self.foreign, self._tell))
+        return self.respell(translate(piece, self.foreign, self._tell), self._tell)
 
     def _expand(self, entries: list[Entry], own: Node, chosen: Entry, chain: tuple[str, ...]) -> list[Node]:
         """Give the pieces of one file, which another file's entry has chosen, in the order in which they are merged."""

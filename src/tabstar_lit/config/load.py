@@ -147,7 +147,9 @@ def compose_experiment(
     secrets = secret_keys(schema)
     directories = _with_family(find_config_dirs(config_dir, family_files), family_directory)
     foreign = schema.foreign_keys if primary is None else schema.earlier_keys
-    composer = Composer(directories, lambda node: respell(node, (schema,)), foreign, composed=primary is not None)
+    composer = Composer(
+        directories, lambda node, tell: respell(node, (schema,), tell), foreign, composed=primary is not None
+    )
     parsed = [parse_override(text, secrets) for text in overrides]
     primary = primary or _primary(directories, command, family_files)
     return Composition(schema, composer.compose(primary, command, parsed), composer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -105,8 +105,8 @@ def secret_keys(schema: type[BaseModel]) -> frozenset[str]:
     )
 
 
-def respell(node: Node, models: Models) -> Node:
-    """Rename keys that are written in another accepted spelling.
+def respell(node: Node, models: Models, tell: Callable[[str], None]) -> Node:
+    """Rename keys that are written in another accepted spelling, and tell of each.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def respell(node: Node, models: Models) -> Node:
         When two spellings of one key stand in the same mapping.
     """
     if isinstance(node.value, list):
-        return Node([respell(child, models) for child in node.value], node.position)
+        return Node([respell(child, models, tell) for child in node.value], node.position)
     if not isinstance(node.value, dict) or not models:
         return node
     names: dict[str, str] = {spelling: name for model in models for spelling, name in _spellings(model)}
@@ -126,14 +126,16 @@ def respell(node: Node, models: Models) -> Node:
                 child.position,
                 f"'{key}' is another spelling of a key that is already set at {entries[name].position}",
             )
+        if name != key:
+            tell(f"{child.position}: '{key}' is taken as `{name}`")
         if key == OVERLAYS and isinstance(child.value, dict):
-            stages = {stage: respell(overlay, models) for stage, overlay in child.value.items()}
+            stages = {stage: respell(overlay, models, tell) for stage, overlay in child.value.items()}
             entries[key] = Node(stages, child.position)
         elif _has_free_keys(models, name) and isinstance(child.value, dict):
-            own = {free: respell(part, _below(models, name)) for free, part in child.value.items()}
+            own = {free: respell(part, _below(models, name), tell) for free, part in child.value.items()}
             entries[name] = Node(own, child.position)
         else:
-            entries[name] = respell(child, _below(models, name))
+            entries[name] = respell(child, _below(models, name), tell)
     return Node(entries, node.position)
 
 

@@ -172,6 +172,8 @@ def test_what_is_taken_over_is_said_with_its_place(folder: Path) -> None:
     assert "'model_config.flat_model_config.architecture_config' is taken as `architecture_config.flat_model`" in text
     assert re.search(r"mine\.yaml:\d+:3: 'dataset_config\.feature_scaling\.n_max' is left out", text)
     assert "'hydra' is ignored" in text
+    assert "'flat_fuse' is taken as `flat_model_fuse`" in text
+    assert "'refresh_rate' is taken as `tqdm_refresh_rate`" in text
 
 
 def test_the_command_line_may_speak_as_there(folder: Path) -> None:
