@@ -68,8 +68,12 @@ def test_a_star_is_any_key_and_stages_are_read_too() -> None:
 
 
 def test_a_value_that_is_read_anew_and_comes_out_the_same_is_not_told_of() -> None:
-    assert translated("same: {a: 1, c: 2}")[0].plain() == {"same": {"b": 1, "c": 2}}
-    assert translated("same: {b: 1}") == (parse_yaml("same: {b: 1}", "a.yaml"), [])
+    node, notices = translated("same: {a: [1, {x: 2}], c: [3]}")
+    assert node.plain() == {"same": {"b": [1, {"x": 2}], "c": [3]}}
+    kept = find(node, ("same", "c", 0))
+    assert kept is not None
+    assert (kept.position, len(notices)) == (Position("a.yaml", 1, 27), 1)
+    assert translated("same: {b: [1]}") == (parse_yaml("same: {b: [1]}", "a.yaml"), [])
 
 
 def test_two_words_for_one_key_are_refused() -> None:

@@ -159,6 +159,9 @@ def _translated(node: Node, path: Path_, entry: ForeignKey, tell: Callable[[str]
 
 def _positioned(value: Any, like: Node) -> Node:
     """Give a value the places of the one it was made from, as far as keys are the same."""
+    if isinstance(value, list):
+        parts = like.value if isinstance(like.value, list) and len(like.value) == len(value) else [like] * len(value)
+        return Node([_positioned(part, own) for part, own in zip(value, parts, strict=True)], like.position)
     if not isinstance(value, dict):
         return Node(value, like.position)
     known = like.value if isinstance(like.value, dict) else {}
