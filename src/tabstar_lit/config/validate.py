@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from tabstar_lit.config.messages import explain
 from tabstar_lit.config.schema.base import Section
-from tabstar_lit.config.schema_walk import secret_keys, yaml_fields
+from tabstar_lit.config.schema_walk import secret_keys, without_nulls, yaml_fields
 from tabstar_lit.config.tree import ConfigTree, Path_, Problem, raise_problems
 
 S = TypeVar("S", bound=Section)
@@ -35,7 +35,8 @@ def validate(schema: type[S], tree: ConfigTree, texts: Mapping[Path_, str] = Map
     """
     errors: list[ErrorDetails] = []
     try:
-        content = schema.model_validate_json(json.dumps(tree.data, default=_reveal))
+        data = without_nulls(tree.data, (schema,))
+        content = schema.model_validate_json(json.dumps(data, default=_reveal))
     except ValidationError as error:
         errors = error.errors(include_url=False)
     if errors:  # outside of `except`: a traceback with pydantic's own message would show values of secrets

@@ -25,6 +25,7 @@ from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_V
 from tabstar_lit.engine.weights.loading import difference_table
 from tabstar_lit.engine.weights.transfer import apply_freeze, frozen_modules
 from tabstar_lit.errors import CheckpointError
+from tabstar_lit.nn.compiling import compile_in_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class TrainingModule(LeanModule, ABC):
 
     def compile_network(self, backend: str = "inductor") -> None:
         """Let ``torch.compile`` make kernels for the network, in place: the names of its weights stay."""
-        self.network.compile(backend=backend)
+        compile_in_place(self.network, backend=backend)
 
     def adopt(self, payload: Mapping[str, Any]) -> None:
         """Take over, before evaluation, what the payload of a checkpoint does to its network, as a calibration."""

@@ -145,6 +145,8 @@ def run_stage(
     """
     log.info("Stage %s: %s", stage.name, f"going on from {resume.name}" if resume else "starting")
     parts = build_parts(family, stage, run, seed)
+    if parts.data.about:
+        log.info("Stage %s: %s", stage.name, parts.data.about)
     checkpoints = Checkpoints(
         run.stage_folder(run.checkpoints, stage.name),
         run.run_name,
@@ -163,7 +165,8 @@ def run_stage(
         if trainer.is_global_zero:
             monitor = stage.experiment.model.training_config.monitor
             run.update(hardware=hardware_of(trainer))
-            run.update_stage(stage.name, monitor=monitor, data_fingerprint=parts.data.fingerprint)
+            about = {"about": parts.data.about} if parts.data.about else {}
+            run.update_stage(stage.name, monitor=monitor, data_fingerprint=parts.data.fingerprint, **about)
             for entry in unrecorded(stage, run) if resume else ():
                 run.append(CHECKPOINTS_FILE, entry)
         with signals.blocked() if trainer.world_size > 1 else nullcontext():
@@ -192,6 +195,7 @@ def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, chec
         if trainer.is_global_zero:
             scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
             tested = {"evaluated": str(checkpoint.absolute()), "data_fingerprint": parts.data.fingerprint}
+            tested |= {"about": parts.data.about} if parts.data.about else {}
             with signals.deferred():
                 run.update_stage(stage.name, status="finished", test=scores, **tested)
             log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in scores.items()))

@@ -113,6 +113,7 @@ def _test(files: RunFiles, run: RunDirectory, stage: str, checkpoint: Path) -> l
         "status": result.get("status"),
         "checkpoint": _link(checkpoint.name, checkpoint, run.root),
         "configured as stage": stage,
+        "data": result.get("about"),
         "data fingerprint": result.get("data_fingerprint"),
         "MLflow run": result.get("mlflow_run_id"),
     }
@@ -160,6 +161,7 @@ def _result(files: RunFiles, run: RunDirectory, stage: str) -> list[str]:
         "best epoch": result.get("best_epoch"),
         "best checkpoint": _checkpoint_link(run, result.get("best_checkpoint")),
         "stopped early": "yes" if result.get("stopped_early") else None,
+        "data": result.get("about"),
         "data fingerprint": result.get("data_fingerprint"),
         "MLflow run": result.get("mlflow_run_id"),
     }
