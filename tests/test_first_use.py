@@ -22,7 +22,7 @@ from screen import Watched, watch
 
 from tabstar_lit.engine.runs.files import RunFiles
 
-FIGURE = "metrics.png"
+FIGURE = "scores.png"
 TRACK = [sys.executable, "-c", "from tabstar_lit.commands.track import track; track(prog_name='track')"]
 
 
@@ -103,7 +103,7 @@ def test_a_narrow_terminal_shows_epoch_loss_metric_best_speed_and_time_left(used
 def test_the_training_fits_the_terminal_and_ends_with_what_to_do_next(used: Used) -> None:
     assert used.screen.exit_code == 0, used.screen.last
     text = "".join(line if len(line) == 80 else f"{line}\n" for line in used.screen.last)
-    assert len(re.findall(r"^epoch [12]/2  train_loss \S+  val_loss \S+ .*in \d:\d\d", text, re.MULTILINE)) == 2
+    assert len(re.findall(r"^epoch [12]/2  train_loss \S+  val_loss \S+  val_score \S+ best", text, re.MULTILINE)) == 2
     (checkpoint,) = re.findall(r"^best \S+ \S+: (\S+\.ckpt)$", text, re.MULTILINE)
     assert (used.folder / checkpoint).is_file()
     assert "report: runs/logs/tiny/run/report.md\n" in text

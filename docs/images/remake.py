@@ -58,7 +58,7 @@ def look(folder: Path) -> None:
         run = RunFiles(record.parent)
         run_id = next(iter(run.stages.values()))["mlflow_run_id"]
         at = f"{address.partition('/#')[0]}/#/experiments/1/runs/{run_id}"
-        page(f"{at}/artifacts/figures/metrics.png", folder, picture=HERE / "figure.png", size="1700,900")
+        page(f"{at}/artifacts/figures/scores.png", folder, picture=HERE / "figure.png", size="1700,900")
     finally:
         server.terminate()
         server.wait()

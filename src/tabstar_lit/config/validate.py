@@ -56,10 +56,13 @@ def validate(
                 data = _with_text(data, path, texts[path])
             return validate(schema, ConfigTree(data, tree.positions), further=further)
     problems = list(explain(errors, schema, tree.data, secret_keys(schema)))
+    refused = [problem.path for problem in problems]
     if content is None:
-        content, _ = _attempt(schema, _without(tree.data, [problem.path for problem in problems]))
+        content, _ = _attempt(schema, _without(tree.data, refused))
     if content is not None:
-        problems += _section_problems(content, ())
+        # What fits together in a section cannot be said without one of its values.
+        incomplete = {path[:-1] for path in refused}
+        problems += [found for found in _section_problems(content, ()) if found.path[:-1] not in incomplete]
         problems += further(content) if problems else ()
     raise_problems(tree, problems)
     return cast(S, content)
