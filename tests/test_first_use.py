@@ -128,7 +128,7 @@ def test_the_ui_listens_on_this_machine_alone(tracked: Tracked) -> None:
     assert listening == {"127.0.0.1"}
 
 
-def over_http(used: Used, tracked: Tracked, folder: Path) -> None:
+def assert_found_over_http(used: Used, tracked: Tracked, folder: Path) -> None:
     """Find what a browser would show in what the server gives its scripts."""
     assert b"MLflow" in tracked.ask("")
     (run,) = tracked.ask("api/2.0/mlflow/runs/search", experiment_ids=["1"])["runs"]
@@ -143,7 +143,7 @@ def over_http(used: Used, tracked: Tracked, folder: Path) -> None:
     assert f"metrics.`{best['monitor']}`" in experiment.decode()
 
 
-def in_a_browser(used: Used, tracked: Tracked, folder: Path) -> None:
+def assert_found_in_a_browser(used: Used, tracked: Tracked, folder: Path) -> None:
     """Find run, data and monitored metric on the page that was printed, and then a figure."""
     stage = used.run.stages["pretrain"]
     table = page(tracked.address, folder)
@@ -158,15 +158,15 @@ def in_a_browser(used: Used, tracked: Tracked, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "look",
-    [in_a_browser if BROWSER else over_http],
-    ids=["in a browser" if BROWSER else "over http, without a browser"],
+    "assert_found",
+    [assert_found_in_a_browser if BROWSER else assert_found_over_http],
+    ids=["in a browser" if BROWSER else "over http, as there is no browser"],
 )
 def test_the_run_its_metric_and_a_figure_are_found_where_track_leads(
-    look: Any, used: Used, tracked: Tracked, tmp_path: Path
+    assert_found: Any, used: Used, tracked: Tracked, tmp_path: Path
 ) -> None:
-    look(used, tracked, tmp_path)
+    assert_found(used, tracked, tmp_path)
 
 
 def test_the_server_has_the_run_its_data_and_a_figure(used: Used, tracked: Tracked, tmp_path: Path) -> None:
-    over_http(used, tracked, tmp_path)
+    assert_found_over_http(used, tracked, tmp_path)
