@@ -255,7 +255,7 @@ def test_everything_wrong_is_said_at_once_names_included(tmp_path: Path, monkeyp
 
 def test_a_name_alone_chooses_and_replaces_what_the_file_chose() -> None:
     training = "model_config.training_config"
-    words = [f"{training}.scheduler=exponential", f"{training}.scheduler.scheduler_params.gamma=0.5"]
+    words = [f"{training}.scheduler=ExponentialLR", f"{training}.scheduler.scheduler_params.gamma=0.5"]
     printed = CliRunner().invoke(train_command("signal"), ["--print-config", *words]).stdout
     scheduler = yaml.safe_load(printed)["model_config"]["training_config"]["scheduler"]
-    assert (scheduler["scheduler_name"], scheduler["scheduler_params"]) == ("exponential", {"gamma": 0.5})
+    assert (scheduler["scheduler_name"], scheduler["scheduler_params"]) == ("ExponentialLR", {"gamma": 0.5})
