@@ -35,8 +35,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         screens = watch(command("train_tabstar", *WORDS), COLUMNS, folder, rows=24).screens
-        live = [screen for screen in screens if any("━" in line and "best" in line for line in screen)]
-        draw(["$ train_tabstar", *(live[-1] if live else screens[-1])], HERE / "terminal.svg")
+        live = [
+            screen for screen in screens if any("━" in line and "best" in line and "ETA" in line for line in screen)
+        ]
+        lines = [line.replace(f"{folder}/", "") for line in (live or screens)[-1] if line]
+        draw(["$ train_tabstar", *lines], HERE / "terminal.svg")
         look(folder)
 
 
@@ -44,7 +47,9 @@ def draw(lines: list[str], path: Path) -> None:
     """Draw what stands on a terminal."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     for line in lines:
-        console.print(Text(line))
+        text = Text(line)
+        text.highlight_regex("━+", "cyan")
+        console.print(text)
     console.save_svg(str(path), title="train_tabstar")
 
 

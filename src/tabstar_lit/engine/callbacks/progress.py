@@ -133,9 +133,11 @@ class Progress(ProgressBar):
         }
         first = [named.pop(name) for name in dict.fromkeys(("train_loss", "val_loss", self.monitor)) if name in named]
         others = [named[name] for name in sorted(named, key=lambda name: name.startswith("train_"))]
-        speed, took = self._speed(module), f"in {duration(monotonic() - self._epoch_begun)}"
-        parts = [self._epoch(trainer), *first, *others, *speed, took, *self._left(trainer, place)]
-        self._write("  ".join(fitting(parts, self._width(), [took, *speed, *others])))
+        speed, left = self._speed(module), self._left(trainer, place)
+        took = f"in {duration(monotonic() - self._epoch_begun)}"
+        parts = [self._epoch(trainer), *first, *others, *speed, took, *left]
+        losses = [part for part in first if not part.startswith(f"{self.monitor} ")]
+        self._write("  ".join(fitting(parts, self._width(), [*losses, *left, took, *speed, *others])))
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Take the line away; those of the epochs stay."""
