@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c c
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help train track test soak golden lint house keys format bench bench-gpu speedrun results notebooks docs docs-serve clean
+.PHONY: help train track test soak golden screenshots lint house keys format bench bench-gpu speedrun results notebooks docs docs-serve clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -45,6 +45,9 @@ soak: $(VENV)/.installed-test ## the proofs that take minutes each (ARGS='-k nam
 
 golden: $(VENV)/.installed-test ## store the loss curves of the defaults anew, after a change that is meant to move them
 	$(BIN)/python tests/golden/remake.py
+
+screenshots: $(VENV)/.installed-test ## take the pictures of terminal and browser in the docs anew (needs Chromium)
+	$(BIN)/python docs/images/remake.py
 
 lint: $(VENV)/.installed-dev ## style, types, architecture, spelling, stale schemas and tables
 	$(BIN)/ruff check .

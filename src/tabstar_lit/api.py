@@ -146,7 +146,12 @@ def compose(
     tell: Tell,
 ) -> Loaded[Any]:
     """Compose and validate the configuration of a family's command, see :func:`tabstar_lit.config.load_experiment`."""
-    from tabstar_lit.config import load_experiment
+    from tabstar_lit.config import Problem, load_experiment
+
+    def further(experiment: Any) -> list[Problem]:
+        from tabstar_lit.engine.preflight import find_problems
+
+        return find_problems(family, experiment)
 
     loaded = load_experiment(
         family.schema(),
@@ -156,6 +161,7 @@ def compose(
         primary=primary,
         family_directory=family.name,
         family_files=family.configurations(),
+        further=further,
     )
     for notice in loaded.notices:
         tell(f"note: {notice}")

@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tabstar_lit import api
+from tabstar_lit.commands.completion import overrides_of
 from tabstar_lit.commands.errors import reported_errors
+from tabstar_lit.commands.terminal import examples
+from tabstar_lit.engine.distributed import is_main_process
+from tabstar_lit.engine.runs.files import RunFiles, format_value
 from tabstar_lit.errors import ConfigError, FamilyError, RunError
 from tabstar_lit.families import family_of_command, get_family
 
@@ -64,9 +68,17 @@ def train_command(family_name: str) -> click.Command:
     family = get_family(family_name)
 
     @click.command(
-        family.command, help=f"{family.summary}\n\nSettings are changed with KEY=VALUE, as in the YAML files."
+        family.command,
+        help=f"{family.summary}\n\nSettings are changed with KEY=VALUE, as in the YAML files.",
+        epilog=examples(
+            (family.command, "as it comes"),
+            (f"{family.command} --check", "try, write nothing"),
+            (f"{family.command} model_config.training_config.max_epochs=20", "train longer"),
+            (f"{family.command} --print-config > my.yaml", "all settings"),
+            (f"{family.command} --resume", "go on"),
+        ),
     )
-    @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+    @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=overrides_of(family))
     @click.option(
         "--config-dir",
         type=click.Path(path_type=Path),
@@ -156,13 +168,18 @@ def note(text: str) -> None:
 
 
 def say_where(root: Path) -> None:
-    """Print the path of the report; of several processes the first one does."""
-    from tabstar_lit.engine.distributed import is_main_process
-
+    """Print what came of a run: the best score and its checkpoint, and where the rest is; of several processes the first says it."""
     if not is_main_process():
         return
+    run = RunFiles(root)
+    for stage, result in run.stages.items():
+        if result.get("best_score") is not None:
+            of_stage = f"{stage}: " if len(run.stages) > 1 else ""
+            score = f"{result['monitor']} {format_value(result['best_score'])}"
+            path = relative(Path(run.record["checkpoints_dir"]) / result["best_checkpoint"])
+            click.echo(f"{of_stage}best {score}: {path}")
     click.echo(f"report: {relative(root / 'report.md')}")
-    click.echo("figures and metrics in the browser: track -p 5000")
+    click.echo("figures and metrics in the browser: track --open")
 
 
 def relative(path: Path) -> Path:

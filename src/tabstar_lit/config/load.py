@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,8 @@ from tabstar_lit.config.paths import PRIMARY_NAME, find_config_dirs
 from tabstar_lit.config.redact import MASK, seal
 from tabstar_lit.config.schema import Experiment
 from tabstar_lit.config.schema_walk import lookup, respell, secret_keys
-from tabstar_lit.config.tree import ConfigTree, Path_, Position
-from tabstar_lit.config.validate import complete, validate
+from tabstar_lit.config.tree import ConfigTree, Path_, Position, Problem
+from tabstar_lit.config.validate import complete, no_problems, validate
 from tabstar_lit.config.yaml_reader import read_yaml
 from tabstar_lit.errors import ConfigError
 
@@ -62,8 +62,10 @@ class Composition(Generic[E]):
     _root: Node
     _composer: Composer
 
-    def load(self, overrides: Sequence[Override] = ()) -> Loaded[E]:
-        """Resolve and check the configuration with ``overrides`` laid over it.
+    def load(
+        self, overrides: Sequence[Override] = (), further: Callable[[E], Iterable[Problem]] = no_problems
+    ) -> Loaded[E]:
+        """Resolve and check the configuration with ``overrides`` laid over it; for ``further`` see :func:`validate`.
 
         Raises
         ------
@@ -76,7 +78,7 @@ class Composition(Generic[E]):
         root, key_notice = _with_api_key(references.resolve())
         given = to_tree(_as_text(root, references.texts, secrets))
         given = ConfigTree(seal(given.data, secrets), given.positions)
-        experiment, tree = _checked(self.schema, given, references.texts)
+        experiment, tree = _checked(self.schema, given, references.texts, further)
         stages = tuple(_stage(self.schema, name, tree) for name in experiment.stages)
         return Loaded(experiment, stages, tree, (*self._composer.notices, *key_notice))
 
@@ -90,6 +92,7 @@ def load_experiment(
     primary: Path | None = None,
     family_directory: str | None = None,
     family_files: Path | None = None,
+    further: Callable[[E], Iterable[Problem]] = no_problems,
 ) -> Loaded[E]:
     """Compose, resolve and check the configuration of a command.
 
@@ -110,6 +113,8 @@ def load_experiment(
     family_files : Path, optional
         The configuration directory of a family that does not come with the program, searched before the packaged copy.
         Its ``training_config.yaml`` also stands in for one that lists ``commands`` without this one.
+    further : callable
+        Finds mistakes beyond the schema, where there are others already; see :func:`tabstar_lit.config.validate`.
 
     Raises
     ------
@@ -125,7 +130,7 @@ def load_experiment(
         family_directory=family_directory,
         family_files=family_files,
     )
-    return composition.load()
+    return composition.load(further=further)
 
 
 def compose_experiment(
@@ -208,9 +213,14 @@ def _with_api_key(root: Node) -> tuple[Node, list[str]]:
     return root.replaced(API_KEY, Node(None, written.position)), [notice]
 
 
-def _checked(schema: type[E], given: ConfigTree, texts: Mapping[Path_, str]) -> tuple[E, ConfigTree]:
+def _checked(
+    schema: type[E],
+    given: ConfigTree,
+    texts: Mapping[Path_, str],
+    further: Callable[[E], Iterable[Problem]] = no_problems,
+) -> tuple[E, ConfigTree]:
     """Give the experiment and its complete data; secrets in parts of stages, which have no types, stay secret."""
-    experiment = validate(schema, given, texts)
+    experiment = validate(schema, given, texts, further)
     overlays = seal(experiment.stage_config, secret_keys(schema))
     experiment = experiment.model_copy(update={"stage_config": overlays})
     return experiment, ConfigTree(complete(experiment), given.positions)

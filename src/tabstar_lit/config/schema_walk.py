@@ -10,7 +10,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from tabstar_lit.config.nodes import Node
-from tabstar_lit.config.schema.base import AlsoSpelled
+from tabstar_lit.config.schema.base import AlsoSpelled, Choice
 from tabstar_lit.config.tree import OVERLAYS, Path_, fail
 
 Models = tuple[type[BaseModel], ...]
@@ -106,7 +106,7 @@ def secret_keys(schema: type[BaseModel]) -> frozenset[str]:
 
 
 def respell(node: Node, models: Models, tell: Callable[[str], None]) -> Node:
-    """Rename keys that are written in another accepted spelling, and tell of each.
+    """Rename keys that are written in another accepted spelling, telling of each; write out a choice made by its name.
 
     Raises
     ------
@@ -115,6 +115,9 @@ def respell(node: Node, models: Models, tell: Callable[[str], None]) -> Node:
     """
     if isinstance(node.value, list):
         return Node([respell(child, models, tell) for child in node.value], node.position)
+    choices = [model for model in models if issubclass(model, Choice)]
+    if isinstance(node.value, str) and choices:
+        return Node({choices[0].name_key: node}, node.position)
     if not isinstance(node.value, dict) or not models:
         return node
     names: dict[str, str] = {spelling: name for model in models for spelling, name in _spellings(model)}

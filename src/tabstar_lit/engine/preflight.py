@@ -44,19 +44,21 @@ def check_names(family: AnyFamily, loaded: Loaded[Any]) -> None:
         All problems of the first stage that has any, each at its file, line and column.
     """
     for stage in loaded.stages:
-        training = stage.experiment.model.training_config
-        found = [
-            *check_optimizer(training.optimizer),
-            *(check_scheduler(training.scheduler) if training.scheduler is not None else ()),
-        ]
-        problems = [
-            *_strategy_problems(stage.experiment.experiment_config.strategy),
-            *check_tracker(stage.experiment),
-            *never_computed(stage.experiment),
-            *(Problem((*TRAINING, *problem.path), problem.message, problem.allowed) for problem in found),
-        ]
-        problems += family.check(stage.experiment)
+        problems = find_problems(family, stage.experiment)
         raise_problems(stage.tree, [_with_remedy(problem, stage.tree) for problem in problems])
+
+
+def find_problems(family: AnyFamily, experiment: Any) -> list[Problem]:
+    """Return what the schema cannot see: unknown names of optimizers, schedules, losses, and what they do not take."""
+    training = experiment.model.training_config
+    found = [*check_optimizer(training.optimizer), *check_scheduler(training.scheduler)]
+    return [
+        *_strategy_problems(experiment.experiment_config.strategy),
+        *check_tracker(experiment),
+        *never_computed(experiment),
+        *(Problem((*TRAINING, *problem.path), problem.message, problem.allowed) for problem in found),
+        *family.check(experiment),
+    ]
 
 
 def _with_remedy(problem: Problem, tree: ConfigTree) -> Problem:

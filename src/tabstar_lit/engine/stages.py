@@ -30,7 +30,7 @@ from tabstar_lit.engine.runs.records import CHECKPOINTS_FILE, METRICS_FILE
 from tabstar_lit.engine.runs.resume import unrecorded
 from tabstar_lit.engine.runs.signals import signals
 from tabstar_lit.engine.tracker import Tracker
-from tabstar_lit.engine.tracking.loggers import build_loggers, finish_loggers, start_parent, tracking_run_id
+from tabstar_lit.engine.tracking.loggers import build_loggers, finish_loggers, log_origin, start_parent, tracking_run_id
 from tabstar_lit.engine.trainer import build_callbacks, build_trainer
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
 from tabstar_lit.engine.weights.loading import find_checkpoint, load_strict, network_weights, require_finite
@@ -166,7 +166,14 @@ def run_stage(
             monitor = stage.experiment.model.training_config.monitor
             run.update(hardware=hardware_of(trainer))
             about = {"about": parts.data.about} if parts.data.about else {}
-            run.update_stage(stage.name, monitor=monitor, data_fingerprint=parts.data.fingerprint, **about)
+            run.update_stage(
+                stage.name,
+                monitor=monitor,
+                larger_is_better=sorted(parts.tracker.larger_is_better()),
+                data_fingerprint=parts.data.fingerprint,
+                **about,
+            )
+            log_origin(loggers, stage.experiment, run, stage.name)
             for entry in unrecorded(stage, run) if resume else ():
                 run.append(CHECKPOINTS_FILE, entry)
         with signals.blocked() if trainer.world_size > 1 else nullcontext():
@@ -190,14 +197,17 @@ def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, chec
     callbacks = [StepNoise(seed), parts.tracker, Interrupt()]
     with stage_loggers(stage, run, None) as loggers:
         trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=callbacks)
+        if trainer.is_global_zero:
+            run.update(hardware=hardware_of(trainer))
+            about = {"about": parts.data.about} if parts.data.about else {}
+            run.update_stage(stage.name, data_fingerprint=parts.data.fingerprint, **about)
+            log_origin(loggers, stage.experiment, run, stage.name)
         with signals.blocked() if trainer.world_size > 1 else nullcontext():
             trainer.test(parts.module, datamodule=parts.data, verbose=False)
         if trainer.is_global_zero:
             scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            tested = {"evaluated": str(checkpoint.absolute()), "data_fingerprint": parts.data.fingerprint}
-            tested |= {"about": parts.data.about} if parts.data.about else {}
             with signals.deferred():
-                run.update_stage(stage.name, status="finished", test=scores, **tested)
+                run.update_stage(stage.name, status="finished", test=scores, evaluated=str(checkpoint.absolute()))
             log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
 
 

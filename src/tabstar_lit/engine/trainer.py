@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from tabstar_lit.config.schema import Experiment, ExperimentConfig
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.callbacks.interrupt import Interrupt
-from tabstar_lit.engine.callbacks.progress import build_progress
+from tabstar_lit.engine.callbacks.progress import Progress
 from tabstar_lit.engine.callbacks.resources import ResourceMonitor
 from tabstar_lit.engine.callbacks.seeding import StepNoise
 from tabstar_lit.engine.callbacks.training_log import TrainingLog
@@ -39,12 +39,13 @@ def build_callbacks(experiment: Experiment, tracker: Tracker, checkpoints: Check
     """
     config, training = experiment.experiment_config, experiment.model.training_config
     tracker.training_log = TrainingLog()
+    resources = ResourceMonitor(train_memory=training.log_train_memory)
     callbacks: list[Callback] = [
         StepNoise(seed),
         tracker.training_log,
         tracker,
-        ResourceMonitor(train_memory=training.log_train_memory),
-        build_progress(refresh_rate=config.tqdm_refresh_rate),
+        resources,
+        Progress(tracker, resources, training, refresh_rate=config.tqdm_refresh_rate),
     ]
     if training.early_stop_patience is not None:
         stop = EarlyStopping(

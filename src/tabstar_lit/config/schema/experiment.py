@@ -61,7 +61,7 @@ class ExperimentConfig(Section):
     deterministic: bool | Literal["warn"] = Field(
         False, description="Use only deterministic operations, or warn about the others."
     )
-    tracker: Literal["auto", "mlflow", "comet", "none"] = Field(
+    tracker: Literal["auto", "mlflow", "comet", "tensorboard", "wandb", "none"] = Field(
         "auto",
         description="Service that gets copies of metrics and figures; auto is Comet where there is a key, else MLflow.",
     )

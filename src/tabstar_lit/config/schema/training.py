@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from tabstar_lit.config.schema.base import (
+    Choice,
     Count,
     Name,
     NonNegativeNumber,
@@ -28,8 +29,10 @@ class LossConfig(Section):
     loss_params: dict[str, Any] = Field(default_factory=dict, description="Arguments of the loss.")
 
 
-class OptimizerConfig(Section):
+class OptimizerConfig(Choice):
     """An optimizer of torch or pytorch_optimizer by name."""
+
+    name_key: ClassVar[str] = "optimizer_name"
 
     optimizer_name: Name = Field("AdamW", description="Name of the optimizer, as `--list optimizers` prints it.")
     optimizer_params: dict[str, Any] = Field(
@@ -37,8 +40,10 @@ class OptimizerConfig(Section):
     )
 
 
-class SchedulerConfig(Section):
+class SchedulerConfig(Choice):
     """A learning-rate schedule by name, and whether it advances every step or every epoch."""
+
+    name_key: ClassVar[str] = "scheduler_name"
 
     scheduler_name: Name = Field(description="Name of the schedule, as `--list schedulers` prints it.")
     interval: Literal["step", "epoch"] = Field(
