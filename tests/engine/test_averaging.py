@@ -42,7 +42,7 @@ def test_the_mean_is_that_of_torch(bench: Bench) -> None:
 
 @pytest.mark.parametrize("better", [True, False])
 def test_the_mean_is_taken_where_it_is_better(
-    bench: Bench, better: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bench: Bench, better: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if not better:  # a mean that is worse than all of them
         real = mean_of
@@ -56,7 +56,7 @@ def test_the_mean_is_taken_where_it_is_better(
     bench.train(*FOUR, f"{TRAINING}.average_best=3", rate)
     stage, folder = stage_of(bench), bench.folder / "models/toys/toy"
     taken = (folder / "toy_averaged.ckpt").exists()
-    said = re.search(r"has val_loss ([\d.]+), the best of them ([\d.]+): (taken|not taken)", caplog.text)
+    said = re.search(r"has val_loss ([\d.]+), the best of them ([\d.]+): (taken|not taken)", capsys.readouterr().err)
     assert said is not None
     assert taken == (said[3] == "taken") == (float(said[1]) < float(said[2])) == better
     assert stage["best_checkpoint"].endswith("_averaged.ckpt") == taken
