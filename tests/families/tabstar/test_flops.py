@@ -9,12 +9,12 @@ import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
 from tabstar_lit.engine.weights.transfer import apply_freeze
-from tabstar_lit.families.tabstar.builtin import ensure_builtin
 from tabstar_lit.families.tabstar.config import LoraConfig, TabstarArchitecture, TabstarDataset
 from tabstar_lit.families.tabstar.data import TabstarData
 from tabstar_lit.families.tabstar.finetuning.adapters import add_adapters
 from tabstar_lit.families.tabstar.flops import StepFlops
 from tabstar_lit.families.tabstar.network import TabStarNetwork
+from tabstar_lit.families.tabstar.tables.builtin import ensure_builtin
 from tabstar_lit.nn.tabstar_config import RandomEncoder, TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_text_encoder
 

@@ -13,8 +13,8 @@ from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 from trained_tables import Bench
 
 from tabstar_lit.commands.cli import main
-from tabstar_lit.families.tabstar.corpus import Corpus
 from tabstar_lit.families.tabstar.finetuning.folds import scores_of
+from tabstar_lit.families.tabstar.tables.corpus import Corpus
 
 
 def folds(bench: Bench, folder: Path, *words: str) -> Result:

@@ -25,7 +25,7 @@ from tabstar_lit.families.tabstar.deployment.serving import TableServer
 from tabstar_lit.families.tabstar.deployment.stored import stored_model
 from tabstar_lit.families.tabstar.deployment.unseen import described
 from tabstar_lit.families.tabstar.network import TabStarNetwork
-from tabstar_lit.families.tabstar.tables import read_table
+from tabstar_lit.families.tabstar.tables.files import read_table
 from tabstar_lit.nn.text_sources import from_payload
 
 NEEDED_OF_A_TABLE = ("task", "target", "columns", "dates", "dropped", "features", "ignored", "parsed_dates")

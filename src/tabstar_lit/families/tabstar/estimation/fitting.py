@@ -15,11 +15,11 @@ import pandas as pd
 
 from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.data.splits import row_ids
-from tabstar_lit.families.tabstar.corpus import write_corpus
 from tabstar_lit.families.tabstar.deployment.stored import stored_config
-from tabstar_lit.families.tabstar.encoding import Settings, encode_table
-from tabstar_lit.families.tabstar.manifest import TableEntry
-from tabstar_lit.families.tabstar.tables import RawTable
+from tabstar_lit.families.tabstar.tables.corpus import write_corpus
+from tabstar_lit.families.tabstar.tables.encoding import Settings, encode_table
+from tabstar_lit.families.tabstar.tables.files import RawTable
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry
 
 TABLE = "table"
 """Name of the one table."""
