@@ -25,7 +25,7 @@ from tabstar_lit.arrays import Bool
 from tabstar_lit.config.paths import roots
 from tabstar_lit.engine.runs.report import table
 from tabstar_lit.engine.weights.loading import load_weights
-from tabstar_lit.families.tabstar.manifest import TableEntry, read_manifest
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry, read_manifest
 
 LEFT_OUT = (
     "imdb_genre", "telco_churn", "credit_scoring", "penguins_raw",
@@ -150,8 +150,8 @@ def boosted_score(job: Job) -> float:
 
 def rows_of(job: Job) -> tuple[TableEntry, pd.DataFrame, Bool]:
     """Return a table with its target, and which rows the corpus holds out."""
-    from tabstar_lit.families.tabstar.converter import FileSource
-    from tabstar_lit.families.tabstar.corpus import Corpus
+    from tabstar_lit.families.tabstar.tables.converter import FileSource
+    from tabstar_lit.families.tabstar.tables.corpus import Corpus
 
     manifest = find_manifest()
     entry = next(entry for entry in read_manifest(manifest) if entry.name == job.table)
