@@ -78,22 +78,9 @@ class ZScore(NamedTuple):
         scaler = StandardScaler().fit(known.reshape(-1, 1))
         return cls(mean=float(scaler.mean_[0]), std=float(scaler.scale_[0]))
 
-    def apply(self, values: Float64, *, clip: float) -> Float64:
-        """Scale, clip, and put missing values at the mean.
-
-        Parameters
-        ----------
-        values : ndarray of float64 [N]
-            In the column's unit; NaN is missing.
-        clip : float
-            Largest absolute z-score.
-
-        Returns
-        -------
-        ndarray of float64 [N]
-            In standard deviations, within [-clip, clip]; 0 where missing.
-        """
-        return np.nan_to_num(np.clip((values - self.mean) / self.std, -clip, clip), nan=0.0)
+    def apply(self, values: Float64) -> Float64:
+        """Return values ``[N]``, in the column's unit, in standard deviations from the mean; NaN stays NaN."""
+        return (values - self.mean) / self.std
 
 
 class ColumnScaler:

@@ -20,10 +20,10 @@ from tabstar_lit.families.tabstar.cells import as_numbers, rows_text
 from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.features import FeatureReader, number_style, refuse_infinite
 from tabstar_lit.families.tabstar.manifest import TableEntry
-from tabstar_lit.families.tabstar.preprocessing import Z_CLIP, Preprocessor
+from tabstar_lit.families.tabstar.preprocessing import LARGEST_Z, Preprocessor
 from tabstar_lit.families.tabstar.tables import RawTable
 
-CONVERTER_VERSION = 2
+CONVERTER_VERSION = 3
 """Raise it when equal input gives another table: every corpus is then converted again."""
 
 FEW_CLASSES = 20
@@ -101,7 +101,7 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings, *, held_o
     name = verbalize.column_text(entry.rename.get(entry.target, entry.target))
     heads = verbalize.target_texts(name, target.classes)
     encoded = preprocessor.transform(features, first=heads)
-    scaled = target.values if target.classes else scale.apply(target.values, clip=Z_CLIP)
+    scaled = target.values if target.classes else np.clip(scale.apply(target.values), -LARGEST_Z, LARGEST_Z)
     about = {"name": entry.target, "text": name, "classes": list(target.classes), **scale._asdict()}
     schema = {"task": entry.task, "target": about, **preprocessor.to_schema(), **reader.to_schema()}
     schema |= _origin(entry, settings) | {"warnings": warnings}
