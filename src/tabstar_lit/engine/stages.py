@@ -216,7 +216,7 @@ def load_weights_of(module: TrainingModule, checkpoint: Path) -> str:
             "wrote; to start a training from these weights, use model_config.load_modules."
         )
     module.accept(payload)
-    loaded = load_strict(module.network, weights, strict=module.config.strict, source=str(checkpoint))
+    loaded = load_strict(module.network, module.complete(weights), strict=module.config.strict, source=str(checkpoint))
     require_finite(module.network, source=str(checkpoint))
     module.adopt(payload)
     return f"Loaded {loaded.loaded} tensors of {checkpoint}. {loaded.differences or ''}".strip()

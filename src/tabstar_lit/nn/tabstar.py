@@ -7,6 +7,7 @@ from typing import cast
 from torch import Tensor, nn, stack
 
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.nn.element_layer import ElementLayer
 from tabstar_lit.nn.tabstar_config import TabstarSizes
 
 
@@ -41,16 +42,19 @@ class InteractionEncoder(nn.Module):
         self.encoder = nn.ModuleDict({"layers": nn.ModuleList(layers)})
 
     @property
-    def layers(self) -> list[nn.TransformerEncoderLayer]:
+    def layers(self) -> list[ElementLayer]:
         """The layers in order."""
-        return cast(list[nn.TransformerEncoderLayer], list(self.encoder["layers"].children()))
+        return cast(list[ElementLayer], list(self.encoder["layers"].children()))
 
     def forward(self, elements: Tensor, n_targets: int) -> Tensor:
-        """Return the first ``C`` of the ``[B, S, D]`` elements after all layers: ``[B, C, D]``."""
+        """Return the first ``C`` of the ``[B, S, D]`` elements after all layers: ``[B, C, D]``.
+
+        The last layer is computed for these only: nobody reads the others any more.
+        """
         *lower, last = self.layers
         for layer in lower:
             elements = layer(elements)
-        return _first_elements(last, elements, n_targets)
+        return last(elements, n_targets)  # type: ignore[no-any-return]  # as above
 
 
 class PredictionHead(nn.Module):
@@ -82,8 +86,8 @@ def require_heads(architecture: TabstarSizes, width: int) -> None:
             )
 
 
-def _transformer_layer(architecture: TabstarSizes, width: int, heads: int) -> nn.TransformerEncoderLayer:
-    return nn.TransformerEncoderLayer(
+def _transformer_layer(architecture: TabstarSizes, width: int, heads: int) -> ElementLayer:
+    return ElementLayer(
         d_model=width,
         nhead=heads,
         dim_feedforward=architecture.ffn_hidden or 4 * width,
@@ -92,12 +96,3 @@ def _transformer_layer(architecture: TabstarSizes, width: int, heads: int) -> nn
         batch_first=True,
         norm_first=True,
     )
-
-
-def _first_elements(layer: nn.TransformerEncoderLayer, elements: Tensor, count: int) -> Tensor:
-    """Compute a pre-norm layer for the first ``count`` elements only: nobody reads the others any more."""
-    normed = layer.norm1(elements)
-    attended, _ = layer.self_attn(normed[:, :count], normed, normed, need_weights=False)
-    first = elements[:, :count] + layer.dropout1(attended)
-    hidden = layer.dropout(layer.activation(layer.linear1(layer.norm2(first))))
-    return first + layer.dropout2(layer.linear2(hidden))  # type: ignore[no-any-return]  # as above

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from tabstar_lit.config.schema import DatasetConfig, Experiment, LoaderOptions, ModelConfig
+from tabstar_lit.config.schema import DatasetConfig, Experiment, LoaderOptions, ModelConfig, Section
+from tabstar_lit.config.schema.base import Name
+from tabstar_lit.config.tree import Problem
 from tabstar_lit.nn.tabstar_config import TabstarSizes, TextEncoderConfig
 
 
@@ -18,12 +21,43 @@ class TabstarArchitecture(TabstarSizes):
     )
 
 
+class LoraConfig(Section):
+    """Low-rank adapters (arXiv 2106.09685), on the layers that the official package adapts and of its sizes."""
+
+    rank: PositiveInt = Field(32, description="Rank of an adapter.")
+    alpha: PositiveFloat = Field(64.0, description="What adapters give is multiplied by alpha / rank.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of what goes into an adapter.")
+
+
 class TabstarModel(ModelConfig):
     """The ``model_config`` of a tabstar experiment."""
 
+    base: Name | None = Field(
+        None,
+        description="A trained model to fine-tune: an earlier stage, a checkpoint, a folder of the package tabstar, or "
+        "its name on the hub. Weights and architecture are its own; of `architecture_config` only dropout, max_tokens "
+        "and unfreeze_layers count.",
+    )
+    lora: LoraConfig | None = Field(
+        None,
+        description="Train low-rank adapters of the base, in place of its weights; null: the weights. Adapters of the "
+        "text encoder are in the layers that unfreeze_layers names. Checkpoints then hold the adapters alone.",
+    )
     architecture_config: TabstarArchitecture = Field(
         default_factory=TabstarArchitecture, description="Sizes of the network and its text encoder."
     )
+
+    def problems(self) -> Iterable[Problem]:
+        """Refuse adapters of nothing."""
+        yield from super().problems()
+        if self.lora is not None and self.base is None:
+            yield Problem(("lora",), "adapters need a trained model to adapt: set model_config.base")
+        if self.lora is not None and self.load_modules:
+            yield Problem(
+                ("load_modules",),
+                "adapters are stored without the weights they adapt, which therefore have to come from one model: "
+                "name it as model_config.base",
+            )
 
 
 class TableLoader(LoaderOptions):
@@ -84,3 +118,7 @@ class TabstarExperiment(Experiment):
 
     dataset_config: TabstarDataset
     model: TabstarModel = Field(alias="model_config")
+
+    def earlier(self) -> Mapping[str, str | None]:
+        """Name the model that is fine-tuned."""
+        return {"base": self.model.base}

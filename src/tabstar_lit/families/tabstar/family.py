@@ -49,9 +49,9 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         from tabstar_lit.families.tabstar.builtin import ensure_builtin
         from tabstar_lit.families.tabstar.corpora import corpus_paths
         from tabstar_lit.families.tabstar.data import TabstarData
-        from tabstar_lit.nn.text_sources import load_tokenizer
+        from tabstar_lit.families.tabstar.finetuning.base import Start
 
-        config, encoder = experiment.dataset_config, experiment.model.architecture_config.text_encoder
+        config, start = experiment.dataset_config, Start.of(experiment.model)
         if config.corpus is None:
             (path,) = corpus_paths(config)
             if scratch is not None and not path.exists():
@@ -59,33 +59,26 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
             config = config.model_copy(update={"corpus": str(ensure_builtin(path))})
         return TabstarData(
             config,
-            tokenizer=load_tokenizer(encoder),
-            max_tokens=encoder.max_tokens,
+            tokenizer=start.tokenizer,
+            max_tokens=start.architecture.text_encoder.max_tokens,
             seed=seed,
             keep_tokens=scratch is None,
         )
 
     def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
         """Build the network with its encoder; a fixed encoder gets a memory for the vectors of strings."""
+        from tabstar_lit.families.tabstar.finetuning.base import Start
         from tabstar_lit.families.tabstar.layer_cache import LayerCache
         from tabstar_lit.families.tabstar.losses import build_loss
         from tabstar_lit.families.tabstar.module import TabstarModule
-        from tabstar_lit.families.tabstar.network import TabStarNetwork
         from tabstar_lit.families.tabstar.text_cache import TextCache
-        from tabstar_lit.nn.text_sources import encoder_payload, load_text_encoder
 
-        architecture = experiment.model.architecture_config
-        encoder = load_text_encoder(architecture.text_encoder)
-        network = TabStarNetwork(architecture, encoder)
-        network.text_lookup = TextCache(encoder, data.tokens)
+        network, kept = Start.of(experiment.model).build()
+        network.text_lookup = TextCache(network.text_encoder, data.tokens)
         budget = experiment.dataset_config.text_cache_gb
-        network.frozen_lookup = LayerCache(encoder, data.tokens, None if budget is None else int(budget * 1e9))
-        payload = {
-            "family": self.name,
-            "architecture_config": architecture.model_dump(mode="json"),
-            "encoder": encoder_payload(encoder),
-            "tables": data.schemas,
-        }
+        budget_bytes = None if budget is None else int(budget * 1e9)
+        network.frozen_lookup = LayerCache(network.text_encoder, data.tokens, budget_bytes)
+        payload = {"family": self.name, "tables": data.schemas, **kept}
         name, params = _loss(experiment)
         return TabstarModule(network, build_loss(name, params), experiment.model, payload)
 
