@@ -73,7 +73,7 @@ def package_model(folder: Path) -> Any:
     from transformers import BertConfig, BertModel
 
     write_tokenizer(folder)
-    sizes = {"num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96, "max_position_embeddings": 64}
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
     pieces = 5 + len(WORDS) + 2 * len(LETTERS)
     BertModel(BertConfig(vocab_size=pieces, hidden_size=WIDTH, **sizes)).save_pretrained(folder)
     model = TabSTARModel(TabStarConfig(interaction_layers=2, d_model=WIDTH, text_model=str(folder))).eval()

@@ -47,6 +47,18 @@ def test_state_of_plain_values_restores_the_scaler(kind: str) -> None:
     np.testing.assert_array_equal(restored.transform(np.append(FRESH, np.nan)), expected)
 
 
+@pytest.mark.parametrize("kind", sorted({*STEPS, *CHAINS}))
+def test_what_is_scaled_can_be_had_back(kind: str) -> None:
+    fitted = ColumnScaler(kind).fit(VALUES)
+    inside = np.clip(FRESH, VALUES.min() + 0.1, VALUES.max() - 0.1)
+    np.testing.assert_allclose(fitted.inverse(fitted.transform(inside)), inside, rtol=1e-6)
+    np.testing.assert_allclose(ColumnScaler("log").fit(VALUES).transform(inside), zscores(np.log1p(inside)), rtol=1e-6)
+
+
+def zscores(logs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return (logs - np.log1p(VALUES).mean()) / np.log1p(VALUES).std()
+
+
 def test_logit_is_of_the_clipped_share_of_the_range() -> None:
     share = np.clip((FRESH - VALUES.min()) / (VALUES.max() - VALUES.min()), 1e-3, 1 - 1e-3)
     scaler = ColumnScaler("logit", {"eps": 1e-3}).fit(VALUES)

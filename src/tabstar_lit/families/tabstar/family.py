@@ -63,6 +63,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
             max_tokens=start.architecture.text_encoder.max_tokens,
             seed=seed,
             keep_tokens=scratch is None,
+            numbers=start.architecture.numbers,
         )
 
     def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
@@ -89,7 +90,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         config = experiment.experiment_config
         return TabstarTracker(
             figures,
-            tasks={name: schema["task"] for name, schema in data.schemas.items()},
+            schemas=data.schemas,
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,
         )

@@ -8,6 +8,7 @@ from torch import nn
 
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.network import TabStarNetwork
+from tabstar_lit.nn.tabstar import NumericalFusion
 
 TRAINED = 3
 """Passes over a layer that is trained: forward, and backward with respect to inputs and weights."""
@@ -47,6 +48,7 @@ class StepFlops:
         self.elements = LayerSize(layers[0].linear1.in_features, layers[0].linear1.out_features)
         self.n_interaction = len(layers)
         self.dense = sum(p.numel() for p in _matrices(network.numerical_fusion.scalar_embedder))
+        self.fuses_by_layer = isinstance(network.numerical_fusion, NumericalFusion)
         self.head = sum(p.numel() for p in _matrices(network.cls_head))
 
     def of(self, batch: TableBatch, *, remembered: bool) -> float:
@@ -54,7 +56,7 @@ class StepFlops:
         rows, elements = batch.index.shape
         cells, squares = rows * elements, rows * elements**2
         size = self.elements
-        forward = size.flops(2 * cells, 4 * cells) + 2 * cells * self.dense
+        forward = 2 * cells * self.dense + (size.flops(2 * cells, 4 * cells) if self.fuses_by_layer else 0)
         forward += (self.n_interaction - 1) * size.flops(cells, squares)
         asking = rows * batch.n_targets
         forward += size.flops_of_some(asking, cells, asking * elements) + 2 * asking * self.head

@@ -33,7 +33,6 @@ MAX_QUANTILES = 1000
 """Points at which the distribution of a column is known."""
 
 
-
 @dataclass(frozen=True)
 class Column:
     """One feature and how its cells become texts and numbers.
