@@ -38,7 +38,7 @@ def weight(name: str, shape: Sequence[int]) -> Any:
     if len(shape) == 1:
         gain = name.endswith("weight")
         return (0.1 * drawn + gain).astype(np.float32)
-    spread = 1.0 if "embeddings" in name else 2.0 / shape[-1] ** 0.5
+    spread = 1.0 if "embeddings" in name else (0.5 if "head." in name else 2.0) / shape[-1] ** 0.5
     return (spread * drawn).astype(np.float32)
 
 

@@ -100,7 +100,7 @@ def test_every_head_finds_a_number(kind: str) -> None:
     torch.manual_seed(0)
     own = head(kind, regression_bins=40, regression_limit=5.0)
     elements, loss = torch.randn(64, 1, 16), MultiTaskLoss()
-    targets = 2 * elements[:, 0, 0]
+    targets = elements[:, 0, 0]
     optimizer = torch.optim.Adam(own.parameters(), lr=0.02)
     for _ in range(150):
         optimizer.zero_grad()
