@@ -47,12 +47,16 @@ ARM_WORDS = {
     "encoder_only": "the same network, new on its text encoder",
     "hgb": "HistGradientBoosting, text by TF-IDF and SVD",
 }
+LIMIT = "model_config.architecture_config.regression_limit"
+HEAD = "model_config.architecture_config.regression_head"
+BINS = "model_config.architecture_config.regression_bins"
 HEADS: dict[str, dict[str, object]] = {
-    "far": {"regression_head": "scalar", "regression_limit": 10.0},
-    "both": {"regression_head": "both", "regression_bins": 200, "regression_limit": 10.0},
-    "binned": {"regression_head": "binned", "regression_bins": 100, "regression_limit": 10.0},
+    "far": {LIMIT: 10.0},
+    "log": {LIMIT: 10.0, "dataset_config.target_transform": "log"},
+    "binned": {HEAD: "binned", BINS: 100, LIMIT: 10.0},
+    "both": {HEAD: "both", BINS: 200, LIMIT: 10.0},
 }
-"""What a head for regression is in ``architecture_config``."""
+"""How a target is learned otherwise than the model has it, as overrides."""
 FEW_VALUES = 50
 """A column of text with at most so many values is a category for gradient boosting."""
 COMPONENTS = 30
@@ -81,7 +85,7 @@ class Budget(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One training of one table, with another, new ``head`` for regression than the model has; null: with that."""
+    """One training of one table; ``head`` is how its target is learned, null: as the model has it."""
 
     table: str
     arm: str
@@ -106,6 +110,11 @@ class Job(NamedTuple):
         return "_".join([self.table, self.arm, *([] if self.head is None else [self.head]), str(self.seed)])
 
     @property
+    def changes(self) -> dict[str, object]:
+        """What its head changes, as overrides."""
+        return {} if self.head is None else HEADS[self.head]
+
+    @property
     def base(self) -> Job:
         """The pretraining that a fine-tuning starts from."""
         return self._replace(table="others", arm="pretraining", head=None)
@@ -114,7 +123,6 @@ class Job(NamedTuple):
 def settings(job: Job, epochs: int, rows: int) -> list[str]:
     """Return the settings that all trainings share: they are scored once, at their end."""
     training, folder = "model_config.training_config", job.folder
-    head = HEADS.get(job.head or "", {})
     return [
         f"model_config={job.budget.model}", "dataset_config=tabstar/public_tables",
         f"dataset_config.corpus={json.dumps(str(job.corpus))}", "dataset_config.val_rows_per_dataset=null",
@@ -127,7 +135,7 @@ def settings(job: Job, epochs: int, rows: int) -> list[str]:
         f"experiment_config.check_eval_n_epoch={epochs}", "experiment_config.experiment_name=leftout",
         f"experiment_config.run_name={job.name}", "experiment_config.tracker=none",
         "experiment_config.plot_metrics_n_epoch=null", "experiment_config.tqdm_refresh_rate=0", *limits(),
-        *(f"model_config.architecture_config.{key}={value}" for key, value in head.items()),
+        *(f"{key}={value}" for key, value in job.changes.items()),
     ]  # fmt: skip
 
 
@@ -153,8 +161,8 @@ def network_score(job: Job) -> float:
         base = last_checkpoint(job.base)
         if base is None:
             raise CheckpointError(f"{job.base.name} has left no weights in {job.folder / 'models'}.")
-        there = {key.partition(".")[0] for key in load_weights(base)} - ({"reg_head"} if job.head else set())
-        modules = [name for name in MODULES if name in there]
+        there = {key.partition(".")[0] for key in load_weights(base)}
+        modules = [name for name in MODULES if name in there and not (name == "reg_head" and HEAD in job.changes)]
         own.append(f"model_config.load_modules={json.dumps(dict.fromkeys(modules, str(base)))}")
     return train(ReadingOnce(), own).value("val_score")
 
