@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 from tabstar_lit.config import Problem, Stage, raise_problems
 from tabstar_lit.config.schema import Experiment
 from tabstar_lit.config.tree import Path_
+from tabstar_lit.engine.averaging import average_best
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.callbacks.interrupt import Interrupt
 from tabstar_lit.engine.callbacks.monitor import TRAINING, doubtful_mode, is_loss, losses_of
@@ -168,10 +169,30 @@ def run_stage(
                 run.append(CHECKPOINTS_FILE, entry)
         with signals.blocked() if trainer.world_size > 1 else nullcontext():
             trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
+        notes = list(parts.tracker.notes())
+        averaged = _average(stage, run, parts, checkpoints, seed) if trainer.world_size == 1 else {}
         if trainer.is_global_zero:
-            for note in parts.tracker.notes():
+            for note in notes:
                 log.warning("Stage %s: %s", stage.name, note)
-            run.update_stage(stage.name, notes=list(parts.tracker.notes()), **outcome(trainer, checkpoints, run))
+            run.update_stage(stage.name, notes=notes, **(outcome(trainer, checkpoints, run) | averaged))
+
+
+def _average(stage: Stage[Any], run: RunDirectory, parts: Parts, checkpoints: Checkpoints, seed: int) -> dict[str, Any]:
+    """Return what changes in the outcome where the mean of the best weights is better than the best."""
+    mean, monitor = average_best(checkpoints), checkpoints.training.monitor
+    if mean is None:
+        return {}
+    load_weights_of(parts.module, mean.path)
+    parts.tracker.check_every, parts.tracker.plot_every = 1, None
+    callbacks = [StepNoise(seed), parts.tracker, Interrupt()]
+    trainer = build_trainer(stage.experiment, run, parts.module, loggers=[], callbacks=callbacks)
+    trainer.validate(parts.module, datamodule=parts.data, verbose=False)
+    entry = mean.entry(checkpoints.training, float(trainer.callback_metrics[monitor]), checkpoints.best[0].score)
+    if entry is None:
+        return {}
+    _record_checkpoint(run, {"stage": stage.name, **entry})
+    path = mean.path.relative_to(run.checkpoints).as_posix()
+    return {"best_score": entry["score"], "best_checkpoint": path, "averaged_epochs": list(mean.epochs)}
 
 
 def _record_checkpoint(run: RunDirectory, entry: dict[str, Any]) -> None:

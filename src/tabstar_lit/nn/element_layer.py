@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class ElementLayer(nn.TransformerEncoderLayer):
-    """As :class:`torch.nn.TransformerEncoderLayer` with ``norm_first`` and ``batch_first``, with its names of weights."""
+    """A :class:`torch.nn.TransformerEncoderLayer` with ``norm_first`` and ``batch_first``, and its names of weights."""
 
     def forward(  # type: ignore[override]  # there is no mask
         self, elements: Tensor, asking: int | None = None

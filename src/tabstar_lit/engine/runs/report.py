@@ -158,6 +158,7 @@ def _result(files: RunFiles, run: RunDirectory, stage: str) -> list[str]:
         "optimizer steps": result.get("steps"),
         f"best {result.get('monitor')}": result.get("best_score"),
         "best epoch": result.get("best_epoch"),
+        "mean of the weights of epochs": ", ".join(map(str, result.get("averaged_epochs") or ())) or None,
         "best checkpoint": _checkpoint_link(run, result.get("best_checkpoint")),
         "stopped early": "yes" if result.get("stopped_early") else None,
         "data fingerprint": result.get("data_fingerprint"),

@@ -62,6 +62,50 @@ def builtin(output: Path, seed: int, bin_labels: str) -> None:
     _print(convert(SOURCES, output, settings=_settings(seed, bin_labels), progress=_progress()))
 
 
+@click.group()
+def tabstar() -> None:
+    """Work with tables."""
+
+
+@tabstar.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--table", help="Which table of MANIFEST; not needed where there is one.")
+@click.option("-n", "--folds", "n_folds", type=click.IntRange(min=2), default=5, show_default=True, help="How many.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the folds.")
+@click.option("--config-dir", type=click.Path(path_type=Path), help="Folder with training_config.yaml and its groups.")
+@output_option("The report, in Markdown; predictions of all rows are written beside it as Parquet.")
+def folds(
+    *,
+    manifest: Path,
+    overrides: tuple[str, ...],
+    table: str | None,
+    n_folds: int,
+    seed: int,
+    config_dir: Path | None,
+    output: Path,
+) -> None:
+    """Cross-validate: train_tabstar with KEY=VALUE on all folds of a table of MANIFEST but one, for each of them.
+
+    Whatever is fitted, scales and bins included, has not seen the rows it is judged on. The corpora of the folds stay
+    beside the report.
+    """
+    import sys
+
+    from tabstar_lit.families import get_family
+    from tabstar_lit.families.tabstar.converter import FileSource
+    from tabstar_lit.families.tabstar.finetuning.folds import Folds, cross_validate, write_report
+    from tabstar_lit.families.tabstar.manifest import chosen_entry, read_manifest
+
+    entry = chosen_entry(read_manifest(manifest), table)
+    plan = Folds(n_folds, seed, output.with_name(f"{output.stem}_folds"))
+    source = FileSource(entry, manifest.parent / entry.file)
+    argv = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    found = cross_validate(get_family("tabstar"), source, plan, overrides, config_dir, argv=argv, tell=click.echo)
+    click.echo(write_report(output, entry, found), nl=False)
+    click.echo(f"wrote {output} and {output.with_suffix('.parquet').name}")
+
+
 def _settings(seed: int, bin_labels: str) -> Settings:
     from tabstar_lit.families.tabstar.encoding import Settings
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -112,6 +112,11 @@ class TabstarDataset(DatasetConfig):
         "its rows n, or to n^(1/temperature).",
     )
     temperature: float = Field(2.0, ge=1, description="1: proportional; towards infinity: equally many of each table.")
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = Field(
+        None,
+        description="How much rows of a class count in the loss, times their own weights. balanced: all classes of a "
+        "table alike; or class -> weight, others 1, where one table is trained on; null: every row alike.",
+    )
     max_features: PositiveInt | None = Field(
         None,
         description="Keep at most this many features of a table, the same ones for the whole run; null: all.",

@@ -19,6 +19,7 @@ from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.cells import as_numbers, rows_text
 from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.features import FeatureReader, number_style, refuse_infinite
+from tabstar_lit.families.tabstar.fingerprints import KEY, fingerprints
 from tabstar_lit.families.tabstar.manifest import TableEntry
 from tabstar_lit.families.tabstar.preprocessing import LARGEST_Z, Preprocessor
 from tabstar_lit.families.tabstar.tables import RawTable
@@ -49,7 +50,7 @@ class Settings:
     bin_labels: verbalize.BinLabels = "official"
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
     """Targets of N rows: class indices, or numbers in the target's unit."""
 
     values: Float64
@@ -81,8 +82,8 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings, *, held_o
         If the table cannot be learnt from; names column and rows.
     """
     warnings = list(raw.notes)
-    frame, ids = _usable_rows(entry, raw)
-    target = _read_target(entry, frame[entry.target], gaps=len(frame) < len(raw.frame))
+    frame, ids = usable_rows(entry, raw)
+    target = read_target(entry, frame[entry.target], gaps=len(frame) < len(raw.frame))
     warnings += _rare_classes(target)
     left_out = (*entry.ignore, *raw.counters, *([] if entry.weight is None else [entry.weight]))
     reader = FeatureReader.fit(frame, entry.reading(), left_out=left_out, dates=entry.dates, warnings=warnings)
@@ -104,7 +105,8 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings, *, held_o
     scaled = target.values if target.classes else np.clip(scale.apply(target.values), -LARGEST_Z, LARGEST_Z)
     about = {"name": entry.target, "text": name, "classes": list(target.classes), **scale._asdict()}
     schema = {"task": entry.task, "target": about, **preprocessor.to_schema(), **reader.to_schema()}
-    schema |= _origin(entry, settings) | {"warnings": warnings}
+    known = frame.drop(columns=[name for name in left_out if name in frame.columns])
+    schema |= _origin(entry, settings) | {"warnings": warnings, KEY: fingerprints(known)}
     return Table(
         name=entry.name,
         task=entry.task,
@@ -134,8 +136,14 @@ def _origin(entry: TableEntry, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _usable_rows(entry: TableEntry, raw: RawTable) -> tuple[pd.DataFrame, UInt64]:
-    """Return the rows that have a target, having seen that all named columns exist."""
+def usable_rows(entry: TableEntry, raw: RawTable) -> tuple[pd.DataFrame, UInt64]:
+    """Return the rows that have a target, having seen that all named columns exist.
+
+    Raises
+    ------
+    DataError
+        One does not exist, or rows without a target are not to be dropped.
+    """
     weight = () if entry.weight is None else (entry.weight,)
     named = {"target": (entry.target,), "weight": weight, "dates": entry.dates, **entry.columns_named()}
     for role, names in named.items():
@@ -176,8 +184,14 @@ def _check_columns(role: str, names: Sequence[str], columns: list[str]) -> None:
             raise DataError(f"no column '{name}' (named under '{role}').{suggestion(name, columns, listed='It has')}")
 
 
-def _read_target(entry: TableEntry, column: pd.Series, *, gaps: bool) -> _Target:
-    """Return targets; ``gaps`` tells that rows without one were dropped, which had made whole numbers decimal."""
+def read_target(entry: TableEntry, column: pd.Series, *, gaps: bool) -> Target:
+    """Return targets; ``gaps`` tells that rows without one were dropped, which had made whole numbers decimal.
+
+    Raises
+    ------
+    DataError
+        They are no classes, or no numbers; names the column and rows.
+    """
     if entry.task == "classification":
         return _read_classes(entry, _whole(column) if gaps else column)
     style = number_style(entry.target, column, entry.reading())
@@ -193,7 +207,7 @@ def _read_target(entry: TableEntry, column: pd.Series, *, gaps: bool) -> _Target
     refuse_infinite(f"target '{entry.target}'", values)
     if np.ptp(values) == 0:
         raise DataError(f"target '{entry.target}' is constant ({values[0]:g} in every row): nothing to learn.")
-    return _Target(values, ())
+    return Target(values, ())
 
 
 def _whole(column: pd.Series) -> pd.Series:
@@ -203,7 +217,7 @@ def _whole(column: pd.Series) -> pd.Series:
     return column.astype(np.int64) if (column == column.round()).all() and (column.abs() < 2**53).all() else column
 
 
-def _read_classes(entry: TableEntry, column: pd.Series) -> _Target:
+def _read_classes(entry: TableEntry, column: pd.Series) -> Target:
     name = entry.target
     printable = column if pd.api.types.is_numeric_dtype(column.dtype) else column.astype(object).map(str)
     unique, index = np.unique(printable.to_numpy(), return_inverse=True)
@@ -222,7 +236,7 @@ def _read_classes(entry: TableEntry, column: pd.Series) -> _Target:
             f"target '{name}' has classes that read the same in the texts: '{same[0]}'. Clean it, or name them under "
             "'class_names'."
         )
-    return _Target(index.astype(np.float64), classes)
+    return Target(index.astype(np.float64), classes)
 
 
 def _named_classes(entry: TableEntry, classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -233,7 +247,7 @@ def _named_classes(entry: TableEntry, classes: tuple[str, ...]) -> tuple[str, ..
     return tuple(entry.class_names.get(name, name) for name in classes)
 
 
-def _rare_classes(target: _Target) -> list[str]:
+def _rare_classes(target: Target) -> list[str]:
     if not target.classes:
         return []
     counts = np.bincount(target.values.astype(np.int64), minlength=len(target.classes))
@@ -241,7 +255,7 @@ def _rare_classes(target: _Target) -> list[str]:
     return [f"class '{name}' has one row: it trains and is never validated" for name in single]
 
 
-def _held_out(ids: UInt64, target: _Target, settings: Settings) -> Bool:
+def _held_out(ids: UInt64, target: Target, settings: Settings) -> Bool:
     """Choose the rows held out: of every class one at least, unless that alone were more than the share asked for."""
     split = Split(settings.seed, {"validation": settings.validation_fraction})
     classes: Int64 = target.values.astype(np.int64) if target.classes else np.zeros(len(ids), dtype=np.int64)
@@ -250,7 +264,7 @@ def _held_out(ids: UInt64, target: _Target, settings: Settings) -> Bool:
     return np.asarray(sides == split.names.index("validation"))
 
 
-def _target_scale(entry: TableEntry, target: _Target, train: Bool) -> ZScore:
+def _target_scale(entry: TableEntry, target: Target, train: Bool) -> ZScore:
     if target.classes:
         return ZScore(0.0, 1.0)
     values: Any = target.values[train]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from tabstar_lit.families.tabstar.config import TabstarExperiment
     from tabstar_lit.families.tabstar.data import TabstarData
     from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
+
+log = logging.getLogger(__name__)
 
 
 class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
@@ -69,12 +72,16 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
     def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
         """Build the network with its encoder; a fixed encoder gets a memory for the vectors of strings."""
         from tabstar_lit.families.tabstar.finetuning.base import Start
+        from tabstar_lit.families.tabstar.fingerprints import leaks
         from tabstar_lit.families.tabstar.layer_cache import LayerCache
         from tabstar_lit.families.tabstar.losses import build_loss
         from tabstar_lit.families.tabstar.module import TabstarModule
         from tabstar_lit.families.tabstar.text_cache import TextCache
 
-        network, kept = Start.of(experiment.model).build()
+        start = Start.of(experiment.model)
+        for line in leaks(data.schemas, start.tables, str(experiment.model.base)):
+            log.warning("%s", line)
+        network, kept = start.build()
         network.text_lookup = TextCache(network.text_encoder, data.tokens)
         budget = experiment.dataset_config.text_cache_gb
         budget_bytes = None if budget is None else int(budget * 1e9)
@@ -110,6 +117,12 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         from tabstar_lit.families.tabstar.commands import builtin, tables
 
         return (tables, builtin)
+
+    def groups(self) -> Sequence[click.Command]:
+        """Return the commands of this family alone."""
+        from tabstar_lit.families.tabstar.commands import tabstar
+
+        return (tabstar,)
 
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what prints a corpus."""

@@ -10,8 +10,9 @@ from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 from tabstar_lit.nn.tabstar import NumericalFusion
 
-TRAINED = 3
-"""Passes over a layer that is trained: forward, and backward with respect to inputs and weights."""
+TRAINED, CROSSED, FROZEN = 3, 2, 1
+"""Passes over a layer: forward, backward with respect to its inputs where what is below or within is trained, and with
+respect to its weights where these are. What adapters do themselves is left out."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class StepFlops:
         self.dense = sum(p.numel() for p in _matrices(network.numerical_fusion.scalar_embedder))
         self.fuses_by_layer = isinstance(network.numerical_fusion, NumericalFusion)
         self.head = sum(p.numel() for p in _matrices(network.cls_head))
+        self.text_passes = _passes(*encoder.encoder.layer[self.n_frozen :])
+        body = _passes(network.numerical_fusion, network.tabular_encoder)
+        self.body_passes = max(body, CROSSED if self.n_frozen < self.n_text else FROZEN)
 
     def of(self, batch: TableBatch, *, remembered: bool) -> float:
         """Return the operations of a step; those of frozen layers are left out where their output is remembered."""
@@ -59,8 +63,8 @@ class StepFlops:
         forward = 2 * cells * self.dense + (size.flops(2 * cells, 4 * cells) if self.fuses_by_layer else 0)
         forward += (self.n_interaction - 1) * size.flops(cells, squares)
         asking = rows * batch.n_targets
-        forward += size.flops_of_some(asking, cells, asking * elements) + 2 * asking * self.head
-        return TRAINED * forward + self._text(batch, remembered)
+        forward += size.flops_of_some(asking, cells, asking * elements)
+        return self.body_passes * forward + TRAINED * 2 * asking * self.head + self._text(batch, remembered)
 
     def _text(self, batch: TableBatch, remembered: bool) -> float:
         n_strings, n_tokens = len(batch.lengths), len(batch.token_ids)
@@ -69,12 +73,19 @@ class StepFlops:
         whole = self.text.flops(n_tokens, batch.n_pairs)
         last = self.text.flops_of_some(n_strings, n_tokens, n_tokens) if self.reads_first else whole
         frozen = 0.0 if remembered else self.n_frozen * whole
-        trained = TRAINED * ((self.n_text - self.n_frozen - 1) * whole + last)
+        trained = self.text_passes * ((self.n_text - self.n_frozen - 1) * whole + last)
         if not self.n_frozen:
             return trained
         # What the lowest trained layer reads needs no gradient.
         only = self.reads_first and self.n_frozen == self.n_text - 1
         return frozen + trained - 2 * self.text.width**2 * (2 * n_tokens + (n_strings if only else n_tokens))
+
+
+def _passes(*modules: nn.Module) -> int:
+    trained = [name for own in modules for name, weight in own.named_parameters() if weight.requires_grad]
+    if not trained:
+        return FROZEN
+    return CROSSED if all("lora_" in name for name in trained) else TRAINED
 
 
 def _matrices(module: nn.Module) -> list[nn.Parameter]:

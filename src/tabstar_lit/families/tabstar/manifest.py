@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from tabstar_lit.config.nodes import Node, to_tree
 from tabstar_lit.config.schema.base import Section
-from tabstar_lit.config.tree import Problem, raise_problems
+from tabstar_lit.config.tree import Problem, raise_problems, suggestion
 from tabstar_lit.config.validate import validate
 from tabstar_lit.config.yaml_reader import read_document
 from tabstar_lit.errors import ConfigError
@@ -99,6 +99,24 @@ def read_manifest(path: Path) -> tuple[TableEntry, ...]:
     entries = validate(Manifest, tree).tables
     raise_problems(tree, _missing_files(entries, path.parent))
     return entries
+
+
+def chosen_entry(entries: Sequence[TableEntry], name: str | None) -> TableEntry:
+    """Return the table called ``name``; None: the only one.
+
+    Raises
+    ------
+    ConfigError
+        There is none of that name, or several and none is named.
+    """
+    names = [entry.name for entry in entries]
+    if name is None and len(entries) > 1:
+        raise ConfigError(
+            f"the manifest has {len(entries)} tables: say with --table which one. It has {', '.join(names)}."
+        )
+    if name is not None and name not in names:
+        raise ConfigError(f"the manifest has no table '{name}'.{suggestion(name, names, listed='It has')}")
+    return entries[0 if name is None else names.index(name)]
 
 
 def _missing_files(entries: Sequence[TableEntry], folder: Path) -> list[Problem]:

@@ -10,7 +10,9 @@ from typing import Any
 from safetensors.torch import save_file
 
 from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_VERSION, AtomicCheckpointIO
 from tabstar_lit.engine.weights.folders import CONFIG_FILE, WEIGHTS_FILE
+from tabstar_lit.engine.weights.loading import NETWORK
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.tabstar.deployment.model_card import CARD_FILE, model_card
 from tabstar_lit.families.tabstar.deployment.official import (
@@ -45,6 +47,28 @@ def export_safetensors(model: TrainedTabstar, output: Path) -> list[Path]:
     with whole_file(output) as part:
         save_file(weights, part, metadata=metadata)
     return [output, _card(model, output.with_name(f"{output.stem}.{CARD_FILE}"), output.name)]
+
+
+def write_checkpoint(model: TrainedTabstar, path: Path, **more: Any) -> Path:
+    """Write a model as one checkpoint, whole: of adapters as part of the weights. ``more`` is kept beside it.
+
+    It holds tensors and plain values only: loading it runs no code.
+    """
+    weights = {NETWORK + name: tensor.cpu() for name, tensor in model.network.state_dict().items()}
+    own = {"schema_version": CHECKPOINT_SCHEMA_VERSION, "payload": dict(model.config), **more}
+    AtomicCheckpointIO().save_checkpoint({"state_dict": weights, CHECKPOINT_KEY: own}, path)
+    return path
+
+
+def export_checkpoint(model: TrainedTabstar, output: Path) -> list[Path]:
+    """Write a checkpoint that every command takes, and its model card.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    return [write_checkpoint(model, output), _card(model, output.with_name(f"{output.stem}.{CARD_FILE}"), output.name)]
 
 
 def export_official(model: TrainedTabstar, folder: Path) -> list[Path]:

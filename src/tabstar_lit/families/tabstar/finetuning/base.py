@@ -61,6 +61,11 @@ class Start(NamedTuple):
             return load_tokenizer(self.architecture.text_encoder)
         return str(self.config["encoder"]["tokenizer"])
 
+    @property
+    def tables(self) -> Mapping[str, Any]:
+        """The schemas of the tables that the base was trained on, by name."""
+        return {} if self.config is None else dict(self.config["tables"])
+
     def build(self) -> tuple[TabStarNetwork, dict[str, Any]]:
         """Return the network, with weights and adapters, and what a checkpoint keeps of it for prediction.
 
