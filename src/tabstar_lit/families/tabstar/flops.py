@@ -50,7 +50,9 @@ class StepFlops:
         self.n_interaction = len(layers)
         self.dense = sum(p.numel() for p in _matrices(network.numerical_fusion.scalar_embedder))
         self.fuses_by_layer = isinstance(network.numerical_fusion, NumericalFusion)
-        self.head = sum(p.numel() for p in _matrices(network.cls_head))
+        self.cls_head, self.reg_head = (
+            sum(p.numel() for p in _matrices(head)) for head in (network.cls_head, network.reg_head)
+        )
         self.text_passes = _passes(*encoder.encoder.layer[self.n_frozen :])
         body = _passes(network.numerical_fusion, network.tabular_encoder)
         self.body_passes = max(body, CROSSED if self.n_frozen < self.n_text else FROZEN)
@@ -64,7 +66,8 @@ class StepFlops:
         forward += (self.n_interaction - 1) * size.flops(cells, squares)
         asking = rows * batch.n_targets
         forward += size.flops_of_some(asking, cells, asking * elements)
-        return self.body_passes * forward + TRAINED * 2 * asking * self.head + self._text(batch, remembered)
+        head = self.reg_head if batch.n_targets == 1 else self.cls_head
+        return self.body_passes * forward + TRAINED * 2 * asking * head + self._text(batch, remembered)
 
     def _text(self, batch: TableBatch, remembered: bool) -> float:
         n_strings, n_tokens = len(batch.lengths), len(batch.token_ids)
