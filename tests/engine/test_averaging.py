@@ -42,21 +42,21 @@ def test_the_mean_is_that_of_torch(bench: Bench) -> None:
 
 @pytest.mark.parametrize("better", [True, False])
 def test_the_mean_is_taken_where_it_is_better(
-    bench: Bench, better: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bench: Bench, better: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not better:  # a mean that is worse than all of them
-        real = mean_of
+    def instead(paths: Any) -> Any:
+        """Go on from the worst to the best and beyond, where a slow training would go too, or back."""
+        best, *_, worst = (load_checkpoint(path) for path in paths)
+        step = {name: weight - worst["state_dict"][name] for name, weight in best["state_dict"].items()}
+        factor = 1 if better else -1
+        weights = {name: weight + factor * step[name] for name, weight in best["state_dict"].items()}
+        return {"state_dict": weights, "tabstar_lit": best["tabstar_lit"]}
 
-        def spoiled(paths: Any) -> Any:
-            content = real(paths)
-            return content | {"state_dict": {name: weight - 9 for name, weight in content["state_dict"].items()}}
-
-        monkeypatch.setattr("tabstar_lit.engine.averaging.mean_of", spoiled)
-    rate = f"{TRAINING}.optimizer.optimizer_params.lr=0.3"  # jumps about the minimum, where a mean helps
-    bench.train(*FOUR, f"{TRAINING}.average_best=3", rate)
+    monkeypatch.setattr("tabstar_lit.engine.averaging.mean_of", instead)
+    bench.train(*FOUR, f"{TRAINING}.average_best=3", f"{TRAINING}.optimizer.optimizer_params.lr=1e-3")
     stage, folder = stage_of(bench), bench.folder / "models/toys/toy"
     taken = (folder / "toy_averaged.ckpt").exists()
-    said = re.search(r"has val_loss ([\d.]+), the best of them ([\d.]+): (taken|not taken)", caplog.text)
+    said = re.search(r"has val_loss ([\d.]+), the best of them ([\d.]+): (taken|not taken)", capsys.readouterr().err)
     assert said is not None
     assert taken == (said[3] == "taken") == (float(said[1]) < float(said[2])) == better
     assert stage["best_checkpoint"].endswith("_averaged.ckpt") == taken

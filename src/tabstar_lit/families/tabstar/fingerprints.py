@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,6 +103,8 @@ def _is_there(name: str, column: Mapping[str, Any], others: Mapping[str, Any]) -
     many = column["values"] >= MANY_VALUES
     candidates = others.values() if many else [others[name]] if name in others else []
     for other in candidates:
+        if _members(column["sketch"]).isdisjoint(_members(other["sketch"])):  # of hundreds of tables, nearly always
+            continue
         mine, theirs = _sample(column["sketch"], other["sketch"], VALUES)
         both = len(np.intersect1d(mine, theirs))
         if both > SHARED_COLUMNS * (len(mine) + len(theirs) - both):
@@ -109,12 +112,22 @@ def _is_there(name: str, column: Mapping[str, Any], others: Mapping[str, Any]) -
     return False
 
 
+@lru_cache(maxsize=1 << 16)
+def _members(sketch: str) -> frozenset[int]:
+    return frozenset(_hashes(sketch).tolist())
+
+
 def _sample(first: str, second: str, size: int) -> tuple[UInt64, UInt64]:
     """Return the hashes of two sketches below the lesser of their bounds."""
-    both = [np.frombuffer(base64.b64decode(own), dtype="<u8") for own in (first, second)]
+    both = _hashes(first), _hashes(second)
     bound = min((own[-1] for own in both if len(own) == size), default=np.uint64(2**64 - 1))
-    one, other = (own[own <= bound].astype(np.uint64) for own in both)
+    one, other = (own[own <= bound] for own in both)
     return one, other
+
+
+def _hashes(sketch: str) -> UInt64:
+    """Read a sketch, in rising order."""
+    return np.frombuffer(base64.b64decode(sketch), dtype="<u8").astype(np.uint64)
 
 
 def _sketch(hashes: UInt64, size: int) -> str:

@@ -85,16 +85,17 @@ def test_the_package_loads_our_folder_and_predicts_the_same(bench: Bench, encode
     assert find_checkpoint(str(folder), []) == folder
 
 
-def test_a_folder_starts_a_fine_tuning(bench: Bench, published: Path, encoder_folder: Path, tmp_path: Path) -> None:
-    parts = ("text_encoder", "numerical_fusion", "tabular_encoder", "cls_head", "reg_head")
-    experiment, checkpoint = train(
-        tmp_path, bench.corpus, "dataset_config.tables=[iris]", "model_config=tabstar/finetune",
-        f"model_config.architecture_config.text_encoder.name={encoder_folder}",
-        *(f"model_config.load_modules.{part}={published}" for part in parts),
+@pytest.mark.parametrize("way", ["finetune", "finetune_full"])
+def test_a_folder_starts_a_fine_tuning(
+    bench: Bench, published: Path, encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setenv(ENCODER_VARIABLE, str(encoder_folder))
+    _, checkpoint = train(
+        tmp_path, bench.corpus, "dataset_config.tables=[iris]", f"model_config=tabstar/{way}",
+        f"model_config.base={published}", "model_config.architecture_config.text_encoder.unfreeze_layers=1",
         "model_config.training_config.max_epochs=1", "model_config.training_config.optimizer.optimizer_params.lr=0",
         "model_config.training_config.scheduler=null",
     )  # fmt: skip
-    assert experiment.model.load_modules["cls_head"] == str(published)
     theirs = package_model(encoder_folder).state_dict()
     for name, weight in tabstar_lit.load(checkpoint).network.state_dict().items():
         assert torch.equal(weight, theirs[name]), name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,12 +132,12 @@ def _labelled(source: Source) -> Labelled:
     frame, ids = usable_rows(source.entry, raw)
     values, classes = read_target(source.entry, frame[source.entry.target], gaps=len(frame) < len(raw.frame))
     true: Any = np.array(classes, dtype=object)[values.astype(np.int64)] if classes else values
-    return Labelled(replace(raw, frame=frame, ids=ids), pd.Series(true), classes)
+    return Labelled(raw._replace(frame=frame, ids=ids), pd.Series(true), classes)
 
 
 def _write_fold(source: Source, raw: RawTable, held_out: Any, folds: Folds, fold: int) -> Path:
     """Write the corpus of the rows that are not held out; everything in it is fitted on these."""
-    rest = replace(raw, frame=raw.frame[~held_out].reset_index(drop=True), ids=raw.ids[~held_out])
+    rest = raw._replace(frame=raw.frame[~held_out].reset_index(drop=True), ids=raw.ids[~held_out])
     table = encode_table(source.entry, rest, Settings(seed=folds.seed))
     table.schema.update(source=source.identity(), fingerprint=f"fold {fold} of {folds.n}, seed {folds.seed}")
     path = folds.folder / f"fold_{fold}.h5"
