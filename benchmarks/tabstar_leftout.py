@@ -52,9 +52,8 @@ HEAD = "model_config.architecture_config.regression_head"
 BINS = "model_config.architecture_config.regression_bins"
 HEADS: dict[str, dict[str, object]] = {
     "far": {LIMIT: 10.0},
-    "log": {LIMIT: 10.0, "dataset_config.target_transform": "log"},
-    "binned": {HEAD: "binned", BINS: 100, LIMIT: 10.0},
     "both": {HEAD: "both", BINS: 200, LIMIT: 10.0},
+    "binned": {HEAD: "binned", BINS: 100, LIMIT: 10.0},
 }
 """How a target is learned otherwise than the model has it, as overrides."""
 FEW_VALUES = 50
