@@ -25,8 +25,8 @@ HEAD_WORDS = {
 }
 
 TEXT = """\
-The {n} left-out regression tables again, fine-tuned from the same pretraining as above, in other ways: the head for one
-number learns targets up to 3 standard deviations (as published) or up to 10; a new head says both a number and shares of
+The {n} left-out regression tables again, fine-tuned from the same pretraining as above in other ways: the head for one
+number learns targets up to 3 standard deviations (as published) or up to 10; a new head says a number and shares of
 bins, as in the package's v1.1; a new head says shares alone, read by their mean. Scores are R² of held-out rows in the
 target's own unit, with whatever tail they have. Errors are standard errors over seeds; the gain is the mean of paired
 differences to the first column, over tables and seeds, in the way with which it is largest.
