@@ -53,7 +53,8 @@ class BinnedHead(PredictionHead):
 
     def values(self, outputs: Tensor) -> Tensor:
         """Return the predicted targets ``[B]`` of outputs ``[B, K]``."""
-        return outputs.softmax(dim=-1) @ self.centers.to(outputs.dtype)
+        shares: Tensor = outputs.softmax(dim=-1)
+        return shares @ self.centers.to(outputs.dtype)
 
     def errors(self, outputs: Tensor, targets: Tensor, error: ScalarError) -> Tensor:
         """Return the loss of each row, ``[B]``; it is not made of ``error``."""

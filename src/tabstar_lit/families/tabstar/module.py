@@ -12,6 +12,7 @@ from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarModel
 from tabstar_lit.families.tabstar.deployment.stored import LORA_A, LORA_B, require_same
 from tabstar_lit.families.tabstar.flops import StepFlops
+from tabstar_lit.families.tabstar.heads import RegressionHead
 from tabstar_lit.families.tabstar.losses import MultiTaskLoss
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 
@@ -54,7 +55,7 @@ class TabstarModule(TrainingModule):
         These are ``predictions``, class probabilities ``[B, C]`` or scaled values ``[B]``, and ``targets``.
         """
         outputs: Tensor = self.network(batch)
-        head = self.network.reg_head
+        head = cast(RegressionHead, self.network.reg_head)
         loss = self.loss(outputs, batch.targets, batch.weights, head=head)
         if self.training:
             return StepOutput(loss, batch.source, len(batch), flops=self._flops_of(batch))

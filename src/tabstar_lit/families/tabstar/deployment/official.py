@@ -94,7 +94,7 @@ def read_official(folder: Path) -> Stored:
 
 def is_newer(architecture: Mapping[str, Any]) -> bool:
     """Tell whether a stored architecture is of the package's v1.1."""
-    return architecture.get("numbers") == NEWER["numbers"]
+    return bool(architecture.get("numbers") == NEWER["numbers"])
 
 
 def newer_name(name: str) -> str:
