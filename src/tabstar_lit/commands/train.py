@@ -168,7 +168,7 @@ def note(text: str) -> None:
 
 
 def say_where(root: Path) -> None:
-    """Print what came of a run, best score and checkpoint, and where the rest is; of several processes the first does."""
+    """Print what came of a run: best score, checkpoint, and where the rest is; the first of several processes does."""
     if not is_main_process():
         return
     run = RunFiles(root)

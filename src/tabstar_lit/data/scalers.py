@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import logit, ndtri
+from scipy.special import expit, logit, ndtri
 from sklearn.preprocessing import (
+    FunctionTransformer,
     MaxAbsScaler,
     MinMaxScaler,
     PowerTransformer,
@@ -29,10 +30,12 @@ STEPS: dict[str, tuple[type[Any], dict[str, Any], tuple[str, ...]]] = {
     "robust": (RobustScaler, {}, ("center_", "scale_")),
     "quantile": (QuantileTransformer, {"random_state": 0}, ("quantiles_", "references_")),
     "power": (PowerTransformer, {"standardize": False}, ("lambdas_",)),
+    "log": (FunctionTransformer, {"func": np.log1p, "inverse_func": np.expm1, "check_inverse": False}, ()),
 }
 """scikit-learn's class of each step, arguments that differ from its defaults, and what it learns."""
 
 CHAINS = {
+    "log": ("log", "standard"),
     "power": ("power", "standard"),
     "logit": ("minmax", "logit"),
     "standard_logit": ("minmax", "logit", "standard"),
@@ -87,22 +90,9 @@ class ZScore(NamedTuple):
         scaler = StandardScaler().fit(known.reshape(-1, 1))
         return cls(mean=float(scaler.mean_[0]), std=float(scaler.scale_[0]))
 
-    def apply(self, values: Float64, *, clip: float) -> Float64:
-        """Scale, clip, and put missing values at the mean.
-
-        Parameters
-        ----------
-        values : ndarray of float64 [N]
-            In the column's unit; NaN is missing.
-        clip : float
-            Largest absolute z-score.
-
-        Returns
-        -------
-        ndarray of float64 [N]
-            In standard deviations, within [-clip, clip]; 0 where missing.
-        """
-        return np.nan_to_num(np.clip((values - self.mean) / self.std, -clip, clip), nan=0.0)
+    def apply(self, values: Float64) -> Float64:
+        """Return values ``[N]``, in the column's unit, in standard deviations from the mean; NaN stays NaN."""
+        return (values - self.mean) / self.std
 
 
 class Interpolation:
@@ -168,8 +158,8 @@ class QuantileMap:
 class ColumnScaler:
     """One of the scalers ``numer_scaler_type`` names, for one column.
 
-    ``logit`` is log(x / (1 - x)) of the min-max scaled column, clipped to [eps, 1 - eps]; ``standard_logit`` is that,
-    then standardised; ``power`` is Yeo-Johnson, then standardised.
+    ``log`` is ln(1 + x), then standardised; ``logit`` is log(x / (1 - x)) of the min-max scaled column, clipped to
+    [eps, 1 - eps]; ``standard_logit`` is that, then standardised; ``power`` is Yeo-Johnson, then standardised.
 
     Parameters
     ----------
@@ -245,6 +235,13 @@ class ColumnScaler:
         if self._quantile_map is None and QuantileMap.suits(step):
             self._quantile_map = QuantileMap(step)
         return self._quantile_map if isinstance(step, QuantileTransformer) else None
+
+    def inverse(self, scaled: Float64) -> Float64:
+        """Return scaled values ``[N]`` in the column's unit; NaN stays NaN."""
+        column = scaled.reshape(-1, 1)
+        for _, step in reversed(self._steps) if len(scaled) else ():
+            column = expit(column) if step is None else step.inverse_transform(column)
+        return np.asarray(column, dtype=np.float64).reshape(-1)
 
     def to_plain(self) -> dict[str, Any]:
         """Return type, arguments and learned numbers as plain values, many numbers as a float64 tensor."""

@@ -19,6 +19,22 @@ class TabstarArchitecture(TabstarSizes):
     text_encoder: TextEncoderConfig = Field(
         default_factory=TextEncoderConfig, description="The model that reads the strings."
     )
+    numbers: Literal["bins", "six"] = Field(
+        "bins",
+        description="How a number is told: by its bin in the text and its z-score (TabSTAR v1), or by six numbers "
+        "beside the name of its column (v1.1), which is a twelfth of the strings.",
+    )
+    regression_head: Literal["scalar", "binned", "both"] = Field(
+        "scalar",
+        description="How regression targets are predicted: as a number (v1), as shares of bins that are read by their "
+        "mean, or as the mean of both (v1.1).",
+    )
+    regression_bins: int = Field(64, ge=2, description="Bins of binned and both.")
+    regression_limit: PositiveFloat = Field(
+        3.0,
+        description="While a head learns, targets end at so many standard deviations of the training rows; the bins "
+        "share out what is between.",
+    )
 
 
 class LoraConfig(Section):
@@ -58,6 +74,9 @@ class TabstarModel(ModelConfig):
                 "adapters are stored without the weights they adapt, which therefore have to come from one model: "
                 "name it as model_config.base",
             )
+
+
+TargetTransform = Literal["z_score", "log", "quantile"]
 
 
 class TableLoader(LoaderOptions):
@@ -101,6 +120,11 @@ class TabstarDataset(DatasetConfig):
     max_features: PositiveInt | None = Field(
         None,
         description="Keep at most this many features of a table, the same ones for the whole run; null: all.",
+    )
+    target_transform: TargetTransform = Field(
+        "z_score",
+        description="Scale on which regression targets are learned, fitted on training rows and undone in predictions "
+        "and scores: standard deviations from the mean, those of ln(1 + y), or quantiles as of a normal distribution.",
     )
     same_tokens: Literal["error", "warn"] = Field(
         "error",

@@ -20,11 +20,13 @@ from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
-from tabstar_lit.families.tabstar.config import TabstarDataset
+from tabstar_lit.families.tabstar.config import TabstarDataset, TargetTransform
+from tabstar_lit.families.tabstar.numbers import with_six_numbers, z_scores
 from tabstar_lit.families.tabstar.table_plan import TablePlan
 from tabstar_lit.families.tabstar.tables.corpora import Corpora, corpus_paths, select_tables
 from tabstar_lit.families.tabstar.tables.corpus import Table
 from tabstar_lit.families.tabstar.tables.same_tokens import cut_texts, same_texts
+from tabstar_lit.families.tabstar.targets import TargetScale
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +44,9 @@ class ServedTable:
     target_strings : NDArray of int32
         ``[C]`` string number of each target element.
     numbers : NDArray of float32
-        ``[N, M]`` z-scores.
+        ``[N, M]`` z-scores, or ``[N, M, 6]``.
     targets : NDArray
-        ``[N]`` int64 class numbers, or float32 z-scores.
+        ``[N]`` int64 class numbers, or float32 values on the scale that is learned.
     first_string : int
         Number of the table's first string in the corpus.
     weights : NDArray of float32 [N], or None
@@ -85,7 +87,7 @@ class TableBatches(Dataset[TableBatch]):
         index = np.empty((n_rows, n_targets + table.strings.shape[1]), dtype=np.int64)
         index[:, :n_targets] = inverse[:n_targets]
         index[:, n_targets:] = inverse[n_targets:].reshape(n_rows, -1)
-        numbers = np.zeros(index.shape, dtype=np.float32)
+        numbers = np.zeros((*index.shape, *table.numbers.shape[2:]), dtype=np.float32)
         numbers[:, n_targets:] = table.numbers[key.rows]
         string_ids = unique.astype(np.int64) + table.first_string
         token_ids, lengths = self._tokens.gather(string_ids)
@@ -121,6 +123,8 @@ class TabstarData(DataModule):
         Seed of the experiment: fixes rows, order and kept features.
     keep_tokens : bool, default True
         Write token ids that had to be computed to a cache beside the corpus.
+    numbers : str, default "bins"
+        How numbers are told, see ``architecture_config.numbers``.
 
     Attributes
     ----------
@@ -140,7 +144,14 @@ class TabstarData(DataModule):
     """
 
     def __init__(
-        self, config: TabstarDataset, *, tokenizer: str, max_tokens: int, seed: int, keep_tokens: bool = True
+        self,
+        config: TabstarDataset,
+        *,
+        tokenizer: str,
+        max_tokens: int,
+        seed: int,
+        keep_tokens: bool = True,
+        numbers: Literal["bins", "six"] = "bins",
     ) -> None:
         super().__init__(config.dataloader_kwargs.model_dump())
         self.config = config
@@ -149,6 +160,9 @@ class TabstarData(DataModule):
         self.names = select_tables(corpora, config)
         alone = len(self.names) == 1
         tables = [weighted(corpora.load(name), config.class_weights, alone=alone) for name in self.names]
+        if numbers == "six":
+            tables = [with_six_numbers(table) for table in tables]
+        tables = [_on_learned_scale(table, config.target_transform) for table in tables]
         reader = JsonTokenizer(tokenizer, max_tokens)
         self.tokens = corpora.tokens(tables, reader, keep=keep_tokens)
         kept = [kept_features(table, config.max_features, seed) for table in tables]
@@ -261,16 +275,26 @@ def kept_features(table: Table, max_features: int | None, seed: int) -> Int64:
     return np.sort(source_rng(seed, table.name, 0, 1).choice(n_features, size=max_features, replace=False))
 
 
+def _on_learned_scale(table: Table, transform: TargetTransform) -> Table:
+    """Return a regression table with its targets as they are learned, and how to undo that in its schema."""
+    if table.classes:
+        return table
+    scale = TargetScale.fit(transform, table)
+    schema = table.schema | {"target": table.schema["target"] | scale.to_schema()}
+    return replace(table, targets=scale.learned(table.targets), schema=schema)
+
+
 def serve(table: Table, features: Int64, tokens: StringTokens) -> ServedTable:
     """Return ``table`` with only ``features``, its strings numbered by rising length."""
     ranks = tokens.ranks(table.name)
+    numbers = table.numbers[:, features]
     classification = table.task == "classification"
     return ServedTable(
         name=table.name,
         task=table.task,
         strings=ranks[table.codes[:, features]],
         target_strings=ranks[table.target_codes],
-        numbers=np.ascontiguousarray(table.numbers[:, features]),
+        numbers=np.ascontiguousarray(z_scores(numbers) if numbers.ndim == 2 else numbers),
         targets=table.targets.astype(np.int64 if classification else np.float32),
         first_string=tokens.first(table.name),
         weights=table.weights,

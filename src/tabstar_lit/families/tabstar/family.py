@@ -66,6 +66,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
             max_tokens=start.architecture.text_encoder.max_tokens,
             seed=seed,
             keep_tokens=scratch is None,
+            numbers=start.architecture.numbers,
         )
 
     def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
@@ -96,7 +97,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         config = experiment.experiment_config
         return TabstarTracker(
             figures,
-            tasks={name: schema["task"] for name, schema in data.schemas.items()},
+            schemas=data.schemas,
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,
         )
@@ -119,7 +120,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
     def conversions(self) -> Mapping[str, Any]:
         """Return what a file of ``tabstar_lit convert tables`` says."""
-        from tabstar_lit.families.tabstar.manifest import TableEntry
+        from tabstar_lit.families.tabstar.tables.manifest import TableEntry
 
         return {"tables": list[TableEntry]}
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS = 10
-LOSSES = {"classification": "cross-entropy", "regression": "squared error of the z-score"}
+LOSSES = {"classification": "cross-entropy", "regression": "error of the scaled target"}
 
 
 def score_curves(scores: Mapping[str, Curve], mean: Curve) -> Figure:
@@ -43,7 +43,7 @@ def table_pages(tables: Mapping[str, tuple[Tensor, Tensor]], task: str) -> Itera
     Parameters
     ----------
     tables : mapping of str to tuple of Tensor
-        Table -> predictions (``[N, C]`` probabilities, or ``[N]`` z-scores) and targets ``[N]``.
+        Table -> predictions (``[N, C]`` probabilities, or ``[N]`` values) and targets ``[N]``.
     task : str
         ``classification`` draws calibration, ``regression`` predictions against targets.
     """
@@ -68,5 +68,5 @@ def calibration(axes: Axes, predictions: Tensor, targets: Tensor) -> None:
 
 
 def predicted_against_true(axes: Axes, predictions: Tensor, targets: Tensor) -> None:
-    """Draw predictions against targets, both as z-scores."""
-    draw_predicted_against_true(axes, targets.double().numpy(), predictions.double().numpy(), "z-score")
+    """Draw predictions against targets, both in the target's unit."""
+    draw_predicted_against_true(axes, targets.double().numpy(), predictions.double().numpy(), "value")

@@ -8,6 +8,7 @@ from torch import nn
 
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.network import TabStarNetwork
+from tabstar_lit.nn.tabstar import NumericalFusion
 
 TRAINED, CROSSED, FROZEN = 3, 2, 1
 """Passes over a layer: forward, backward with respect to its inputs where what is below or within is trained, and with
@@ -48,7 +49,10 @@ class StepFlops:
         self.elements = LayerSize(layers[0].linear1.in_features, layers[0].linear1.out_features)
         self.n_interaction = len(layers)
         self.dense = sum(p.numel() for p in _matrices(network.numerical_fusion.scalar_embedder))
-        self.head = sum(p.numel() for p in _matrices(network.cls_head))
+        self.fuses_by_layer = isinstance(network.numerical_fusion, NumericalFusion)
+        self.cls_head, self.reg_head = (
+            sum(p.numel() for p in _matrices(head)) for head in (network.cls_head, network.reg_head)
+        )
         self.text_passes = _passes(*encoder.encoder.layer[self.n_frozen :])
         body = _passes(network.numerical_fusion, network.tabular_encoder)
         self.body_passes = max(body, CROSSED if self.n_frozen < self.n_text else FROZEN)
@@ -58,11 +62,12 @@ class StepFlops:
         rows, elements = batch.index.shape
         cells, squares = rows * elements, rows * elements**2
         size = self.elements
-        forward = size.flops(2 * cells, 4 * cells) + 2 * cells * self.dense
+        forward = 2 * cells * self.dense + (size.flops(2 * cells, 4 * cells) if self.fuses_by_layer else 0)
         forward += (self.n_interaction - 1) * size.flops(cells, squares)
         asking = rows * batch.n_targets
         forward += size.flops_of_some(asking, cells, asking * elements)
-        return self.body_passes * forward + TRAINED * 2 * asking * self.head + self._text(batch, remembered)
+        head = self.reg_head if batch.n_targets == 1 else self.cls_head
+        return self.body_passes * forward + TRAINED * 2 * asking * head + self._text(batch, remembered)
 
     def _text(self, batch: TableBatch, remembered: bool) -> float:
         n_strings, n_tokens = len(batch.lengths), len(batch.token_ids)

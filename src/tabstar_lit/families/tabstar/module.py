@@ -12,6 +12,7 @@ from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarModel
 from tabstar_lit.families.tabstar.deployment.stored import LORA_A, LORA_B, require_same
 from tabstar_lit.families.tabstar.flops import StepFlops
+from tabstar_lit.families.tabstar.heads import RegressionHead
 from tabstar_lit.families.tabstar.losses import MultiTaskLoss
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 
@@ -51,14 +52,15 @@ class TabstarModule(TrainingModule):
     def compute(self, batch: TableBatch) -> StepOutput:
         """Return the loss of a batch and, unless training, columns of the tracker.
 
-        These are ``predictions``, class probabilities ``[B, C]`` or z-scores ``[B]``, and ``targets``.
+        These are ``predictions``, class probabilities ``[B, C]`` or scaled values ``[B]``, and ``targets``.
         """
-        logits: Tensor = self.network(batch)
-        loss = self.loss(logits, batch.targets, batch.weights)
+        outputs: Tensor = self.network(batch)
+        head = cast(RegressionHead, self.network.reg_head)
+        loss = self.loss(outputs, batch.targets, batch.weights, head=head)
         if self.training:
             return StepOutput(loss, batch.source, len(batch), flops=self._flops_of(batch))
-        scores = logits.detach().float()
-        predictions = scores.softmax(dim=-1) if batch.task == "classification" else scores.squeeze(-1)
+        scores = outputs.detach().float()
+        predictions = scores.softmax(dim=-1) if batch.task == "classification" else head.values(scores)
         columns = {"predictions": predictions, "targets": batch.targets}
         return StepOutput(loss, batch.source, len(batch), columns=columns)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
 
 from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.families.tabstar import figures as draw
+from tabstar_lit.families.tabstar.targets import TargetScale
 from tabstar_lit.metrics.scores import r_squared, roc_auc
 from tabstar_lit.plots.curves import Curve, mean_curve, series
 
@@ -20,24 +24,33 @@ if TYPE_CHECKING:
 class TabstarTracker(Tracker):
     """Track ``val_score/<table>`` and ``val_score``, the mean over the tables that have one.
 
-    A score is taken over all validation rows of a table together, never averaged over batches; a table whose validation
-    rows hold a single class or value has none.
+    A score is taken over all validation rows of a table together, never averaged over batches, and of regression in the
+    target's own unit; a table whose validation rows hold a single class or value has none.
 
     Parameters
     ----------
     figures
         Folder for the draw.
-    tasks : Mapping
-        ``classification`` or ``regression`` by table.
+    schemas : Mapping
+        What is known of each table: its task, and how its target is scaled.
     check_every, plot_every
         As in :class:`~tabstar_lit.engine.tracker.Tracker`.
     """
 
     def __init__(
-        self, figures: Path, *, tasks: Mapping[str, str], check_every: int | None, plot_every: int | None
+        self,
+        figures: Path,
+        *,
+        schemas: Mapping[str, Mapping[str, Any]],
+        check_every: int | None,
+        plot_every: int | None,
     ) -> None:
         super().__init__(figures, check_every=check_every, plot_every=plot_every)
-        self.tasks = dict(tasks)
+        self.tasks = {table: str(schema["task"]) for table, schema in schemas.items()}
+        targets = {table: schema["target"] for table, schema in schemas.items()}
+        self._scales = {
+            table: TargetScale.from_schema(target) for table, target in targets.items() if not target["classes"]
+        }
 
     def keeps(self) -> tuple[str, ...]:
         """Return the columns of all scores and figures."""
@@ -62,9 +75,7 @@ class TabstarTracker(Tracker):
         """Yield calibration curves of the classification tables and predicted-versus-true of the others."""
         for task, name in (("classification", "calibration"), ("regression", "predicted_vs_true")):
             tables = {
-                table: (rows["predictions"], rows["targets"])
-                for table, rows in collected.items()
-                if self.tasks[table] == task
+                table: self._own_unit(table, rows) for table, rows in collected.items() if self.tasks[table] == task
             }
             for number, page in enumerate(draw.table_pages(tables, task), start=1):
                 yield (name if number == 1 else f"{name}_{number}"), page
@@ -83,7 +94,15 @@ class TabstarTracker(Tracker):
 
     def _score(self, table: str, rows: Columns) -> float:
         score = roc_auc if self.tasks[table] == "classification" else r_squared
-        return score(rows["predictions"], rows["targets"])
+        return score(*self._own_unit(table, rows))
+
+    def _own_unit(self, table: str, rows: Columns) -> tuple[Tensor, Tensor]:
+        """Return predictions and targets, numbers in the target's unit."""
+        pair = rows["predictions"], rows["targets"]
+        if table not in self._scales:
+            return pair
+        predictions, targets = (torch.from_numpy(self._scales[table].values(own.numpy())) for own in pair)
+        return predictions, targets
 
     def _single(self, split: str) -> dict[str, Curve]:
         """Return the loss of a run with one table, which is logged without the table's name."""

@@ -16,11 +16,17 @@ from tabstar_lit.engine.weights.loading import NETWORK
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.tabstar.deployment.model_card import CARD_FILE, model_card
 from tabstar_lit.families.tabstar.deployment.official import (
+    BINS,
     ENCODER_FOLDER,
+    NEWER,
+    NEWER_CONFIG,
+    OLDER,
     PAYLOAD_FILE,
     PUBLISHED_ENCODER,
     SIZES,
     WIDTH,
+    is_newer,
+    newer_name,
 )
 from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
 from tabstar_lit.nn.text_sources import save_encoder
@@ -96,11 +102,13 @@ def write_official(model: TrainedTabstar, folder: Path) -> list[Path]:
     """
     require_official(model)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
+    newer = is_newer(model.config["architecture_config"])
+    state = model.network.state_dict().items()
+    weights = {newer_name(name) if newer else name: tensor.detach().cpu().contiguous() for name, tensor in state}
     name = model.config["architecture_config"]["text_encoder"]["name"]
     with whole_file(folder / WEIGHTS_FILE) as part:
         save_file(weights, part, metadata={"format": "pt"})
-    _write_json(folder / CONFIG_FILE, _package_config(name))
+    _write_json(folder / CONFIG_FILE, NEWER_CONFIG | {"text_model": name} if newer else _package_config(name))
     _write_json(folder / PAYLOAD_FILE, dict(model.config))
     written = [folder / WEIGHTS_FILE, folder / CONFIG_FILE, folder / PAYLOAD_FILE]
     if name != PUBLISHED_ENCODER:
@@ -120,13 +128,14 @@ def require_official(model: TrainedTabstar) -> None:
     own, encoder = model.config["architecture_config"], model.network.text_encoder
     seen = {"text_encoder width": encoder.width, "text_encoder.pooling": encoder.pooling}
     wanted = {"text_encoder width": WIDTH, "text_encoder.pooling": "cls"}
-    seen |= {key: own[key] if own[key] is not None else value for key, value in SIZES.items()}
-    wanted |= SIZES
+    sizes = SIZES | (NEWER | {"regression_bins": BINS} if is_newer(own) else OLDER)
+    seen |= {key: value if own.get(key) is None else own[key] for key, value in sizes.items()}
+    wanted |= sizes
     for key, value in wanted.items():
         if seen[key] != value:
             raise CheckpointError(
                 f"{model.path}: the package tabstar has {key} {value}, and this model has {seen[key]}, so it cannot "
-                "load it. Use --safetensors, or train model_config=tabstar/base."
+                "load it. Use --safetensors, or train model_config=tabstar/base or tabstar/v11."
             )
     kind = encoder.config.model_type
     if kind != "bert":

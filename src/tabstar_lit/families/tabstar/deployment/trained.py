@@ -12,7 +12,6 @@ import pandas as pd
 from torch import Tensor
 
 from tabstar_lit.config.tree import suggestion
-from tabstar_lit.data.scalers import ZScore
 from tabstar_lit.data.tokenizers import JsonTokenizer
 from tabstar_lit.engine.trained import Trained, find_device, stored_architecture
 from tabstar_lit.engine.weights.loading import load_strict
@@ -26,6 +25,7 @@ from tabstar_lit.families.tabstar.deployment.stored import stored_model
 from tabstar_lit.families.tabstar.deployment.unseen import described
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 from tabstar_lit.families.tabstar.tables.files import read_table
+from tabstar_lit.families.tabstar.targets import TargetScale
 from tabstar_lit.nn.text_sources import from_payload
 
 NEEDED_OF_A_TABLE = ("task", "target", "columns", "dates", "dropped", "features", "ignored", "parsed_dates")
@@ -186,7 +186,9 @@ class TrainedTabstar(Trained):
         else:
             if isinstance(data, str | Path):
                 data = read_table(Path(data)).frame
-            name, schema = table or "unseen", described(next(frame_chunks(data, len(data) or 1)), target, task, classes)
+            rows = next(frame_chunks(data, len(data) or 1))
+            six = self.config["architecture_config"].get("numbers") == "six"
+            name, schema = table or "unseen", described(rows, target, task, classes, six_numbers=six)
         chunks = frame_chunks(data) if isinstance(data, pd.DataFrame) else file_chunks(Path(data), Wanted.of(schema))
         network = self.network.to(find_device(device))
         tokenizer = JsonTokenizer(str(self.config["encoder"]["tokenizer"]), self.max_tokens)
@@ -240,10 +242,9 @@ def restore(path: Path) -> TrainedTabstar:
 
 
 def _predictions(outputs: Tensor, target: dict[str, Any], index: pd.Index) -> pd.DataFrame:
-    """Make what the network gave, ``[N, C]``, classes with probabilities, or numbers in the target's unit."""
+    """Make logits ``[N, C]`` classes with probabilities, or learned values ``[N]`` numbers in the target's unit."""
     if not target["classes"]:
-        scale = ZScore(target["mean"], target["std"])
-        return pd.DataFrame({"prediction": outputs.squeeze(1).numpy() * scale.std + scale.mean}, index=index)
+        return pd.DataFrame({"prediction": TargetScale.from_schema(target).values(outputs.numpy())}, index=index)
     probabilities = outputs.softmax(dim=1).numpy()
     classes = np.array(target["classes"], dtype=object)
     columns = {f"p_{name}": probabilities[:, i] for i, name in enumerate(classes)}

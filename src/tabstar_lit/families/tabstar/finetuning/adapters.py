@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.tabstar.config import LoraConfig
+from tabstar_lit.families.tabstar.heads import BothHeads
 from tabstar_lit.families.tabstar.network import TabStarNetwork
+from tabstar_lit.nn.tabstar import NumericalFusion
 
 
 def add_adapters(network: TabStarNetwork, lora: LoraConfig) -> None:
@@ -42,6 +44,9 @@ def adapted_layers(network: TabStarNetwork) -> Iterator[str]:
             attention = f"text_encoder.encoder.layer.{number}.attention.self"
             yield from (f"{attention}.{own}" for own in ("query", "key", "value"))
     layers = [f"tabular_encoder.encoder.layers.{number}" for number in range(len(network.tabular_encoder.layers))]
-    for layer in ("numerical_fusion.fusion_block", *layers):
+    if isinstance(network.numerical_fusion, NumericalFusion):
+        layers.append("numerical_fusion.fusion_block")
+    for layer in layers:
         yield from (f"{layer}.{own}" for own in ("self_attn.out_proj", "linear1", "linear2"))
-    yield from (f"{head}.layers.0" for head in ("cls_head", "reg_head"))
+    heads = ("reg_head.scalar_head", "reg_head.dist_head") if isinstance(network.reg_head, BothHeads) else ("reg_head",)
+    yield from (f"{head}.layers.0" for head in ("cls_head", *heads))

@@ -7,7 +7,7 @@ Layout (version 1)::
     /tables/<n>  attributes task, target, fingerprint (of the source), checksum (of the arrays)
       vocabulary/{bytes,offsets}  the unique strings of the table, targets first
       codes        [N, M]  row of the vocabulary for each cell; smallest unsigned type
-      numbers      [N, K]  float32 z-scores of the K numeric columns, which are the last K elements
+      numbers      [N, K]  float32 z-scores of the K numeric columns, which are the last K elements; NaN: missing
       targets      [N]     float32 class index, or z-scored target
       target_codes [C]     row of the vocabulary for each target element
       is_validation [N]    bool
@@ -58,9 +58,9 @@ class Table:
     codes : ndarray of int32 [N, M]
         Row of ``vocabulary`` for each cell.
     numbers : ndarray of float32 [N, M]
-        z-score clipped to [-3, 3]; 0 for text and for missing values.
+        z-score; 0 for text, NaN where missing. Corpora of older releases have them clipped to [-3, 3], missing at 0.
     targets : ndarray of float32 [N]
-        Class index, or the z-scored and clipped target.
+        Class index, or the z-scored target; in corpora of older releases clipped to [-3, 3].
     target_codes : ndarray of int32 [C]
         Row of ``vocabulary`` for each target element; C = 1 for regression.
     classes : tuple of str

@@ -22,7 +22,7 @@ from tabstar_lit.families.tabstar.tables.features import FeatureReader, number_s
 from tabstar_lit.families.tabstar.tables.files import RawTable
 from tabstar_lit.families.tabstar.tables.fingerprints import KEY, fingerprints
 from tabstar_lit.families.tabstar.tables.manifest import TableEntry
-from tabstar_lit.families.tabstar.tables.preprocessing import Z_CLIP, Preprocessor
+from tabstar_lit.families.tabstar.tables.preprocessing import LARGEST_Z, Preprocessor
 
 CONVERTER_VERSION = 3
 """Raise it when equal input gives another table: every corpus is then converted again."""
@@ -102,7 +102,7 @@ def encode_table(entry: TableEntry, raw: RawTable, settings: Settings, *, held_o
     name = verbalize.column_text(entry.rename.get(entry.target, entry.target))
     heads = verbalize.target_texts(name, target.classes)
     encoded = preprocessor.transform(features, first=heads)
-    scaled = target.values if target.classes else scale.apply(target.values, clip=Z_CLIP)
+    scaled = target.values if target.classes else np.clip(scale.apply(target.values), -LARGEST_Z, LARGEST_Z)
     about = {"name": entry.target, "text": name, "classes": list(target.classes), **scale._asdict()}
     schema = {"task": entry.task, "target": about, **preprocessor.to_schema(), **reader.to_schema()}
     known = frame.drop(columns=[name for name in left_out if name in frame.columns])

@@ -20,17 +20,17 @@ from tabstar_lit.config.tree import did_you_mean
 from tabstar_lit.data import verbalize
 from tabstar_lit.data.scalers import LARGEST, ZScore
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.tables import dates
 from tabstar_lit.families.tabstar.tables.cells import numbers_of_digits
+from tabstar_lit.families.tabstar.tables.files import dates
 
 MAX_CATEGORIES_OF_DIGITS = 50
 """A text column made of digits counts as numeric only above this many different values."""
 
+LARGEST_Z = 1e6
+"""Where z-scores end, so that they are finite in single precision."""
+
 MAX_QUANTILES = 1000
 """Points at which the distribution of a column is known."""
-
-Z_CLIP = 3.0
-"""Numbers and regression targets end at this many standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Encoded:
     codes : ndarray of int32 [N, M]
         Row of ``vocabulary`` for each cell.
     numbers : ndarray of float32 [N, M]
-        Clipped z-scores; 0 for text and missing.
+        z-scores, up to :data:`LARGEST_Z`; 0 for text, NaN where missing.
     """
 
     vocabulary: tuple[str, ...]
@@ -171,7 +171,7 @@ class Preprocessor:
             else:
                 values = _as_numbers(frame[column.name], digits=column.digits)
                 local, strings = _encode_bins(values, column)
-                numbers[:, position] = column.scale.apply(values, clip=Z_CLIP)
+                numbers[:, position] = np.clip(column.scale.apply(values), -LARGEST_Z, LARGEST_Z)
             texts = [verbalize.feature_text(column.name, value) for value in strings]
             codes[:, position] = np.array([vocabulary.setdefault(text, len(vocabulary)) for text in texts])[local]
         return Encoded(tuple(vocabulary), codes, numbers)
