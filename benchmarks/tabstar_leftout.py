@@ -23,7 +23,7 @@ from benchmarks.page import Section, results_table
 from benchmarks.tabstar_results import CORPUS, convert_tables, find_manifest
 from tabstar_lit.arrays import Bool
 from tabstar_lit.config.paths import roots
-from tabstar_lit.engine.runs.report import table
+from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.engine.weights.loading import load_weights
 from tabstar_lit.families.tabstar.manifest import TableEntry, read_manifest
 

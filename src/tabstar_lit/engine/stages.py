@@ -30,6 +30,7 @@ from tabstar_lit.engine.runs.records import CHECKPOINTS_FILE, METRICS_FILE
 from tabstar_lit.engine.runs.resume import unrecorded
 from tabstar_lit.engine.runs.signals import signals
 from tabstar_lit.engine.tracker import Tracker
+from tabstar_lit.engine.tracking.gallery import Look
 from tabstar_lit.engine.tracking.loggers import build_loggers, finish_loggers, start_parent, tracking_run_id
 from tabstar_lit.engine.trainer import build_callbacks, build_trainer
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
@@ -37,6 +38,7 @@ from tabstar_lit.engine.weights.loading import find_checkpoint, load_strict, net
 from tabstar_lit.engine.weights.transfer import transfer_modules
 from tabstar_lit.errors import CheckpointError, RunInterrupted
 from tabstar_lit.files import flush_to_disk
+from tabstar_lit.plots.style import style_of
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +73,19 @@ def build_parts(
     for line in (*transferred, str(module.freeze_report)):
         log.info(line)
     tracker = family.tracker(experiment, data, run.stage_folder(run.figures, stage.name))
+    tracker.dress(look_of(stage, run))
     raise_problems(stage.tree, list(_unknown_monitors(experiment, tracker)))
     for line in doubtful_mode(experiment.model.training_config, tracker.larger_is_better()):
         log.warning("%s", line)
     return Parts(data, module, tracker)
+
+
+def look_of(stage: Stage[Any], run: RunDirectory) -> Look:
+    """Return the look of the figures of a stage."""
+    config = stage.experiment.experiment_config
+    parts = (run.root.parent.name, run.run_name, *((stage.name,) if run.several_stages else ()))
+    data = stage.experiment.dataset_config.name
+    return Look("/".join(parts), data, config.figure_formats, style_of(config.plot_style))
 
 
 def _unknown_monitors(experiment: Experiment, tracker: Tracker) -> Iterator[Problem]:
@@ -168,10 +179,32 @@ def run_stage(
                 run.append(CHECKPOINTS_FILE, entry)
         with signals.blocked() if trainer.world_size > 1 else nullcontext():
             trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
+        notes, result = list(parts.tracker.notes()), outcome(trainer, checkpoints, run)
+        scores = evaluate_best(trainer, parts, checkpoints) if stage.experiment.experiment_config.test_after_fit else {}
         if trainer.is_global_zero:
-            for note in parts.tracker.notes():
+            for note in notes:
                 log.warning("Stage %s: %s", stage.name, note)
-            run.update_stage(stage.name, notes=list(parts.tracker.notes()), **outcome(trainer, checkpoints, run))
+            run.update_stage(stage.name, notes=notes, figures=parts.tracker.drawn, **result, **scores)
+
+
+def evaluate_best(trainer: Trainer, parts: Parts, checkpoints: Checkpoints) -> dict[str, Any]:
+    """Return what ``run.json`` keeps of a test of the best checkpoint, or of the last weights where none was kept."""
+    best = checkpoints.best_path
+    log.info(
+        "%s", load_weights_of(parts.module, best) if best else "No checkpoint was kept: the last weights are tested"
+    )
+    if parts.data.test_side != "test":
+        log.warning("The data has no test side: test_after_fit evaluates the %s rows.", parts.data.test_side)
+    return tested(trainer, parts)
+
+
+def tested(trainer: Trainer, parts: Parts) -> dict[str, Any]:
+    """Run the test stage and return its scores, and which rows it tested."""
+    with signals.blocked() if trainer.world_size > 1 else nullcontext():
+        trainer.test(parts.module, datamodule=parts.data, verbose=False)
+    scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+    return {"test": scores, "test_side": parts.data.test_side}
 
 
 def _record_checkpoint(run: RunDirectory, entry: dict[str, Any]) -> None:
@@ -187,14 +220,11 @@ def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, chec
     callbacks = [StepNoise(seed), parts.tracker, Interrupt()]
     with stage_loggers(stage, run, None) as loggers:
         trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=callbacks)
-        with signals.blocked() if trainer.world_size > 1 else nullcontext():
-            trainer.test(parts.module, datamodule=parts.data, verbose=False)
+        scores = tested(trainer, parts)
         if trainer.is_global_zero:
-            scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            tested = {"evaluated": str(checkpoint.absolute()), "data_fingerprint": parts.data.fingerprint}
+            of = {"evaluated": str(checkpoint.absolute()), "data_fingerprint": parts.data.fingerprint}
             with signals.deferred():
-                run.update_stage(stage.name, status="finished", test=scores, **tested)
-            log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+                run.update_stage(stage.name, status="finished", figures=parts.tracker.drawn, **scores, **of)
 
 
 def load_weights_of(module: TrainingModule, checkpoint: Path) -> str:

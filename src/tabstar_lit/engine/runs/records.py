@@ -22,6 +22,7 @@ METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS_FILE = "checkpoints.jsonl"
 LOG_FILE = "log.txt"
 REPORT_FILE = "report.md"
+PAGE_FILE = "report.html"
 LOCK_FILE = ".lock"
 RESERVED = ("stage", "epoch", "step", "time")
 """Keys of a metrics line that are not metrics."""

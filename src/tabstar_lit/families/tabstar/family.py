@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.family import Viewer
     from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.engine.reports.card import CardText
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.tabstar.config import TabstarExperiment
     from tabstar_lit.families.tabstar.data import TabstarData
@@ -97,6 +98,9 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         return TabstarTracker(
             figures,
             tasks={name: schema["task"] for name, schema in data.schemas.items()},
+            classes={name: schema["target"]["classes"] for name, schema in data.schemas.items()},
+            columns={name: schema["features"] for name, schema in data.schemas.items()},
+            held_out=data.some_held_out,
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,
         )
@@ -126,6 +130,12 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         from tabstar_lit.families.tabstar.verbs import embed, explain, export, predict
 
         return {"predict": predict, "embed": embed, "explain": explain, "export": export}
+
+    def card(self, config: Mapping[str, Any]) -> CardText:
+        """Return what the card of a model says of it."""
+        from tabstar_lit.families.tabstar.card import card_text
+
+        return card_text(config)
 
     def restore(self, checkpoint: Path) -> TrainedTabstar:
         """Return a trained network with the tables it knows."""

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.families.tabstar import figures as draw
+from tabstar_lit.families.tabstar.importance import column_importances
 from tabstar_lit.metrics.scores import r_squared, roc_auc
 from tabstar_lit.plots.curves import Curve, mean_curve, series
 
 if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule
     from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from tabstar_lit.families.tabstar.batch import TableBatch
+    from tabstar_lit.families.tabstar.network import TabStarNetwork
 
 
 class TabstarTracker(Tracker):
@@ -26,18 +32,31 @@ class TabstarTracker(Tracker):
     Parameters
     ----------
     figures
-        Folder for the draw.
+        Folder for the figures.
     tasks : Mapping
         ``classification`` or ``regression`` by table.
+    classes, columns : Mapping, optional
+        Names of the classes, and of the features in use, by table.
+    held_out : callable or None
+        Returns a batch of held-out rows of each table, whose columns are shuffled to see which matter.
     check_every, plot_every
         As in :class:`~tabstar_lit.engine.tracker.Tracker`.
     """
 
     def __init__(
-        self, figures: Path, *, tasks: Mapping[str, str], check_every: int | None, plot_every: int | None
+        self,
+        figures: Path,
+        *,
+        tasks: Mapping[str, str],
+        classes: Mapping[str, Sequence[str]] | None = None,
+        columns: Mapping[str, Sequence[str]] | None = None,
+        held_out: Callable[[], Iterable[TableBatch]] | None = None,
+        check_every: int | None,
+        plot_every: int | None,
     ) -> None:
         super().__init__(figures, check_every=check_every, plot_every=plot_every)
         self.tasks = dict(tasks)
+        self.classes, self.columns, self.held_out = dict(classes or {}), dict(columns or {}), held_out
 
     def keeps(self) -> tuple[str, ...]:
         """Return the columns of all scores and figures."""
@@ -59,15 +78,24 @@ class TabstarTracker(Tracker):
         return self.metric_names()
 
     def figures(self, collected: Mapping[str, Columns]) -> Iterable[tuple[str, Figure]]:
-        """Yield calibration curves of the classification tables and predicted-versus-true of the others."""
-        for task, name in (("classification", "calibration"), ("regression", "predicted_vs_true")):
+        """Yield calibration, ROC and confusion of the classification tables, predicted against true of the others."""
+        for task, panels in draw.FIGURES.items():
             tables = {
-                table: (rows["predictions"], rows["targets"])
+                table: draw.Predicted(rows["predictions"], rows["targets"], self._classes(table, rows["predictions"]))
                 for table, rows in collected.items()
                 if self.tasks[table] == task
             }
-            for number, page in enumerate(draw.table_pages(tables, task), start=1):
-                yield (name if number == 1 else f"{name}_{number}"), page
+            for name, panel in panels.items():
+                yield from _numbered(name, draw.table_pages(tables, panel))
+
+    def closing_figures(self, module: LightningModule) -> Iterable[tuple[str, Figure]]:
+        """Yield which columns of each table matter."""
+        if self.held_out is not None:
+            network = cast("TabStarNetwork", module.network)
+            batches = (batch.to(module.device) for batch in self.held_out())
+            yield from _numbered(
+                "importance", draw.importance_pages(column_importances(network, batches, self.columns))
+            )
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield scores per table, the tables × epochs heat map, and losses by task."""
@@ -80,6 +108,10 @@ class TabstarTracker(Tracker):
             for split in ("train", "val")
         }
         yield "losses", draw.loss_curves(losses)
+
+    def _classes(self, table: str, predictions: Tensor) -> Sequence[str]:
+        """Return the names of a table's classes; their numbers where nobody told them."""
+        return self.classes.get(table) or [str(number) for number in range(predictions[0].numel())]
 
     def _score(self, table: str, rows: Columns) -> float:
         score = roc_auc if self.tasks[table] == "classification" else r_squared
@@ -94,3 +126,9 @@ class TabstarTracker(Tracker):
         for table, curve in curves.items():
             grouped.setdefault(self.tasks[table], []).append(curve)
         return {task: mean_curve(own) for task, own in grouped.items()}
+
+
+def _numbered(name: str, drawn: Iterable[Figure]) -> Iterator[tuple[str, Figure]]:
+    """Name the pages of a figure."""
+    for number, page in enumerate(drawn, start=1):
+        yield (name if number == 1 else f"{name}_{number}"), page

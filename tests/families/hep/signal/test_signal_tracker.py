@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from labels import unlabelled
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -50,6 +51,7 @@ def drawn(own: SignalTracker, rows: Columns) -> dict[str, Figure]:
     figures = dict(own.figures({"events": rows}))
     for figure in figures.values():
         figure.draw_without_rendering()
+        assert unlabelled(figure) == []
     return figures
 
 
@@ -146,26 +148,28 @@ def overtraining(own: SignalTracker, rows: Columns, world_size: int = 1, **state
 @pytest.mark.parametrize("classes", [2, 3])
 def test_training_events_are_drawn_over_those_of_validation(tmp_path: Path, classes: int) -> None:
     rows = collected(classes)
-    own = tracker(tmp_path, classes, training=lambda: iter([rows, rows]))
+    own = tracker(tmp_path, classes, some=lambda split: iter([rows, rows]))
     (figure,) = overtraining(own, rows).values()
     axes, below = figure.axes
-    assert axes.get_title() == "600 training events against validation"
+    assert axes.get_title() == "600 training events against 300 of validation"
     legend = axes.get_legend()
     assert legend is not None
     labels = {text.get_text() for text in legend.get_texts()}
-    assert labels == {f"{name}, {origin}" for name in CLASSES[:classes] for origin in ("training", "validation")}
+    same = "KS distance 0.000, p = 1"
+    trained = {f"{name}, training" for name in CLASSES[:classes]}
+    assert labels == trained | {f"{name}, validation\n{same}" for name in CLASSES[:classes]}
     for bars in below.containers:
         heights = bars.lines[0].get_ydata()
         np.testing.assert_allclose(heights[np.isfinite(heights)], 1, err_msg="the same events have the same scores")
     (figure,) = overtraining(own, rows, testing=True).values()
-    assert "against test" in figure.axes[0].get_title()
+    assert "against 300 of test" in figure.axes[0].get_title()
 
 
 def test_training_events_are_not_drawn_where_they_cannot_be_scored_or_nobody_asks(tmp_path: Path) -> None:
     rows = collected(2)
-    given = {"training": lambda: iter([rows])}
+    given = {"some": lambda split: iter([rows])}
     assert overtraining(tracker(tmp_path), rows) == {}
-    assert overtraining(tracker(tmp_path, training=lambda: iter([])), rows) == {}
+    assert overtraining(tracker(tmp_path, some=lambda split: iter([])), rows) == {}
     assert overtraining(tracker(tmp_path, **given), rows, world_size=2) == {}
     assert overtraining(tracker(tmp_path, plotting=SignalPlotting(figures=("roc",)), **given), rows) == {}
     rows["logits"][0] = torch.nan

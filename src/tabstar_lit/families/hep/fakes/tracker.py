@@ -56,6 +56,8 @@ class FakesTracker(Tracker):
         ``plotting`` names a variable that there is not.
     """
 
+    rows = "events"
+
     def __init__(
         self,
         figures: Path,

@@ -1,0 +1,125 @@
+"""The card of a model: what it is, what it was trained on, how good it is and how it is used, for who only has it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.engine.reports.markdown import code, facts, table
+from tabstar_lit.engine.runs.directory import RunDirectory
+from tabstar_lit.engine.runs.files import RunFiles, format_value
+from tabstar_lit.engine.trained import kept_config
+from tabstar_lit.engine.weights.files import read_checkpoint
+from tabstar_lit.engine.weights.loading import network_weights
+
+if TYPE_CHECKING:
+    from tabstar_lit.engine.family import AnyFamily
+
+CARD_FILE = "README.md"
+"""As hubs of models call it."""
+
+
+class CardText(NamedTuple):
+    """What a family says of a model.
+
+    Attributes
+    ----------
+    what : str
+        What the model reads and gives, in a sentence or two; may hold links.
+    tags : sequence of str
+        For hubs.
+    details : sequence of str
+        Facts of the network, a line each.
+    trained_on : sequence of str
+        Lines of Markdown on the data.
+    use : sequence of str
+        Lines of Python that predict with ``model``; none where the command says it all.
+    limits : sequence of str
+        What it cannot do, and what nobody knows.
+    """
+
+    what: str
+    tags: Sequence[str] = ()
+    details: Sequence[str] = ()
+    trained_on: Sequence[str] = ()
+    use: Sequence[str] = ()
+    limits: Sequence[str] = ()
+
+
+def model_card(family: AnyFamily, config: Mapping[str, Any], name: str, *, known: Sequence[str] = ()) -> str:
+    """Return a card in Markdown, with the head that hubs read.
+
+    Parameters
+    ----------
+    family : Family
+        What the model is of.
+    config : Mapping
+        What its checkpoint keeps beside the weights.
+    name : str
+        Of the file or folder that it stands beside.
+    known : sequence of str
+        Further lines: scores, and where they come from.
+    """
+    text = family.card(config)
+    tags = ", ".join([family.name, *text.tags])
+    head = ["---", "library_name: tabstar_lit", f"tags: [{tags}]", "---", "", f"# {name}", "", text.what, ""]
+    limits = ["## Limits", "", *(f"- {limit}" for limit in text.limits), ""] if text.limits else []
+    details = [*(f"- {detail}" for detail in text.details), ""] if text.details else []
+    trained_on = ["## Trained on", "", *text.trained_on, ""] if text.trained_on else []
+    return "\n".join([*head, *details, *trained_on, *known, *_use(family, text, name), *limits])
+
+
+def _use(family: AnyFamily, text: CardText, name: str) -> Iterator[str]:
+    yield from ("## Use", "", *code([family.usage(shlex.quote(name))]))
+    yield from code(["import tabstar_lit", "", f'model = tabstar_lit.load("{name}")', *text.use], "python")
+
+
+def write_card(family: AnyFamily, config: Mapping[str, Any], path: Path, name: str) -> Path:
+    """Write the card of an exported model, called ``name``, to ``path``, and return that."""
+    with whole_file(path) as part:
+        part.write_text(model_card(family, config, name), encoding="utf-8")
+    return path
+
+
+def write_cards(family: AnyFamily, run: RunDirectory) -> list[Path]:
+    """Write a card beside the best checkpoint of each stage of a run that is still there, with its scores."""
+    files, written = RunFiles(run.root), []
+    for stage, result in files.stages.items():
+        checkpoint = run.checkpoints / str(result.get("best_checkpoint"))
+        if checkpoint.is_file():
+            content = read_checkpoint(checkpoint, mmap=True)
+            count = sum(weight.numel() for weight in network_weights(content, checkpoint).values())
+            known = [*_scores(result), *_origin(files, stage, result, count)]
+            path = checkpoint.with_name(CARD_FILE)
+            with whole_file(path) as part:
+                card = model_card(family, kept_config(content), checkpoint.name, known=known)
+                part.write_text(card, encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def _scores(result: Mapping[str, Any]) -> Iterator[str]:
+    rows = [(result.get("monitor"), "validation", format_value(result.get("best_score")))]
+    side = "test" if result.get("test_side") == "test" else "validation"
+    rows += [(name, side, value) for name, value in (result.get("test") or {}).items() if "/" not in name]
+    yield from ("## Scores", "", *table(("score", "data", "value"), rows))
+
+
+def _origin(files: RunFiles, stage: str, result: Mapping[str, Any], parameters: int) -> Iterator[str]:
+    versions, git = files.record.get("versions", {}), files.record.get("git") or {}
+    known = {
+        "run": files.name,
+        "stage": stage,
+        "parameters": f"{parameters:,}",
+        "data": files.config.get("dataset_config.name"),
+        "data fingerprint": result.get("data_fingerprint"),
+        "epoch": result.get("best_epoch"),
+        "seed": files.record.get("seed"),
+        "tabstar_lit": versions.get("tabstar_lit"),
+        "torch": versions.get("torch"),
+        "git commit": git.get("commit"),
+    }
+    yield from ("## Origin", "", *facts("origin", known))
