@@ -32,6 +32,7 @@ def draw_bars(axes: Axes, values: Mapping[str, tuple[float, float]], *, xlabel: 
     axes.barh(range(len(shown)), numbers, xerr=errors, color=PALETTE[0], ecolor="0.5")
     axes.set_yticks(range(len(shown)), [shortened(name) for name, _ in shown])
     axes.grid(visible=False, axis="y")
+    axes.minorticks_off()
     axes.xaxis.set_major_locator(MaxNLocator(5))
     rest = len(values) - len(shown)
     axes.set(xlabel=xlabel, ylabel=f"first {len(shown)} of {len(values)} inputs" if rest else "input")

@@ -222,6 +222,7 @@ def draw_confusion(axes: Axes, counts: Float64, classes: Sequence[str], *, fonts
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right", fontsize=fontsize)
     axes.set_yticks(range(len(classes)), classes, fontsize=fontsize)
+    axes.minorticks_off()
     return image
 
 

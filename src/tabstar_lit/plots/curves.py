@@ -120,11 +120,21 @@ def epoch_figure(
         draw_curve(axes, curve, color=palette_color(number), linestyle=line, label=name)
     axes.set(xlabel="epoch", ylabel=ylabel, title=title)
     if log:
-        axes.set_yscale("log")
+        _make_logarithmic(axes, [value for curve in curves.values() for value in curve.values()])
     if late:
         keep_in_view(axes, curves.values())
     beside(axes)
     return figure
+
+
+def _make_logarithmic(axes: Axes, values: Sequence[float]) -> None:
+    """Make the vertical axis logarithmic, with plain numbers where it spans little."""
+    axes.set_yscale("log")
+    positive = [value for value in values if value > 0]
+    if positive and max(positive) < 100 * min(positive):
+        axes.yaxis.set_major_formatter("{x:g}")
+    if positive and max(positive) < 10 * min(positive):
+        axes.yaxis.set_minor_formatter("{x:g}")
 
 
 def source_curves(

@@ -83,7 +83,8 @@ def in_style(settings: Mapping[Any, Any]) -> Iterator[None]:
     """Make and write the figures of the block with these settings, see :func:`style_of`."""
     token = _current.set(settings)
     try:
-        yield
+        with rc_context(dict(settings)):  # labels and legends take theirs when they are made
+            yield
     finally:
         _current.reset(token)
 

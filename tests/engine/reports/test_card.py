@@ -22,6 +22,8 @@ def test_a_run_leaves_a_card_beside_the_best_checkpoint_with_its_scores(bench: B
     assert "| data fingerprint |" in card
     weights = sum(weight.numel() for weight in bench.module.network.parameters())
     assert f"| parameters | {weights:,} |" in card
+    (run.checkpoints / stage["best_checkpoint"]).write_bytes(b"not a checkpoint")
+    assert write_cards(bench.family, run) == []
     (run.checkpoints / stage["best_checkpoint"]).unlink()
     assert write_cards(bench.family, run) == [], "a checkpoint that was moved away has no card"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,12 @@ from tabstar_lit.engine.runs.files import RunFiles, format_value
 from tabstar_lit.engine.trained import kept_config
 from tabstar_lit.engine.weights.files import read_checkpoint
 from tabstar_lit.engine.weights.loading import network_weights
+from tabstar_lit.errors import CheckpointError
 
 if TYPE_CHECKING:
     from tabstar_lit.engine.family import AnyFamily
+
+log = logging.getLogger(__name__)
 
 CARD_FILE = "README.md"
 """As hubs of models call it."""
@@ -85,20 +89,29 @@ def write_card(family: AnyFamily, config: Mapping[str, Any], path: Path, name: s
 
 
 def write_cards(family: AnyFamily, run: RunDirectory) -> list[Path]:
-    """Write a card beside the best checkpoint of each stage of a run that is still there, with its scores."""
+    """Write a card beside the best checkpoint of each stage of a run that is still there, with its scores.
+
+    A card that cannot be written is told of; the run has been finished all the same.
+    """
     files, written = RunFiles(run.root), []
     for stage, result in files.stages.items():
         checkpoint = run.checkpoints / str(result.get("best_checkpoint"))
         if checkpoint.is_file():
-            content = read_checkpoint(checkpoint, mmap=True)
-            count = sum(weight.numel() for weight in network_weights(content, checkpoint).values())
-            known = [*_scores(result), *_origin(files, stage, result, count)]
-            path = checkpoint.with_name(CARD_FILE)
-            with whole_file(path) as part:
-                card = model_card(family, kept_config(content), checkpoint.name, known=known)
-                part.write_text(card, encoding="utf-8")
-            written.append(path)
+            try:
+                written.append(_card_of(family, files, stage, checkpoint))
+            except (OSError, CheckpointError) as error:
+                log.warning("The card of %s cannot be written. %s", checkpoint, error)
     return written
+
+
+def _card_of(family: AnyFamily, files: RunFiles, stage: str, checkpoint: Path) -> Path:
+    content, result = read_checkpoint(checkpoint, mmap=True), files.stages[stage]
+    count = sum(weight.numel() for weight in network_weights(content, checkpoint).values())
+    known = [*_scores(result), *_origin(files, stage, result, count)]
+    path = checkpoint.with_name(CARD_FILE)
+    with whole_file(path) as part:
+        part.write_text(model_card(family, kept_config(content), checkpoint.name, known=known), encoding="utf-8")
+    return path
 
 
 def _scores(result: Mapping[str, Any]) -> Iterator[str]:
