@@ -65,7 +65,7 @@ class CountingTracker(Tracker):
 
 def a_trainer(epoch: int = 0, **state: Any) -> Any:
     usual = {"current_epoch": epoch, "global_step": 10 * epoch, "testing": False, "sanity_checking": False}
-    usual |= {"precision_plugin": Precision(), "world_size": 1, "datamodule": SimpleNamespace(test_side="test")}
+    usual |= {"precision_plugin": Precision(), "datamodule": SimpleNamespace(test_side="test")}
     return SimpleNamespace(
         **{**usual, "is_global_zero": True, "loggers": [MagicMock()], "callback_metrics": {}, **state}
     )
@@ -256,10 +256,8 @@ def test_figures_come_in_every_format_and_their_names_in_order(tmp_path: Path) -
     assert tracker.drawn == ["summary", "first/one", "second"]
 
 
-@pytest.mark.parametrize(
-    ("state", "drawn"), [({}, True), ({"world_size": 2}, False), ({"is_global_zero": False}, False)]
-)
-def test_what_takes_a_while_is_drawn_once_by_the_process_that_has_the_whole_network(
+@pytest.mark.parametrize(("state", "drawn"), [({}, True), ({"is_global_zero": False}, False)])
+def test_what_takes_a_while_is_drawn_once_by_the_main_process(
     tmp_path: Path, state: dict[str, Any], drawn: bool
 ) -> None:
     tracker = CountingTracker(tmp_path, plot_every=1)

@@ -133,8 +133,8 @@ class Tracker(Callback, ABC):
     def closing_figures(self, module: LightningModule) -> Iterable[tuple[str, Figure]]:
         """Yield figures of the trained network that take a while, such as importances of columns.
 
-        They are drawn after the last epoch and in a test, where one process has the whole network, under the rules of
-        :meth:`samples`.
+        They are drawn after the last epoch and in a test, under the rules of :meth:`samples`; the main process has the
+        whole network only where there is one process.
         """
         return ()
 
@@ -241,9 +241,8 @@ class Tracker(Callback, ABC):
             self._close(trainer, pl_module, None, f"validation, after {trainer.current_epoch} epochs")
 
     def _close(self, trainer: Trainer, module: LightningModule, when: str | None, shown: str) -> None:
-        if trainer.world_size == 1:
-            with trainer.precision_plugin.val_step_context(), sampling(module):
-                self._gallery.hang(partial(self.closing_figures, module), trainer.loggers, when, shown=shown)
+        with trainer.precision_plugin.val_step_context(), sampling(module):
+            self._gallery.hang(partial(self.closing_figures, module), trainer.loggers, when, shown=shown)
 
     # -- state --------------------------------------------------------------------------------------------------------
 

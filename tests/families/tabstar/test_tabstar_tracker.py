@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -71,8 +72,7 @@ def test_figures_of_an_epoch_are_by_task_and_turn_pages_after_nine() -> None:
     tasks = {f"t{i:02}": "classification" for i in range(10)} | {"price": "regression"}
     rows = {name: classes(20) for name in reversed(tasks) if name != "price"} | {"price": values()}
     pages = dict(tracker(tasks).figures(rows))
-    names = [f"{name}{page}" for name in ("calibration", "roc", "confusion") for page in ("", "_2")]
-    assert list(pages) == [*names, "predicted_vs_true"]
+    assert list(pages) == ["calibration", "calibration_2", "predicted_vs_true"]
     assert [name for figure in pages.values() for name in unlabelled(figure)] == []
     titles = [axes.get_title() for axes in pages["calibration"].axes]
     assert titles == [f"t{i:02} (20 rows)" for i in range(9)]
@@ -93,6 +93,16 @@ def test_the_calibration_curve_is_that_of_scikit_learn(n_classes: int) -> None:
     (points,) = [part for part in axes.containers if isinstance(part, ErrorbarContainer)]
     np.testing.assert_allclose(points.lines[0].get_ydata(), rates)
     assert xy(axes, 0) == [[low, low], [1.0, 1.0]]
+
+
+def test_roc_and_confusion_are_drawn_once_of_the_latest_rows() -> None:
+    own = tracker({"coin": "classification", "price": "regression"})
+    assert list(own.closing_figures(MagicMock())) == []
+    list(own.figures({"coin": classes(50), "price": values()}))
+    drawn = dict(own.closing_figures(MagicMock()))
+    assert [figure.axes[0].get_title() for figure in drawn.values()] == ["coin (50 rows)"] * 2
+    assert list(drawn) == ["roc", "confusion"]
+    assert [name for figure in drawn.values() for name in unlabelled(figure)] == []
 
 
 def test_confusion_and_roc_of_a_table_are_by_the_names_of_its_classes() -> None:

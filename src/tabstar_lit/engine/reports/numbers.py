@@ -38,7 +38,7 @@ def _by_epoch(epochs: Epochs, names: Sequence[str], best: int | None) -> Iterato
     """Yield a table of metrics and epochs."""
     numbered = [number for number in sorted(epochs) if any(name in epochs[number] for name in names)]
     places = np.linspace(0, len(numbered) - 1, min(len(numbered), SHOWN_EPOCHS)).astype(int)
-    chosen = sorted({numbered[place] for place in places} | ({best} & set(numbered)))
+    chosen = sorted({numbered[place] for place in places} | {number for number in numbered if number == best})
     header = ["epoch", *(f"{number} (best)" if number == best else str(number) for number in chosen)]
     yield from table(header, [(f"`{name}`", *(epochs[number].get(name) for number in chosen)) for name in names])
     if len(chosen) < len(numbered):

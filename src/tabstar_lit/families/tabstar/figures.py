@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from tabstar_lit.metrics.importance import Importance
@@ -17,7 +18,6 @@ from tabstar_lit.plots.pages import pages
 from tabstar_lit.plots.regression import draw_predicted_against_true
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BINS = 10
@@ -63,8 +63,13 @@ def loss_curves(losses: Mapping[str, Mapping[str, Curve]]) -> Figure:
 
 def table_pages(tables: Mapping[str, Predicted], panel: Callable[[Axes, Predicted], None]) -> Iterator[Figure]:
     """Draw one panel for each table, in the order of their names, on pages."""
-    panels = {f"{name} ({len(tables[name].targets)} rows)": partial(panel, predicted=tables[name]) for name in tables}
-    yield from pages(dict(sorted(panels.items())))
+
+    def draw(axes: Axes, table: str) -> None:
+        panel(axes, tables[table])
+
+    yield from pages(
+        {f"{name} ({len(tables[name].targets)} rows)": partial(draw, table=name) for name in sorted(tables)}
+    )
 
 
 def calibration(axes: Axes, predicted: Predicted) -> None:
@@ -107,11 +112,15 @@ def predicted_against_true(axes: Axes, predicted: Predicted) -> None:
     draw_predicted_against_true(axes, true, found, "z-score")
 
 
-FIGURES: Mapping[str, Mapping[str, Callable[[Axes, Predicted], None]]] = {
-    "classification": {"calibration": calibration, "roc": roc_curves, "confusion": confusions},
+Figures = Mapping[str, Mapping[str, Callable[[Axes, Predicted], None]]]
+"""Task -> name -> what draws a panel for a table."""
+
+FIGURES: Figures = {
+    "classification": {"calibration": calibration},
     "regression": {"predicted_vs_true": predicted_against_true},
 }
-"""What is drawn of each table, by its task."""
+CLOSING: Figures = {"classification": {"roc": roc_curves, "confusion": confusions}}
+"""What is drawn once: a page of panels takes half a second."""
 
 
 def importance_pages(found: Mapping[str, Mapping[str, Importance]]) -> Iterator[Figure]:

@@ -57,6 +57,7 @@ class TabstarTracker(Tracker):
         super().__init__(figures, check_every=check_every, plot_every=plot_every)
         self.tasks = dict(tasks)
         self.classes, self.columns, self.held_out = dict(classes or {}), dict(columns or {}), held_out
+        self._latest: Mapping[str, Columns] = {}
 
     def keeps(self) -> tuple[str, ...]:
         """Return the columns of all scores and figures."""
@@ -78,8 +79,21 @@ class TabstarTracker(Tracker):
         return self.metric_names()
 
     def figures(self, collected: Mapping[str, Columns]) -> Iterable[tuple[str, Figure]]:
-        """Yield calibration, ROC and confusion of the classification tables, predicted against true of the others."""
-        for task, panels in draw.FIGURES.items():
+        """Yield calibration curves of the classification tables and predicted-versus-true of the others."""
+        self._latest = collected
+        yield from self._drawn(draw.FIGURES, collected)
+
+    def closing_figures(self, module: LightningModule) -> Iterable[tuple[str, Figure]]:
+        """Yield ROC and confusion of the classification tables, and which columns of each table matter."""
+        yield from self._drawn(draw.CLOSING, self._latest)
+        if self.held_out is not None and module.trainer.world_size == 1:
+            network = cast("TabStarNetwork", module.network)
+            batches = (batch.to(module.device) for batch in self.held_out())
+            found = column_importances(network, batches, self.columns)
+            yield from _numbered("importance", draw.importance_pages(found))
+
+    def _drawn(self, figures: draw.Figures, collected: Mapping[str, Columns]) -> Iterator[tuple[str, Figure]]:
+        for task, panels in figures.items():
             tables = {
                 table: draw.Predicted(rows["predictions"], rows["targets"], self._classes(table, rows["predictions"]))
                 for table, rows in collected.items()
@@ -87,15 +101,6 @@ class TabstarTracker(Tracker):
             }
             for name, panel in panels.items():
                 yield from _numbered(name, draw.table_pages(tables, panel))
-
-    def closing_figures(self, module: LightningModule) -> Iterable[tuple[str, Figure]]:
-        """Yield which columns of each table matter."""
-        if self.held_out is not None:
-            network = cast("TabStarNetwork", module.network)
-            batches = (batch.to(module.device) for batch in self.held_out())
-            yield from _numbered(
-                "importance", draw.importance_pages(column_importances(network, batches, self.columns))
-            )
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield scores per table, the tables × epochs heat map, and losses by task."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -64,7 +64,8 @@ def _shuffle_events(batch: EventBatch, order: Tensor, *, kind: Kind, number: int
     features = batch.features
     values: Tensor = getattr(features, kind).clone()
     values[:, number] = values[order, number]
-    return batch._replace(features=features._replace(**{kind: values}))
+    changed: dict[str, Any] = {kind: values}
+    return batch._replace(features=features._replace(**changed))
 
 
 def _shuffle_objects(batch: EventBatch, order: Tensor, *, objects: str, kind: str, number: int | None) -> EventBatch:

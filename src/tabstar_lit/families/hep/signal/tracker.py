@@ -143,7 +143,7 @@ class SignalTracker(Tracker):
 
     def closing_figures(self, module: LightningModule) -> Iterable[tuple[str, Figure]]:
         """Yield which features matter, by shuffling them among held-out events."""
-        if self.some is None or self.inputs is None or not self._wants("importance"):
+        if self.inputs is None or module.trainer.world_size > 1 or not self._wants("importance"):
             return
         batches = list(self._some("test" if module.trainer.testing else "val", module))
         network = cast("TrainingModule", module).network
