@@ -233,7 +233,7 @@ def test_figures_say_run_split_epoch_and_rows(tmp_path: Path, monkeypatch: pytes
     tracker = CountingTracker(tmp_path / "toys/run", plot_every=1)
     validate(tracker, a_trainer(3), output("a", 1.0, 2), output("b", 1.0, 5))
     assert notes["toys/run/second/epoch_0003.png"] == "toys/run, validation, epoch 3, 7 rows"
-    assert notes["toys/run/summary.png"] == "toys/run, validation, epochs 3 to 3, 7 rows"
+    assert notes["toys/run/summary.png"] == "toys/run, validation, epoch 3, 7 rows"
     tracker.dress(gallery.Look("toys/run/second", data="coins"))
     validate(tracker, a_trainer(3, testing=True), output("a", 1.0, 4))
     assert notes["toys/run/second/test.png"] == "toys/run/second, data coins, test, 4 rows"

@@ -232,8 +232,9 @@ class Tracker(Callback, ABC):
         if trainer.testing:
             self._close(trainer, module, when, shown)
         else:
-            epochs = [int(entry["epoch"]) for entry in self.history]
-            hang(self.summary_figures, loggers, shown=f"{split}, epochs {min(epochs)} to {max(epochs)}, {count}")
+            first, last = (int(self.history[place]["epoch"]) for place in (0, -1))
+            span = f"epoch {last}" if first == last else f"epochs {first} to {last}"
+            hang(self.summary_figures, loggers, shown=f"{split}, {span}, {count}")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what is drawn once, where figures are wanted."""

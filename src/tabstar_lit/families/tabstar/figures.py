@@ -67,9 +67,8 @@ def table_pages(tables: Mapping[str, Predicted], panel: Callable[[Axes, Predicte
     def draw(axes: Axes, table: str) -> None:
         panel(axes, tables[table])
 
-    yield from pages(
-        {f"{name} ({len(tables[name].targets)} rows)": partial(draw, table=name) for name in sorted(tables)}
-    )
+    rows = {name: len(tables[name].targets) for name in sorted(tables)}
+    yield from pages({f"{name} ({count} rows)": partial(draw, table=name) for name, count in rows.items()})
 
 
 def calibration(axes: Axes, predicted: Predicted) -> None:

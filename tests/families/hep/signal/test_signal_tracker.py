@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hand_made_objects import inputs, ragged_events
 from labels import unlabelled
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.signal.figures import draw_all
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, SignificanceConfig, check_plotting
 from tabstar_lit.families.hep.signal.scored import Scored
@@ -274,3 +276,27 @@ def test_figures_say_what_they_weigh_by_and_keep_their_text_off_the_curves(tmp_p
 def test_areas_are_better_when_larger_and_errors_are_not(tmp_path: Path) -> None:
     own = tracker(tmp_path, disco=DiscoConfig.model_validate({"variables": ("mass",), "lambda": 1.0}))
     assert set(own.metric_names()) - set(own.better_when_larger()) == {"ece", "dcorr_mass"}
+
+
+def test_importance_is_drawn_once_of_held_out_events(tmp_path: Path) -> None:
+    features, asked = ragged_events(), list[str]()
+    ones = torch.ones(4)
+    batch = EventBatch(features, torch.tensor([0, 1, 0, 1]), ones, ones, torch.zeros(4, 0), torch.arange(4))
+    own = tracker(
+        tmp_path, some=lambda split: asked.append(split) or [batch], inputs=inputs(), spectators=(), disco=None
+    )
+
+    def importance(**state: Any) -> dict[str, Figure]:
+        trainer = SimpleNamespace(**{"world_size": 1, "testing": False, **state})
+        first = SimpleNamespace(
+            network=lambda given: given.numerical[:, :1], device=torch.device("cpu"), trainer=trainer
+        )
+        return dict(own.closing_figures(first))  # type: ignore[arg-type]  # what of a module is used
+
+    (figure,) = importance().values()
+    assert figure.axes[0].get_title() == "Importance of features, 4 events"
+    assert unlabelled(figure) == []
+    assert list(importance(testing=True)) == ["importance"]
+    assert asked == ["val", "test"]
+    assert importance(world_size=2) == {}
+    assert asked == ["val", "test"], "nothing is read for nothing"
