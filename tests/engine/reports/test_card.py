@@ -20,6 +20,7 @@ def test_a_run_leaves_a_card_beside_the_best_checkpoint_with_its_scores(bench: B
     assert f"| val_loss | validation | {stage['best_score']:.5g} |" in card
     assert f"| test_loss | validation | {stage['test']['test_loss']:.5g} |" in card, "the toy has no test rows"
     assert "| data fingerprint |" in card
+    assert "## Use" not in card, "the toy predicts nothing"
     weights = sum(weight.numel() for weight in bench.module.network.parameters())
     assert f"| parameters | {weights:,} |" in card
     (run.checkpoints / stage["best_checkpoint"]).write_bytes(b"not a checkpoint")

@@ -77,8 +77,10 @@ def model_card(family: AnyFamily, config: Mapping[str, Any], name: str, *, known
 
 
 def _use(family: AnyFamily, text: CardText, name: str) -> Iterator[str]:
-    yield from ("## Use", "", *code([family.usage(shlex.quote(name))]))
-    yield from code(["import tabstar_lit", "", f'model = tabstar_lit.load("{name}")', *text.use], "python")
+    usage = family.usage(shlex.quote(name))
+    if usage or text.use:
+        yield from ("## Use", "", *(code([usage]) if usage else ()))
+        yield from code(["import tabstar_lit", "", f'model = tabstar_lit.load("{name}")', *text.use], "python")
 
 
 def write_card(family: AnyFamily, config: Mapping[str, Any], path: Path, name: str) -> Path:

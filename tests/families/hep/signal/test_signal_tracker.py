@@ -288,9 +288,7 @@ def test_importance_is_drawn_once_of_held_out_events(tmp_path: Path) -> None:
 
     def importance(**state: Any) -> dict[str, Figure]:
         trainer = SimpleNamespace(**{"world_size": 1, "testing": False, **state})
-        first = SimpleNamespace(
-            network=lambda given: given.numerical[:, :1], device=torch.device("cpu"), trainer=trainer
-        )
+        first = SimpleNamespace(network=lambda given: given.numerical[:, :1], trainer=trainer, device="cpu")
         return dict(own.closing_figures(first))  # type: ignore[arg-type]  # what of a module is used
 
     (figure,) = importance().values()
