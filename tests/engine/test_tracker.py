@@ -228,8 +228,11 @@ def test_figures_of_an_epoch_have_its_number_and_summaries_are_replaced(tmp_path
 
 def test_figures_say_run_split_epoch_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notes: dict[str, str] = {}
-    kept = lambda _, path, note, also: notes.update({path.relative_to(tmp_path).as_posix(): note})  # noqa: E731
-    monkeypatch.setattr(gallery, "save_figure", kept)
+
+    def keep(figure: Figure, path: Path, note: str, also: list[str]) -> None:
+        notes[path.relative_to(tmp_path).as_posix()] = note
+
+    monkeypatch.setattr(gallery, "save_figure", keep)
     tracker = CountingTracker(tmp_path / "toys/run", plot_every=1)
     validate(tracker, a_trainer(3), output("a", 1.0, 2), output("b", 1.0, 5))
     assert notes["toys/run/second/epoch_0003.png"] == "toys/run, validation, epoch 3, 7 rows"
@@ -261,7 +264,7 @@ def test_what_takes_a_while_is_drawn_once_by_the_main_process(
     tmp_path: Path, state: dict[str, Any], drawn: bool
 ) -> None:
     tracker = CountingTracker(tmp_path, plot_every=1)
-    tracker.closing_figures = lambda module: iter([("importance", new_figure()[0])])  # type: ignore[method-assign]
+    tracker.closing_figures = lambda module: iter([("importance", new_figure()[0])])  # type: ignore[method-assign]  # as a family would
     trainer = a_trainer(2, **state)
     validate(tracker, trainer, output("a", 1.0, 2))
     assert not (tmp_path / "importance.png").exists()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from tabstar_lit.engine.reports.card_text import CardText
 from tabstar_lit.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from tabstar_lit.config.schema import Experiment
     from tabstar_lit.engine.data import DataModule
     from tabstar_lit.engine.module import TrainingModule
-    from tabstar_lit.engine.reports.card import CardText
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.engine.trained import Trained
 
@@ -121,8 +121,6 @@ class Family(ABC, Generic[E, D]):
 
     def card(self, config: Mapping[str, Any]) -> CardText:
         """Return what the card of a model says of it; ``config`` is what its checkpoint keeps beside the weights."""
-        from tabstar_lit.engine.reports.card import CardText
-
         return CardText(self.summary)
 
     def restore(self, checkpoint: Path) -> Trained:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 import yaml
 from toy_bench import Bench
 
-from tabstar_lit.engine.reports.card import CARD_FILE, CardText, model_card, write_cards
+from tabstar_lit.engine.reports.card import CARD_FILE, model_card, write_cards
+from tabstar_lit.engine.reports.card_text import CardText
 from tabstar_lit.families import all_families
 
 
@@ -29,10 +29,9 @@ def test_a_run_leaves_a_card_beside_the_best_checkpoint_with_its_scores(bench: B
     assert write_cards(bench.family, run) == [], "a checkpoint that was moved away has no card"
 
 
-def test_what_a_family_says_stands_in_its_place(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_family_says_stands_in_its_place() -> None:
     text = CardText("A coin.", ("games",), ["two sides"], ["Throws of 2026."], ["model.predict(1)"], ["It is fair."])
-    monkeypatch.setattr(bench.family, "card", lambda config: text)
-    card = model_card(bench.family, {}, "coin.ckpt")
+    card = model_card(text, "coin.ckpt", family="toy", usage="toss coin.ckpt")
     order = (
         "tags: [toy, games]",
         "# coin.ckpt",

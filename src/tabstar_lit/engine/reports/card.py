@@ -6,9 +6,11 @@ import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.engine.family import AnyFamily
+from tabstar_lit.engine.reports.card_text import CardText
 from tabstar_lit.engine.reports.markdown import code, facts, table
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.files import RunFiles, format_value
@@ -17,76 +19,46 @@ from tabstar_lit.engine.weights.files import read_checkpoint
 from tabstar_lit.engine.weights.loading import network_weights
 from tabstar_lit.errors import CheckpointError
 
-if TYPE_CHECKING:
-    from tabstar_lit.engine.family import AnyFamily
-
 log = logging.getLogger(__name__)
 
 CARD_FILE = "README.md"
 """As hubs of models call it."""
 
 
-class CardText(NamedTuple):
-    """What a family says of a model.
-
-    Attributes
-    ----------
-    what : str
-        What the model reads and gives, in a sentence or two; may hold links.
-    tags : sequence of str
-        For hubs.
-    details : sequence of str
-        Facts of the network, a line each.
-    trained_on : sequence of str
-        Lines of Markdown on the data.
-    use : sequence of str
-        Lines of Python that predict with ``model``; none where the command says it all.
-    limits : sequence of str
-        What it cannot do, and what nobody knows.
-    """
-
-    what: str
-    tags: Sequence[str] = ()
-    details: Sequence[str] = ()
-    trained_on: Sequence[str] = ()
-    use: Sequence[str] = ()
-    limits: Sequence[str] = ()
-
-
-def model_card(family: AnyFamily, config: Mapping[str, Any], name: str, *, known: Sequence[str] = ()) -> str:
+def model_card(text: CardText, name: str, *, family: str, usage: str = "", known: Sequence[str] = ()) -> str:
     """Return a card in Markdown, with the head that hubs read.
 
     Parameters
     ----------
-    family : Family
-        What the model is of.
-    config : Mapping
-        What its checkpoint keeps beside the weights.
+    text : CardText
+        What the family says.
     name : str
-        Of the file or folder that it stands beside.
+        Of the file or folder that the card stands beside.
+    family : str
+        Name of the family, a tag.
+    usage : str
+        The command that predicts.
     known : sequence of str
         Further lines: scores, and where they come from.
     """
-    text = family.card(config)
-    tags = ", ".join([family.name, *text.tags])
-    head = ["---", "library_name: tabstar_lit", f"tags: [{tags}]", "---", "", f"# {name}", "", text.what, ""]
+    head = ["---", "library_name: tabstar_lit", f"tags: [{', '.join([family, *text.tags])}]", "---"]
     limits = ["## Limits", "", *(f"- {limit}" for limit in text.limits), ""] if text.limits else []
     details = [*(f"- {detail}" for detail in text.details), ""] if text.details else []
     trained_on = ["## Trained on", "", *text.trained_on, ""] if text.trained_on else []
-    return "\n".join([*head, *details, *trained_on, *known, *_use(family, text, name), *limits])
+    what = ["", f"# {name}", "", text.what, ""]
+    return "\n".join([*head, *what, *details, *trained_on, *known, *_use(text, name, usage), *limits])
 
 
-def _use(family: AnyFamily, text: CardText, name: str) -> Iterator[str]:
-    usage = family.usage(shlex.quote(name))
+def _use(text: CardText, name: str, usage: str) -> Iterator[str]:
     if usage or text.use:
         yield from ("## Use", "", *(code([usage]) if usage else ()))
         yield from code(["import tabstar_lit", "", f'model = tabstar_lit.load("{name}")', *text.use], "python")
 
 
-def write_card(family: AnyFamily, config: Mapping[str, Any], path: Path, name: str) -> Path:
+def write_card(text: CardText, path: Path, name: str, *, family: str) -> Path:
     """Write the card of an exported model, called ``name``, to ``path``, and return that."""
     with whole_file(path) as part:
-        part.write_text(model_card(family, config, name), encoding="utf-8")
+        part.write_text(model_card(text, name, family=family), encoding="utf-8")
     return path
 
 
@@ -110,9 +82,11 @@ def _card_of(family: AnyFamily, files: RunFiles, stage: str, checkpoint: Path) -
     content, result = read_checkpoint(checkpoint, mmap=True), files.stages[stage]
     count = sum(weight.numel() for weight in network_weights(content, checkpoint).values())
     known = [*_scores(result), *_origin(files, stage, result, count)]
-    path = checkpoint.with_name(CARD_FILE)
+    name, path = checkpoint.name, checkpoint.with_name(CARD_FILE)
+    usage = family.usage(shlex.quote(name))
+    card = model_card(family.card(kept_config(content)), name, family=family.name, usage=usage, known=known)
     with whole_file(path) as part:
-        part.write_text(model_card(family, kept_config(content), checkpoint.name, known=known), encoding="utf-8")
+        part.write_text(card, encoding="utf-8")
     return path
 
 

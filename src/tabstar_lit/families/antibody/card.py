@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tabstar_lit.engine.reports.card import CardText
+from tabstar_lit.engine.reports.card_text import CardText
 
 LIMITS = (
     "Nothing that it writes is known to bind, to fold or to be safe: that is for the laboratory to say.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tabstar_lit.engine.reports.card import CardText
+from tabstar_lit.engine.reports.card_text import CardText
 
 LIMITS = (
     "It reads amplicon sequences like those of its study: another primer, region or length of reads is new to it.",

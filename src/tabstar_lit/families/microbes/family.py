@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.family import Viewer
     from tabstar_lit.engine.module import TrainingModule
-    from tabstar_lit.engine.reports.card import CardText
+    from tabstar_lit.engine.reports.card_text import CardText
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.microbes.config import MicrobesExperiment
     from tabstar_lit.families.microbes.study.data import MicrobesData

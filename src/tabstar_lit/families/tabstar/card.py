@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tabstar_lit.engine.reports.card import CardText
+from tabstar_lit.engine.reports.card_text import CardText
 from tabstar_lit.engine.reports.markdown import table
 
 WHAT = (

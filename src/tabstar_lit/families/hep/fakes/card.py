@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tabstar_lit.engine.reports.card import CardText
+from tabstar_lit.engine.reports.card_text import CardText
 
 LIMITS = (
     "It is as good as the assumption that loose and tight objects of the sidebands behave as those it is applied to; "

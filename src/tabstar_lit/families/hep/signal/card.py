@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tabstar_lit.engine.reports.card import CardText
+from tabstar_lit.engine.reports.card_text import CardText
 
 LIMITS = (
     "Probabilities are those of the weights that it was trained with: class weights and resampling move them. "

@@ -112,7 +112,7 @@ def export(checkpoint: Path, form: str, output: Path, raw: bool) -> None:
     from tabstar_lit.engine.reports.card import CARD_FILE, write_card
     from tabstar_lit.families.hep.deployment.export import export_onnx, export_safetensors
     from tabstar_lit.families.hep.deployment.restore import restore
-    from tabstar_lit.families.hep.signal.family import family
+    from tabstar_lit.families.hep.signal.card import card_text
 
     classifier = restore(checkpoint)
     if form == "onnx":
@@ -120,5 +120,5 @@ def export(checkpoint: Path, form: str, output: Path, raw: bool) -> None:
         click.echo(f"wrote {output}: onnxruntime and torch agree to {difference:.1e} in the probabilities")
     else:
         click.echo(f"wrote {output}: {export_safetensors(classifier, output)} tensors")
-    card = write_card(family, classifier.config, output.with_name(f"{output.stem}.{CARD_FILE}"), checkpoint.name)
-    click.echo(f"wrote {card}")
+    text, path = card_text(classifier.config), output.with_name(f"{output.stem}.{CARD_FILE}")
+    click.echo(f"wrote {write_card(text, path, checkpoint.name, family=classifier.family)}")

@@ -13,6 +13,7 @@ from tabstar_lit.data.outputs import whole_file
 from tabstar_lit.engine.reports.card import CARD_FILE, write_card
 from tabstar_lit.engine.weights.folders import CONFIG_FILE, WEIGHTS_FILE
 from tabstar_lit.errors import CheckpointError, DataError
+from tabstar_lit.families.tabstar.card import card_text
 from tabstar_lit.families.tabstar.deployment.official import (
     ENCODER_FOLDER,
     PAYLOAD_FILE,
@@ -21,7 +22,6 @@ from tabstar_lit.families.tabstar.deployment.official import (
     WIDTH,
 )
 from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
-from tabstar_lit.families.tabstar.family import family
 from tabstar_lit.nn.text_sources import save_encoder
 
 METADATA_KEY = "tabstar_lit"
@@ -39,7 +39,7 @@ def export_safetensors(model: TrainedTabstar, output: Path) -> list[Path]:
     metadata = {"format": "pt", METADATA_KEY: json.dumps(dict(model.config), ensure_ascii=False)}
     with whole_file(output) as part:
         save_file(weights, part, metadata=metadata)
-    return [output, write_card(family, model.config, output.with_name(f"{output.stem}.{CARD_FILE}"), output.name)]
+    return [output, _card(model, output.with_name(f"{output.stem}.{CARD_FILE}"), output.name)]
 
 
 def export_official(model: TrainedTabstar, folder: Path) -> list[Path]:
@@ -55,7 +55,7 @@ def export_official(model: TrainedTabstar, folder: Path) -> list[Path]:
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file; a folder is written with --tabstar. Give another output with -o.")
     written = write_official(model, folder)
-    return [*written, write_card(family, model.config, folder / CARD_FILE, folder.name)]
+    return [*written, _card(model, folder / CARD_FILE, folder.name)]
 
 
 def write_official(model: TrainedTabstar, folder: Path) -> list[Path]:
@@ -121,6 +121,10 @@ def _package_config(encoder: str) -> dict[str, Any]:
         "weight_decay": 0.001,
         "dtype": "float32",
     }
+
+
+def _card(model: TrainedTabstar, path: Path, name: str) -> Path:
+    return write_card(card_text(model.config), path, name, family="tabstar")
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
