@@ -17,7 +17,7 @@ from benchmarks.prompt_rich import Agreement, agreement, write_prompt_rich
 from benchmarks.signal_results import conversion_command, converted
 from tabstar_lit.arrays import Float64
 from tabstar_lit.config.paths import roots
-from tabstar_lit.engine.runs.report import table
+from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.events.location import open_events
 from tabstar_lit.families.hep.fakes.bins.estimate import binned_factor

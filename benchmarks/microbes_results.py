@@ -16,8 +16,8 @@ from benchmarks.page import Section
 from benchmarks.tabstar_results import DATA_VARIABLE, REPOSITORY
 from tabstar_lit.commands.train import load
 from tabstar_lit.config.paths import roots
+from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.engine.run import run
-from tabstar_lit.engine.runs.report import table
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.microbes.conversion.config import read_conversion
 from tabstar_lit.families.microbes.conversion.convert import convert_study

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiment import Trained
-from tabstar_lit.engine.runs.report import table
+from tabstar_lit.engine.reports.markdown import table
 
 INTRODUCTION = """\
 # Results

@@ -80,6 +80,15 @@ class ExperimentConfig(Section):
     plot_metrics_n_epoch: PositiveCount | None = Field(
         1, description="Epochs between figures; null draws none. A multiple of check_metrics_n_epoch."
     )
+    figure_formats: tuple[Literal["png", "pdf"], ...] = Field(
+        ("png",), min_length=1, description="Formats of figures: png for screens and reports, pdf for papers."
+    )
+    plot_style: Literal["default", "atlas", "cms"] = Field(
+        "default", description="Look of figures; atlas and cms take frame, ticks and font from mplhep."
+    )
+    test_after_fit: bool = Field(
+        False, description="Evaluate the best checkpoint of each stage on the test data when its training is over."
+    )
     tqdm_refresh_rate: Annotated[Count, AlsoSpelled("refresh_rate")] = Field(
         10,
         description="Batches between updates of the progress bar; 0 hides it.",

@@ -77,6 +77,8 @@ class MicrobesTracker(Tracker):
         As in :class:`~tabstar_lit.engine.tracker.Tracker`.
     """
 
+    rows = "samples"
+
     def __init__(
         self,
         figures: Path,
@@ -179,7 +181,7 @@ class MicrobesTracker(Tracker):
         if figure is not None:
             yield "losses", figure
         scores = [f"val_{name}" for name in (*self.better_when_larger(),) if "/" not in name]
-        figure = epoch_figure(self.history, scores, title="Scores on validation samples", ylabel="score")
+        figure = epoch_figure(self.history, scores, title="Scores on validation samples", ylabel="score", late=True)
         if figure is not None:
             yield "metrics", figure
 

@@ -148,7 +148,7 @@ def test_log_and_report_name_the_signal(trained: tuple[SignalBench, RunDirectory
     record = run.stage("train")
     assert record["about"].startswith("signal is signal; training events: background ")
     assert f"Stage train: {record['about']}" in (run.root / "log.txt").read_text()
-    assert f"| data | {record['about']} |" in (run.root / "report.md").read_text()
+    assert f"| content | {record['about']} |" in (run.root / "report.md").read_text()
 
 
 def test_scores_are_weighted(trained: tuple[SignalBench, RunDirectory]) -> None:
