@@ -23,7 +23,7 @@ from tabstar_lit.engine.callbacks.seeding import StepNoise, seed_generators
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.family import AnyFamily
-from tabstar_lit.engine.hardware import hardware_of
+from tabstar_lit.engine.hardware import hardware_of, what_changed
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.records import CHECKPOINTS_FILE, METRICS_FILE
@@ -162,7 +162,7 @@ def run_stage(
         parts.module.plan_steps(parts.data.batches_per_epoch(trainer.world_size))
         if trainer.is_global_zero:
             monitor = stage.experiment.model.training_config.monitor
-            run.update(hardware=hardware_of(trainer))
+            _record_hardware(run, hardware_of(trainer))
             run.update_stage(stage.name, monitor=monitor, data_fingerprint=parts.data.fingerprint)
             for entry in unrecorded(stage, run) if resume else ():
                 run.append(CHECKPOINTS_FILE, entry)
@@ -172,6 +172,15 @@ def run_stage(
             for note in parts.tracker.notes():
                 log.warning("Stage %s: %s", stage.name, note)
             run.update_stage(stage.name, notes=list(parts.tracker.notes()), **outcome(trainer, checkpoints, run))
+
+
+def _record_hardware(run: RunDirectory, now: dict[str, Any]) -> None:
+    """Write down what the run is trained on, and say so where that is not what it was trained on so far."""
+    record = run.record()
+    before = record.get("hardware")
+    if before is not None and (change := what_changed({"torch": record["versions"]["torch"], **before}, now)):
+        log.warning("%s", change)
+    run.update(hardware=now)
 
 
 def _record_checkpoint(run: RunDirectory, entry: dict[str, Any]) -> None:
