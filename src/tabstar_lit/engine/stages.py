@@ -24,7 +24,7 @@ from tabstar_lit.engine.callbacks.seeding import StepNoise, seed_generators
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.family import AnyFamily
-from tabstar_lit.engine.hardware import hardware_of
+from tabstar_lit.engine.hardware import hardware_of, what_changed
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.records import CHECKPOINTS_FILE, METRICS_FILE
@@ -176,7 +176,7 @@ def run_stage(
         parts.module.plan_steps(parts.data.batches_per_epoch(trainer.world_size))
         if trainer.is_global_zero:
             monitor = stage.experiment.model.training_config.monitor
-            run.update(hardware=hardware_of(trainer))
+            _record_hardware(run, hardware_of(trainer))
             about = {"about": parts.data.about} if parts.data.about else {}
             run.update_stage(
                 stage.name,
@@ -237,6 +237,15 @@ def tested(trainer: Trainer, parts: Parts) -> dict[str, Any]:
     scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
     log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
     return {"test": scores, "test_side": parts.data.test_side}
+
+
+def _record_hardware(run: RunDirectory, now: dict[str, Any]) -> None:
+    """Write down what the run is trained on, and say so where that is not what it was trained on so far."""
+    record = run.record()
+    before = record.get("hardware")
+    if before is not None and (change := what_changed({"torch": record["versions"]["torch"], **before}, now)):
+        log.warning("%s", change)
+    run.update(hardware=now)
 
 
 def _record_checkpoint(run: RunDirectory, entry: dict[str, Any]) -> None:

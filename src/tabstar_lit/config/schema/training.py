@@ -140,6 +140,11 @@ class TrainingConfig(Section):
         "norm", description="Bound the norm of all gradients together, or the value of each."
     )
     accumulate_grad_batches: PositiveCount = Field(1, description="Batches whose gradients make one optimizer step.")
+    accumulate_by: Literal["weight", "batch"] = Field(
+        "weight",
+        description="How batches of one step, and those of several devices, count: by their rows or the sum of their "
+        "weights, as in one large batch, or all alike.",
+    )
     log_train_memory: bool = Field(False, description="Log the memory in use at every logged step, in MiB.")
     compile: bool = Field(
         False, description="Compile the network: minutes at the start, and faster steps on a graphics card."
