@@ -162,8 +162,6 @@ class AntibodyGenerator(Trained):
         DataError
             An antigen cannot be read.
         """
-        if fill and template is None:
-            raise ConfigError("regions to fill in are those of a template, and none is given.")
         decoding = decoding or Decoding(max_tokens=self.longest_antibody)
         each = _rows_for(count, decoding)
         targets = _sequences(pd.DataFrame({"antigen": list(antigens)}), "antigen")
@@ -177,7 +175,7 @@ class AntibodyGenerator(Trained):
             self.guidance,
             batch_size=batch_size,
             device=place,
-            template=None if template is None else self._template(template, fill),
+            template=self._template(template, fill),
             progress=progress,
         )
         frame = self._described(written, question, labels, batch_size, place)
@@ -207,8 +205,12 @@ class AntibodyGenerator(Trained):
             }
         )
 
-    def _template(self, template: str, fill: Sequence[str]) -> Int64:
+    def _template(self, template: str | None, fill: Sequence[str]) -> Int64 | None:
         """Return the tokens of a template, UNKNOWN where it is filled in."""
+        if template is None:
+            if fill:
+                raise ConfigError("regions to fill in are those of a template, and none is given.")
+            return None
         if not self.config["trained_for"]["infilling"]:
             raise ConfigError(
                 f"{self.path} was not trained to fill in templates. Train with training_config.infilling above 0, such "
