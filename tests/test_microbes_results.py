@@ -36,8 +36,13 @@ def test_real_stool_is_judged_in_folds_of_subjects(
     assert done.exit_code == 0, done.output
     figures = dict(re.findall(r"^RESULT (\S+)=(\S+)$", done.output, re.MULTILINE))
     names = {"network", "scratch", "forest", "linear"}
-    assert set(figures) == {"microbes.ibd_unifrac_mse", *(f"microbes.ibd_{name}_auc" for name in names)}
+    assert set(figures) == {
+        "microbes.ibd_unifrac_mse",
+        "microbes.ibd_unifrac_mse_linkage",
+        *(f"microbes.ibd_{name}_auc" for name in names),
+    }
     assert 0 < float(figures["microbes.ibd_unifrac_mse"]) < 1
+    assert 0 < float(figures["microbes.ibd_unifrac_mse_linkage"]) < 0.002
     page = (tmp_path / "docs" / "results.md").read_text()
     assert "428 samples of 23 subjects" in page
     assert "| scratch |" in page

@@ -34,6 +34,11 @@ class PredictorArchitecture(Section):
         "linear", description="From the pooled vector to the target: a linear layer, hidden layers, or both added."
     )
     hidden_dims: tuple[PositiveInt, ...] = Field((), description="Hidden layers of head mlp and residual.")
+    wide: bool = Field(
+        False,
+        description="Add a linear model of the reads of each sequence to the output, for studies of few samples: "
+        "sequences that were never trained on have no part in it.",
+    )
     quantiles: tuple[Quantile, ...] = Field(
         (), description="Quantiles of a numeric target that are predicted, with loss pinball; [] predicts one value."
     )

@@ -12,11 +12,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from tabstar_lit.errors import EncoderError
 from tabstar_lit.families.antibody.pairs.tokens import AMINO_ACIDS, PAD
+
+# Half of transformers' factories are typed.
+AutoModel: Any = transformers.AutoModel
+AutoTokenizer: Any = transformers.AutoTokenizer
 
 KEY = "model_config.architecture_config.antigen_encoder"
 OF_ANY = "X"

@@ -8,6 +8,7 @@ Shared branches are a sum over the tips of one sample, however large the tree is
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -46,9 +47,7 @@ class Paths:
     """
 
     def __init__(self, counts: sparse.csr_matrix, lengths: Float64, first: Int64, end: Int64) -> None:
-        n_tips = int(counts.shape[1])
-        self.depths = _above(n_tips, lengths, first, end)
-        self.forks = _above(n_tips, lengths, first + 1, end)
+        self.depths, self.forks = _depths(int(counts.shape[1]), lengths, first, end)
         present = sparse.csr_matrix(counts > 0)
         present.sort_indices()
         rows = np.split(present.indices.astype(np.int64), present.indptr[1:-1])
@@ -91,10 +90,17 @@ class Paths:
         return forks
 
 
-def _above(n_tips: int, lengths: Float64, first: Int64, end: Int64) -> Float64:
-    """Return the length of all branches whose range ``first`` to before ``end`` has a tip, ``[T]``."""
-    changes = np.zeros(n_tips + 1, dtype=np.longdouble)  # thousands are added and taken away again
-    some = first < end
-    np.add.at(changes, first[some], lengths[some])
-    np.subtract.at(changes, end[some], lengths[some])
-    return np.maximum(np.cumsum(changes)[:n_tips], 0).astype(np.float64)
+def _depths(n_tips: int, lengths: Float64, first: Int64, end: Int64) -> tuple[Float64, Float64]:
+    """Return how deep each tip lies, and how deep its fork with the tip before it, ``[T]`` each."""
+    depths, forks = np.zeros(n_tips), np.full(n_tips, np.nan)
+    above: list[tuple[int, float]] = []  # where the branches above end, and how deep
+    order = np.lexsort((-end, first))  # from the root on
+    for tip, stop, length in zip(first[order].tolist(), end[order].tolist(), lengths[order].tolist(), strict=True):
+        while above and above[-1][0] <= tip:
+            above.pop()
+        depth = above[-1][1] if above else 0.0
+        if math.isnan(forks[tip]):
+            forks[tip] = depth
+        depths[tip] = depth + length
+        above.append((stop, depth + length))
+    return depths, forks
