@@ -65,7 +65,7 @@ class AntibodyFamily(Family["AntibodyExperiment", "AntibodyData"]):
         from tabstar_lit.families.antibody.networks.build import build_network
 
         network = build_network(experiment.model.architecture_config, data.scale)
-        return AntibodyModule(network, experiment.model, kept(experiment.model, data.payload()))
+        return AntibodyModule(network, experiment.model, kept(experiment.model, network, data.payload()))
 
     def tracker(self, experiment: AntibodyExperiment, data: AntibodyData, figures: Path) -> Tracker:
         """Return the tracker of likelihoods, effects and generated antibodies."""

@@ -190,7 +190,7 @@ class MicrobesTracker(Tracker):
 
     def _distances(self, columns: Columns) -> Distances:
         rows = columns["rows"].numpy()
-        predicted = predicted_distances(columns["embedding"], self.architecture.unifrac_scale).double().numpy()
+        predicted = predicted_distances(columns["embedding"], self.architecture.distance_scale).double().numpy()
         if self.facts.distances is None:
             return Distances(predicted, np.full_like(predicted, np.nan), rows)
         return Distances(predicted, self.facts.distances(rows).astype(np.float64), rows)
