@@ -28,6 +28,11 @@ STEPS: dict[str, tuple[type[Any], dict[str, Any], tuple[str, ...]]] = {
     "standard": (StandardScaler, {}, ("mean_", "scale_")),
     "robust": (RobustScaler, {}, ("center_", "scale_")),
     "quantile": (QuantileTransformer, {"random_state": 0}, ("quantiles_", "references_")),
+    "quantile_normal": (
+        QuantileTransformer,
+        {"random_state": 0, "output_distribution": "normal"},
+        ("quantiles_", "references_"),
+    ),
     "power": (PowerTransformer, {"standardize": False}, ("lambdas_",)),
 }
 """scikit-learn's class of each step, arguments that differ from its defaults, and what it learns."""
@@ -100,7 +105,8 @@ class ColumnScaler:
     """One of the scalers ``numer_scaler_type`` names, for one column.
 
     ``logit`` is log(x / (1 - x)) of the min-max scaled column, clipped to [eps, 1 - eps]; ``standard_logit`` is that,
-    then standardised; ``power`` is Yeo-Johnson, then standardised.
+    then standardised; ``power`` is Yeo-Johnson, then standardised; ``quantile_normal`` makes the training values normal
+    by their ranks.
 
     Parameters
     ----------
@@ -152,7 +158,7 @@ class ColumnScaler:
         for name, step in self._steps:
             use = {"sample_weight": weights[known]} if weights is not None and _takes_weights(step) else {}
             try:
-                if name == "quantile":
+                if name.startswith("quantile"):
                     step.set_params(n_quantiles=min(step.n_quantiles, len(column)))
                 if step is not None:
                     step.fit(column, **use)
