@@ -26,6 +26,10 @@ OTHERS: dict[str, tuple[Any, dict[str, Any]]] = {
         preprocessing.QuantileTransformer(n_quantiles=50, output_distribution="normal"),
         {"n_quantiles": 50, "output_distribution": "normal"},
     ),
+    "quantile_normal": (
+        preprocessing.QuantileTransformer(n_quantiles=50, output_distribution="normal"),
+        {"n_quantiles": 50},
+    ),
     "power": (preprocessing.PowerTransformer(), {}),
 }
 

@@ -29,6 +29,11 @@ STEPS: dict[str, tuple[type[Any], dict[str, Any], tuple[str, ...]]] = {
     "standard": (StandardScaler, {}, ("mean_", "scale_")),
     "robust": (RobustScaler, {}, ("center_", "scale_")),
     "quantile": (QuantileTransformer, {"random_state": 0}, ("quantiles_", "references_")),
+    "quantile_normal": (
+        QuantileTransformer,
+        {"random_state": 0, "output_distribution": "normal"},
+        ("quantiles_", "references_"),
+    ),
     "power": (PowerTransformer, {"standardize": False}, ("lambdas_",)),
     "log": (FunctionTransformer, {"func": np.log1p, "inverse_func": np.expm1, "check_inverse": False}, ()),
 }
@@ -159,7 +164,8 @@ class ColumnScaler:
     """One of the scalers ``numer_scaler_type`` names, for one column.
 
     ``log`` is ln(1 + x), then standardised; ``logit`` is log(x / (1 - x)) of the min-max scaled column, clipped to
-    [eps, 1 - eps]; ``standard_logit`` is that, then standardised; ``power`` is Yeo-Johnson, then standardised.
+    [eps, 1 - eps]; ``standard_logit`` is that, then standardised; ``power`` is Yeo-Johnson, then standardised;
+    ``quantile_normal`` makes the training values normal by their ranks.
 
     Parameters
     ----------
@@ -213,7 +219,7 @@ class ColumnScaler:
         for name, step in self._steps:
             use = {"sample_weight": weights[known]} if weights is not None and _takes_weights(step) else {}
             try:
-                if name == "quantile":
+                if name.startswith("quantile"):
                     step.set_params(n_quantiles=min(step.n_quantiles, len(column)))
                 if step is not None:
                     step.fit(column, **use)
