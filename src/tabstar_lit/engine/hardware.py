@@ -88,7 +88,7 @@ def what_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | Non
     named = {"torch": "torch", "accelerator": "device", "name": "card", "world_size": "processes"}
     pairs = [(word, before.get(key), now.get(key)) for key, word in named.items()]
     threads = [record.get("threads") or {} for record in (before, now)]
-    pairs += [(f"threads of {pool}", *(counts.get(pool) for counts in threads)) for pool in sorted(threads[0])]
+    pairs += [(f"threads of {pool}", threads[0].get(pool), threads[1].get(pool)) for pool in sorted(threads[0])]
     changed = [f"{word} {new} (before: {old})" for word, old, new in pairs if None not in (old, new) and old != new]
     if not changed:
         return None

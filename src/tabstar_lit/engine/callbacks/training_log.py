@@ -29,7 +29,7 @@ def rates_by_group(optimizer: Optimizer) -> dict[str, float]:
 
 def _is_logged(trainer: Trainer, step: int) -> bool:
     every: int | None = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it
-    return bool(every) and step % every == 0
+    return every is not None and every > 0 and step % every == 0
 
 
 class TrainingLog(Callback):

@@ -245,7 +245,7 @@ def require_intact(path: Path, *, tensors: bool = True) -> None:
         raise CheckpointError(f"{path} is damaged: its part {broken} has another check sum. Use an earlier checkpoint.")
 
 
-def _copied(storage: torch.UntypedStorage, _: str) -> torch.UntypedStorage:
+def _copied(storage: Any, _: str) -> Any:
     """Take a mapped tensor into memory: faster than torch's own reading, which pays for the look at all check sums."""
     return storage.clone()
 

@@ -106,7 +106,7 @@ def _fill_unweighted(out: Float64, branches: Branches, lengths: Float64, samples
     distances[:n_own] = _mirrored(distances[:n_own])
     out[samples.start :, samples] = distances
     out[samples, samples.start :] = distances.T
-    return n_own * (2 * len(distances) - n_own)
+    return int(n_own * (2 * len(distances) - n_own))
 
 
 def _fill(
