@@ -20,7 +20,7 @@ from itertools import combinations_with_replacement
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+from threadpoolctl import threadpool_limits
 
 from tabstar_lit.arrays import Float64
 from tabstar_lit.data.progress import Progress, no_progress
