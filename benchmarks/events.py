@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def conversion_vs_copy(folder: Path, n_events: int) -> dict[str, float]:
         names = ", ".join(f"x{i}: " for i in range(N_FEATURES))
         config.write_text(CONVERSION.format(file=f"events.{kind}", columns=names))
         times = [
-            cpu_seconds(lambda: convert_events(read_conversion(config), folder / f"{kind}_{number}.h5"))  # noqa: B023
+            cpu_seconds(partial(convert_events, read_conversion(config), folder / f"{kind}_{number}.h5"))
             / cpu_seconds(copy)
             for number in range(3)
         ]

@@ -61,8 +61,8 @@ def test_a_family_may_have_a_directory_of_its_own(project: Any, demo_schema: Any
     assert loaded.experiment.model.name == "net"
     assert loaded.experiment.experiment_config.tqdm_refresh_rate == 7
     assert sorted(notice.split(": ")[1] for notice in loaded.notices) == [
-        "'hydra/job_logging' is ignored",
         "'hydra' is ignored",
+        "'hydra/job_logging' is ignored",
         "'refresh_rate' is taken as `tqdm_refresh_rate`",
     ]
 

@@ -72,7 +72,7 @@ def test_a_value_that_is_read_anew_and_comes_out_the_same_is_not_told_of() -> No
     assert node.plain() == {"same": {"b": [1, {"x": 2}], "c": [3]}}
     kept = find(node, ("same", "c", 0))
     assert kept is not None
-    assert (kept.position, len(notices)) == (Position("a.yaml", 1, 27), 1)
+    assert (kept.position, len(notices)) == (Position("a.yaml", 1, 28), 1)
     assert translated("same: {b: [1]}") == (parse_yaml("same: {b: [1]}", "a.yaml"), [])
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from tabstar_lit.arrays import Array, Bool, Int32
 from tabstar_lit.data import hdf5
@@ -228,7 +229,8 @@ class EventWriter:
 
     def _create_missing(self) -> None:
         """Make the datasets of a file to which nothing was appended."""
-        wanted = dict(EVENT_ARRAYS) | {variation_path(name): np.float64 for name in self.schema.variations}
+        wanted: dict[str, npt.DTypeLike] = {**EVENT_ARRAYS}
+        wanted |= {variation_path(name): np.float64 for name in self.schema.variations}
         wanted |= {
             path: np.float32 if info.kind == "numerical" else np.int32 for path, info in self.schema.stored().items()
         }
