@@ -27,8 +27,8 @@ from tabstar_lit.data.outputs import whole_file
 from tabstar_lit.engine.runs.report import table
 from tabstar_lit.engine.weights.loading import load_weights
 from tabstar_lit.errors import CheckpointError
-from tabstar_lit.families.tabstar.corpus import Corpus
-from tabstar_lit.families.tabstar.manifest import TableEntry, read_manifest
+from tabstar_lit.families.tabstar.tables.corpus import Corpus
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry, read_manifest
 from tabstar_lit.plots.style import PALETTE, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def boosted_score(job: Job) -> float:
 
 def rows_of(job: Job) -> tuple[TableEntry, pd.DataFrame, Bool]:
     """Return a table with its target, and which rows the corpus holds out."""
-    from tabstar_lit.families.tabstar.converter import FileSource
+    from tabstar_lit.families.tabstar.tables.converter import FileSource
 
     manifest = find_manifest()
     entry = next(entry for entry in read_manifest(manifest) if entry.name == job.table)

@@ -18,9 +18,9 @@ from tabstar_lit.config.paths import roots
 from tabstar_lit.data.outputs import whole_file
 from tabstar_lit.engine.runs.report import table
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.converter import FileSource, convert
 from tabstar_lit.families.tabstar.family import TabstarFamily
-from tabstar_lit.families.tabstar.manifest import TableEntry, read_manifest
+from tabstar_lit.families.tabstar.tables.converter import FileSource, convert
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry, read_manifest
 from tabstar_lit.plots.style import PALETTE, new_figure, save_figure
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.train import train_tabstar
-from tabstar_lit.families.tabstar.builtin import ensure_builtin
+from tabstar_lit.families.tabstar.tables.builtin import ensure_builtin
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ENCODER = "model_config.architecture_config.text_encoder"

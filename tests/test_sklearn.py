@@ -189,7 +189,7 @@ EXCEPTIONS = {
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", [TabSTARClassifier, TabSTARRegressor])
 def test_scikit_learn_agrees(base: Path, kind: type) -> None:
-    estimator = kind(base, max_epochs=3, device="cpu", random_state=0, learning_rate=1e-2)
+    estimator = kind(base, method="full", max_epochs=3, device="cpu", random_state=0, learning_rate=1e-2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         outcome = check_estimator(estimator, expected_failed_checks=EXCEPTIONS, on_fail=None)

@@ -80,7 +80,7 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
     patience : int
         Epochs without a better validation loss after which training ends.
     batch_size : int
-        Rows whose gradients make a step.
+        Rows whose gradients make a step; of fewer than eight times as many rows, an eighth.
     learning_rate : float or None
         Highest rate. None: 1e-3; 1e-4 for ``full``.
     class_weight : "balanced", dict or None
@@ -211,7 +211,7 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
         base = None if self.checkpoint is None else find_checkpoint(str(self.checkpoint), [roots().models])
         wishes = self._wishes()
         write_table(rows, self._task, wishes, folder / "table.h5")
-        settings = [*base_settings(base, wishes), *run_settings(wishes, folder / "table.h5", folder)]
+        settings = [*base_settings(base, wishes), *run_settings(wishes, rows, folder)]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning.*")
             run = train("train_tabstar", settings, packaged_config_dir())

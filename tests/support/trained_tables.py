@@ -11,10 +11,10 @@ import torch
 
 from tabstar_lit.config import load_experiment
 from tabstar_lit.engine.run import run
-from tabstar_lit.families.tabstar.builtin import SOURCES
-from tabstar_lit.families.tabstar.converter import FileSource, Source, convert
 from tabstar_lit.families.tabstar.family import family
-from tabstar_lit.families.tabstar.manifest import read_manifest
+from tabstar_lit.families.tabstar.tables.builtin import SOURCES
+from tabstar_lit.families.tabstar.tables.converter import FileSource, Source, convert
+from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 
 TRIPS = """
 - name: trips

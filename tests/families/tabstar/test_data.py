@@ -18,11 +18,11 @@ from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TableLoader, TabstarDataset
-from tabstar_lit.families.tabstar.corpora import Corpora, corpus_paths
-from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.data import TableBatches, TabstarData, serve
 from tabstar_lit.families.tabstar.numbers import z_scores
 from tabstar_lit.families.tabstar.table_plan import TablePlan, table_quotas
+from tabstar_lit.families.tabstar.tables.corpora import Corpora, corpus_paths
+from tabstar_lit.families.tabstar.tables.corpus import Table
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_tokenizer
 

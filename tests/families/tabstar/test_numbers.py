@@ -9,12 +9,12 @@ from tabstar.tabstarv1p1.preprocessing.numerical import RichNumericalTransformer
 
 from tabstar_lit.data.splits import row_ids
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.corpus import Table
-from tabstar_lit.families.tabstar.encoding import Settings, encode_table
-from tabstar_lit.families.tabstar.manifest import TableEntry
 from tabstar_lit.families.tabstar.numbers import SixNumbers, with_six_numbers, z_scores
-from tabstar_lit.families.tabstar.preprocessing import Encoded
-from tabstar_lit.families.tabstar.tables import RawTable
+from tabstar_lit.families.tabstar.tables.corpus import Table
+from tabstar_lit.families.tabstar.tables.encoding import Settings, encode_table
+from tabstar_lit.families.tabstar.tables.files import RawTable
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry
+from tabstar_lit.families.tabstar.tables.preprocessing import Encoded
 
 RNG = np.random.default_rng(5)
 FRAME = pd.DataFrame(

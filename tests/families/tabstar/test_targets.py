@@ -12,10 +12,10 @@ from sklearn.preprocessing import QuantileTransformer
 from tabstar_lit.data.splits import row_ids
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.config import TargetTransform
-from tabstar_lit.families.tabstar.corpus import Table
-from tabstar_lit.families.tabstar.encoding import Settings, encode_table
-from tabstar_lit.families.tabstar.manifest import TableEntry
-from tabstar_lit.families.tabstar.tables import RawTable
+from tabstar_lit.families.tabstar.tables.corpus import Table
+from tabstar_lit.families.tabstar.tables.encoding import Settings, encode_table
+from tabstar_lit.families.tabstar.tables.files import RawTable
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry
 from tabstar_lit.families.tabstar.targets import TargetScale
 
 VALUES = np.exp(np.random.default_rng(3).normal(3, 1.5, 500))

@@ -15,8 +15,8 @@ from tabstar_lit.engine.options import output_option
 from tabstar_lit.errors import DataError
 
 if TYPE_CHECKING:
-    from tabstar_lit.families.tabstar.converter import Report, Source
-    from tabstar_lit.families.tabstar.encoding import Settings
+    from tabstar_lit.families.tabstar.tables.converter import Report, Source
+    from tabstar_lit.families.tabstar.tables.encoding import Settings
 
 WIDTH = 116
 
@@ -43,10 +43,10 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_options
 def tables(manifest: Path, output: Path, seed: int, bin_labels: str) -> None:
     """Make a corpus of the CSV and Parquet tables that MANIFEST names."""
-    from tabstar_lit.families.tabstar.manifest import read_manifest
+    from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 
     entries = read_manifest(manifest)
-    from tabstar_lit.families.tabstar.converter import FileSource, convert
+    from tabstar_lit.families.tabstar.tables.converter import FileSource, convert
 
     sources = [FileSource(entry, manifest.parent / entry.file) for entry in entries]
     _print(convert(sources, output, settings=_settings(seed, bin_labels), progress=_progress()))
@@ -56,8 +56,8 @@ def tables(manifest: Path, output: Path, seed: int, bin_labels: str) -> None:
 @_options
 def builtin(output: Path, seed: int, bin_labels: str) -> None:
     """Make a corpus of five real tables that scikit-learn carries; needs no data of yours."""
-    from tabstar_lit.families.tabstar.builtin import SOURCES
-    from tabstar_lit.families.tabstar.converter import convert
+    from tabstar_lit.families.tabstar.tables.builtin import SOURCES
+    from tabstar_lit.families.tabstar.tables.converter import convert
 
     _print(convert(SOURCES, output, settings=_settings(seed, bin_labels), progress=_progress()))
 
@@ -93,9 +93,9 @@ def folds(
     import sys
 
     from tabstar_lit.families import get_family
-    from tabstar_lit.families.tabstar.converter import FileSource
     from tabstar_lit.families.tabstar.finetuning.folds import Folds, cross_validate, write_report
-    from tabstar_lit.families.tabstar.manifest import chosen_entry, read_manifest
+    from tabstar_lit.families.tabstar.tables.converter import FileSource
+    from tabstar_lit.families.tabstar.tables.manifest import chosen_entry, read_manifest
 
     entry = chosen_entry(read_manifest(manifest), table)
     plan = Folds(n_folds, seed, output.with_name(f"{output.stem}_folds"))
@@ -107,7 +107,7 @@ def folds(
 
 
 def _settings(seed: int, bin_labels: str) -> Settings:
-    from tabstar_lit.families.tabstar.encoding import Settings
+    from tabstar_lit.families.tabstar.tables.encoding import Settings
 
     return Settings(seed=seed, bin_labels="numeric" if bin_labels == "numeric" else "official")
 

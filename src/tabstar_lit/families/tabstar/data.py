@@ -21,11 +21,11 @@ from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarDataset, TargetTransform
-from tabstar_lit.families.tabstar.corpora import Corpora, corpus_paths, select_tables
-from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.numbers import with_six_numbers, z_scores
-from tabstar_lit.families.tabstar.same_tokens import cut_texts, same_texts
 from tabstar_lit.families.tabstar.table_plan import TablePlan
+from tabstar_lit.families.tabstar.tables.corpora import Corpora, corpus_paths, select_tables
+from tabstar_lit.families.tabstar.tables.corpus import Table
+from tabstar_lit.families.tabstar.tables.same_tokens import cut_texts, same_texts
 from tabstar_lit.families.tabstar.targets import TargetScale
 
 log = logging.getLogger(__name__)

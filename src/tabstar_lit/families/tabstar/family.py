@@ -49,10 +49,10 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
     def data(self, experiment: TabstarExperiment, seed: int, scratch: Path | None = None) -> TabstarData:
         """Open the corpus; the built-in one is made when it is missing."""
-        from tabstar_lit.families.tabstar.builtin import ensure_builtin
-        from tabstar_lit.families.tabstar.corpora import corpus_paths
         from tabstar_lit.families.tabstar.data import TabstarData
         from tabstar_lit.families.tabstar.finetuning.base import Start
+        from tabstar_lit.families.tabstar.tables.builtin import ensure_builtin
+        from tabstar_lit.families.tabstar.tables.corpora import corpus_paths
 
         config, start = experiment.dataset_config, Start.of(experiment.model)
         if config.corpus is None:
@@ -72,10 +72,10 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
     def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
         """Build the network with its encoder; a fixed encoder gets a memory for the vectors of strings."""
         from tabstar_lit.families.tabstar.finetuning.base import Start
-        from tabstar_lit.families.tabstar.fingerprints import leaks
         from tabstar_lit.families.tabstar.layer_cache import LayerCache
         from tabstar_lit.families.tabstar.losses import build_loss
         from tabstar_lit.families.tabstar.module import TabstarModule
+        from tabstar_lit.families.tabstar.tables.fingerprints import leaks
         from tabstar_lit.families.tabstar.text_cache import TextCache
 
         start = Start.of(experiment.model)
@@ -142,7 +142,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
 
 def _show(path: Path, folder: Path | None) -> None:
-    from tabstar_lit.families.tabstar.show import show
+    from tabstar_lit.families.tabstar.tables.show import show
 
     show(path, folder)
 

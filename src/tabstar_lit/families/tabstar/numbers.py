@@ -12,8 +12,8 @@ from tabstar_lit.arrays import Float32, Float64
 from tabstar_lit.data import verbalize
 from tabstar_lit.data.scalers import ColumnScaler
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.corpus import Table
-from tabstar_lit.families.tabstar.preprocessing import Encoded
+from tabstar_lit.families.tabstar.tables.corpus import Table
+from tabstar_lit.families.tabstar.tables.preprocessing import Encoded
 
 Z_CLIP = 3.0
 """Numbers end at this many standard deviations."""

@@ -12,7 +12,7 @@ from tabstar_lit.arrays import Array, Float32, Float64
 from tabstar_lit.data.scalers import ColumnScaler, ZScore
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.config import TargetTransform
-from tabstar_lit.families.tabstar.corpus import Table
+from tabstar_lit.families.tabstar.tables.corpus import Table
 
 KINDS: dict[TargetTransform, dict[str, Any]] = {"log": {}, "quantile": {"output_distribution": "normal"}}
 """Arguments of the scalers behind the transforms; z-scores need none, as a corpus holds them."""

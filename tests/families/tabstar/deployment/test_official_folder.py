@@ -85,13 +85,12 @@ def test_the_package_loads_our_folder_and_predicts_the_same(bench: Bench, encode
     assert find_checkpoint(str(folder), []) == folder
 
 
-@pytest.mark.parametrize("way", ["finetune", "finetune_full"])
 def test_a_folder_starts_a_fine_tuning(
-    bench: Bench, published: Path, encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    bench: Bench, published: Path, encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(ENCODER_VARIABLE, str(encoder_folder))
     _, checkpoint = train(
-        tmp_path, bench.corpus, "dataset_config.tables=[iris]", f"model_config=tabstar/{way}",
+        tmp_path, bench.corpus, "dataset_config.tables=[iris]", "model_config=tabstar/finetune",
         f"model_config.base={published}", "model_config.architecture_config.text_encoder.unfreeze_layers=1",
         "model_config.training_config.max_epochs=1", "model_config.training_config.optimizer.optimizer_params.lr=0",
         "model_config.training_config.scheduler=null",

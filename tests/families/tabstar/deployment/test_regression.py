@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 from trained_tables import Bench, train
 
 import tabstar_lit
-from tabstar_lit.families.tabstar.corpus import Corpus
+from tabstar_lit.families.tabstar.tables.corpus import Corpus
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,10 @@ from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.train import train_tabstar
 from tabstar_lit.config import load_experiment
 from tabstar_lit.errors import CheckpointError
-from tabstar_lit.families.tabstar.corpus import Corpus
 from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
 from tabstar_lit.families.tabstar.family import family
 from tabstar_lit.families.tabstar.module import TabstarModule
+from tabstar_lit.families.tabstar.tables.corpus import Corpus
 
 TRAINING = "model_config.training_config"
 

@@ -20,7 +20,7 @@ from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.deployment.chunks import Wanted
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 from tabstar_lit.families.tabstar.numbers import QUANTILES, SixNumbers, z_scores
-from tabstar_lit.families.tabstar.preprocessing import Encoded, Preprocessor
+from tabstar_lit.families.tabstar.tables.preprocessing import Encoded, Preprocessor
 from tabstar_lit.families.tabstar.text_cache import GROUP_SIZE
 from tabstar_lit.nn.text_encoder import TextEncoder
 

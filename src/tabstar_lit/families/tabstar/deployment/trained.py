@@ -24,7 +24,7 @@ from tabstar_lit.families.tabstar.deployment.serving import TableServer
 from tabstar_lit.families.tabstar.deployment.stored import stored_model
 from tabstar_lit.families.tabstar.deployment.unseen import described
 from tabstar_lit.families.tabstar.network import TabStarNetwork
-from tabstar_lit.families.tabstar.tables import read_table
+from tabstar_lit.families.tabstar.tables.files import read_table
 from tabstar_lit.families.tabstar.targets import TargetScale
 from tabstar_lit.nn.text_sources import from_payload
 

@@ -10,10 +10,10 @@ import pandas as pd
 
 from tabstar_lit.data import verbalize
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.features import FeatureReader
 from tabstar_lit.families.tabstar.numbers import QUANTILES, SixNumbers
-from tabstar_lit.families.tabstar.preprocessing import Preprocessor
-from tabstar_lit.families.tabstar.reading import Reading
+from tabstar_lit.families.tabstar.tables.features import FeatureReader
+from tabstar_lit.families.tabstar.tables.preprocessing import Preprocessor
+from tabstar_lit.families.tabstar.tables.reading import Reading
 
 MIN_CLASSES = 2
 

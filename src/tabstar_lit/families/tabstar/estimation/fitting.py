@@ -15,11 +15,11 @@ import pandas as pd
 
 from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.data.splits import row_ids
-from tabstar_lit.families.tabstar.corpus import write_corpus
 from tabstar_lit.families.tabstar.deployment.stored import stored_config
-from tabstar_lit.families.tabstar.encoding import Settings, encode_table
-from tabstar_lit.families.tabstar.manifest import TableEntry
-from tabstar_lit.families.tabstar.tables import RawTable
+from tabstar_lit.families.tabstar.tables.corpus import write_corpus
+from tabstar_lit.families.tabstar.tables.encoding import Settings, encode_table
+from tabstar_lit.families.tabstar.tables.files import RawTable
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry
 
 TABLE = "table"
 """Name of the one table."""
@@ -38,6 +38,9 @@ PUBLISHED_LAYERS = 6
 
 MOST_ROWS = 32
 """Rows that go through the network at once; larger batches are made of several."""
+
+LEAST_STEPS = 8
+"""Steps of an epoch: of few rows, fewer make a step."""
 
 SECONDS_PER_DAY = 86_400
 
@@ -155,20 +158,21 @@ def base_settings(base: Path | None, wishes: Wishes) -> list[str]:
     return settings
 
 
-def run_settings(wishes: Wishes, corpus: Path, folder: Path) -> list[str]:
-    """Return the settings of data, training and folders."""
+def run_settings(wishes: Wishes, rows: Rows, folder: Path) -> list[str]:
+    """Return the settings of data, which is ``table.h5`` in ``folder``, training and folders."""
     training = "model_config.training_config"
-    rows = min(wishes.batch_size, MOST_ROWS)
+    step = max(1, min(wishes.batch_size, len(rows.features) // LEAST_STEPS))
+    at_once = min(step, MOST_ROWS)
     settings = [
-        f"dataset_config.corpus={json.dumps(str(corpus))}",
+        f"dataset_config.corpus={json.dumps(str(folder / 'table.h5'))}",
         "dataset_config.name=table",
         "dataset_config.rows_per_dataset=1000000000",
-        f"dataset_config.batch_size={rows}",
+        f"dataset_config.batch_size={at_once}",
         f"dataset_config.class_weights={json.dumps(wishes.class_weights)}",
         "dataset_config.same_tokens=warn",
         f"{training}.max_epochs={wishes.max_epochs}",
         f"{training}.early_stop_patience={wishes.patience}",
-        f"{training}.accumulate_grad_batches={round(wishes.batch_size / rows)}",
+        f"{training}.accumulate_grad_batches={round(step / at_once)}",
         f"{training}.monitor=val_loss",
         f"{training}.monitor_mode=min",
         f"{training}.model_save_path={json.dumps(str(folder / 'models'))}",

@@ -16,12 +16,12 @@ from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.folds import fold_table, load_fold
 from tabstar_lit.engine.run import run
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.converter import Source
-from tabstar_lit.families.tabstar.corpus import write_corpus
 from tabstar_lit.families.tabstar.deployment.trained import restore
-from tabstar_lit.families.tabstar.encoding import Settings, encode_table, read_target, usable_rows
-from tabstar_lit.families.tabstar.manifest import TableEntry
-from tabstar_lit.families.tabstar.tables import RawTable
+from tabstar_lit.families.tabstar.tables.converter import Source
+from tabstar_lit.families.tabstar.tables.corpus import write_corpus
+from tabstar_lit.families.tabstar.tables.encoding import Settings, encode_table, read_target, usable_rows
+from tabstar_lit.families.tabstar.tables.files import RawTable
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry
 from tabstar_lit.metrics.scores import r_squared, roc_auc
 
 

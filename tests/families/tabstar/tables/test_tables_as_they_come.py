@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.converter import FileSource, Report, convert
-from tabstar_lit.families.tabstar.corpus import Corpus, Table
-from tabstar_lit.families.tabstar.manifest import read_manifest
+from tabstar_lit.families.tabstar.tables.converter import FileSource, Report, convert
+from tabstar_lit.families.tabstar.tables.corpus import Corpus, Table
+from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 
 N = 80
 CLASSES = ["a" if i % 3 else "b" for i in range(N)]

@@ -11,10 +11,10 @@ from tabstar_lit.data.conversion import bring_up_to_date, fingerprint
 from tabstar_lit.data.progress import no_item_progress
 from tabstar_lit.data.source_files import file_identity
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.corpus import Corpus, Table, write_corpus
-from tabstar_lit.families.tabstar.encoding import CONVERTER_VERSION, Settings, encode_table
-from tabstar_lit.families.tabstar.manifest import TableEntry
-from tabstar_lit.families.tabstar.tables import RawTable, read_table
+from tabstar_lit.families.tabstar.tables.corpus import Corpus, Table, write_corpus
+from tabstar_lit.families.tabstar.tables.encoding import CONVERTER_VERSION, Settings, encode_table
+from tabstar_lit.families.tabstar.tables.files import RawTable, read_table
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry
 
 
 class Source(Protocol):

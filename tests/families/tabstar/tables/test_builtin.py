@@ -12,8 +12,8 @@ from sklearn import datasets
 from tabstar.tabstar_verbalizer import TabSTARVerbalizer
 
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.builtin import SOURCES, BuiltinSource, convert_builtin, ensure_builtin
-from tabstar_lit.families.tabstar.corpus import Corpus
+from tabstar_lit.families.tabstar.tables.builtin import SOURCES, BuiltinSource, convert_builtin, ensure_builtin
+from tabstar_lit.families.tabstar.tables.corpus import Corpus
 
 
 @pytest.fixture(scope="module")

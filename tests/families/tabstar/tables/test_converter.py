@@ -13,12 +13,12 @@ import yaml
 from tabstar.tabstar_verbalizer import TabSTARVerbalizer
 
 from tabstar_lit.errors import ConfigError, DataError
-from tabstar_lit.families.tabstar.converter import FileSource, Report, convert
-from tabstar_lit.families.tabstar.corpus import Corpus
-from tabstar_lit.families.tabstar.encoding import Settings
-from tabstar_lit.families.tabstar.manifest import read_manifest
 from tabstar_lit.families.tabstar.numbers import z_scores
-from tabstar_lit.families.tabstar.tables import read_table
+from tabstar_lit.families.tabstar.tables.converter import FileSource, Report, convert
+from tabstar_lit.families.tabstar.tables.corpus import Corpus
+from tabstar_lit.families.tabstar.tables.encoding import Settings
+from tabstar_lit.families.tabstar.tables.files import read_table
+from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 
 Entry = dict[str, object]
 Build = Callable[..., Report]

@@ -12,10 +12,10 @@ import pytest
 
 from tabstar_lit.data.splits import row_ids
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.corpus import Corpus, Table, write_corpus
-from tabstar_lit.families.tabstar.encoding import Settings, encode_table
-from tabstar_lit.families.tabstar.manifest import TableEntry
-from tabstar_lit.families.tabstar.tables import RawTable
+from tabstar_lit.families.tabstar.tables.corpus import Corpus, Table, write_corpus
+from tabstar_lit.families.tabstar.tables.encoding import Settings, encode_table
+from tabstar_lit.families.tabstar.tables.files import RawTable
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry
 
 CUTS = [1, 9, 200, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.999]
 

@@ -12,9 +12,9 @@ import pandas as pd
 from tabstar_lit.arrays import Float64
 from tabstar_lit.data.scalers import LARGEST
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.cells import Style, as_numbers, find_style, rows_text
-from tabstar_lit.families.tabstar.date_cells import DateStyle, find_date_style, on_one_clock, read_dates
-from tabstar_lit.families.tabstar.reading import Reading
+from tabstar_lit.families.tabstar.tables.cells import Style, as_numbers, find_style, rows_text
+from tabstar_lit.families.tabstar.tables.date_cells import DateStyle, find_date_style, on_one_clock, read_dates
+from tabstar_lit.families.tabstar.tables.reading import Reading
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tabstar_lit.families.tabstar.converter import column_kinds
-from tabstar_lit.families.tabstar.corpus import Corpus, Table
+from tabstar_lit.families.tabstar.tables.converter import column_kinds
+from tabstar_lit.families.tabstar.tables.corpus import Corpus, Table
 
 EXAMPLES = 3
 """Cells of a table that are shown."""

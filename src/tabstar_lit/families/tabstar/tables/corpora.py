@@ -15,7 +15,7 @@ from tabstar_lit.data.tokenizers import Tokenizer
 from tabstar_lit.data.tokens import StringTokens, encoded_strings
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.config import TabstarDataset
-from tabstar_lit.families.tabstar.corpus import Corpus, Table
+from tabstar_lit.families.tabstar.tables.corpus import Corpus, Table
 
 BUILTIN_CORPUS = "tabstar_builtin.h5"
 """Name of the corpus of scikit-learn's tables below the data root."""

@@ -15,7 +15,7 @@ from tabstar_lit.config.tree import Problem, raise_problems, suggestion
 from tabstar_lit.config.validate import validate
 from tabstar_lit.config.yaml_reader import read_document
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.tabstar.reading import Reading
+from tabstar_lit.families.tabstar.tables.reading import Reading
 
 NAME = re.compile(r"\w[\w.\- ]*")
 """Names of tables: they become HDF5 groups, metric names and file names."""

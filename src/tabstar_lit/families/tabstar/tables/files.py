@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from tabstar_lit.arrays import UInt64
 from tabstar_lit.data.splits import row_ids
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.reading import Reading
+from tabstar_lit.families.tabstar.tables.reading import Reading
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 OTHER_SEPARATORS = (";", "\t", "|", ",")

@@ -11,9 +11,9 @@ import pytest
 from trained_tables import Bench, settings
 
 from tabstar_lit.config import load_experiment
-from tabstar_lit.families.tabstar.corpus import Corpus
 from tabstar_lit.families.tabstar.family import family
-from tabstar_lit.families.tabstar.fingerprints import KEY, fingerprints, leaks, overlap
+from tabstar_lit.families.tabstar.tables.corpus import Corpus
+from tabstar_lit.families.tabstar.tables.fingerprints import KEY, fingerprints, leaks, overlap
 
 
 def people(n: int, seed: int) -> pd.DataFrame:

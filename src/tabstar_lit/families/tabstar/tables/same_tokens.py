@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from tabstar_lit.data import verbalize
 from tabstar_lit.data.tokenizers import Tokenizer
-from tabstar_lit.families.tabstar.corpus import Table
+from tabstar_lit.families.tabstar.tables.corpus import Table
 
 SHOWN = 3
 LONGEST_SHOWN = 60

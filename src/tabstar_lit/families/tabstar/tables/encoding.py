@@ -16,13 +16,13 @@ from tabstar_lit.data import verbalize
 from tabstar_lit.data.scalers import ZScore
 from tabstar_lit.data.splits import Split
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.cells import as_numbers, rows_text
-from tabstar_lit.families.tabstar.corpus import Table
-from tabstar_lit.families.tabstar.features import FeatureReader, number_style, refuse_infinite
-from tabstar_lit.families.tabstar.fingerprints import KEY, fingerprints
-from tabstar_lit.families.tabstar.manifest import TableEntry
-from tabstar_lit.families.tabstar.preprocessing import LARGEST_Z, Preprocessor
-from tabstar_lit.families.tabstar.tables import RawTable
+from tabstar_lit.families.tabstar.tables.cells import as_numbers, rows_text
+from tabstar_lit.families.tabstar.tables.corpus import Table
+from tabstar_lit.families.tabstar.tables.features import FeatureReader, number_style, refuse_infinite
+from tabstar_lit.families.tabstar.tables.files import RawTable
+from tabstar_lit.families.tabstar.tables.fingerprints import KEY, fingerprints
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry
+from tabstar_lit.families.tabstar.tables.preprocessing import LARGEST_Z, Preprocessor
 
 CONVERTER_VERSION = 3
 """Raise it when equal input gives another table: every corpus is then converted again."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tabstar_lit.families.tabstar.dates import PARTS, date_columns, expand_dates, fit_dates
+from tabstar_lit.families.tabstar.tables.dates import PARTS, date_columns, expand_dates, fit_dates
 
 MOMENTS = st.datetimes(dt.datetime(1800, 1, 1), dt.datetime(2200, 1, 1)).map(
     lambda moment: moment.replace(microsecond=0)

@@ -15,7 +15,7 @@ import pytest
 
 from tabstar_lit.data.source_files import file_sha256
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.tables import read_table
+from tabstar_lit.families.tabstar.tables.files import read_table
 
 GOOD = "a,b,c\n1,x,\n2,y,3.5\n3,NA,4\n"
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.cells import rows_text
-from tabstar_lit.families.tabstar.reading import UNITS_OF_TIME, Reading
+from tabstar_lit.families.tabstar.tables.cells import rows_text
+from tabstar_lit.families.tabstar.tables.reading import UNITS_OF_TIME, Reading
 
 _PAIR = re.compile(r"\s*(\d{1,2})\s*[./-]\s*(\d{1,2})\s*[./-]\s*\d{2,4}\b")
 

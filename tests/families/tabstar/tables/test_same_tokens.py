@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from tabstar_lit.commands.data import data
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.config import TabstarDataset
-from tabstar_lit.families.tabstar.converter import FileSource, convert
 from tabstar_lit.families.tabstar.data import TabstarData
-from tabstar_lit.families.tabstar.manifest import read_manifest
+from tabstar_lit.families.tabstar.tables.converter import FileSource, convert
+from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_tokenizer
 

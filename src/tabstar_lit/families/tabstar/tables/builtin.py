@@ -12,10 +12,10 @@ import sklearn
 from sklearn import datasets
 
 from tabstar_lit.data.splits import row_ids
-from tabstar_lit.families.tabstar.converter import Report, convert
-from tabstar_lit.families.tabstar.encoding import Settings
-from tabstar_lit.families.tabstar.manifest import TableEntry
-from tabstar_lit.families.tabstar.tables import RawTable
+from tabstar_lit.families.tabstar.tables.converter import Report, convert
+from tabstar_lit.families.tabstar.tables.encoding import Settings
+from tabstar_lit.families.tabstar.tables.files import RawTable
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry
 
 
 @dataclass(frozen=True)
