@@ -20,8 +20,8 @@ from tabstar_lit.config.tree import did_you_mean
 from tabstar_lit.data import verbalize
 from tabstar_lit.data.scalers import LARGEST, ZScore
 from tabstar_lit.errors import DataError
+from tabstar_lit.families.tabstar.tables import dates
 from tabstar_lit.families.tabstar.tables.cells import numbers_of_digits
-from tabstar_lit.families.tabstar.tables.files import dates
 
 MAX_CATEGORIES_OF_DIGITS = 50
 """A text column made of digits counts as numeric only above this many different values."""
