@@ -8,6 +8,7 @@ known are not computed a second time.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -143,9 +144,16 @@ def last_checkpoint(job: Job) -> Path | None:
     return next((job.folder / "models").rglob(f"{job.name}_epoch={job.budget.pretrain_epochs - 1}.ckpt"), None)
 
 
+def discard(job: Job) -> None:
+    """Remove what a run has left that was stopped: it is done again from its beginning."""
+    for part in ("logs", "figures", "models"):
+        shutil.rmtree(job.folder / part / "leftout" / job.name, ignore_errors=True)
+
+
 def pretrain(job: Job) -> None:
     """Train on all tables but those left out, unless it is done."""
     if last_checkpoint(job) is None:
+        discard(job)
         left = f"dataset_config.exclude={json.dumps(job.budget.left_out)}"
         kept = f"model_config.training_config.save_every_n_epochs={job.budget.pretrain_epochs}"
         train(ReadingOnce(), [*settings(job, job.budget.pretrain_epochs, job.budget.rows), left, kept])
@@ -232,6 +240,7 @@ def score(job: Job) -> float:
     """Do one job, unless its score is known."""
     path = job.folder / "scores" / f"{job.name}.json"
     if not path.is_file():
+        discard(job)
         own = boosted_score(job) if job.arm == "hgb" else network_score(job)
         with whole_file(path) as part:
             part.write_text(json.dumps(own), encoding="utf-8")
