@@ -17,6 +17,7 @@ from tabstar_lit.commands.terminal import examples
 COMMANDS = {
     "init": ("tabstar_lit.commands.init", "init", "Copy the configuration here for editing."),
     "convert": ("tabstar_lit.commands.convert", "convert", "Turn raw data into the HDF5 file a family trains on."),
+    "submit": ("tabstar_lit.commands.submit", "submit", "Write, or hand in, a training as a job of a cluster."),
     "tune": ("tabstar_lit.commands.tune", "tune", "Search for the best values of some keys."),
     "data": ("tabstar_lit.commands.data", "data", "Look into the HDF5 files that training reads."),
     "runs": ("tabstar_lit.commands.runs", "runs", "List, rank, show and compare runs."),

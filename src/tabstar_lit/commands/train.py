@@ -19,7 +19,7 @@ from tabstar_lit.commands.completion import overrides_of
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.terminal import examples
 from tabstar_lit.engine.runs.files import RunFiles, format_value
-from tabstar_lit.errors import ConfigError, FamilyError
+from tabstar_lit.errors import ConfigError, FamilyError, RunError
 from tabstar_lit.families import family_of_command, get_family
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tabstar_lit.engine.family import AnyFamily
 
 LATEST = "latest"
+AUTO = "auto"
 LISTS = ("models", "losses", "optimizers", "schedulers")
 
 
@@ -83,7 +84,8 @@ def train_command(family_name: str) -> click.Command:
         help="Folder with training_config.yaml and its groups.",
     )
     @click.option("--resume", is_flag=False, flag_value=LATEST, metavar="[PATH]",
-                  help="Go on with the newest run of the experiment, or with a run or checkpoint.")  # fmt: skip
+                  help="Go on with the newest run of the experiment, or with a run or checkpoint. `auto` is for the "
+                       "scripts of jobs: go on with the run of that run_name, or begin it.")  # fmt: skip
     @click.option("--check", is_flag=True, help="Compose, validate, open the data, try one batch; write nothing.")
     @click.option("--print-config", is_flag=True, help="Print the composed configuration and stop.")
     @click.option("--multirun", is_flag=True, help="Train every combination of KEY=A,B,… one after the other.")
@@ -132,11 +134,26 @@ def train_one(
 
         trial(family, loaded, say=click.echo)
         click.echo("everything fits; nothing was written")
-    elif resume is not None:
-        wanted = None if resume == LATEST else resume
+    elif resume is not None and not (resume == AUTO and is_new(loaded)):
+        wanted = None if resume in (LATEST, AUTO) else resume
         say_where(api.go_on(family, loaded, overrides, wanted, argv=sys.argv, tell=note).root)
     else:
         say_where(api.begin(family, loaded, overrides, config_dir, argv=sys.argv, tell=note).root)
+
+
+def is_new(loaded: Loaded[Any]) -> bool:
+    """Say whether the run of the configured name has not begun yet.
+
+    Raises
+    ------
+    RunError
+        No name is configured.
+    """
+    from tabstar_lit.engine.runs.opening import begun
+
+    if loaded.experiment.experiment_config.run_name is None:
+        raise RunError("--resume auto goes on with the run of one name or begins it. Set experiment_config.run_name.")
+    return begun(loaded) is None
 
 
 def load(family: AnyFamily, overrides: Sequence[str], config_dir: Path | None) -> Loaded[Any]:
@@ -150,7 +167,11 @@ def note(text: str) -> None:
 
 
 def say_where(root: Path) -> None:
-    """Print what came of a run: the best score and its checkpoint, and where the rest is."""
+    """Print what came of a run: best score, checkpoint, where the rest is; of several processes the first one does."""
+    from tabstar_lit.engine.distributed import is_main_process
+
+    if not is_main_process():
+        return
     run = RunFiles(root)
     for stage, result in run.stages.items():
         if result.get("best_score") is not None:

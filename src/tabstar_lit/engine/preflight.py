@@ -23,6 +23,17 @@ from tabstar_lit.engine.stages import Parts, build_parts, load_weights_of
 from tabstar_lit.engine.tracking.loggers import check_tracker
 from tabstar_lit.errors import ConfigError
 
+_PARTS = "each process has a part of the weights and gradients, so checkpoints and the check of a step would see a part"
+_FORKS = "its processes are copies of this one, whose records of the run are lost when they end"
+UNFIT_STRATEGIES = {
+    "fsdp": _PARTS,
+    "deepspeed": _PARTS,
+    "ddp_spawn": _FORKS,
+    "ddp_fork": _FORKS,
+    "ddp_notebook": _FORKS,
+}
+"""Strategies of Lightning under which a run could not keep what it promises, by the beginnings of their names."""
+
 
 def check_names(family: AnyFamily, loaded: Loaded[Any]) -> None:
     """Look up every name and parameter that the schema leaves free, in every stage.
@@ -63,10 +74,16 @@ def _with_remedy(problem: Problem, tree: ConfigTree) -> Problem:
 
 
 def _strategy_problems(name: str) -> list[Problem]:
-    known = ["auto", *StrategyRegistry.available_strategies()]
-    if name in known:
-        return []
-    return [Problem(("experiment_config", "strategy"), f"no strategy '{name}' of Lightning.", known)]
+    path = ("experiment_config", "strategy")
+    reason = next((reason for start, reason in UNFIT_STRATEGIES.items() if name.startswith(start)), None)
+    if reason is not None:
+        return [Problem(path, f"'{name}' is not supported: {reason}. Use ddp.")]
+    known = [
+        "auto",
+        *(name for name in StrategyRegistry.available_strategies() if name.startswith(("ddp", "single_device"))),
+    ]
+    known = [name for name in known if not name.startswith(tuple(UNFIT_STRATEGIES))]
+    return [] if name in known else [Problem(path, f"no strategy '{name}'.", known)]
 
 
 def require_writable(folders: Iterable[Path]) -> None:

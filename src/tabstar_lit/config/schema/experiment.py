@@ -53,7 +53,7 @@ class ExperimentConfig(Section):
     float32_matmul_precision: Literal["highest", "high", "medium"] = Field(
         "highest", description="Precision of float32 matrix products; see torch.set_float32_matmul_precision."
     )
-    strategy: Name = Field("auto", description="Distribution strategy of Lightning: auto, ddp, fsdp, ...")
+    strategy: Name = Field("auto", description="Distribution strategy of Lightning: auto or ddp.")
     num_nodes: PositiveCount = Field(1, description="Number of machines.")
     deterministic: bool | Literal["warn"] = Field(
         False, description="Use only deterministic operations, or warn about the others."

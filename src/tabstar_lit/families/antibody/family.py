@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tabstar_lit.engine.family import Family, Viewer
 from tabstar_lit.errors import DataError
@@ -94,6 +94,12 @@ class AntibodyFamily(Family["AntibodyExperiment", "AntibodyData"]):
         from tabstar_lit.families.antibody.conversion.commands import antibody, antibody_checkpoint
 
         return (antibody, antibody_checkpoint)
+
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what a file of ``tabstar_lit convert antibody`` says."""
+        from tabstar_lit.families.antibody.conversion.config import PairConversion
+
+        return {"antibody": PairConversion}
 
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what shows a pairs file."""

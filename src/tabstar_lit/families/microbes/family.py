@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tabstar_lit.engine.family import Family
 
@@ -101,6 +101,12 @@ class MicrobesFamily(Family["MicrobesExperiment", "MicrobesData"]):
         from tabstar_lit.families.microbes.commands import microbiome
 
         return (microbiome,)
+
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what a file of ``tabstar_lit convert microbiome`` says."""
+        from tabstar_lit.families.microbes.conversion.config import StudyConfig
+
+        return {"microbiome": StudyConfig}
 
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what shows studies."""

@@ -117,6 +117,12 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
         return (tables, builtin)
 
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what a file of ``tabstar_lit convert tables`` says."""
+        from tabstar_lit.families.tabstar.manifest import TableEntry
+
+        return {"tables": list[TableEntry]}
+
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what prints a corpus."""
         return {"tabstar_lit.corpus": _show}

@@ -45,8 +45,9 @@ def _column(entry: Any) -> Any:
     return {"from": entry} if isinstance(entry, str) else entry
 
 
-Texts = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
-Codes = Annotated[tuple[float | str, ...], BeforeValidator(_listed)]
+Texts = Annotated[tuple[Name, ...], BeforeValidator(_listed, json_schema_input_type=Name | tuple[Name, ...])]
+Code = float | str
+Codes = Annotated[tuple[Code, ...], BeforeValidator(_listed, json_schema_input_type=Code | tuple[Code, ...])]
 
 
 class ColumnSpec(Section):
@@ -68,15 +69,21 @@ class ColumnSpec(Section):
         default=(), description="Value or values of the source's columns that mean missing, such as -999."
     )
     nullable: bool = Field(default=False, description="Empty cells and NaN are missing values, not mistakes.")
-    categories: Annotated[tuple[Name, ...], BeforeValidator(_texts)] | None = Field(
-        default=None, description="All categories in the order of their codes; null: those found, sorted."
-    )
+    categories: (
+        Annotated[tuple[Name, ...], BeforeValidator(_texts, json_schema_input_type=Code | tuple[Code, ...])] | None
+    ) = Field(default=None, description="All categories in the order of their codes; null: those found, sorted.")
+
+
+Columns = Annotated[
+    dict[Name, ColumnSpec],
+    BeforeValidator(_spelled_out, json_schema_input_type=dict[Name, Name | ColumnSpec | None]),
+]
 
 
 class ObjectSpec(Section):
     """One type of objects: several columns with one value an object."""
 
-    columns: Annotated[dict[Name, ColumnSpec], BeforeValidator(_spelled_out)] = Field(description="By name.")
+    columns: Columns = Field(description="By name.")
     select: Name | None = Field(default=None, description="Condition an object must meet.")
     order_by: Name | None = Field(default=None, description="Expression; objects are sorted by falling value.")
     max_length: PositiveCount | None = Field(default=None, description="Keep the first so many objects of an event.")
@@ -160,7 +167,7 @@ class ConversionConfig(Section):
     substructure: SubstructureSpec | None = Field(
         default=None, description="More columns of each event, from the constituents of its jet."
     )
-    columns: Annotated[dict[Name, ColumnSpec], BeforeValidator(_spelled_out)] = Field(
+    columns: Columns = Field(
         default={}, description="Columns with one value an event; names may be patterns such as 'DER_*'."
     )
     objects: dict[Name, ObjectSpec] = Field(default={}, description="Types of objects by name.")

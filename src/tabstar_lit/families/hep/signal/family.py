@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tabstar_lit.engine.family import Family
 
@@ -158,6 +158,12 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
         from tabstar_lit.families.hep.events.commands import events
 
         return (events,)
+
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what a file of ``tabstar_lit convert events`` says."""
+        from tabstar_lit.families.hep.events.conversion_config import ConversionConfig
+
+        return {"events": ConversionConfig}
 
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what shows event files."""
