@@ -92,7 +92,7 @@ def _files(family: AnyFamily, context: Context, group: str) -> list[str]:
     if not group.isidentifier():
         return []
     chosen: Path | None = context.params.get("config_dir")
-    options = Composer(find_config_dirs(chosen, family.configurations()), lambda node: node).options(group)
+    options = Composer(find_config_dirs(chosen, family.configurations()), lambda node, _: node).options(group)
     return [option for option in options if option.startswith(f"{family.name}/")] or options
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -76,7 +76,8 @@ def conversion_schema(content: Any) -> JsonSchema:
     schema: JsonSchema = {"$schema": DRAFT, **TypeAdapter(content).json_schema(schema_generator=_Untitled)}
     for part in _sections(schema):
         if "properties" in part:
-            part["properties"] = dict(_with_spellings(part["properties"], references=False))
+            required = part.get("required", [])
+            part["properties"] = dict(_with_spellings(part["properties"], required, references=False))
     return schema
 
 
@@ -110,9 +111,9 @@ def _relaxed(section: type[BaseModel]) -> JsonSchema:
     """Give the schema of a section in which keys may be missing and values may be references."""
     schema = section.model_json_schema(by_alias=True, schema_generator=_Untitled)
     for part in _sections(schema):
-        part.pop("required", None)
+        required = part.pop("required", [])
         if "properties" in part:
-            part["properties"] = dict(_with_spellings(part["properties"]))
+            part["properties"] = dict(_with_spellings(part["properties"], required))
     return schema
 
 
@@ -124,14 +125,29 @@ def _sections(schema: JsonSchema) -> Iterator[JsonSchema]:
 
 
 def _with_spellings(
-    properties: Mapping[str, JsonSchema], *, references: bool = True
+    properties: Mapping[str, JsonSchema], required: Collection[str], *, references: bool = True
 ) -> Iterator[tuple[str, JsonSchema]]:
-    for name, schema in properties.items():
+    for name, given in properties.items():
+        schema = given if name in required or not _holds(given) else _or_null(given)
         others = schema.pop(OTHER_SPELLINGS, [])
         own = _or_reference(schema) if references else schema
         yield name, own
         for other in others:
             yield other, {**own, "description": f"The same as {name}.", "deprecated": True}
+
+
+def _holds(schema: JsonSchema) -> bool:
+    """Tell whether a section, a mapping or a list may stand there, whose default null means where it means no other."""
+    choices = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    return "$ref" in schema or schema.get("type") in ("object", "array") or any(map(_holds, choices))
+
+
+def _or_null(schema: JsonSchema) -> JsonSchema:
+    outside = {key: schema[key] for key in ("description", "default", OTHER_SPELLINGS) if key in schema}
+    inside = {key: value for key, value in schema.items() if key not in outside}
+    choices = inside["anyOf"] if set(inside) == {"anyOf"} else [inside]
+    null = {"type": "null"}
+    return {**outside, "anyOf": choices if null in choices else [*choices, null]}
 
 
 def _or_reference(schema: JsonSchema) -> JsonSchema:

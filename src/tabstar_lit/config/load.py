@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -151,10 +152,15 @@ def compose_experiment(
     """
     secrets = secret_keys(schema)
     directories = _with_family(find_config_dirs(config_dir, family_files), family_directory)
-    composer = Composer(directories, lambda node: respell(node, (schema,)), composed=primary is not None)
+    foreign = schema.foreign_keys if primary is None else schema.earlier_keys
+    composer = Composer(directories, partial(_respelled, schema), foreign, composed=primary is not None)
     parsed = [parse_override(text, secrets) for text in overrides]
     primary = primary or _primary(directories, command, family_files)
     return Composition(schema, composer.compose(primary, command, parsed), composer)
+
+
+def _respelled(schema: type[Experiment], node: Node, tell: Callable[[str], None]) -> Node:
+    return respell(node, (schema,), tell)
 
 
 def _as_text(root: Node, texts: Mapping[Path_, str], secrets: Collection[str]) -> Node:

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from tabstar_lit.config.messages import explain
 from tabstar_lit.config.schema.base import Section
-from tabstar_lit.config.schema_walk import secret_keys, yaml_fields
+from tabstar_lit.config.schema_walk import secret_keys, without_nulls, yaml_fields
 from tabstar_lit.config.tree import ConfigTree, Path_, Problem, raise_problems
 
 S = TypeVar("S", bound=Section)
@@ -74,7 +74,7 @@ def _attempt(schema: type[S], data: Any) -> tuple[S | None, list[ErrorDetails]]:
     Its own exception ends here: a traceback with its message would show values of secrets.
     """
     try:
-        return schema.model_validate_json(json.dumps(data, default=_reveal)), []
+        return schema.model_validate_json(json.dumps(without_nulls(data, (schema,)), default=_reveal)), []
     except ValidationError as error:
         return None, error.errors(include_url=False)
 

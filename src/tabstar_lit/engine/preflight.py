@@ -149,6 +149,8 @@ def without_earlier_stages(stage: Stage[Any], loaded: Loaded[Any]) -> Stage[Any]
 def _try_batch(name: str, parts: Parts, say: Callable[[str], None]) -> None:
     batches, training = parts.data.batches_per_epoch(), parts.module.config.training_config
     say(f"{name}: data      {batches} training batches an epoch, fingerprint {parts.data.fingerprint[:12]}")
+    if parts.data.about:
+        say(f"{name}: data      {parts.data.about}")
     say(f"{name}: model     {parts.module.freeze_report}")
     parts.module.plan_steps(batches)
     parts.module.train()

@@ -19,12 +19,13 @@ from tabstar_lit.config.redact import redact_text, secret_values
 from tabstar_lit.engine.distributed import RUN_NAME_VARIABLE, gather, has_met, is_main_process
 from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.launchers import meet, requeue
+from tabstar_lit.engine.reports.card import write_cards
+from tabstar_lit.engine.reports.report import write_report
 from tabstar_lit.engine.runs.directory import RunDirectory, choose_run_name, run_directory
 from tabstar_lit.engine.runs.files import is_evaluation
 from tabstar_lit.engine.runs.logs import logging_to
 from tabstar_lit.engine.runs.provenance import describe_program
 from tabstar_lit.engine.runs.records import CONFIG_FILE, PROVENANCE_FILE
-from tabstar_lit.engine.runs.report import write_report
 from tabstar_lit.engine.runs.resume import prospect
 from tabstar_lit.engine.runs.signals import heed, signals
 from tabstar_lit.errors import EXIT_BAD_INPUT, RunError, RunInterrupted, TabstarLitError
@@ -71,7 +72,7 @@ def opened(
             if not resume:
                 refuse_used(directory, loaded, evaluates=evaluates is not None)
             try:
-                with logging_to(directory, loaded.experiment.min_logging_level), _ending(directory, loaded):
+                with logging_to(directory, loaded.experiment.min_logging_level), _ending(directory, loaded, family):
                     with signals.deferred():
                         write_down(directory, family, loaded, argv)
                         if evaluates is not None:
@@ -162,14 +163,15 @@ def write_down(directory: RunDirectory, family: AnyFamily, loaded: Loaded[Any], 
 
 
 @contextmanager
-def _ending(directory: RunDirectory, loaded: Loaded[Any]) -> Iterator[None]:
+def _ending(directory: RunDirectory, loaded: Loaded[Any], family: AnyFamily) -> Iterator[None]:
     """Record how the run ended; one that ended well has a report."""
     try:
         yield
         heed()
         with signals.deferred():
             directory.update(status="finished", ended=time.time())
-        write_report(directory)
+        write_report(directory, family)
+        write_cards(family, directory)
     except RunInterrupted as interruption:
         outlook = _close(directory, loaded, "interrupted")
         interruption.prospect = "; ".join(filter(None, (outlook, requeue(interruption.signum))))

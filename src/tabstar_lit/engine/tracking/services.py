@@ -41,7 +41,7 @@ class ServiceLogger(Logger):
     ----------
     service : str
         Name of the service, for a warning.
-    logger : Logger
+    logger : TensorBoardLogger or WandbLogger
         Lightning's.
     show : callable
         Sends a figure: gets its path, its name, and the optimizer step.
@@ -52,7 +52,7 @@ class ServiceLogger(Logger):
     def __init__(
         self,
         service: str,
-        logger: Logger,
+        logger: TensorBoardLogger | WandbLogger,
         *,
         show: Callable[[Path, str, int], object],
         end: Callable[[str], object],

@@ -150,11 +150,26 @@ class SourceSpec(Section):
     label: Name | dict[Name, Name] | None = Field(
         default=None, description="Class of all its events, or a condition for each class; null: no labels at all."
     )
+    label_codes: Name | None = Field(
+        default=None,
+        description="Instead of a label, the column of numbers that the file itself names under `labels` in its "
+        "`metadata`, as piles of SeeSawML do: events.label_type.",
+    )
     tag: dict[Name, int | float | str] = Field(
         default={}, description="Name -> value that all its events share: {sample: 1} is a column 'sample' of ones."
     )
     weight: Name | None = Field(default=None, description="Event weight, instead of the common one.")
     cuts: Texts = Field(default=(), description="Conditions its events must meet, beside the common ones.")
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether its events have classes."""
+        return self.label is not None or self.label_codes is not None
+
+    def problems(self) -> Iterable[Problem]:
+        """Refuse two ways of labelling."""
+        if self.label is not None and self.label_codes is not None:
+            yield Problem(("label_codes",), "label and label_codes both give the classes: keep one of them")
 
 
 class ConversionConfig(Section):
@@ -243,7 +258,7 @@ class ConversionConfig(Section):
             yield Problem((), "neither columns nor objects are given: there is nothing to convert")
         for path, spec in self.specs():
             yield from _of_spec(path, spec)
-        unlabelled = [index for index, source in enumerate(self.sources) if source.label is None]
+        unlabelled = [index for index, source in enumerate(self.sources) if not source.is_labelled]
         if unlabelled and len(unlabelled) < len(self.sources):
             yield Problem(("sources", unlabelled[0]), "this source has no label but others have: label all or none")
         yield from self._class_problems()
