@@ -54,6 +54,7 @@ class ResourceMonitor(Callback):
         self._flops: list[float | Tensor] = []
         self._logged_step = 0
         self._rate: float | None = None
+        self._ranks = 1
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Note where the training begins, or goes on inside an epoch (then no epoch start is announced)."""
@@ -68,6 +69,7 @@ class ResourceMonitor(Callback):
         self._started = perf_counter()
         self._trained_s = self._work = 0.0
         self._flops = []
+        self._ranks = trainer.world_size
         self._waited_before = _waited(trainer)
         if module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(module.device)
@@ -105,7 +107,7 @@ class ResourceMonitor(Callback):
         """
         if isinstance(self._work, Tensor) or not self._work:
             return self._rate
-        return self._work / (self._trained_s or perf_counter() - self._started)
+        return self._ranks * self._work / (self._trained_s or perf_counter() - self._started)
 
     def _speed(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
         """Return what can be said about the epoch's speed; nothing of one that ends before its last batch."""
