@@ -57,6 +57,11 @@ class DataModule(LightningDataModule, ABC):
     def fingerprint(self) -> str:
         """Hash of the data this run is trained on."""
 
+    @property
+    def about(self) -> str:
+        """What a user should know of the data before the training: a line for log and report, or nothing."""
+        return ""
+
     # -- what the engine does with it ---------------------------------------------------------------------------------
 
     def train_dataloader(self) -> DataLoader[Any]:

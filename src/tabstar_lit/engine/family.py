@@ -95,6 +95,13 @@ class Family(ABC, Generic[E, D]):
         """Return subcommands of ``tabstar_lit convert``, which make the files the family trains on."""
         return ()
 
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what the configuration file of a converter says: a section, or a list of one, by the converter's name.
+
+        Editors complete and check such files by it.
+        """
+        return {}
+
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what ``tabstar_lit data show`` does, by the kind that an HDF5 file says it is of."""
         return {}

@@ -22,9 +22,10 @@ from tabstar_lit.engine.optim.optimizers import build_optimizer
 from tabstar_lit.engine.optim.parameter_groups import parameter_groups
 from tabstar_lit.engine.optim.schedulers import EpochDecay, build_scheduler
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_VERSION
-from tabstar_lit.engine.weights.loading import difference_table
+from tabstar_lit.engine.weights.loading import NETWORK, difference_table, network_part
 from tabstar_lit.engine.weights.transfer import apply_freeze, frozen_modules
 from tabstar_lit.errors import CheckpointError
+from tabstar_lit.nn.compiling import compile_in_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,16 @@ class TrainingModule(LeanModule, ABC):
             It does; says what differs, which shapes of weights would not.
         """
 
+    def complete(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights of a checkpoint, ``[name in the network, tensor]``, with those that it leaves out.
+
+        A family whose checkpoints hold a part of the network only, such as adapters, adds what the network has already.
+        """
+        return dict(weights)
+
     def compile_network(self, backend: str = "inductor") -> None:
         """Let ``torch.compile`` make kernels for the network, in place: the names of its weights stay."""
-        self.network.compile(backend=backend)
+        compile_in_place(self.network, backend=backend)
 
     def adopt(self, payload: Mapping[str, Any]) -> None:
         """Take over, before evaluation, what the payload of a checkpoint does to its network, as a calibration."""
@@ -276,6 +284,8 @@ class TrainingModule(LeanModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights of another model with a table of what differs; keep schedule state for later."""
         self.accept(checkpoint[CHECKPOINT_KEY]["payload"])
+        weights, rest = network_part(checkpoint["state_dict"])
+        checkpoint["state_dict"] = rest | {NETWORK + name: weight for name, weight in self.complete(weights).items()}
         differences = difference_table(self.state_dict(), checkpoint["state_dict"])
         if differences:
             raise CheckpointError(f"The checkpoint holds another model than the configuration builds.\n{differences}")

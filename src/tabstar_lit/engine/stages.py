@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 from tabstar_lit.config import Problem, Stage, raise_problems
 from tabstar_lit.config.schema import Experiment
 from tabstar_lit.config.tree import Path_
+from tabstar_lit.engine.averaging import average_best
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.callbacks.interrupt import Interrupt
 from tabstar_lit.engine.callbacks.monitor import TRAINING, doubtful_mode, is_loss, losses_of
@@ -31,7 +32,7 @@ from tabstar_lit.engine.runs.resume import unrecorded
 from tabstar_lit.engine.runs.signals import signals
 from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.tracking.gallery import Look
-from tabstar_lit.engine.tracking.loggers import build_loggers, finish_loggers, start_parent, tracking_run_id
+from tabstar_lit.engine.tracking.loggers import build_loggers, finish_loggers, log_origin, start_parent, tracking_run_id
 from tabstar_lit.engine.trainer import build_callbacks, build_trainer
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
 from tabstar_lit.engine.weights.loading import find_checkpoint, load_strict, network_weights, require_finite
@@ -156,6 +157,8 @@ def run_stage(
     """
     log.info("Stage %s: %s", stage.name, f"going on from {resume.name}" if resume else "starting")
     parts = build_parts(family, stage, run, seed)
+    if parts.data.about:
+        log.info("Stage %s: %s", stage.name, parts.data.about)
     checkpoints = Checkpoints(
         run.stage_folder(run.checkpoints, stage.name),
         run.run_name,
@@ -174,22 +177,51 @@ def run_stage(
         if trainer.is_global_zero:
             monitor = stage.experiment.model.training_config.monitor
             run.update(hardware=hardware_of(trainer))
-            run.update_stage(stage.name, monitor=monitor, data_fingerprint=parts.data.fingerprint)
+            about = {"about": parts.data.about} if parts.data.about else {}
+            run.update_stage(
+                stage.name,
+                monitor=monitor,
+                larger_is_better=sorted(parts.tracker.larger_is_better()),
+                data_fingerprint=parts.data.fingerprint,
+                **about,
+            )
+            log_origin(loggers, stage.experiment, run, stage.name)
             for entry in unrecorded(stage, run) if resume else ():
                 run.append(CHECKPOINTS_FILE, entry)
         with signals.blocked() if trainer.world_size > 1 else nullcontext():
             trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
         notes, result = list(parts.tracker.notes()), outcome(trainer, checkpoints, run)
-        scores = evaluate_best(trainer, parts, checkpoints) if stage.experiment.experiment_config.test_after_fit else {}
+        if trainer.world_size == 1:
+            result |= _average(stage, run, parts, checkpoints, seed)
+        if stage.experiment.experiment_config.test_after_fit:
+            best = result["best_checkpoint"]
+            result |= evaluate_best(trainer, parts, None if best is None else run.checkpoints / best)
         if trainer.is_global_zero:
             for note in notes:
                 log.warning("Stage %s: %s", stage.name, note)
-            run.update_stage(stage.name, notes=notes, figures=parts.tracker.drawn, **result, **scores)
+            run.update_stage(stage.name, notes=notes, figures=parts.tracker.drawn, **result)
 
 
-def evaluate_best(trainer: Trainer, parts: Parts, checkpoints: Checkpoints) -> dict[str, Any]:
+def _average(stage: Stage[Any], run: RunDirectory, parts: Parts, checkpoints: Checkpoints, seed: int) -> dict[str, Any]:
+    """Return what changes in the outcome where the mean of the best weights is better than the best."""
+    mean, monitor = average_best(checkpoints), checkpoints.training.monitor
+    if mean is None:
+        return {}
+    load_weights_of(parts.module, mean.path)
+    parts.tracker.check_every, parts.tracker.plot_every = 1, None
+    callbacks = [StepNoise(seed), parts.tracker, Interrupt()]
+    trainer = build_trainer(stage.experiment, run, parts.module, loggers=[], callbacks=callbacks)
+    trainer.validate(parts.module, datamodule=parts.data, verbose=False)
+    entry = mean.entry(checkpoints.training, float(trainer.callback_metrics[monitor]), checkpoints.best[0].score)
+    if entry is None:
+        return {}
+    _record_checkpoint(run, {"stage": stage.name, **entry})
+    path = mean.path.relative_to(run.checkpoints).as_posix()
+    return {"best_score": entry["score"], "best_checkpoint": path, "averaged_epochs": list(mean.epochs)}
+
+
+def evaluate_best(trainer: Trainer, parts: Parts, best: Path | None) -> dict[str, Any]:
     """Return what ``run.json`` keeps of a test of the best checkpoint, or of the last weights where none was kept."""
-    best = checkpoints.best_path
     log.info(
         "%s", load_weights_of(parts.module, best) if best else "No checkpoint was kept: the last weights are tested"
     )
@@ -220,11 +252,16 @@ def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, chec
     callbacks = [StepNoise(seed), parts.tracker, Interrupt()]
     with stage_loggers(stage, run, None) as loggers:
         trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=callbacks)
+        if trainer.is_global_zero:
+            run.update(hardware=hardware_of(trainer))
+            about = {"about": parts.data.about} if parts.data.about else {}
+            run.update_stage(stage.name, data_fingerprint=parts.data.fingerprint, **about)
+            log_origin(loggers, stage.experiment, run, stage.name)
         scores = tested(trainer, parts)
         if trainer.is_global_zero:
-            of = {"evaluated": str(checkpoint.absolute()), "data_fingerprint": parts.data.fingerprint}
+            of = {"evaluated": str(checkpoint.absolute()), "figures": parts.tracker.drawn}
             with signals.deferred():
-                run.update_stage(stage.name, status="finished", figures=parts.tracker.drawn, **scores, **of)
+                run.update_stage(stage.name, status="finished", **scores, **of)
 
 
 def load_weights_of(module: TrainingModule, checkpoint: Path) -> str:
@@ -246,7 +283,7 @@ def load_weights_of(module: TrainingModule, checkpoint: Path) -> str:
             "wrote; to start a training from these weights, use model_config.load_modules."
         )
     module.accept(payload)
-    loaded = load_strict(module.network, weights, strict=module.config.strict, source=str(checkpoint))
+    loaded = load_strict(module.network, module.complete(weights), strict=module.config.strict, source=str(checkpoint))
     require_finite(module.network, source=str(checkpoint))
     module.adopt(payload)
     return f"Loaded {loaded.loaded} tensors of {checkpoint}. {loaded.differences or ''}".strip()

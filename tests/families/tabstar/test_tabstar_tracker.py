@@ -37,7 +37,12 @@ def values(rows: int = 50, seed: int = 0) -> Columns:
 
 
 def tracker(tasks: dict[str, str] = TASKS, history: list[dict[str, float]] | None = None) -> TabstarTracker:
-    made = TabstarTracker(Path(), tasks=tasks, check_every=1, plot_every=1)
+    target = {"classes": [], "mean": 200.0, "std": 50.0}
+    schemas = {
+        name: {"task": task, "target": target | ({} if task == "regression" else {"classes": ["a", "b"]})}
+        for name, task in tasks.items()
+    }
+    made = TabstarTracker(Path(), schemas=schemas, check_every=1, plot_every=1)
     made.history = history or []
     return made
 
@@ -138,7 +143,7 @@ def test_the_line_of_equality_spans_predictions_and_targets() -> None:
     draw.predicted_against_true(axes, draw.Predicted(torch.tensor([-5.0, 1.0]), torch.tensor([0.0, 3.0])))
     assert xy(axes, 0) == [[0.0, -5.0], [3.0, 1.0]]
     assert xy(axes, 1) == [[-5.0, -5.0], [3.0, 3.0]]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("true z-score", "predicted z-score")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("true value", "predicted value")
 
 
 def test_losses_are_means_over_the_tables_of_a_task() -> None:
@@ -161,4 +166,4 @@ def test_one_table_is_drawn_though_its_loss_has_no_name() -> None:
     assert list(drawn) == ["scores", "score_heat_map", "losses"]
     (axes,) = drawn["losses"].axes
     assert [xy(axes, 0), xy(axes, 1)] == [[[0.0, 1.0]], [[0.0, 2.0]]]
-    assert "squared error" in axes.get_ylabel()
+    assert "error of the scaled target" in axes.get_ylabel()

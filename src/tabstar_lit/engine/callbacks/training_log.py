@@ -36,12 +36,15 @@ class TrainingLog(Callback):
     ----------
     epoch : dict
         The values of the last whole epoch.
+    logged : float
+        The last ``train_loss_step``; NaN before the first.
     """
 
     def __init__(self) -> None:
         self._recent = Means()
         self._means = Means()
         self.epoch: dict[str, float] = {}
+        self.logged = float("nan")
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Begin the epoch's means anew."""
@@ -60,10 +63,15 @@ class TrainingLog(Callback):
         if due or last:
             cast(FiniteGuard, module.finite).read()
         if due:
-            log_metrics(trainer, {"train_loss_step": self._recent.value(), **rates_by_group(trainer)})
+            self.logged = self.recent()
+            log_metrics(trainer, {"train_loss_step": self.logged, **rates_by_group(trainer)})
             self._recent = Means()
         if last:
             self._close_epoch(trainer)
+
+    def recent(self) -> float:
+        """Return the mean loss over the rows since the last line, for which the device may have to be waited for."""
+        return self._recent.value()
 
     def _close_epoch(self, trainer: Trainer) -> None:
         """Log the epoch's means over the rows of all ranks; before validation, so that figures can show them."""

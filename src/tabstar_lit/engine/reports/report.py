@@ -84,7 +84,9 @@ def _result(stage: str, result: Mapping[str, Any], run: RunDirectory) -> Iterato
         yield from (f"**Evaluation** of {link(checkpoint.name, checkpoint, run.root)}.", "")
     elif score is not None:
         early = ", and stopped early" if result.get("stopped_early") else ""
-        reached = f"in epoch {result.get('best_epoch')} of {result.get('epochs')} ({result.get('steps')} steps{early})"
+        epochs = ", ".join(map(str, result.get("averaged_epochs") or ()))
+        of_best = f"by the mean of the weights of epochs {epochs}" if epochs else f"in epoch {result.get('best_epoch')}"
+        reached = f"{of_best} of {result.get('epochs')} ({result.get('steps')} steps{early})"
         yield from (f"**Best {monitor}{of}: {format_value(score)}**, {reached}.", "")
     else:
         yield from (f"**The training{of} kept no best checkpoint**: status {result.get('status')}.", "")
@@ -116,7 +118,8 @@ def _data(files: RunFiles) -> list[str]:
     found = {name: stage.get("data_fingerprint") for name, stage in files.stages.items()}
     if len(set(found.values())) == 1:
         found = {"all stages" if len(found) > 1 else "fingerprint": next(iter(found.values()))}
-    return ["## Data", "", *facts("data", {"name": files.config.get("dataset_config.name"), **found})]
+    about = {"content": next((stage["about"] for stage in files.stages.values() if stage.get("about")), None)}
+    return ["## Data", "", *facts("data", {"name": files.config.get("dataset_config.name"), **about, **found})]
 
 
 def _origin(files: RunFiles) -> list[str]:

@@ -96,6 +96,12 @@ class AntibodyFamily(Family["AntibodyExperiment", "AntibodyData"]):
 
         return (antibody, antibody_checkpoint)
 
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what a file of ``tabstar_lit convert antibody`` says."""
+        from tabstar_lit.families.antibody.conversion.config import PairConversion
+
+        return {"antibody": PairConversion}
+
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what shows a pairs file."""
         from tabstar_lit.families.antibody.conversion.commands import show_pairs

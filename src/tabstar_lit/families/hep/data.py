@@ -85,6 +85,12 @@ class EventData(DataModule):
         """Hash of the events and of what of them is used."""
         return self.events.fingerprint
 
+    @property
+    def about(self) -> str:
+        """Which class is signal, and how many events of each train."""
+        counts = ", ".join(f"{name} {count}" for name, count in zip(self.classes, self.class_counts, strict=True))
+        return f"signal is {' and '.join(self.preprocessor.signal)}; training events: {counts}"
+
     def payload(self) -> dict[str, Any]:
         """Return what a checkpoint keeps to prepare new events."""
         return self.events.payload()

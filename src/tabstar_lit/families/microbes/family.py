@@ -103,6 +103,12 @@ class MicrobesFamily(Family["MicrobesExperiment", "MicrobesData"]):
 
         return (microbiome,)
 
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what a file of ``tabstar_lit convert microbiome`` says."""
+        from tabstar_lit.families.microbes.conversion.config import StudyConfig
+
+        return {"microbiome": StudyConfig}
+
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what shows studies."""
         from tabstar_lit.families.microbes.study.show import show_study

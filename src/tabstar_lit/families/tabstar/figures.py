@@ -26,7 +26,7 @@ FEW_CLASSES = 4
 """A small panel names so many ROC curves."""
 SHORT = 14
 """Letters of a class's name that small panels have room for."""
-LOSSES = {"classification": "cross-entropy", "regression": "squared error of the z-score"}
+LOSSES = {"classification": "cross-entropy", "regression": "error of the scaled target"}
 
 
 class Predicted(NamedTuple):
@@ -106,9 +106,9 @@ def confusions(axes: Axes, predicted: Predicted) -> None:
 
 
 def predicted_against_true(axes: Axes, predicted: Predicted) -> None:
-    """Draw predictions against targets, both as z-scores."""
+    """Draw predictions against targets, both in the target's unit."""
     true, found = predicted.targets.double().numpy(), predicted.predictions.double().numpy()
-    draw_predicted_against_true(axes, true, found, "z-score")
+    draw_predicted_against_true(axes, true, found, "value")
 
 
 Figures = Mapping[str, Mapping[str, Callable[[Axes, Predicted], None]]]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
 
 from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.families.tabstar import figures as draw
 from tabstar_lit.families.tabstar.importance import column_importances
+from tabstar_lit.families.tabstar.targets import TargetScale
 from tabstar_lit.metrics.scores import r_squared, roc_auc
 from tabstar_lit.plots.curves import Curve, mean_curve, series
 
@@ -26,17 +30,15 @@ if TYPE_CHECKING:
 class TabstarTracker(Tracker):
     """Track ``val_score/<table>`` and ``val_score``, the mean over the tables that have one.
 
-    A score is taken over all validation rows of a table together, never averaged over batches; a table whose validation
-    rows hold a single class or value has none.
+    A score is taken over all validation rows of a table together, never averaged over batches, and of regression in the
+    target's own unit; a table whose validation rows hold a single class or value has none.
 
     Parameters
     ----------
     figures
         Folder for the figures.
-    tasks : Mapping
-        ``classification`` or ``regression`` by table.
-    classes, columns : Mapping, optional
-        Names of the classes, and of the features in use, by table.
+    schemas : Mapping
+        What is known of each table: its task, its features, its classes or how its target is scaled.
     held_out : callable or None
         Returns a batch of held-out rows of each table, whose columns are shuffled to see which matter.
     check_every, plot_every
@@ -47,16 +49,20 @@ class TabstarTracker(Tracker):
         self,
         figures: Path,
         *,
-        tasks: Mapping[str, str],
-        classes: Mapping[str, Sequence[str]] | None = None,
-        columns: Mapping[str, Sequence[str]] | None = None,
+        schemas: Mapping[str, Mapping[str, Any]],
         held_out: Callable[[], Iterable[TableBatch]] | None = None,
         check_every: int | None,
         plot_every: int | None,
     ) -> None:
         super().__init__(figures, check_every=check_every, plot_every=plot_every)
-        self.tasks = dict(tasks)
-        self.classes, self.columns, self.held_out = dict(classes or {}), dict(columns or {}), held_out
+        self.tasks = {table: str(schema["task"]) for table, schema in schemas.items()}
+        targets = {table: schema["target"] for table, schema in schemas.items()}
+        self._scales = {
+            table: TargetScale.from_schema(target) for table, target in targets.items() if not target["classes"]
+        }
+        self.classes = {table: target["classes"] for table, target in targets.items()}
+        self.columns = {table: schema["features"] for table, schema in schemas.items()}
+        self.held_out = held_out
         self._latest: Mapping[str, Columns] = {}
 
     def keeps(self) -> tuple[str, ...]:
@@ -95,7 +101,7 @@ class TabstarTracker(Tracker):
     def _drawn(self, figures: draw.Figures, collected: Mapping[str, Columns]) -> Iterator[tuple[str, Figure]]:
         for task, panels in figures.items():
             tables = {
-                table: draw.Predicted(rows["predictions"], rows["targets"], self._classes(table, rows["predictions"]))
+                table: draw.Predicted(*self._own_unit(table, rows), self._classes(table, rows["predictions"]))
                 for table, rows in collected.items()
                 if self.tasks[table] == task
             }
@@ -120,7 +126,15 @@ class TabstarTracker(Tracker):
 
     def _score(self, table: str, rows: Columns) -> float:
         score = roc_auc if self.tasks[table] == "classification" else r_squared
-        return score(rows["predictions"], rows["targets"])
+        return score(*self._own_unit(table, rows))
+
+    def _own_unit(self, table: str, rows: Columns) -> tuple[Tensor, Tensor]:
+        """Return predictions and targets, numbers in the target's unit."""
+        pair = rows["predictions"], rows["targets"]
+        if table not in self._scales:
+            return pair
+        predictions, targets = (torch.from_numpy(self._scales[table].values(own.numpy())) for own in pair)
+        return predictions, targets
 
     def _single(self, split: str) -> dict[str, Curve]:
         """Return the loss of a run with one table, which is logged without the table's name."""

@@ -14,11 +14,11 @@ from trained_tables import Bench, train
 import tabstar_lit
 from tabstar_lit.commands.cli import main
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.converter import FileSource, convert
 from tabstar_lit.families.tabstar.deployment import chunks
 from tabstar_lit.families.tabstar.deployment.chunks import Wanted, file_chunks
 from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
-from tabstar_lit.families.tabstar.manifest import read_manifest
+from tabstar_lit.families.tabstar.tables.converter import FileSource, convert
+from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 
 ODD = """
 - name: odd

@@ -161,6 +161,12 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
 
         return (events,)
 
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what a file of ``tabstar_lit convert events`` says."""
+        from tabstar_lit.families.hep.events.conversion_config import ConversionConfig
+
+        return {"events": ConversionConfig}
+
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what shows event files."""
         from tabstar_lit.families.hep.events.commands import show_events
