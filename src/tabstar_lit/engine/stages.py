@@ -208,10 +208,13 @@ def _average(stage: Stage[Any], run: RunDirectory, parts: Parts, checkpoints: Ch
     if mean is None:
         return {}
     load_weights_of(parts.module, mean.path)
-    parts.tracker.check_every, parts.tracker.plot_every = 1, None
+    tracker = parts.tracker
+    every = tracker.check_every, tracker.plot_every
+    tracker.check_every, tracker.plot_every = 1, None
     callbacks = [StepNoise(seed), parts.tracker, Interrupt()]
     trainer = build_trainer(stage.experiment, run, parts.module, loggers=[], callbacks=callbacks)
     trainer.validate(parts.module, datamodule=parts.data, verbose=False)
+    tracker.check_every, tracker.plot_every = every
     entry = mean.entry(checkpoints.training, float(trainer.callback_metrics[monitor]), checkpoints.best[0].score)
     if entry is None:
         return {}
