@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from tabstar_lit.config.schema import DatasetConfig, Experiment, LoaderOptions, ModelConfig, Section
 from tabstar_lit.config.schema.base import Name
