@@ -32,7 +32,7 @@ def add_adapters(network: TabStarNetwork, lora: LoraConfig) -> None:
         ) from error
     own = peft.LoraConfig(
         r=lora.rank,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # declared whole, used as the float that it may be
+        lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=list(adapted_layers(network)),
     )
