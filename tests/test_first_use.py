@@ -45,6 +45,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Used:
         "experiment_config.plot_metrics_n_epoch=1",
         "experiment_config.tqdm_refresh_rate=1",
         "model_config.training_config.max_epochs=2",
+        "dataset_config.rows_per_dataset=192",
     )
     return Used(folder, watch(command("train_tabstar", *TINY, *words), 80, folder))
 

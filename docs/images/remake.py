@@ -20,8 +20,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "tests" / "support"))
 
 from browser import BROWSER, page  # noqa: E402  # what the tests look with
-from command_line import TINY, command, environment  # noqa: E402
-from screen import watch  # noqa: E402
+from command_line import TINY, command, environment  # noqa: E402  # as above
+from screen import watch  # noqa: E402  # as above
 
 COLUMNS = 100
 WORDS = (*TINY[:-2], "model_config.training_config.max_epochs=4", "experiment_config.log_every_n_steps=2")
