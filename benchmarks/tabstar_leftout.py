@@ -54,7 +54,6 @@ BINS = "model_config.architecture_config.regression_bins"
 HEADS: dict[str, dict[str, object]] = {
     "far": {LIMIT: 10.0},
     "both": {HEAD: "both", BINS: 200, LIMIT: 10.0},
-    "binned": {HEAD: "binned", BINS: 100, LIMIT: 10.0},
 }
 """How a target is learned otherwise than the model has it, as overrides."""
 FEW_VALUES = 50
