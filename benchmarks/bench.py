@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import antibody_generation, experts, experts_networks, fakes, microbes, signal, startup, tabstar
+from benchmarks import (
+    antibody_generation,
+    checkpoints,
+    experts,
+    experts_networks,
+    fakes,
+    microbes,
+    signal,
+    startup,
+    tabstar,
+)
 
 FIGURES = {
     "startup": startup.figures,
+    "checkpoints": checkpoints.figures,
     "tabstar": tabstar.figures,
     "signal": signal.figures,
     "fakes": fakes.figures,
