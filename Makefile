@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c c
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help train track test soak golden screenshots lint house keys format bench bench-gpu speedrun results notebooks docs docs-serve clean
+.PHONY: help train track test soak mutants golden screenshots lint house keys format bench bench-gpu speedrun results notebooks docs docs-serve clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -42,6 +42,9 @@ test: $(VENV)/.installed-test ## install the test tools and run every test (ARGS
 
 soak: $(VENV)/.installed-test ## the proofs that take minutes each (ARGS='-k name')
 	$(PYTEST) -m soak $(ARGS)
+
+mutants: $(VENV)/.installed-mutants ## change the source in 300 small ways, one at a time: which do the tests notice?
+	OMP_NUM_THREADS=1 $(BIN)/python tests/support/mutants.py $(ARGS)
 
 golden: $(VENV)/.installed-test ## store the loss curves of the defaults anew, after a change that is meant to move them
 	$(BIN)/python tests/golden/remake.py

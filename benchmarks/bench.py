@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import antibody_generation, events, experts, experts_networks, fakes, microbes, signal, startup, tabstar
+from benchmarks import (
+    antibody_generation,
+    checkpoints,
+    events,
+    experts,
+    experts_networks,
+    fakes,
+    microbes,
+    signal,
+    startup,
+    tabstar,
+)
 
 FIGURES = {
     "startup": startup.figures,
+    "checkpoints": checkpoints.figures,
     "tabstar": tabstar.figures,
     "signal": signal.figures,
     "events": events.figures,

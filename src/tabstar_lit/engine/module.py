@@ -230,7 +230,7 @@ class TrainingModule(LeanModule, ABC):
         """Check the gradient norm before the step, then clip with that same norm."""
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         gradients = [p.grad for p in parameters if p.grad is not None]
-        if self._weighs and gradients:
+        if self._weighs:
             self._average(gradients)
         norm = gradient_norm(gradients)
         self._check(optimizer, norm)
@@ -244,12 +244,14 @@ class TrainingModule(LeanModule, ABC):
 
         Lightning has divided them by the number of batches, and torch by that of the devices.
         """
+        total, self._sizes = sum(self._sizes), []
+        if not gradients:
+            return
         dtype = torch.promote_types(gradients[0].dtype, torch.float32)
-        weight = torch.as_tensor(sum(self._sizes), dtype=dtype, device=gradients[0].device)
+        weight = torch.zeros((), dtype=dtype, device=gradients[0].device).add_(total)
         weight = self.trainer.strategy.reduce(weight, reduce_op="mean")
         batches = self.config.training_config.accumulate_grad_batches
         torch._foreach_mul_(gradients, torch.where(weight == 0, 0.0, batches / weight))
-        self._sizes = []
 
     def _check(self, optimizer: Optimizer, norm: Tensor) -> None:
         """Keep a step that is not finite from the weights; where only the host can, it has to wait and look."""
