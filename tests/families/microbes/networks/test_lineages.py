@@ -8,7 +8,7 @@ from hand_made_samples import a_batch, small
 from scipy import sparse
 
 from tabstar_lit.families.microbes.distances import predicted_distances
-from tabstar_lit.families.microbes.networks.lineages import LineagePooling, Lineages
+from tabstar_lit.families.microbes.networks.lineages import PACE, SHARPNESS, LineagePooling, Lineages
 from tabstar_lit.families.microbes.networks.sequence_encoder import SequenceEncoder
 from tabstar_lit.families.microbes.tables.tree import parse_newick
 from tabstar_lit.families.microbes.unifrac.branches import Branches
@@ -25,7 +25,7 @@ def test_distances_of_the_branches_of_a_tree_are_unifrac() -> None:
     logits = torch.from_numpy(np.where(below.T, 60.0, -60.0)).float()
     pooling = LineagePooling(4, len(below))
     with torch.no_grad():
-        pooling.log_lengths.copy_(torch.from_numpy(branches.lengths).log() / 2)
+        pooling.log_lengths.copy_(torch.from_numpy(branches.lengths).log() / 2 / PACE)
     mask = torch.from_numpy(counts > 0)
     pooled = pooling(torch.zeros(3, 5, 4), logits.expand(3, -1, -1), mask)
     distances = predicted_distances(pooled.vector, None).detach().numpy()
@@ -50,7 +50,7 @@ def test_lineages_are_standardised_over_the_sequences_of_a_batch_and_later_by_wh
     lineages, letters = Lineages(30, 5), torch.nn.functional.one_hot(torch.randint(6, (40, 5)), 6).float()
     for _ in range(200):
         trained = lineages(letters)
-    standard = (trained / 8 - lineages.thresholds).detach()
+    standard = (trained / SHARPNESS - PACE * lineages.thresholds).detach()
     np.testing.assert_allclose(standard.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(standard.std(0, unbiased=False), 1, atol=1e-3)
     lineages.eval()

@@ -18,7 +18,9 @@ SHARPNESS = 8.0
 """Logits in a standard deviation over sequences."""
 RAREST, WIDEST = -5.0, -1.5
 """Thresholds at first, in standard deviations: most lineages have few sequences."""
-STD = 0.25
+PACE = 5.0
+"""Thresholds and lengths are stored divided by it, and so learn as many times faster than the rest of a network."""
+STD = 0.2
 """Of the initial points of letters; only their size beside the learning rate matters, as sums are standardised."""
 
 
@@ -37,7 +39,7 @@ class Lineages(nn.Module):
         super().__init__()
         self.points = nn.Linear(n_letters, n_lineages, bias=False)
         self.norm = nn.BatchNorm1d(n_lineages, affine=False)
-        self.thresholds = nn.Parameter(torch.linspace(RAREST, WIDEST, n_lineages))
+        self.thresholds = nn.Parameter(torch.linspace(RAREST, WIDEST, n_lineages) / PACE)
         nn.init.normal_(self.points.weight, std=STD)
 
     def forward(self, letters: Tensor) -> Tensor:
@@ -48,7 +50,7 @@ class Lineages(nn.Module):
             standard = functional.batch_norm(sums, self.norm.running_mean, self.norm.running_var)
         else:
             standard = self.norm(sums)
-        return SHARPNESS * (standard + self.thresholds)
+        return SHARPNESS * (standard + PACE * self.thresholds)
 
 
 class LineagePooling(nn.Module):
@@ -89,7 +91,7 @@ class LineagePooling(nn.Module):
         # 1 - product of (1 - p), in logarithms: -ln(1 - sigmoid(z)) is softplus(z).
         surely = torch.where(mask[..., None], functional.softplus(lineages + self.context(states)), 0.0)
         total = surely.sum(1)
-        vector = -torch.expm1(-total) * self.log_lengths.exp()
+        vector = -torch.expm1(-total) * (PACE * self.log_lengths).exp()
         with torch.no_grad():
             weights = torch.einsum("bsk,bk->bs", surely, vector.square() / total.clamp(min=1e-12))
             weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
