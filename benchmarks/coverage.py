@@ -31,6 +31,7 @@ from tabstar_lit.arrays import Array, Bool, Float64
 from tabstar_lit.config.paths import roots
 from tabstar_lit.families.hep.fakes.family import family
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
+from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
 
 N_POINTS = 1000
 """Loose events of a sample at which factors are compared."""
@@ -67,8 +68,8 @@ def measured(sample: Sample) -> dict[str, Array]:
     Returns
     -------
     dict of str to ndarray
-        ``logs`` ``[n, C]`` of the heads, ``truth``, ``points`` ``[n, D]`` and ``weights`` of the ``n`` events they are
-        compared at; ``twins``, ``seed`` and, by kind, further scores; and how it was made.
+        Of ``n`` events: ``logs`` ``[n, C]`` of the heads, ``mean`` ``[n]`` of all together, ``truth``, ``weights`` and
+        ``points`` ``[n, D]``, pt first; ``twins``, ``seed``, scores by kind, and how it was made.
     """
     kept = _prompt_rich(sample) if sample.kind in {"prompt", "negative"} else _toy(sample)
     return kept | {"seed": np.int32(sample.seed)}
@@ -98,8 +99,7 @@ def _toy(sample: Sample) -> dict[str, Array]:
     one = estimate(sample.toy, f"experiment_config.seed={sample.seed}", *sample.overrides)
     applied, truth = one.central
     chosen = _some(len(truth))
-    points = np.stack(list(applied.variables.values()), axis=1)[chosen]
-    row = _row(one, applied.log_ratios[chosen], truth[chosen], points, np.ones(int(chosen.sum())))
+    row = _row(one, applied.rows(chosen), truth[chosen], np.ones(int(chosen.sum())))
     if sample.kind == "toy":
         row |= {f"binned_{bins}": np.float64(error) for bins, error in one.binned_errors.items()}
         row |= {"closure": np.float64(one.chi2[PT])}
@@ -115,15 +115,16 @@ def _prompt_rich(sample: Sample) -> dict[str, Array]:
     applied = one.applied
     filled = enough_fakes(applied.variables[PT])
     filled[filled] = _some(int(filled.sum()))
-    points = np.stack([applied.variables[name][filled] for name in (PT, "eta")], axis=1)
-    truth = log_factor(points[:, 0])
-    row = _row(one, applied.log_ratios[filled], truth, points, np.exp(truth))
+    applied = applied.rows(filled)
+    truth = log_factor(applied.variables[PT])
+    row = _row(one, applied, truth, np.exp(truth))
     return row | {"fakes_ratio": np.float64(found.total), "worst_head": np.float64(found.worst_head)}
 
 
-def _row(one: Estimate, logs: Float64, truth: Float64, points: Float64, weights: Float64) -> dict[str, Array]:
+def _row(one: Estimate, applied: Reweighted, truth: Float64, weights: Float64) -> dict[str, Array]:
     made: Trained = one.trained
-    named = {"logs": logs, "truth": truth, "points": points, "weights": weights}
+    points = np.stack(list(applied.variables.values()), axis=1)
+    named = {"logs": applied.log_ratios, "mean": applied.mean, "truth": truth, "points": points, "weights": weights}
     return {
         **{name: np.asarray(values, np.float32) for name, values in named.items()},
         "twins": np.int32(one.model.twins),

@@ -199,7 +199,7 @@ def _how(kind: str, rows: Sequence[Row], before: str) -> list[str]:
 
 
 def _errors(row: Row) -> Float64:
-    return np.asarray(row["logs"].mean(1) - row["truth"], np.float64)
+    return np.asarray(row["mean"] - row["truth"], np.float64)
 
 
 def _variances(row: Row) -> Float64:

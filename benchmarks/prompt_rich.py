@@ -117,11 +117,12 @@ def write_prompt_rich(path: Path, seed: int, *, negative: float = 0.0, share: fl
 def agreement(model: Restored, file: EventFile, *, split: str | None = "test", share: float = 1.0) -> Agreement:
     """Compare what a trained ratio predicts on one side of its split with what is expected there."""
     loose = loose_events(model, region_events(model, file, split))
-    by_head = np.concatenate([part.heads for part in event_factors(model, loose)])
-    total = loose.signed @ np.exp(np.log(by_head).mean(1))
+    parts = list(event_factors(model, loose))
+    by_head, together = (np.concatenate([getattr(part, name) for part in parts]) for name in ("heads", "factor"))
+    total = loose.signed @ together
     expected = share * FAKES["tight"] * len(model.rows(file, split)) / file.n_events
     pt = file.column("pt")[loose.rows]
-    distance = np.abs(np.log(by_head).mean(1) - log_factor(pt))
+    distance = np.abs(np.log(together) - log_factor(pt))
     compared = enough_fakes(pt, share=share) & ~loose.simulated
     log_error = float(np.average(distance[compared], weights=np.exp(log_factor(pt))[compared]))
     return Agreement(float(total / expected), loose.signed @ by_head / expected, log_error)

@@ -164,7 +164,14 @@ def test_sigma_is_taken_apart_where_its_parts_are_known() -> None:
         heads = np.concatenate([ours, ours[:10]]) + rng.normal(0, 0.1, (200, 30))
         off = rng.normal(0, math.sqrt(0.08)) + 0.2
         logs = heads - heads.mean(1, keepdims=True) + off
-        return {"logs": logs, "truth": np.zeros(200), "points": points, "weights": np.ones(200), "twins": np.int32(10)}
+        return {
+            "logs": logs,
+            "mean": logs.mean(1),
+            "truth": np.zeros(200),
+            "points": points,
+            "weights": np.ones(200),
+            "twins": np.int32(10),
+        }
 
     rows = [sample() for _ in range(400)]
     told = calibration(rows)
@@ -225,6 +232,7 @@ def test_what_a_folder_holds_is_told_and_not_trained_again(tmp_path: Path, monke
     for seed, off in enumerate((0.05, 0.15)):
         row = {
             "logs": np.stack([truth + off - 0.1, truth + off + 0.1], axis=1),
+            "mean": truth + off,
             "truth": truth,
             "points": np.stack([np.linspace(20, 200, 50), np.ones(50)], axis=1),
             "weights": np.ones(50),
@@ -237,5 +245,5 @@ def test_what_a_folder_holds_is_told_and_not_trained_again(tmp_path: Path, monke
     assert printed(done)["fakes.coverage2d_1sigma"] == "0.5000"
     assert printed(done)["fakes.coverage2d_2sigma"] == "1.0000"
     page = results.PAGE.read_text(encoding="utf-8")
-    assert "python -m benchmarks.coverage" in page
+    assert "benchmarks.coverage" in page
     assert "40 s" in page

@@ -39,6 +39,7 @@ def known_model(file: Path, shifts: tuple[float, ...] = (0.0,), role: Any = "rat
     config = {
         "family": "fakes",
         "role": role,
+        "architecture_config": {"ensemble": None},
         "preprocessing": data.payload(),
         "dataset_config": data.fakes.model_dump(mode="json", exclude={"dataloader_kwargs"}),
     }

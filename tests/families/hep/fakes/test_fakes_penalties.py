@@ -91,6 +91,9 @@ def test_heads_give_mean_and_standard_deviation_of_the_logarithm() -> None:
     np.testing.assert_allclose(result.mean, logs.numpy().mean(1))
     np.testing.assert_allclose(result.std, logs.numpy().std(1, ddof=1))
     torch.testing.assert_close(result.ratio_error(), result.mean.exp() * result.std)
+    by_ratio = over_heads(logs, "ratio")
+    np.testing.assert_allclose(by_ratio.ratio(), np.exp(logs.numpy()).mean(1))
+    assert torch.equal(by_ratio.std, result.std)
     single = over_heads(logs[:, :1])
     assert torch.equal(single.ratio(), logs[:, 0].exp())
     assert single.std.abs().max() == 0

@@ -19,6 +19,7 @@ from tabstar_lit.families.hep.architecture.flat import (
 from tabstar_lit.families.hep.architecture.sections import NetworkArchitecture
 
 TRUNK_WIDTH = 32
+Average = Literal["log", "ratio"]
 
 
 class Heads(Section):
@@ -33,6 +34,11 @@ class Heads(Section):
     hidden_dims: tuple[PositiveInt, ...] = Field((32,), description="Hidden layers of a head; [] makes it linear.")
     act: str = Field("ReLU", description="Name of a torch.nn activation, or GeGLU, ELUPlus, Abs, Softabs, ...")
     act_kwargs: dict[str, Any] | None = Field(None, description="Arguments of the activation.")
+    average: Average = Field(
+        "log",
+        description="What heads are averaged in. ratio: their ratios, as yields add up, so that where few events are "
+        "left single heads close to 0 do not decide; log: the logarithms of these.",
+    )
     dropout: Dropout = Field(0.0, description="Dropout after each activation.")
     layernorm: bool = Field(False, description="LayerNorm before each activation.")
 
@@ -51,6 +57,11 @@ class FakesNetworkArchitecture(NetworkArchitecture):
     def n_heads(self) -> int:
         """Number of ratios ``C`` that are learned."""
         return 1 if self.ensemble is None else self.ensemble.heads
+
+    @property
+    def average(self) -> Average:
+        """What heads are averaged in."""
+        return "log" if self.ensemble is None else self.ensemble.average
 
     @property
     def has_heads(self) -> bool:

@@ -141,6 +141,7 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
             variables=data.spectators,
             plotting=experiment.plotting_config,
             units=data.units,
+            average=experiment.model.architecture_config.average,
             form=_form(data),
             pt_variable=data.fakes.pt_variable,
             check_every=config.check_metrics_n_epoch,

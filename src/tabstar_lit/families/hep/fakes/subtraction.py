@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from tabstar_lit.families.hep.fakes.architecture import Average
 
 
 class Subtraction(NamedTuple):
@@ -50,7 +53,7 @@ class LogFactor(NamedTuple):
     Attributes
     ----------
     mean : Tensor
-        ``[B]`` mean over heads.
+        ``[B]`` mean over heads, or the logarithm of their mean ratio.
     std : Tensor
         ``[B]`` standard deviation of the heads: the uncertainty of one experiment; 0 with a single head.
     """
@@ -59,7 +62,7 @@ class LogFactor(NamedTuple):
     std: Tensor
 
     def ratio(self) -> Tensor:
-        """Return ``e^mean``, the median of a log-normal ratio, ``[B]``."""
+        """Return ``e^mean``, ``[B]``."""
         return self.mean.exp()
 
     def ratio_error(self) -> Tensor:
@@ -86,9 +89,15 @@ def training_spread(by_head: Tensor, twins: int) -> Tensor:
     return (apart.square() / 2).mean(-1).sqrt()
 
 
-def over_heads(log_ratios: Tensor) -> LogFactor:
-    """Return mean and standard deviation of log-ratios ``[B, C]`` over their ``C`` heads."""
+def over_heads(log_ratios: Tensor, average: Average = "log") -> LogFactor:
+    """Return mean and standard deviation of log-ratios ``[B, C]`` over their ``C`` heads.
+
+    By ``ratio`` the mean is the logarithm of the heads' mean ratio. A ratio is linear in the sample of its numerator:
+    this is what the whole sample gives, where a mean of logarithms lies below it by half their variance.
+    """
     if log_ratios.shape[1] == 1:
         return LogFactor(log_ratios[:, 0], torch.zeros_like(log_ratios[:, 0]))
     std, mean = torch.std_mean(log_ratios, dim=1)
+    if average == "ratio":
+        mean = log_ratios.logsumexp(1) - math.log(log_ratios.shape[1])
     return LogFactor(mean, std)

@@ -10,6 +10,7 @@ from tabstar_lit.config.tree import dotted, suggestion
 from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.fakes.architecture import Average
 from tabstar_lit.families.hep.fakes.config import Role
 from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, FigureName, check_plotting
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
@@ -47,6 +48,8 @@ class FakesTracker(Tracker):
         The transverse momentum, one of ``variables``.
     units : mapping of str to str
         Units of columns, for the axes of figures.
+    average : str
+        What heads are averaged in: ``log`` or ``ratio``.
     check_every, plot_every : int or None
         As in :class:`~tabstar_lit.engine.tracker.Tracker`.
 
@@ -68,6 +71,7 @@ class FakesTracker(Tracker):
         form: ClosedForm | None = None,
         pt_variable: str = "pt",
         units: Mapping[str, str] | None = None,
+        average: Average = "log",
         check_every: int | None,
         plot_every: int | None,
     ) -> None:
@@ -76,7 +80,7 @@ class FakesTracker(Tracker):
         self.variables = tuple(variables)
         self.units = dict(units or {})
         self.plotting = plotting or FakesPlotting()
-        self.form = form
+        self.form, self.average = form, average
         self.pt_variable = pt_variable
         self._strayed: tuple[str, ...] = ()
         self._check_names()
@@ -147,4 +151,6 @@ class FakesTracker(Tracker):
     def _events(self, collected: Mapping[str, Columns]) -> Reweighted | None:
         """Return the events of the stage, if any."""
         rows = collected.get(self.role)
-        return None if rows is None else Reweighted.of(rows, names=self.variables, role=self.role)
+        if rows is None:
+            return None
+        return Reweighted.of(rows, names=self.variables, role=self.role, average=self.average)

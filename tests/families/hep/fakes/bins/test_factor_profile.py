@@ -15,7 +15,7 @@ def test_a_profile_averages_heads_and_truth_over_the_same_events() -> None:
     values, weights = np.array([0.5, 0.5, 1.5, 1.5, 2.5]), np.array([1.0, 3.0, 1.0, -1.0, -1.0])
     logs = np.log(np.array([[1.0, 1.0], [2.0, 4.0], [3.0, 3.0], [9.0, 9.0], [1.0, 1.0]]))
     truth = np.log(np.array([1.0, 3.0, 3.0, 3.0, 3.0]))
-    found = profile(values, weights, logs, np.arange(4.0), truth)
+    found = profile(values, Learned(weights, logs, logs.mean(1), truth), np.arange(4.0))
     by_head = np.array([(1 + 3 * 2) / 4, (1 + 3 * 4) / 4])
     assert found.error[0] == pytest.approx(by_head.std(ddof=1))
     assert found.factor[:2] == pytest.approx([(1 + 3 * math.sqrt(8)) / 4, 3])
@@ -28,7 +28,7 @@ def test_a_right_factor_lies_on_the_truth_and_on_what_was_counted() -> None:
     values, tight = np.linspace(0.05, 9.95, 2000), np.arange(2000) % 2 == 0
     counted = binned_factor({"pt": values}, np.ones(2000), tight, {"pt": [0, 5, 10]})
     loose = values[~tight]
-    learned = Learned(np.ones(1000), np.zeros((1000, 2)), truth=np.zeros(1000))
+    learned = Learned(np.ones(1000), np.zeros((1000, 2)), np.zeros(1000), truth=np.zeros(1000))
     figure = factor_against("pt", np.r_[loose[:-1], np.nan], learned, counted, log=True)
     axes, below = figure.axes
     legend = axes.get_legend()

@@ -59,6 +59,18 @@ def test_every_loose_event_gets_its_factor(fakes_file: Path, tmp_path: Path) -> 
     assert done.prediction.model == pytest.approx(np.std(heads, ddof=1), rel=1e-4)
 
 
+def test_where_ratios_are_averaged_the_yield_is_the_mean_of_the_heads(fakes_file: Path, tmp_path: Path) -> None:
+    model = known_model(fakes_file, SHIFTS)
+    model.config["architecture_config"]["ensemble"] = {"average": "ratio"}
+    done = apply_factor(model, fakes_file, tmp_path / "out.parquet")
+    found = pq.read_table(tmp_path / "out.parquet").to_pandas()
+    assert done.prediction.total == pytest.approx(done.prediction.by_head.mean())
+    assert found["log_f_std"].to_numpy() == pytest.approx(np.std(SHIFTS, ddof=1), abs=1e-5)
+    closure = measure_closure(model)
+    assert closure.log_factor == pytest.approx(np.log(np.exp(closure.log_factors).mean(1)))
+    assert known_model(fakes_file).average == "log"
+
+
 def test_what_training_adds_to_the_spread_is_told_apart(fakes_file: Path, tmp_path: Path) -> None:
     """Heads 0 and 3, and 1 and 4, learned from equal samples."""
     shifts = (-0.3, 0.0, 0.3, -0.2, 0.06)

@@ -52,6 +52,13 @@ def test_yields_of_heads_are_compared_with_the_reference() -> None:
     assert "2 of 2 heads" in strayed_heads(broken, 0.05)[0]
 
 
+def test_heads_are_averaged_as_is_asked() -> None:
+    heads = {"log_ratios": torch.tensor([[0.0, 2.0], [1.0, 1.0]]), "targets": torch.zeros(2)}
+    by_log, by_ratio = (Reweighted.of(heads, names=[], role="ratio", average=name) for name in ("log", "ratio"))
+    assert by_log.reweights == pytest.approx([math.e, math.e])
+    assert by_ratio.reweights == pytest.approx([(1 + math.e**2) / 2, math.e])
+
+
 def test_effective_share_is_kishs() -> None:
     assert effective_share(np.ones(7)) == 1
     assert effective_share(np.array([1.0, 0.0, 0.0, 0.0])) == 0.25

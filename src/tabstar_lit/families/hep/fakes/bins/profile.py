@@ -45,38 +45,6 @@ class Profile:
         return self.factor if self.truth is None else self.truth
 
 
-def profile(
-    values: Float64, weights: Float64, log_factors: Float64, edges: Float64, truth: Float64 | None = None
-) -> Profile:
-    """Average the factor of each head over the events in each bin.
-
-    Parameters
-    ----------
-    values : ndarray
-        ``[N]`` a variable of loose events. Events beyond the bins are left out.
-    weights : ndarray
-        ``[N]``; negative ones count as none, so that an average lies among what is averaged.
-    log_factors : ndarray
-        ``[N, C]`` of the heads.
-    edges : ndarray
-        ``[bins + 1]``.
-    truth : ndarray, optional
-        ``[N]`` true log-factors; events where it is NaN are left out.
-    """
-    used = np.isfinite(values) & (np.ones(len(values), dtype=bool) if truth is None else np.isfinite(truth))
-    values, positive, heads = values[used], np.maximum(weights[used], 0.0), np.exp(log_factors[used])
-    total = np.histogram(values, edges, weights=positive)[0]
-
-    def averaged(factors: Float64) -> Float64:
-        sums = np.histogram(values, edges, weights=positive * factors)[0]
-        return np.asarray(sums / np.where(total > 0, total, np.nan))
-
-    by_head = np.stack([averaged(head) for head in heads.T])
-    error = by_head.std(axis=0, ddof=1) if len(by_head) > 1 else np.zeros(len(total))
-    expected = None if truth is None else averaged(np.exp(truth[used]))
-    return Profile(edges, averaged(np.exp(log_factors[used].mean(axis=1))), error, expected)
-
-
 @dataclass(frozen=True)
 class Learned:
     """The learned fake factor of ``n`` loose events.
@@ -87,13 +55,42 @@ class Learned:
         ``[n]``.
     log_factors : ndarray
         ``[n, C]`` of the heads.
+    log_factor : ndarray
+        ``[n]`` of all heads together.
     truth : ndarray or None
         ``[n]`` true log-factors, where they are known; NaN where there is none.
     """
 
     weights: Float64
     log_factors: Float64
+    log_factor: Float64
     truth: Float64 | None = None
+
+
+def profile(values: Float64, learned: Learned, edges: Float64) -> Profile:
+    """Average the factor, and that of each head, over the events in each bin.
+
+    Parameters
+    ----------
+    values : ndarray
+        ``[n]`` a variable of the loose events. Events beyond the bins are left out, and those without a known truth.
+    learned : Learned
+        Their factor; negative weights count as none, so that an average lies among what is averaged.
+    edges : ndarray
+        ``[bins + 1]``.
+    """
+    truth = learned.truth
+    used = np.isfinite(values) & (np.ones(len(values), dtype=bool) if truth is None else np.isfinite(truth))
+    values, positive = values[used], np.maximum(learned.weights[used], 0.0)
+    total = np.histogram(values, edges, weights=positive)[0]
+
+    def averaged(log_factors: Float64) -> Float64:
+        sums = np.histogram(values, edges, weights=positive * np.exp(log_factors[used]))[0]
+        return np.asarray(sums / np.where(total > 0, total, np.nan))
+
+    by_head = np.stack([averaged(head) for head in learned.log_factors.T])
+    error = by_head.std(axis=0, ddof=1) if len(by_head) > 1 else np.zeros(len(total))
+    return Profile(edges, averaged(learned.log_factor), error, None if truth is None else averaged(truth))
 
 
 def factor_against(
@@ -115,10 +112,7 @@ def factor_against(
         Logarithmic axis.
     """
     curve = quantile_edges(values[np.isfinite(values)], CURVE_BINS)
-    fine, coarse = (
-        profile(values, learned.weights, learned.log_factors, edges, learned.truth)
-        for edges in (curve, counted.edges[0])
-    )
+    fine, coarse = (profile(values, learned, edges) for edges in (curve, counted.edges[0]))
     return factor_figure(variable, fine, coarse, counted, heads=learned.log_factors.shape[1], log=log)
 
 

@@ -125,8 +125,8 @@ class Closure:
     terms : ndarray
         ``[n]`` what each adds to seen less predicted; those of loose events are ``-w F``, with the sign of
         :attr:`RegionEvents.signed`.
-    log_factors : ndarray
-        ``[loose, C]`` of the heads, for the loose events.
+    log_factors, log_factor : ndarray
+        ``[loose, C]`` of the heads, for the loose events, and ``[loose]`` of all together.
     counted : BinnedFactor or None
         The binned estimate, measured on the training events.
     prediction : FakeYield
@@ -141,6 +141,7 @@ class Closure:
     columns: Mapping[str, Float64]
     terms: Float64
     log_factors: Float64
+    log_factor: Float64
     counted: BinnedFactor | None
     prediction: FakeYield
     variables: tuple[VariableClosure, ...]
@@ -222,11 +223,12 @@ def measure_closure(
         raise DataError(f"{file.path}: there are no tight data to compare with. Choose another split or other events.")
     columns = _columns(file, regions)
     counted = _counted(model, region_events(model, file, "train")) if events is None else None
-    yields, logs = [], []
+    yields, logs, means = [], [], []
     with progress(len(loose.rows)) as advance:
         for part in event_factors(model, loose):
             yields.append(FakeYield.of(loose, part, model.twins))
             logs.append(np.log(part.heads))
+            means.append(part.mean)
             advance(len(part.rows))
     prediction, log_factors = FakeYield.joined(yields), np.concatenate(logs)
     terms = regions.signed.copy()
@@ -235,7 +237,7 @@ def measure_closure(
         _compare(name, regions, columns, terms=terms, log_factors=log_factors, counted=counted, bins=bins)
         for name in names
     )
-    return Closure(regions, columns, terms, log_factors, counted, prediction, compared, split)
+    return Closure(regions, columns, terms, log_factors, np.concatenate(means), counted, prediction, compared, split)
 
 
 def _compare(

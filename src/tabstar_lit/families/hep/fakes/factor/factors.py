@@ -72,7 +72,7 @@ class Factors(NamedTuple):
     rows : ndarray of int64
         ``[n]`` in the file.
     mean, std : ndarray
-        ``[n]`` of ``log F`` over the heads.
+        ``[n]`` of ``log F`` over the heads; see :func:`~tabstar_lit.families.hep.fakes.subtraction.over_heads`.
     factor, error : ndarray
         ``[n]`` the factor ``exp(mean)`` and its uncertainty to first order.
     training : ndarray
@@ -102,7 +102,7 @@ class FakeYield:
     Attributes
     ----------
     terms : ndarray
-        ``[n]`` what each event adds, with the factor ``exp(mean log F)``.
+        ``[n]`` what each event adds, with the factor of all heads together.
     groups : ndarray of uint64
         ``[n]`` group of each event.
     by_head : ndarray
@@ -236,5 +236,5 @@ def event_factors(model: RatioModel, events: RegionEvents, *, batch_size: int = 
         block = reader.block(first, int(part[-1]) + 1)
         batches = torch.split(torch.from_numpy(part - first), batch_size)
         logs = torch.cat([model.log_ratios(block.select(index)) for index in batches]).double()
-        known, apart = over_heads(logs), training_spread(logs, model.twins)
+        known, apart = over_heads(logs, model.average), training_spread(logs, model.twins)
         yield Factors(part, *(own.numpy() for own in (*known, known.ratio(), known.ratio_error(), apart, logs.exp())))

@@ -10,7 +10,7 @@ from torch import Tensor
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch, Features
 from tabstar_lit.families.hep.deployment.event_model import EventModel, event_architecture, stored_dataset
-from tabstar_lit.families.hep.fakes.architecture import FakesArchitecture
+from tabstar_lit.families.hep.fakes.architecture import Average, FakesArchitecture
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
 from tabstar_lit.families.hep.preparation.agreement import require_same_data
 from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
@@ -41,6 +41,12 @@ class RatioModel(EventModel):
     def twins(self) -> int:
         """Heads at the end that learned from the same bootstrap samples as the first ones."""
         return int(self.config.get("twins", 0))
+
+    @property
+    def average(self) -> Average:
+        """What heads are averaged in; without an ensemble, or before there was a choice, logarithms."""
+        average: Average = (self.config["architecture_config"].get("ensemble") or {}).get("average", "log")
+        return average
 
     @property
     def variables(self) -> tuple[str, ...]:

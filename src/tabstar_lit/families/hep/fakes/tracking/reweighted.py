@@ -9,6 +9,7 @@ import numpy as np
 
 from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.engine.tracking.columns import Columns
+from tabstar_lit.families.hep.fakes.architecture import Average
 from tabstar_lit.families.hep.fakes.config import Role
 from tabstar_lit.families.hep.fakes.subtraction import over_heads
 from tabstar_lit.families.hep.fakes.variables import column_of
@@ -50,7 +51,7 @@ class Reweighted:
     std: Float64
 
     @classmethod
-    def of(cls, rows: Columns, *, names: Sequence[str], role: Role) -> Reweighted:
+    def of(cls, rows: Columns, *, names: Sequence[str], role: Role, average: Average = "log") -> Reweighted:
         """Return the events of a validation.
 
         Parameters
@@ -62,10 +63,12 @@ class Reweighted:
             Names of the variables.
         role : str
             The stage.
+        average : str
+            What heads are averaged in: ``log`` or ``ratio``.
         """
         values, targets = rows["log_ratios"].double(), rows["targets"].numpy()
         variables = rows.get("variables", values[:, :0])
-        factor = over_heads(values)
+        factor = over_heads(values, average)
         return cls(
             values.numpy(),
             targets > 0.5,
