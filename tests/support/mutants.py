@@ -117,7 +117,7 @@ def unevaluated_lines(source: str) -> list[Position]:
             found.append(node.annotation)
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             found.append(node)
-    return [((n.lineno, n.col_offset), (n.end_lineno, n.end_col_offset)) for n in found]  # type: ignore[attr-defined]
+    return [((n.lineno, n.col_offset), (n.end_lineno, n.end_col_offset)) for n in found]  # type: ignore[attr-defined]  # of all these kinds
 
 
 def is_noticed(mutant: Mutant, copy: Path) -> bool:

@@ -95,7 +95,7 @@ def submit(
     with reported_errors():
         check(command, overrides, config_dir)
         script = (output or Path(f"{command}.sh")).absolute()
-        job = Job(script.stem, command_line(command, overrides, config_dir), **asked)  # type: ignore[arg-type]
+        job = Job(script.stem, command_line(command, overrides, config_dir), **asked)  # type: ignore[arg-type]  # as click reads them
         if system == "slurm":
             files, submitter = {script: slurm_script(job)}, "sbatch"
         else:

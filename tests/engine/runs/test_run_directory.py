@@ -125,17 +125,17 @@ def test_a_run_has_one_writer_until_it_lets_go_even_by_an_error(tmp_path: Path) 
     run.create()
 
     def crash() -> None:
-        with run.lock():
+        with run.held():
             with (
                 pytest.raises(RunError, match=r"Another process is writing.*another experiment_config\.run_name"),
-                again.lock(),
+                again.held(),
             ):
                 pass
             raise MemoryError
 
     with pytest.raises(MemoryError):
         crash()
-    with again.lock():
+    with again.held():
         pass
 
 
@@ -202,7 +202,7 @@ JOB = {"SLURM_JOB_ID": "4711", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "4"}
     [
         ({}, "mlp_4711-0"),
         ({"SLURM_STEP_ID": "2"}, "mlp_4711-2"),
-        ({"SLURM_RESTART_COUNT": "1"}, "mlp_4711-0-restart1"),
+        ({"SLURM_RESTART_COUNT": "1"}, "mlp_4711-0"),
         ({"SLURM_RESTART_COUNT": "0"}, "mlp_4711-0"),
     ],
 )

@@ -186,7 +186,7 @@ def _how_to_go_on(files: RunFiles) -> list[str]:
     lines = [
         "# watch: the table of metrics and its curve, or everything in the browser",
         f"tabstar_lit runs show {files.name}",
-        "track -p 5000",
+        "track --open",
         *([] if is_evaluation(files.record) else resume),
         *(["# evaluate the best checkpoint", _evaluation(files, Path(best[-1]).name)] if best else []),
     ]
