@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+HERE = {None, "", "localhost", "127.0.0.1", "::1", "0.0.0.0", socket.gethostname()}  # noqa: S104  # compared, not bound
+"""Names and addresses of this machine."""
 
 # Before anything imports torch: sums shared among as many threads here as in the commands that tests start. And nothing
 # in a test run may reach a network or draw on a screen.
@@ -29,6 +36,39 @@ def pytest_runtest_setup() -> None:
     """Give torch one thread again before any fixture of a test: importing dcor, which imports numba, changes it."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(THREADS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _refused_hosts() -> Iterator[list[str]]:
+    """Refuse every connection and name look-up beyond this machine, also in fixtures, and note who was asked for."""
+    refused: list[str] = []
+
+    def guarded(real: Callable[..., Any], host_of: Callable[..., object]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            host = host_of(*arguments, **named)
+            if host not in HERE:
+                refused.append(str(host))
+                raise OSError(errno.ENETUNREACH, f"tests reach no network, and not {host}")
+            return real(*arguments, **named)
+
+        return call
+
+    def of_address(_: object, address: Any) -> object:
+        return address[0] if isinstance(address, tuple) else None  # a path is on this machine
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, name, guarded(getattr(socket.socket, name), of_address))
+        patch.setattr(socket, "getaddrinfo", guarded(socket.getaddrinfo, lambda host, *_, **__: host))
+        yield refused
+
+
+@pytest.fixture(autouse=True)
+def _no_network(_refused_hosts: list[str]) -> Iterator[None]:
+    """Fail a test that tried to leave this machine, also where nobody noticed that it could not."""
+    yield
+    asked, _refused_hosts[:] = list(_refused_hosts), []
+    assert asked == []
 
 
 @pytest.fixture(autouse=True)

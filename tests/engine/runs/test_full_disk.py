@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from stopping import SHORT, STEPS, assert_same_end, status, typed
 from toy import ToyModule
 from toy_bench import Bench
 
+from tabstar_lit.engine.runs import opening
+from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.logs import logging_to
 from tabstar_lit.engine.runs.records import read_run
 from tabstar_lit.engine.weights.files import AtomicCheckpointIO
@@ -108,6 +111,72 @@ def test_a_log_that_is_full_says_so_once(bench: Bench, capsys: pytest.CaptureFix
         "line 1",
         "line 2",
     ]
+
+
+def test_a_report_that_cannot_be_written_is_written_when_there_is_space(bench: Bench) -> None:
+    written = opening.write_report
+
+    def filling(run: RunDirectory) -> Path:
+        with full(run.root):
+            return written(run)
+
+    with patch.object(opening, "write_report", filling):
+        done = typed(bench, *SHORT)
+    run = bench.load_run()
+    assert done.exit_code == 1, done.output
+    assert done.stderr.count("No space left on device") == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: {run.root}/report.md cannot be written")
+    assert status(bench) == ("failed", {"train": "finished"})
+    assert not (run.root / "report.md").exists()
+    assert typed(bench, *SHORT, resume="latest").exit_code == 0
+    assert status(bench) == ("finished", {"train": "finished"})
+    assert (run.root / "report.md").exists()
+
+
+# -- copies ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def no_file_above(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond ``size`` bytes, as a disk does not that has no more room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_store_of_mlflow_that_cannot_grow_costs_the_copy_alone(bench: Bench, make_bench: Any) -> None:
+    unbroken = make_bench("unbroken")
+    unbroken.train(*SHORT)
+    with no_file_above(100_000):
+        done = typed(bench, *SHORT, "experiment_config.tracker=mlflow")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("MLflow failed, training goes on without it. The metrics are in metrics.jsonl") == 1
+    assert "Traceback" not in done.output
+    assert status(bench) == ("finished", {"train": "finished"})
+    assert_same_end(bench, unbroken)
+
+
+def test_figures_that_cannot_be_written_cost_a_line(bench: Bench, make_bench: Any) -> None:
+    drawn, unbroken = (*SHORT, "experiment_config.plot_metrics_n_epoch=1"), make_bench("unbroken")
+    unbroken.train(*drawn)
+    moved, figures = os.replace, bench.folder / "figures"
+
+    def refusing(part: Path, path: Path) -> None:
+        if Path(path).is_relative_to(figures):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        moved(part, path)
+
+    with patch.object(os, "replace", refusing):
+        done = typed(bench, *drawn)
+    assert done.exit_code == 0, done.output
+    assert "could not draw a figure or a sample; training goes on." in done.stderr
+    assert done.stderr.count("No space left on device") == 1
+    assert [path for path in figures.rglob("*") if path.is_file()] == []
+    assert list(unbroken.folder.rglob("*.png")) != []
+    assert_same_end(bench, unbroken)
 
 
 # -- checkpoints -------------------------------------------------------------------------------------------------------

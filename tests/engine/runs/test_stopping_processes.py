@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from stopping import SHORT, assert_same_state, status
 from toy_bench import Bench
@@ -43,6 +45,16 @@ def wait_for(process: subprocess.Popen[str], moment: Callable[[], bool], seconds
         time.sleep(0.02)
 
 
+def running_in(group: int) -> list[int]:
+    """Return the processes of a group that have not ended."""
+    running = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                running.append(process.pid)
+    return running
+
+
 def test_a_signal_to_one_rank_stops_all_at_the_same_step(make_bench: MakeBench) -> None:
     bench, unbroken = make_bench("broken"), make_bench("unbroken")
     stop = ("model_config.architecture_config.signal_step=2", "model_config.architecture_config.signal_rank=1")
@@ -55,6 +67,22 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(make_bench: MakeBench) 
     assert ended(launch(bench, *SHORT, *RANKS, *again))[0] == 0
     assert ended(launch(unbroken, *SHORT, *RANKS))[0] == 0
     assert_same_state(bench, unbroken)
+
+
+def test_two_processes_end_within_half_a_minute_and_leave_one_checkpoint(bench: Bench) -> None:
+    endless = (*RANKS, "model_config.training_config.max_epochs=10000", "model_config.training_config.save_top_k=0")
+    process, run = launch(bench, *endless, "model_config.training_config.save_last=false"), bench.load_run()
+    lines = run.root / "metrics.jsonl"
+    wait_for(process, lambda: lines.exists() and '"step": 5' in lines.read_text())
+    os.killpg(process.pid, signal.SIGTERM)
+    end = time.monotonic() + 30
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 143, output
+    while running_in(process.pid):
+        assert time.monotonic() < end, "the second process goes on"
+        time.sleep(0.02)
+    assert [path.name for path in run.checkpoints.rglob("*.ckpt")] == ["toy_interrupted.ckpt"]
+    assert status(bench) == ("interrupted", {"train": "interrupted"})
 
 
 def test_a_signal_while_ranks_are_launched_waits_for_them(bench: Bench) -> None:

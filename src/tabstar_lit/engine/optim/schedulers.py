@@ -145,17 +145,18 @@ class EpochDecay:
         groups = self.optimizer.param_groups
         rates = [(group["lr"], group["lr"] * self.scale) for group in groups]
         for group, (_, scaled) in zip(groups, rates, strict=True):
-            group["lr"] = scaled
+            group["lr"], group[self.KEY] = scaled, 1.0
         try:
             yield
         finally:
             for group, (plain, scaled) in zip(groups, rates, strict=True):
                 # Some optimizers (SWATS, adaptive SGD) find a new rate in their step: that one stays.
                 group["lr"] = plain if group["lr"] is scaled else group["lr"] / self.scale
+            self._mark()
 
 
 def learning_rates(optimizer: Optimizer) -> list[float]:
-    """Return the learning rate of each group as the next optimizer step uses it."""
+    """Return the learning rate of each group as the next optimizer step uses it, or the one that is going on."""
     return [float(group["lr"]) * group.get(EpochDecay.KEY, 1.0) for group in optimizer.param_groups]
 
 

@@ -246,7 +246,7 @@ def require_intact(path: Path, *, tensors: bool = True) -> None:
 
 
 def _copied(storage: Any, _: str) -> Any:
-    """Take a mapped tensor into memory: faster than torch's own reading, which pays for the look at all check sums."""
+    """Take a mapped tensor into memory: less work than torch's own reading, which leaves some for the check sums."""
     return storage.clone()
 
 
