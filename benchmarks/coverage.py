@@ -1,12 +1,14 @@
 """Many samples at once: how far learned fake factors are from the true ones, and how often their spread covers that.
 
-``python -m benchmarks.coverage --out FOLDER --jobs 16`` trains the shipped settings on samples of the toys and of
-prompt-rich events, a process of one thread for each, and writes every head's factor at fixed points: what a formula for
-the uncertainty is worth can be read off them without training again. Figures are printed as ``RESULT name=value``.
+``python -m benchmarks.coverage FOLDER --jobs 16`` trains the shipped settings on samples of the toys and of prompt-rich
+events, a process of one thread for each. What the heads say at fixed points is kept in FOLDER, a file for each sample,
+so that a formula for the uncertainty can be tried without training again, and what is there already is not trained
+again. ``--page`` writes the sections of ``docs/results.md``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
@@ -14,20 +16,29 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
+import torch
 
-from tabstar_lit.arrays import Array, Float64
+from benchmarks.coverage_page import prompt_rich_section, toys_2d_section, toys_section
+from benchmarks.experiment import EXPERIMENT, Trained, train
+from benchmarks.fakes_estimate import NO_METRICS, PT, Estimate, estimate
+from benchmarks.page import Section, print_results, write_section
+from benchmarks.prompt_rich import NEGATIVE, agreement, enough_fakes, log_factor, write_prompt_rich
+from tabstar_lit.arrays import Array, Bool, Float64
+from tabstar_lit.config.paths import roots
+from tabstar_lit.families.hep.fakes.family import family
+from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 
 N_POINTS = 1000
 """Loose events of a sample at which factors are compared."""
-KINDS = ("toy", "toy2d", "prompt", "negative")
-QUIET = (
-    *("experiment_config.check_metrics_n_epoch=null", "experiment_config.plot_metrics_n_epoch=null"),
-    *("experiment_config.tracker=none", "experiment_config.accelerator=cpu"),
-)
+SAMPLES = {"toy2d": 10, "toy": 10, "prompt": 5, "negative": 5}
+"""Kinds of samples, and how many of each."""
+
+Row = Mapping[str, Array]
+"""What is kept of a sample: see :func:`measured`."""
 
 
 class Sample(NamedTuple):
@@ -40,141 +51,164 @@ class Sample(NamedTuple):
     @property
     def name(self) -> str:
         """Name of its file."""
-        return f"{self.kind}_{self.seed:02d}"
+        return f"{self.kind}_{self.seed:02d}.npz"
+
+    @property
+    def toy(self) -> FakesToy:
+        """The toy, of those kinds that are one; its numbers of events vary as in independent experiments."""
+        if self.kind == "toy":
+            return FakesToy(seed=self.seed, poisson=True)
+        return FakesToy(variables="pt_eta", mc_weights="cauchy", seed=self.seed, poisson=True)
 
 
-def measured(sample: Sample, folder: Path) -> tuple[Sample, dict[str, Array], float]:
-    """Train on a sample below ``folder``, and return what its heads say and the seconds it took."""
-    import torch
+def measured(sample: Sample) -> dict[str, Array]:
+    """Train on a sample below the working directory.
 
-    torch.set_num_threads(1)
-    start = time.perf_counter()
-    work = folder / sample.name
-    work.mkdir(parents=True, exist_ok=True)
-    os.chdir(work)
-    found = _prompt_rich(sample) if sample.kind in {"prompt", "negative"} else _toy(sample)
-    return sample, found, time.perf_counter() - start
+    Returns
+    -------
+    dict of str to ndarray
+        ``logs`` ``[n, C]`` of the heads, ``truth``, ``points`` ``[n, D]`` and ``weights`` of the ``n`` events they are
+        compared at; ``twins``, ``seed`` and, by kind, further scores; and how it was made.
+    """
+    kept = _prompt_rich(sample) if sample.kind in {"prompt", "negative"} else _toy(sample)
+    return kept | {"seed": np.int32(sample.seed)}
 
 
-def scores(found: Mapping[str, Array]) -> dict[str, float]:
-    """Return distance to the truth, and how often it is covered, by the standard deviation of the heads."""
-    logs, truth = found["logs"], found["truth"]
-    distance, std = np.abs(logs.mean(1) - truth), logs.std(1, ddof=1)
-    twins = int(found["twins"])
-    apart = logs[:, logs.shape[1] - twins :] - logs[:, :twins]
-    training = np.sqrt((apart**2 / 2).mean(1)) if twins else np.zeros(len(logs))
-    named = {"logerror": distance, "sigma": std, "sigma_training": training, "bias": logs.mean(1) - truth}
-    result = {name: float(np.average(values, weights=found["weights"])) for name, values in named.items()}
-    for n in (1, 2):
-        result[f"coverage{n}"] = float(np.average(distance <= n * std, weights=found["weights"]))
-    return result | {name: float(found[name]) for name in ("fakes_ratio", "worst_head") if name in found}
+def toys() -> Section:
+    """Estimate the fake factor of toys in one variable."""
+    return toys_section(_here("toy"))
+
+
+def toys_2d() -> Section:
+    """Ask of toys in two variables, with negative weights, how often the heads' spread covers the truth."""
+    return toys_2d_section(_here("toy2d"))
+
+
+def prompt_rich() -> Section:
+    """Estimate the fake factor where tight leptons are mostly prompt, and where many weights are negative."""
+    return prompt_rich_section(_here("prompt"), _here("negative"))
+
+
+def _here(kind: str) -> list[Row]:
+    """Train on the samples of a kind, one after the other, in this process."""
+    return [measured(Sample(kind, seed)) for seed in range(SAMPLES[kind])]
 
 
 def _toy(sample: Sample) -> dict[str, Array]:
-    from benchmarks.fakes_results import estimate
-    from tabstar_lit.families.hep.fakes.factor.factors import event_factors, loose_events, region_events
-    from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form
-    from tabstar_lit.families.hep.fakes.toy.config import FakesToy
-    from tabstar_lit.families.hep.fakes.tracking.scores import central
-
-    toy = FakesToy(seed=sample.seed)
-    if sample.kind == "toy2d":
-        toy = FakesToy(variables="pt_eta", mc_weights="cauchy", seed=sample.seed)
-    one = estimate(toy, f"experiment_config.seed={sample.seed}", *QUIET, *sample.overrides)
-    file = one._file
-    loose = loose_events(one.model, region_events(one.model, file, None))
-    loose = loose.chosen(~loose.simulated)
-    loose = loose.chosen(central(file.column("pt")[loose.rows].astype(np.float64)))
-    loose = loose.chosen(_some(len(loose.rows)))
-    logs = np.concatenate([np.log(part.heads) for part in event_factors(one.model, loose)])
-    form = closed_form(file)
-    points = np.stack([file.column(name)[loose.rows].astype(np.float64) for name in form.columns], axis=1)
-    truth = np.log(form.factor(points))
-    return _row(logs, truth, points, np.ones(len(logs)), one.model.twins)
+    one = estimate(sample.toy, f"experiment_config.seed={sample.seed}", *sample.overrides)
+    applied, truth = one.central
+    chosen = _some(len(truth))
+    points = np.stack(list(applied.variables.values()), axis=1)[chosen]
+    row = _row(one, applied.log_ratios[chosen], truth[chosen], points, np.ones(int(chosen.sum())))
+    if sample.kind == "toy":
+        row |= {f"binned_{bins}": np.float64(error) for bins, error in one.binned_errors.items()}
+        row |= {"closure": np.float64(one.chi2[PT])}
+    return row
 
 
 def _prompt_rich(sample: Sample) -> dict[str, Array]:
-    from benchmarks.experiment import train
-    from benchmarks.fakes_results import Estimate
-    from benchmarks.prompt_rich import BIN_GEV, FAKES, FEWEST, HIGH, LOW, agreement, log_factor, tight_density
-    from benchmarks.prompt_rich import write_prompt_rich as write
-    from tabstar_lit.families.hep.fakes.factor.factors import event_factors, loose_events, region_events
-    from tabstar_lit.families.hep.fakes.family import family
-
-    path = Path.cwd() / "events.h5"
-    file = write(path, sample.seed, negative=0.35 if sample.kind == "negative" else 0.0)
-    chosen = (f"dataset_config.files={path}", f"experiment_config.seed={sample.seed}", *QUIET, *sample.overrides)
-    one = Estimate(train(family, chosen))
+    path = roots().data / f"{sample.kind}_{sample.seed}.h5"
+    file = write_prompt_rich(path, sample.seed, negative=NEGATIVE if sample.kind == "negative" else 0.0)
+    chosen = (f"dataset_config.files={path.name}", f"experiment_config.seed={sample.seed}", *sample.overrides)
+    one = Estimate(train(family, (*chosen, EXPERIMENT, *NO_METRICS)))
     found = agreement(one.model, file)
-    loose = loose_events(one.model, region_events(one.model, file, None))
-    pt = file.column("pt")[loose.rows].astype(np.float64)
-    edges = np.arange(LOW, HIGH + BIN_GEV, BIN_GEV)
-    filled = FAKES["tight"] * BIN_GEV * tight_density(edges[:-1] + BIN_GEV / 2) > FEWEST
-    kept = filled[np.clip(((pt - LOW) / BIN_GEV).astype(int), 0, len(filled) - 1)] & ~loose.simulated
-    loose = loose.chosen(kept)
-    loose = loose.chosen(_some(len(loose.rows)))
-    pt = file.column("pt")[loose.rows].astype(np.float64)
-    logs = np.concatenate([np.log(part.heads) for part in event_factors(one.model, loose)])
-    points = np.stack([pt, file.column("eta")[loose.rows].astype(np.float64)], axis=1)
-    row = _row(logs, log_factor(pt), points, np.exp(log_factor(pt)), one.model.twins)
+    applied = one.applied
+    filled = enough_fakes(applied.variables[PT])
+    filled[filled] = _some(int(filled.sum()))
+    points = np.stack([applied.variables[name][filled] for name in (PT, "eta")], axis=1)
+    truth = log_factor(points[:, 0])
+    row = _row(one, applied.log_ratios[filled], truth, points, np.exp(truth))
     return row | {"fakes_ratio": np.float64(found.total), "worst_head": np.float64(found.worst_head)}
 
 
-def _row(logs: Float64, truth: Float64, points: Float64, weights: Float64, twins: int) -> dict[str, Array]:
+def _row(one: Estimate, logs: Float64, truth: Float64, points: Float64, weights: Float64) -> dict[str, Array]:
+    made: Trained = one.trained
     named = {"logs": logs, "truth": truth, "points": points, "weights": weights}
-    return {"twins": np.int32(twins), **{name: np.asarray(values, np.float32) for name, values in named.items()}}
+    return {
+        **{name: np.asarray(values, np.float32) for name, values in named.items()},
+        "twins": np.int32(one.model.twins),
+        "wall_s": np.float64(made.wall_s),
+        "cpu_s": np.float64(made.cpu_s),
+        "made": np.array([made.command, json.dumps(made.record, default=str)]),
+    }
 
 
-def _some(n: int) -> Array:
+def _some(n: int) -> Bool:
     """Choose at most :data:`N_POINTS` of ``n`` events, the same whenever it is asked."""
     chosen = np.zeros(n, dtype=bool)
     chosen[np.random.default_rng(0).permutation(n)[:N_POINTS]] = True
     return chosen
 
 
-def table_of(rows: Sequence[tuple[Sample, dict[str, float]]]) -> list[str]:
-    """Return a line for the mean over the samples of each kind."""
-    lines = []
-    for kind in dict.fromkeys(sample.kind for sample, _ in rows):
-        own = [values for sample, values in rows if sample.kind == kind]
-        means = {name: float(np.mean([values[name] for values in own])) for name in own[0]}
-        lines += [f"RESULT fakes.{kind}.{name}={value:.4f}  # of {len(own)} samples" for name, value in means.items()]
-    return lines
+def _apart(sample: Sample, folder: Path) -> float:
+    """Train in a temporary folder, keep what was measured, and return the seconds it took."""
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as work:
+        os.chdir(work)
+        row: dict[str, Any] = measured(sample)
+        os.chdir(folder)
+    unfinished = folder / f"unfinished_{sample.name}"
+    np.savez_compressed(unfinished, **row)
+    unfinished.replace(folder / sample.name)
+    return time.perf_counter() - start
+
+
+def _collected(samples: Sequence[Sample], folder: Path, jobs: int) -> None:
+    """Train on those samples that ``folder`` does not hold yet."""
+    todo = [sample for sample in samples if not (folder / sample.name).exists()]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        running = {pool.submit(_apart, sample, folder): sample for sample in todo}
+        for done in as_completed(running):
+            print(f"{running[done].name}: {done.result():.0f} s", flush=True)
+
+
+def _rows(kind: str, folder: Path) -> list[Row]:
+    """Return what ``folder`` holds of a kind, by seed."""
+    return [dict(np.load(path)) for path in sorted(folder.glob(f"{kind}_*.npz"))]
+
+
+def _sections(kinds: Sequence[str], folder: Path) -> dict[str, Section]:
+    sections = {}
+    if "toy" in kinds:
+        sections["fakes_toys"] = toys_section(_rows("toy", folder))
+    if "toy2d" in kinds:
+        sections["fakes_coverage"] = toys_2d_section(_rows("toy2d", folder))
+    if {"prompt", "negative"} <= set(kinds):
+        sections["fakes_prompt_rich"] = prompt_rich_section(_rows("prompt", folder), _rows("negative", folder))
+    return sections
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for what the heads say.")
-@click.option("--jobs", type=int, default=os.cpu_count(), show_default=True, help="Processes.")
-@click.option("--samples", type=int, default=10, show_default=True, help="Toys of each kind; half as many prompt-rich.")
-@click.option("--first", type=int, default=0, show_default=True, help="Seed of the first sample.")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Only these.")
+@click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1)
-def main(out: Path, jobs: int, samples: int, first: int, kinds: tuple[str, ...], overrides: tuple[str, ...]) -> None:
-    """Train on many samples at once, with OVERRIDES of the settings such as model_config.training_config.twins=8."""
-    out = out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
+@click.option("--jobs", type=int, default=os.cpu_count(), show_default=True, help="Processes.")
+@click.option("--samples", type=int, help="Samples of each kind; as many as the page tells of without it.")
+@click.option("--first", type=int, default=0, show_default=True, help="Seed of the first sample.")
+@click.option("--kind", "kinds", multiple=True, default=list(SAMPLES), type=click.Choice(list(SAMPLES)), help="Which.")
+@click.option("--page", is_flag=True, help="Write the sections of docs/results.md that all samples here are of.")
+def main(
+    folder: Path,
+    overrides: tuple[str, ...],
+    *,
+    jobs: int,
+    samples: int | None,
+    first: int,
+    kinds: Sequence[str],
+    page: bool,
+) -> None:
+    """Train on many samples, with OVERRIDES of the settings such as model_config.training_config.twins=8."""
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
-    seeds = {"negative": -(-samples // 2), "prompt": -(-samples // 2), "toy2d": samples, "toy": samples}
-    todo = [
-        Sample(kind, first + seed, overrides)
-        for kind, n in seeds.items()
-        if not kinds or kind in kinds
-        for seed in range(n)
-    ]
-    rows, arrays = [], {}
-    with (
-        tempfile.TemporaryDirectory() as work,
-        ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool,
-    ):
-        running = [pool.submit(measured, sample, Path(work)) for sample in todo]
-        for done in as_completed(running):
-            sample, found, seconds = done.result()
-            rows.append((sample, scores(found)))
-            arrays |= {f"{sample.name}.{name}": values for name, values in found.items()}
-            np.savez_compressed(out / "samples.npz", **arrays)  # anew each time: whatever ends it, those are there
-            shown = " ".join(f"{name}={value:.4f}" for name, value in rows[-1][1].items())
-            print(f"{sample.name} {seconds:.0f} s {shown}", flush=True)
-    print("\n".join(table_of(rows)), flush=True)
+    seeds = {kind: range(first, first + (samples or SAMPLES[kind])) for kind in kinds}
+    _collected([Sample(kind, seed, overrides) for kind in kinds for seed in seeds[kind]], folder, jobs)
+    for name, section in _sections(kinds, folder).items():
+        if page:
+            from benchmarks.results import EXPERIMENTS, PAGE  # here, because it knows the experiments of this file
+
+            write_section(PAGE, name, section, list(EXPERIMENTS))
+        print_results(section)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tabstar_lit.commands.train import load
 from tabstar_lit.engine.family import AnyFamily
@@ -64,6 +65,11 @@ class Trained:
     cpu_s: float
 
     @property
+    def record(self) -> Mapping[str, Any]:
+        """What the run knows of itself: ``run.json``."""
+        return self.files.record
+
+    @property
     def values(self) -> Mapping[str, float | None]:
         """All metrics of the last epoch of the last stage."""
         epochs = self.files.epochs(list(self.files.stages)[-1])
@@ -78,6 +84,26 @@ class Trained:
     def figures(self) -> Path:
         """Folder of the tracker's figures."""
         return Path(self.files.record["figures_dir"])
+
+
+@dataclass(frozen=True)
+class Many:
+    """Runs of one command, in processes of their own.
+
+    Attributes
+    ----------
+    command : str
+        What a user types for all of them.
+    record : dict
+        ``run.json`` of the last.
+    wall_s, cpu_s : float
+        Duration of all of them together, one after the other, and their processor time.
+    """
+
+    command: str
+    record: Mapping[str, Any]
+    wall_s: float
+    cpu_s: float
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment import Trained
-from tabstar_lit.engine.runs.report import table
+import click
+
+from benchmarks.experiment import Many, Trained
+from tabstar_lit.engine.reports.markdown import table
 
 INTRODUCTION = """\
 # Results
@@ -76,6 +78,12 @@ def write_section(page: Path, name: str, section: Section, order: Sequence[str])
     page.write_text(f"{INTRODUCTION}\n{body.rstrip()}\n", encoding="utf-8")
 
 
+def print_results(section: Section) -> None:
+    """Print the figures, one a line."""
+    for figure, value in section.results.items():
+        click.echo(f"RESULT {figure}={value:.4g}" if 0 < abs(value) < 1e-3 else f"RESULT {figure}={value:.4f}")
+
+
 def embedded(image: str, caption: str) -> list[str]:
     """Return the lines that embed a figure of :attr:`Section.images`."""
     return [f"![{caption}](images/results/{image}.png)", ""]
@@ -89,17 +97,17 @@ def results_table(results: Mapping[str, float]) -> list[str]:
     return table(("result", "value"), rows)
 
 
-def how_it_was_made(runs: Sequence[Trained], before: Iterable[str] = ()) -> list[str]:
+def how_it_was_made(runs: Sequence[Trained | Many], before: Iterable[str] = ()) -> list[str]:
     """Return commands, seed, duration, machine and versions.
 
     Parameters
     ----------
-    runs : sequence of Trained
+    runs : sequence of Trained or Many
         In the order they were run.
     before : iterable of str
         Commands that prepared the data.
     """
-    record = runs[-1].files.record
+    record = runs[-1].record
     facts = [
         ("date", datetime.now(UTC).strftime("%Y-%m-%d")),
         ("seed", record["seed"]),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from tabstar_lit.arrays import Float64
+from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventFile, EventSchema, EventWriter
 from tabstar_lit.families.hep.fakes.factor.factors import event_factors, loose_events, region_events
 from tabstar_lit.families.hep.fakes.factor.restore import Restored
@@ -29,6 +29,8 @@ N_SIMULATED, N_SCATTERED = 30_000, 100_000
 """Simulated events of a region: of equal weights, and of weights that scatter and count for 7 in 100 of as many."""
 FLAT = 0.003
 """Share of the tight fakes that is spread evenly, so that the fake factor is nowhere 0."""
+NEGATIVE = 0.35
+"""Share of negative weights among simulated events where they scatter."""
 BIN_GEV, FEWEST = 5.0, 5.0
 """The factor is compared where bins of this width hold at least so many tight fakes."""
 
@@ -66,6 +68,13 @@ def tight_density(pt: Float64) -> Float64:
 def log_factor(pt: Float64) -> Float64:
     """Return the logarithm of the true fake factor; both kinds of fakes are flat in eta."""
     return np.asarray(np.log(FAKES["tight"] * tight_density(pt) / (FAKES["loose"] * _cut(_BROAD, pt))))
+
+
+def enough_fakes(pt: Float64, *, share: float = 1.0) -> Bool:
+    """Return which values lie in bins that hold more than :data:`FEWEST` tight fakes, of ``share`` of all events."""
+    centres = np.arange(LOW, HIGH, BIN_GEV) + BIN_GEV / 2
+    filled = share * FAKES["tight"] * BIN_GEV * tight_density(centres) > FEWEST
+    return np.asarray(filled[((pt - LOW) / BIN_GEV).astype(int).clip(0, len(centres) - 1)])
 
 
 def write_prompt_rich(path: Path, seed: int, *, negative: float = 0.0, share: float = 1.0) -> EventFile:
@@ -111,13 +120,10 @@ def agreement(model: Restored, file: EventFile, *, split: str | None = "test", s
     by_head = np.concatenate([part.heads for part in event_factors(model, loose)])
     total = loose.signed @ np.exp(np.log(by_head).mean(1))
     expected = share * FAKES["tight"] * len(model.rows(file, split)) / file.n_events
-    distance = np.abs(np.log(by_head).mean(1) - log_factor(file.column("pt")[loose.rows]))
-    centres = np.arange(LOW, HIGH, BIN_GEV) + BIN_GEV / 2
-    filled = share * FAKES["tight"] * BIN_GEV * tight_density(centres) > FEWEST
-    bins = ((file.column("pt")[loose.rows] - LOW) / BIN_GEV).astype(int).clip(0, len(centres) - 1)
-    compared = filled[bins] & ~loose.simulated
-    weights = tight_density(file.column("pt")[loose.rows]) / _cut(_BROAD, file.column("pt")[loose.rows])
-    log_error = float(np.average(distance[compared], weights=weights[compared]))
+    pt = file.column("pt")[loose.rows]
+    distance = np.abs(np.log(by_head).mean(1) - log_factor(pt))
+    compared = enough_fakes(pt, share=share) & ~loose.simulated
+    log_error = float(np.average(distance[compared], weights=np.exp(log_factor(pt))[compared]))
     return Agreement(float(total / expected), loose.signed @ by_head / expected, log_error)
 
 

@@ -13,6 +13,7 @@ import click
 
 from benchmarks import (
     antibody_results,
+    coverage,
     experts_results,
     fakes_results,
     microbes_results,
@@ -23,7 +24,7 @@ from benchmarks import (
     tabstar_results,
 )
 from benchmarks.experiment import limit
-from benchmarks.page import Section, write_section
+from benchmarks.page import Section, print_results, write_section
 from tabstar_lit.commands.errors import reported_errors
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
@@ -37,11 +38,11 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "higgsml": signal_results.higgsml,
     "higgs_uci": signal_results.higgs_uci,
     "jets": signal_results.jets,
-    "fakes_toys": fakes_results.toys,
+    "fakes_toys": coverage.toys,
     "fakes_losses": fakes_results.losses,
-    "fakes_prompt_rich": fakes_results.prompt_rich,
+    "fakes_prompt_rich": coverage.prompt_rich,
     "fakes_toy2d": fakes_results.toy_2d,
-    "fakes_coverage": fakes_results.coverage_2d,
+    "fakes_coverage": coverage.toys_2d,
     "fakes_zee": fakes_results.zee,
     "experts_shakespeare": experts_results.shakespeare,
     "experts_equal_budget": experts_results.equal_budget,
@@ -77,8 +78,7 @@ def main(names: Sequence[str], device: str, max_time: str | None) -> None:
         for name in chosen:
             section = EXPERIMENTS[name]()
             write_section(PAGE, name, section, list(EXPERIMENTS))
-            for figure, value in section.results.items():
-                click.echo(f"RESULT {figure}={value:.4g}" if 0 < abs(value) < 1e-3 else f"RESULT {figure}={value:.4f}")
+            print_results(section)
     click.echo(f"wrote {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE}", err=True)
 
 

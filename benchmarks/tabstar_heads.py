@@ -13,7 +13,7 @@ import pandas as pd
 from benchmarks.page import Section, results_table
 from benchmarks.tabstar_leftout import HEADS, Budget, Job, mean_and_error, scores
 from benchmarks.tabstar_results import find_manifest
-from tabstar_lit.engine.runs.report import table
+from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 
 BASELINE = "scalar"

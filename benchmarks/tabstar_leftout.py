@@ -25,7 +25,7 @@ from benchmarks.tabstar_results import CORPUS, ReadingOnce, convert_tables, find
 from tabstar_lit.arrays import Bool
 from tabstar_lit.config.paths import roots
 from tabstar_lit.data.outputs import whole_file
-from tabstar_lit.engine.runs.report import table
+from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.engine.weights.loading import load_weights
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.tabstar.tables.corpus import Corpus

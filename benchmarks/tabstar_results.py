@@ -16,7 +16,7 @@ from benchmarks.experiment import StartAndEnd, start_and_end
 from benchmarks.page import Section, embedded, how_it_was_made, results_table
 from tabstar_lit.config.paths import roots
 from tabstar_lit.data.outputs import whole_file
-from tabstar_lit.engine.runs.report import table
+from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.family import TabstarFamily
 from tabstar_lit.families.tabstar.tables.converter import FileSource, convert

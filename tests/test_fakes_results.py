@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -12,8 +14,9 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 import torch
-from benchmarks import fakes_results, results, signal_results
-from benchmarks.fakes_results import Estimate, binned_error, estimate
+from benchmarks import coverage, fakes_estimate, fakes_results, results, signal_results
+from benchmarks.coverage_page import calibration, scores
+from benchmarks.fakes_estimate import BINS, Estimate, binned_error, estimate
 from benchmarks.prompt_rich import agreement, write_prompt_rich
 from click.testing import CliRunner, Result
 
@@ -40,14 +43,12 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let experiments train for a moment on few events, in a fresh folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(results, "PAGE", tmp_path / "docs" / "results.md")
-    monkeypatch.setattr(fakes_results, "N_TOYS", 2)
-    train = fakes_results.train
-    monkeypatch.setattr(fakes_results, "train", lambda family, overrides: train(family, (*overrides, *SHORT)))
-    made = fakes_results.ensure_toy_fakes
+    monkeypatch.setattr(coverage, "SAMPLES", {"toy2d": 2, "toy": 2, "prompt": 1, "negative": 1})
+    train, made = fakes_estimate.train, fakes_estimate.ensure_toy_fakes
+    for module in (coverage, fakes_estimate, fakes_results):
+        monkeypatch.setattr(module, "train", lambda family, overrides: train(family, (*overrides, *SHORT)))
     monkeypatch.setattr(
-        fakes_results,
-        "ensure_toy_fakes",
-        lambda path, toy: made(path, FakesToy(toy.variables, n_events=N_EVENTS, seed=toy.seed)),
+        fakes_estimate, "ensure_toy_fakes", lambda path, toy: made(path, replace(toy, n_events=N_EVENTS))
     )
 
 
@@ -60,7 +61,8 @@ def estimates(monkeypatch: pytest.MonkeyPatch) -> list[Estimate]:
         made.append(estimate(toy, *overrides, figures=figures))
         return made[-1]
 
-    monkeypatch.setattr(fakes_results, "estimate", remembered)
+    for module in (coverage, fakes_results):
+        monkeypatch.setattr(module, "estimate", remembered)
     return made
 
 
@@ -81,14 +83,15 @@ def test_toys_are_averaged(estimates: list[Estimate]) -> None:
     assert [one.trained.files.record["seed"] for one in estimates] == [0, 1]
     assert first.scores["logerror"] != second.scores["logerror"]
     means = {
-        "toy_bce_logerror": [one.scores["logerror"] for one in estimates],
         "coverage_1sigma": [one.scores["coverage1"] for one in estimates],
         "coverage_2sigma": [one.scores["coverage2"] for one in estimates],
+        "toy_bce_logerror": [one.scores["logerror"] for one in estimates],
         "closure_chi2ndf": [one.chi2["pt"] for one in estimates],
     }
+    # Of up to a thousand of the loose data, of which there are hardly more here.
     for name, (one, other) in means.items():
-        assert told[name] == pytest.approx((one + other) / 2, abs=1e-4)
-    by_bins = [(first.binned_errors[n] + second.binned_errors[n]) / 2 for n in fakes_results.BINS]
+        assert told[name] == pytest.approx((one + other) / 2, abs=2e-2 if name != "closure_chi2ndf" else 1e-4)
+    by_bins = [(first.binned_errors[n] + second.binned_errors[n]) / 2 for n in BINS]
     assert told["toy_binned_logerror"] == pytest.approx(min(by_bins), abs=1e-4)
 
 
@@ -147,15 +150,38 @@ def test_coverage_is_averaged_over_toys_with_negative_weights(estimates: list[Es
     told = printed(measure("fakes_coverage"))
     assert [one.trained.files.record["seed"] for one in estimates] == [0, 1]
     mean = sum(one.scores["coverage2"] for one in estimates) / 2
-    assert float(told["fakes.toy2d_coverage_2sigma"]) == pytest.approx(mean, abs=1e-4)
+    assert float(told["fakes.coverage2d_2sigma"]) == pytest.approx(mean, abs=2e-2)
+    assert 0 < float(told["fakes.coverage2d_sigma"]) < 1
+
+
+def test_sigma_is_taken_apart_where_its_parts_are_known() -> None:
+    """Heads scatter by 0.3, of which training makes 0.1; samples by as much as the rest; and all are off by 0.2."""
+    rng = np.random.default_rng(0)
+
+    def sample() -> dict[str, np.ndarray]:
+        points = rng.uniform(0, 1, (200, 1))
+        ours = rng.normal(0, math.sqrt(0.08), 20)
+        heads = np.concatenate([ours, ours[:10]]) + rng.normal(0, 0.1, (200, 30))
+        off = rng.normal(0, math.sqrt(0.08)) + 0.2
+        logs = heads - heads.mean(1, keepdims=True) + off
+        return {"logs": logs, "truth": np.zeros(200), "points": points, "weights": np.ones(200), "twins": np.int32(10)}
+
+    rows = [sample() for _ in range(400)]
+    told = calibration(rows)
+    assert told["sigma"] == pytest.approx(0.3, rel=0.05)
+    assert told["training"] == pytest.approx(0.1, rel=0.05)
+    assert told["spread"] == pytest.approx(math.sqrt(0.08), rel=0.1)
+    assert told["bias"] == pytest.approx(0.2, rel=0.2)
+    assert told["edges"] == pytest.approx(0.2 / 0.3, rel=0.25)
+    covered = [scores(row)["coverage2"] for row in rows]
+    assert 0.8 < np.mean(covered) < 0.954
 
 
 @pytest.mark.usefixtures("small")
 def test_prompt_rich_samples_with_and_without_negative_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fakes_results, "N_PROMPT_RICH", 1)
     written = partial(write_prompt_rich, share=0.02)
-    monkeypatch.setattr(fakes_results, "write_prompt_rich", written)
-    monkeypatch.setattr(fakes_results, "agreement", partial(agreement, share=0.02))
+    monkeypatch.setattr(coverage, "write_prompt_rich", written)
+    monkeypatch.setattr(coverage, "agreement", partial(agreement, share=0.02))
     told = printed(measure("fakes_prompt_rich"))
     for name in ("prompt_rich", "negative_weights"):
         ratio, worst = (float(told[f"fakes.{name}_{which}"]) for which in ("fakes_ratio", "worst_head"))
@@ -189,3 +215,27 @@ def test_without_the_probes_nothing_is_trained(tmp_path: Path, monkeypatch: pyte
     assert done.exit_code == 2
     assert signal_results.DATA_VARIABLE in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_folder_holds_is_told_and_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "PAGE", tmp_path / "results.md")
+    monkeypatch.setattr(coverage, "measured", None)
+    truth = np.linspace(-1, 1, 50)
+    record = json.dumps({"seed": 3, "versions": {"python": "3"}})
+    for seed, off in enumerate((0.05, 0.15)):
+        row = {
+            "logs": np.stack([truth + off - 0.1, truth + off + 0.1], axis=1),
+            "truth": truth,
+            "points": np.stack([np.linspace(20, 200, 50), np.ones(50)], axis=1),
+            "weights": np.ones(50),
+            **{"twins": 1, "seed": seed, "wall_s": 20.0, "cpu_s": 10.0, "made": ["train_fakes one", record]},
+        }
+        np.savez(tmp_path / f"toy2d_{seed:02d}.npz", **row)
+    asked = [str(tmp_path), "--kind", "toy2d", "--samples", "2", "--jobs", "1", "--page"]
+    done = CliRunner().invoke(coverage.main, asked, catch_exceptions=False)
+    # One standard deviation of the two heads is 0.14: it covers an error of 0.05, and not one of 0.15.
+    assert printed(done)["fakes.coverage2d_1sigma"] == "0.5000"
+    assert printed(done)["fakes.coverage2d_2sigma"] == "1.0000"
+    page = results.PAGE.read_text(encoding="utf-8")
+    assert "python -m benchmarks.coverage" in page
+    assert "40 s" in page

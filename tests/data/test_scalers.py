@@ -26,6 +26,10 @@ OTHERS: dict[str, tuple[Any, dict[str, Any]]] = {
         preprocessing.QuantileTransformer(n_quantiles=50, output_distribution="normal"),
         {"n_quantiles": 50, "output_distribution": "normal"},
     ),
+    "quantile_normal": (
+        preprocessing.QuantileTransformer(n_quantiles=50, output_distribution="normal"),
+        {"n_quantiles": 50},
+    ),
     "power": (preprocessing.PowerTransformer(), {}),
 }
 
@@ -102,3 +106,32 @@ def test_many_learned_numbers_are_one_tensor_and_lists_are_still_read() -> None:
         np.testing.assert_array_equal(ColumnScaler.from_plain(kept).transform(values), scaler.transform(values))
     few = ColumnScaler("standard", {}).fit(values).to_plain()["learned"][0]
     assert all(isinstance(numbers, list) for numbers in few.values())
+
+
+@pytest.mark.parametrize("output", ["normal", "uniform"])
+@pytest.mark.parametrize("kind", ["normal", "exponential", "lognormal", "few", "ties"])
+def test_quantiles_are_those_of_scikit_learn_wherever_values_crowd(kind: str, output: str) -> None:
+    rng = np.random.default_rng(0)
+    values = {
+        "normal": rng.normal(size=5000).astype(np.float32).astype(np.float64),
+        "exponential": 1e5 * rng.exponential(size=5000),
+        "lognormal": rng.lognormal(0, 3, 5000),
+        "few": np.array([3.0, 1.0, 2.0]),
+        "ties": rng.integers(0, 9, 5000).astype(np.float64),
+    }[kind]
+    scaler = ColumnScaler("quantile", {"output_distribution": output}).fit(values)
+    low, high = values.min(), values.max()
+    asked = np.concatenate([values, [low, high, low - 1, high + 1, -1e300, 1e300, np.nan], np.linspace(low, high, 999)])
+    theirs = preprocessing.QuantileTransformer(
+        n_quantiles=min(1000, len(values)), output_distribution=output, random_state=0
+    ).fit(values.reshape(-1, 1))
+    np.testing.assert_allclose(
+        scaler.transform(asked), theirs.transform(asked.reshape(-1, 1))[:, 0], rtol=1e-12, atol=1e-13
+    )
+
+
+@pytest.mark.parametrize("params", [{}, {"with_mean": False}, {"with_std": False}])
+def test_standardisation_is_that_of_scikit_learn_to_the_bit(params: dict[str, bool]) -> None:
+    values = np.random.default_rng(0).normal(3, 7, 1000)
+    theirs = preprocessing.StandardScaler(**params).fit_transform(values.reshape(-1, 1))[:, 0]
+    assert np.array_equal(ColumnScaler("standard", params).fit(values).transform(values), theirs)

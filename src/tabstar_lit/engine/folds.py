@@ -9,7 +9,7 @@ from typing import Any
 
 from tabstar_lit.config import Loaded, load_experiment
 from tabstar_lit.engine.family import AnyFamily
-from tabstar_lit.engine.runs.report import table
+from tabstar_lit.engine.reports.markdown import table
 
 
 def load_fold(family: AnyFamily, overrides: Sequence[str], config_dir: Path | None, fold: int) -> Loaded[Any]:

@@ -43,4 +43,4 @@ class ElementLayer(nn.TransformerEncoderLayer):
         )
         dropout = attention.dropout if self.training else 0.0
         context = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-        return attention.out_proj(context.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # as above
+        return attention.out_proj(context.transpose(1, 2).flatten(2))

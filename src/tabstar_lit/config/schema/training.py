@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from tabstar_lit.config.schema.base import (
+    Choice,
     Count,
     Name,
     NonNegativeNumber,
@@ -28,8 +29,10 @@ class LossConfig(Section):
     loss_params: dict[str, Any] = Field(default_factory=dict, description="Arguments of the loss.")
 
 
-class OptimizerConfig(Section):
+class OptimizerConfig(Choice):
     """An optimizer of torch or pytorch_optimizer by name."""
+
+    name_key: ClassVar[str] = "optimizer_name"
 
     optimizer_name: Name = Field("AdamW", description="Name of the optimizer, as `--list optimizers` prints it.")
     optimizer_params: dict[str, Any] = Field(
@@ -37,8 +40,10 @@ class OptimizerConfig(Section):
     )
 
 
-class SchedulerConfig(Section):
+class SchedulerConfig(Choice):
     """A learning-rate schedule by name, and whether it advances every step or every epoch."""
+
+    name_key: ClassVar[str] = "scheduler_name"
 
     scheduler_name: Name = Field(description="Name of the schedule, as `--list schedulers` prints it.")
     interval: Literal["step", "epoch"] = Field(
@@ -135,6 +140,11 @@ class TrainingConfig(Section):
         "norm", description="Bound the norm of all gradients together, or the value of each."
     )
     accumulate_grad_batches: PositiveCount = Field(1, description="Batches whose gradients make one optimizer step.")
+    accumulate_by: Literal["weight", "batch"] = Field(
+        "weight",
+        description="How batches of one step, and those of several devices, count: by their rows or the sum of their "
+        "weights, as in one large batch, or all alike.",
+    )
     log_train_memory: bool = Field(False, description="Log the memory in use at every logged step, in MiB.")
     compile: bool = Field(
         False, description="Compile the network: minutes at the start, and faster steps on a graphics card."

@@ -11,7 +11,9 @@ from tabstar_lit.config.schema import DatasetConfig, LoaderOptions, Section
 from tabstar_lit.config.schema.base import Count, Fraction, Name, PositiveCount, PositiveNumber
 from tabstar_lit.config.tree import Problem
 
-ScalerType = Literal["minmax", "maxabs", "standard", "robust", "quantile", "power", "logit", "standard_logit"]
+ScalerType = Literal[
+    "minmax", "maxabs", "standard", "robust", "quantile", "quantile_normal", "power", "logit", "standard_logit"
+]
 Sampler = Literal["RandomOverSampler", "RandomUnderSampler", "RandomResampleToTarget", "RandomResamplerToTarget"]
 Strategy = Literal["auto", "minority", "not minority", "majority", "not majority", "all"]
 
@@ -198,7 +200,9 @@ class EventsDataset(EventSource):
         "out. null: the labels of the file.",
     )
     signal: str | tuple[str, ...] | None = Field(
-        None, description="Class (or classes) that is signal; null: the class named signal, else the last one."
+        None,
+        description="Class (or classes) that is signal; null: the one named signal, else of two the one not named "
+        "background, else the last.",
     )
     max_objects: PositiveCount | dict[str, PositiveCount] | None = Field(
         None,

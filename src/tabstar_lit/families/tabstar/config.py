@@ -41,7 +41,7 @@ class LoraConfig(Section):
     """Low-rank adapters (arXiv 2106.09685), on the layers that the official package adapts and of its sizes."""
 
     rank: PositiveInt = Field(32, description="Rank of an adapter.")
-    alpha: PositiveFloat = Field(64.0, description="What adapters give is multiplied by alpha / rank.")
+    alpha: PositiveInt = Field(64, description="What adapters give is multiplied by alpha / rank.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of what goes into an adapter.")
 
 

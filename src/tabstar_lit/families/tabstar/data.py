@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -29,6 +29,9 @@ from tabstar_lit.families.tabstar.tables.same_tokens import cut_texts, same_text
 from tabstar_lit.families.tabstar.targets import TargetScale
 
 log = logging.getLogger(__name__)
+
+MOST_SHUFFLED, LEAST_SHUFFLED = 30_000, 32
+"""Rows that a network predicts to see which columns matter: columns times rows of all tables, and rows of a table."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,8 @@ class TabstarData(DataModule):
         self._train_plan = TablePlan(
             self.names, [np.flatnonzero(~table.is_validation) for table in tables], config, seed
         )
-        self._val_plan = SequentialPlan([self._val_rows(table) for table in tables], config.batch_size)
+        self._held_out = [self._val_rows(table) for table in tables]
+        self._val_plan = SequentialPlan(self._held_out, config.batch_size)
         self._fingerprint = hashlib.sha256("\n".join([corpora.fingerprint, *self.names]).encode()).hexdigest()
 
     def train_plan(self) -> TablePlan:
@@ -195,6 +199,15 @@ class TabstarData(DataModule):
     def val_dataset(self) -> TableBatches:
         """Return the dataset that serves validation batches."""
         return self._dataset
+
+    def some_held_out(self) -> Iterator[TableBatch]:
+        """Yield a batch of some held-out rows of each table, fewer the more columns there are in all."""
+        columns = sum(len(schema["features"]) for schema in self.schemas.values())
+        most = max(LEAST_SHUFFLED, MOST_SHUFFLED // max(1, columns))
+        for source, rows in enumerate(self._held_out):
+            if len(rows):
+                chosen = np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)
+                yield self._dataset[RowBatch(source, rows[chosen])]
 
     @property
     def fingerprint(self) -> str:

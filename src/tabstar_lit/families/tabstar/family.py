@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.family import Viewer
     from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.engine.reports.card_text import CardText
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.tabstar.config import TabstarExperiment
     from tabstar_lit.families.tabstar.data import TabstarData
@@ -98,6 +99,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         return TabstarTracker(
             figures,
             schemas=data.schemas,
+            held_out=data.some_held_out,
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,
         )
@@ -118,6 +120,12 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
         return (tables, builtin)
 
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what a file of ``tabstar_lit convert tables`` says."""
+        from tabstar_lit.families.tabstar.tables.manifest import TableEntry
+
+        return {"tables": list[TableEntry]}
+
     def groups(self) -> Sequence[click.Command]:
         """Return the commands of this family alone."""
         from tabstar_lit.families.tabstar.commands import tabstar
@@ -133,6 +141,12 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         from tabstar_lit.families.tabstar.verbs import embed, explain, export, predict
 
         return {"predict": predict, "embed": embed, "explain": explain, "export": export}
+
+    def card(self, config: Mapping[str, Any]) -> CardText:
+        """Return what the card of a model says of it."""
+        from tabstar_lit.families.tabstar.card import card_text
+
+        return card_text(config)
 
     def restore(self, checkpoint: Path) -> TrainedTabstar:
         """Return a trained network with the tables it knows."""

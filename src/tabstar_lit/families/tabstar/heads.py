@@ -61,7 +61,8 @@ class BinnedHead(PredictionHead):
         ends = (self.edges - targets.clamp(-self.limit, self.limit).unsqueeze(-1)) / (self.edges[1] - self.edges[0])
         shares = torch.special.ndtr(ends).diff(dim=-1)
         shares = shares / shares.sum(dim=-1, keepdim=True)  # what lies beyond the ends belongs to the rest
-        return -(shares * outputs.log_softmax(dim=-1)).sum(dim=-1)
+        loss: Tensor = -(shares * outputs.log_softmax(dim=-1)).sum(dim=-1)
+        return loss
 
 
 class BothHeads(nn.Module):

@@ -10,11 +10,12 @@ from typing import Any
 from safetensors.torch import save_file
 
 from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.engine.reports.card import CARD_FILE, write_card
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_VERSION, AtomicCheckpointIO
 from tabstar_lit.engine.weights.folders import CONFIG_FILE, WEIGHTS_FILE
 from tabstar_lit.engine.weights.loading import NETWORK
 from tabstar_lit.errors import CheckpointError, DataError
-from tabstar_lit.families.tabstar.deployment.model_card import CARD_FILE, model_card
+from tabstar_lit.families.tabstar.card import card_text
 from tabstar_lit.families.tabstar.deployment.official import (
     BINS,
     ENCODER_FOLDER,
@@ -156,9 +157,7 @@ def _package_config(encoder: str) -> dict[str, Any]:
 
 
 def _card(model: TrainedTabstar, path: Path, name: str) -> Path:
-    with whole_file(path) as part:
-        part.write_text(model_card(model, name), encoding="utf-8")
-    return path
+    return write_card(card_text(model.config), path, name, family="tabstar")
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -31,7 +31,10 @@ def add_adapters(network: TabStarNetwork, lora: LoraConfig) -> None:
             "themselves: model_config=tabstar/finetune_full."
         ) from error
     own = peft.LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(adapted_layers(network))
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(adapted_layers(network)),
     )
     peft.inject_adapter_in_model(own, network)
     network.text_encoder.recount()

@@ -108,7 +108,7 @@ def scores_of(predicted: pd.DataFrame) -> dict[str, float]:
     if probabilities.empty:
         true, seen = (torch.tensor(predicted[name].to_numpy(np.float64)) for name in ("true", "prediction"))
         return {"R2": r_squared(seen, true), "RMSE": float((seen - true).square().mean().sqrt())}
-    classes = [name.removeprefix("p_") for name in probabilities]
+    classes = [str(name).removeprefix("p_") for name in probabilities]
     true = torch.tensor([classes.index(own) for own in predicted["true"]])
     auc = roc_auc(torch.tensor(probabilities.to_numpy(np.float64)), true)
     return {"ROC-AUC": auc, "accuracy": float((predicted["true"] == predicted["prediction"]).mean())}
