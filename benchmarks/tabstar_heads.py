@@ -19,16 +19,15 @@ from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 BASELINE = "scalar"
 HEAD_WORDS = {
     BASELINE: "a number, up to 3",
-    "far": "a number, up to 10",
     "both": "both, 200 bins up to 10 (v1.1)",
 }
 
 TEXT = """\
-The {n} left-out regression tables again, fine-tuned from the same pretraining as above in other ways: the head for one
-number learns targets up to 3 standard deviations (as published) or up to 10; a new head says a number and shares of
-bins, whose mean is the other half of the prediction, as in the package's v1.1. Scores are R² of held-out rows in the
-target's own unit, with whatever tail they have. Errors are standard errors over seeds; the gain is the mean of paired
-differences to the first column, over tables and seeds, in the way with which it is largest.
+The {n} left-out regression tables again, fine-tuned from the same pretraining as above with another, new head: it says
+a number and shares of bins, whose mean is the other half of the prediction, and learns targets up to 10 standard
+deviations, as in the package's v1.1. The head for one number, whose pretrained weights are kept, learns them up to 3,
+as published. Scores are R² of held-out rows in the target's own unit, with whatever tail they have. Errors are
+standard errors over seeds; the gain is the mean of paired differences to the first column, over tables and seeds.
 """
 
 

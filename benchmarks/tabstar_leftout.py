@@ -52,7 +52,6 @@ LIMIT = "model_config.architecture_config.regression_limit"
 HEAD = "model_config.architecture_config.regression_head"
 BINS = "model_config.architecture_config.regression_bins"
 HEADS: dict[str, dict[str, object]] = {
-    "far": {LIMIT: 10.0},
     "both": {HEAD: "both", BINS: 200, LIMIT: 10.0},
 }
 """How a target is learned otherwise than the model has it, as overrides."""
