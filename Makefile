@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c c
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help train track test soak golden lint house keys format bench bench-gpu results docs docs-serve clean
+.PHONY: help train track test soak mutants golden screenshots lint house keys format bench bench-gpu speedrun results notebooks docs docs-serve clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -43,8 +43,14 @@ test: $(VENV)/.installed-test ## install the test tools and run every test (ARGS
 soak: $(VENV)/.installed-test ## the proofs that take minutes each (ARGS='-k name')
 	$(PYTEST) -m soak $(ARGS)
 
+mutants: $(VENV)/.installed-mutants ## change the source in 300 small ways, one at a time: which do the tests notice?
+	OMP_NUM_THREADS=1 $(BIN)/python tests/support/mutants.py $(ARGS)
+
 golden: $(VENV)/.installed-test ## store the loss curves of the defaults anew, after a change that is meant to move them
 	$(BIN)/python tests/golden/remake.py
+
+screenshots: $(VENV)/.installed-test ## take the pictures of terminal and browser in the docs anew (needs Chromium)
+	$(BIN)/python docs/images/remake.py
 
 lint: $(VENV)/.installed-dev ## style, types, architecture, spelling, stale schemas and tables
 	$(BIN)/ruff check .
@@ -70,8 +76,14 @@ bench: $(VENV)/.installed-test ## speed, one line per figure: BENCH name=value
 bench-gpu: $(VENV)/.installed-test ## speed on a graphics card (ARGS='--data FOLDER'; without one: ARGS='--tiny --device cpu')
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
+speedrun: $(VENV)/.installed-test ## seconds to a fixed score; RECORDS.md has the best (ARGS='key=value ...')
+	$(BIN)/python -m benchmarks.speedrun $(ARGS)
+
 results: $(VENV)/.installed-test ## quality experiments: RESULT name=value, and docs/results.md
 	$(BIN)/python -m benchmarks.results $(ARGS)
+
+notebooks: $(VENV)/.installed-test ## write the notebooks of docs/tutorials anew from their scripts
+	$(BIN)/jupytext --quiet --to ipynb docs/tutorials/*.py
 
 docs: $(VENV)/.installed-docs ## build the documentation into site/, warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

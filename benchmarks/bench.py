@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import antibody_generation, experts, experts_networks, fakes, microbes, signal, startup, tabstar
+from benchmarks import (
+    antibody_generation,
+    checkpoints,
+    events,
+    experts,
+    experts_networks,
+    fakes,
+    microbes,
+    signal,
+    startup,
+    tabstar,
+)
 
 FIGURES = {
     "startup": startup.figures,
+    "checkpoints": checkpoints.figures,
     "tabstar": tabstar.figures,
     "signal": signal.figures,
+    "events": events.figures,
     "fakes": fakes.figures,
     "experts": experts.figures,
     "experts_networks": experts_networks.figures,

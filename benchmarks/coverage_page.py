@@ -14,7 +14,7 @@ from benchmarks.fakes_estimate import BINS, how_it_is_made
 from benchmarks.page import Section, how_it_was_made, one_word_a_line, results_table
 from benchmarks.prompt_rich import NEGATIVE
 from tabstar_lit.arrays import Array, Float64, Int64
-from tabstar_lit.engine.runs.report import table
+from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.families.hep.fakes.subtraction import training_spread
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 

@@ -16,7 +16,7 @@ import click
 from benchmarks.experiment import EXPERIMENT, Trained, train
 from benchmarks.page import Section, embedded, how_it_was_made, results_table
 from tabstar_lit.config.paths import roots
-from tabstar_lit.engine.runs.report import table
+from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.experts.architecture import EXPERTS
 from tabstar_lit.families.experts.family import family

@@ -8,7 +8,7 @@ from benchmarks.experiment import EXPERIMENT, train
 from benchmarks.fakes_estimate import NO_METRICS, Estimate, estimate, how_it_is_made
 from benchmarks.page import Section, embedded, how_it_was_made, results_table
 from benchmarks.signal_results import conversion_command, converted
-from tabstar_lit.engine.runs.report import table
+from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.families.hep.fakes.bins.statistics import chi2_of
 from tabstar_lit.families.hep.fakes.factor.closure import Closure, VariableClosure
 from tabstar_lit.families.hep.fakes.family import family

@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tabstar_lit.engine.runs.report import table
+from tabstar_lit.engine.reports.markdown import table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "speed.md"
 BEGIN, END = "<!-- figures of a card -->", "<!-- end of the figures of a card -->"

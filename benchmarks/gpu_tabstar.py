@@ -19,10 +19,10 @@ from benchmarks.tabstar import bare_loss
 from tabstar_lit.data.plans import RowBatch
 from tabstar_lit.engine.stages import build_parts
 from tabstar_lit.families.tabstar.batch import TableBatch
-from tabstar_lit.families.tabstar.builtin import ensure_builtin
-from tabstar_lit.families.tabstar.corpus import Corpus
 from tabstar_lit.families.tabstar.data import TabstarData
 from tabstar_lit.families.tabstar.family import family
+from tabstar_lit.families.tabstar.tables.builtin import ensure_builtin
+from tabstar_lit.families.tabstar.tables.corpus import Corpus
 
 E5_SMALL = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 1536}
 BATCHES_PER_TABLE = 2

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from benchmarks.experiment import Many, Trained
-from tabstar_lit.engine.runs.report import table
+from tabstar_lit.engine.reports.markdown import table
 
 INTRODUCTION = """\
 # Results
@@ -91,7 +91,10 @@ def embedded(image: str, caption: str) -> list[str]:
 
 def results_table(results: Mapping[str, float]) -> list[str]:
     """Return the ``RESULT`` values as a table."""
-    return table(("result", "value"), [(f"`{name}`", f"{value:.4f}") for name, value in results.items()])
+    rows = [
+        (f"`{name}`", f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.4f}") for name, value in results.items()
+    ]
+    return table(("result", "value"), rows)
 
 
 def how_it_was_made(runs: Sequence[Trained | Many], before: Iterable[str] = ()) -> list[str]:

@@ -18,6 +18,7 @@ from benchmarks import (
     fakes_results,
     microbes_results,
     signal_results,
+    tabstar_heads,
     tabstar_leftout,
     tabstar_official,
     tabstar_results,
@@ -32,6 +33,7 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "builtin": tabstar_results.builtin,
     "real_tables": tabstar_results.real_tables,
     "tabstar_leftout": tabstar_leftout.leftout,
+    "tabstar_heads": tabstar_heads.heads,
     "tabstar_official": tabstar_official.official,
     "higgsml": signal_results.higgsml,
     "higgs_uci": signal_results.higgs_uci,
@@ -53,7 +55,7 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
 """In the order of the page."""
 
 NEEDS: dict[str, Callable[[], object]] = {
-    **dict.fromkeys(("real_tables", "tabstar_leftout"), tabstar_results.find_manifest),
+    **dict.fromkeys(("real_tables", "tabstar_leftout", "tabstar_heads"), tabstar_results.find_manifest),
     **dict.fromkeys(("experts_shakespeare", "experts_equal_budget"), experts_results.find_texts),
     **dict.fromkeys(("antibody_complexes", "antibody_her2"), antibody_results.find_antibodies),
     **dict.fromkeys(("microbes_ibd", "microbes_ibd_sex"), microbes_results.find_microbiome),

@@ -15,9 +15,9 @@ from benchmarks.page import Section, embedded, how_it_was_made, results_table
 from benchmarks.tabstar_results import DATA_VARIABLE, REPOSITORY
 from tabstar_lit.commands.train import load
 from tabstar_lit.config.paths import roots
+from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.engine.run import evaluate
 from tabstar_lit.engine.runs.files import RunFiles
-from tabstar_lit.engine.runs.report import table
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.conversion import convert_events
 from tabstar_lit.families.hep.events.conversion_config import read_conversion

@@ -19,11 +19,11 @@ from tabstar_lit.data.tokenizers import JsonTokenizer
 from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.families.tabstar.batch import TableBatch
-from tabstar_lit.families.tabstar.builtin import ensure_builtin
-from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.data import TableBatches, serve
 from tabstar_lit.families.tabstar.family import family
 from tabstar_lit.families.tabstar.module import TabstarModule
+from tabstar_lit.families.tabstar.tables.builtin import ensure_builtin
+from tabstar_lit.families.tabstar.tables.corpus import Table
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_tokenizer
 

@@ -1,7 +1,8 @@
-"""The same weights in the package ``tabstar`` and here: how far apart their predictions are, both ways."""
+"""The same weights in the package ``tabstar`` and here, of its v1 and its v1.1: how far apart their predictions are."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.golden import tabstar_v11
 from benchmarks.page import Section, results_table
 from tabstar_lit import load
 from tabstar_lit.arrays import Float64
@@ -27,7 +29,8 @@ SCALE = 10.0
 TEXT = """\
 A model of the package's v1, with random weights on a text encoder of its width, predicts {rows} rows of words, gaps and
 numbers: in the package, and here from the folder that the package writes; then here, and in the package from the folder
-that `tabstar_lit export --tabstar` writes. What is compared are class probabilities, from the cells on.
+that `tabstar_lit export --tabstar` writes. What is compared are class probabilities, from the cells on. Of v1.1,
+probabilities and z-scores are compared with those that the package has once made and `benchmarks/golden` keeps.
 """
 
 
@@ -82,6 +85,22 @@ def rows(count: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
     return frame, pd.Series(rng.choice(CLASSES, count), name="answer")
 
 
+def newer_difference() -> float:
+    """Return the largest difference to the stored outputs of v1.1, of probabilities and z-scores."""
+    stored = json.loads(tabstar_v11.STORED.read_text(encoding="utf-8"))
+    frame, classes, values = tabstar_v11.rows()
+    with tempfile.TemporaryDirectory() as name:
+        os.environ[ENCODER_VARIABLE] = str(tabstar_v11.write_folder(stored, Path(name) / "published"))
+        try:
+            ours = load(Path(name) / "published")
+        finally:
+            del os.environ[ENCODER_VARIABLE]
+    own = ours.predict(frame, target=str(classes.name), classes=tabstar_v11.CLASSES).drop(columns="prediction")
+    z_scores = ours.predict(frame, target=str(values.name), task="regression")["prediction"]
+    pairs = ((own, stored["probabilities"]), (z_scores, stored["z_scores"]))
+    return max(float(np.abs(seen.to_numpy() - np.array(expected)).max()) for seen, expected in pairs)
+
+
 def official() -> Section:
     """Compare both ways."""
     with tempfile.TemporaryDirectory() as name:
@@ -101,6 +120,10 @@ def official() -> Section:
         difference = max(
             float(np.abs(package_probabilities(model, frame, target) - own).max()) for model in (theirs, again)
         )
-    results = {"tabstar.official_max_abs_difference": difference}
-    lines = [TEXT.format(rows=ROWS), f"Largest difference of a probability: {difference:.1e}.", ""]
+    newer = newer_difference()
+    results = {
+        "tabstar.official_max_abs_difference": difference,
+        "tabstar.official_v11_max_abs_difference": newer,
+    }
+    lines = [TEXT.format(rows=ROWS), f"Largest differences: {difference:.1e}, and {newer:.1e} of v1.1.", ""]
     return Section("The package `tabstar` with the same weights", [*lines, *results_table(results)], results)

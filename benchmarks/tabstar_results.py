@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from benchmarks.experiment import StartAndEnd, start_and_end
 from benchmarks.page import Section, embedded, how_it_was_made, results_table
 from tabstar_lit.config.paths import roots
-from tabstar_lit.engine.runs.report import table
+from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.converter import FileSource, convert
 from tabstar_lit.families.tabstar.family import TabstarFamily
-from tabstar_lit.families.tabstar.manifest import TableEntry, read_manifest
+from tabstar_lit.families.tabstar.tables.converter import FileSource, convert
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry, read_manifest
 from tabstar_lit.plots.style import PALETTE, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -54,20 +60,33 @@ Scores = Mapping[str, tuple[float, float]]
 
 
 class ReadingOnce(TabstarFamily):
-    """The tabstar family, but a fixed text encoder reads each string once for all runs on the same data.
+    """The tabstar family, but a fixed text encoder reads the strings of a table once for all runs, in whatever process.
 
-    What it remembers is what a run of its own would compute again, bit for bit, in minutes.
+    What is kept in files below the data root is what a run of its own would compute again, in minutes.
     """
 
-    def __init__(self) -> None:
-        self._first: dict[str, TrainingModule] = {}
-
     def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
-        """Build the module; the vectors of its strings are those of the first one on this data."""
+        """Build the module; the vectors of its strings come from files, which are made where they are missing."""
         module = super().module(experiment, data)
-        first = self._first.setdefault(data.fingerprint, module)
-        module.network.text_lookup = first.network.text_lookup
+        if module.network.text_encoder.is_frozen:
+            whole = torch.cat([_vectors(name, data, module.network) for name in data.names])
+            module.network.text_lookup = lambda strings: whole[torch.from_numpy(strings)].to(module.device)
         return module
+
+
+def _vectors(table: str, data: TabstarData, network: Any) -> Tensor:
+    """Return the vectors ``[V, D]`` of a table's strings, in the order of their numbers."""
+    first = data.tokens.first(table)
+    strings = np.arange(first, first + len(data.tokens.ranks(table)))
+    words = network.text_encoder.embeddings.word_embeddings.weight
+    key = hashlib.sha256(data.tokens.gather(strings)[0].tobytes() + words.detach().numpy().tobytes())
+    path = roots().data / "string_vectors" / f"{table}-{key.hexdigest()[:16]}.pt"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as part:
+            torch.save(network.text_lookup(strings), part)
+    vectors: Tensor = torch.load(path, weights_only=True)
+    return vectors
 
 
 def builtin() -> Section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,9 +11,9 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-# Before anything imports torch: more threads than cores only add noise. And nothing in a test run may reach a
-# network or draw on a screen.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Before anything imports torch: sums shared among as many threads here as in the commands that tests start. And nothing
+# in a test run may reach a network or draw on a screen.
+THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -21,6 +22,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # then aborts. So each process has its own, at half a minute where dcor is used.
 _numba_cache = TemporaryDirectory(prefix="numba-")
 os.environ["NUMBA_CACHE_DIR"] = _numba_cache.name
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Give torch one thread again before any fixture of a test: importing dcor, which imports numba, changes it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(THREADS)
 
 
 @pytest.fixture(autouse=True)

@@ -27,11 +27,15 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
+from traceback import format_exception
 from typing import Any, NamedTuple
 
+import click
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from tabstar_lit.config import load_experiment
 from tabstar_lit.config.schema_walk import models_in
@@ -45,6 +49,8 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 SHOWN = {"console", "json", "text"}
+OF_A_SHELL = re.compile(r"[$`|&;<>*~{]")
+CHANGES_THE_SHELL = re.compile(r"^\s*(export|cd|source|set)\b|<<|^\s*\w+=", re.MULTILINE)
 LOOKING_ONLY = {"--check", "--help", "--list", "--print-config", "--version"}
 EPOCH = ["model_config.training_config.max_epochs=1"]
 """What makes the training of a family short that is not named below."""
@@ -134,12 +140,31 @@ def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+def program(line: str) -> click.Command | None:
+    """The project's command that a line is, if it is nothing else: no variables, pipes or patterns."""
+    words = shlex.split(line, comments=True)
+    if not words or OF_A_SHELL.search(line):
+        return None
+    (*_, found) = (None, *entry_points(group="console_scripts", name=words[0]))
+    command = None if found is None or not found.value.startswith("tabstar_lit.") else found.load()
+    return command if isinstance(command, click.Command) else None
+
+
 def run_bash(block: Block, folder: Path) -> None:
-    lines = block.body.replace("\\\n", " ").splitlines()
+    """Run a block; the project's own commands in this process, since each would take seconds to start."""
     extra = shlex.split(block.rest) if block.verb == "with" else []
-    script = "\n".join(shortened(line, extra) for line in lines)
-    done = shell(script, folder)
-    assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    lines = [shortened(line, extra) for line in block.body.replace("\\\n", " ").splitlines()]
+    commands = [program(line) for line in lines]
+    if CHANGES_THE_SHELL.search(block.body) or not any(commands):
+        lines, commands = ["\n".join(lines)], [None]
+    for line, command in zip(lines, commands, strict=True):
+        if command is not None:
+            done = CliRunner().invoke(command, shlex.split(line, comments=True)[1:])
+            error = "".join(format_exception(done.exception)) if done.exception is not None else ""
+            assert done.exit_code == 0, f"{line}\n{done.output[-4000:]}\n{error[-4000:]}"
+        else:
+            ended = shell(line, folder)
+            assert ended.returncode == 0, f"{line}\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
 
 
 def compare_console(block: Block, folder: Path) -> None:

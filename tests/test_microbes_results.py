@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from benchmarks import microbes, microbes_results, results
+from benchmarks import microbes, microbes_large, microbes_results, results
 from click.testing import CliRunner
 
 from tabstar_lit.families.microbes.classical import models
@@ -36,8 +36,13 @@ def test_real_stool_is_judged_in_folds_of_subjects(
     assert done.exit_code == 0, done.output
     figures = dict(re.findall(r"^RESULT (\S+)=(\S+)$", done.output, re.MULTILINE))
     names = {"network", "scratch", "forest", "linear"}
-    assert set(figures) == {"microbes.ibd_unifrac_mse", *(f"microbes.ibd_{name}_auc" for name in names)}
+    assert set(figures) == {
+        "microbes.ibd_unifrac_mse",
+        "microbes.ibd_unifrac_mse_linkage",
+        *(f"microbes.ibd_{name}_auc" for name in names),
+    }
     assert 0 < float(figures["microbes.ibd_unifrac_mse"]) < 1
+    assert 0 < float(figures["microbes.ibd_unifrac_mse_linkage"]) < 0.002
     page = (tmp_path / "docs" / "results.md").read_text()
     assert "428 samples of 23 subjects" in page
     assert "| scratch |" in page
@@ -53,6 +58,19 @@ def test_data_are_asked_for_before_anything_is_trained(tmp_path: Path, monkeypat
     assert "no real studies there" in done.output
 
 
+def test_memory_of_many_samples_is_that_of_their_distances() -> None:
+    done = CliRunner().invoke(microbes_large.main, ["--samples", "300", "--tips", "200"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    figures = {
+        name: float(value)
+        for name, value in re.findall(r"^BENCH microbes\.unifrac_large_(\S+)=(\S+)$", done.output, re.MULTILINE)
+    }
+    assert figures["matrix_gib"] == pytest.approx(300 * 300 * 8 / 2**30, rel=1e-3)
+    assert figures["peak_gib"] < figures["peak_gib_before"] + 0.1
+    assert figures["pairs_per_second"] > 0
+    assert 200 <= figures["branches"] < 400
+
+
 def test_speeds_are_of_equal_distances(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"N_TIPS": 41, "N_SAMPLES": 24, "SAMPLES_OF_SKBIO": 6, "FEATURES_EACH": 9, "REPEATS": 1}.items():
         monkeypatch.setattr(microbes, name, value)
@@ -62,6 +80,7 @@ def test_speeds_are_of_equal_distances(monkeypatch: pytest.MonkeyPatch) -> None:
     assert figures["microbes.epoch_vs_padded"] == 9.0
     for name in ("unifrac", "weighted_unifrac"):
         assert figures[f"microbes.{name}_pairs_per_second"] > 0
+        assert figures[f"microbes.{name}_pairs_per_processor_second"] > 0
         assert figures[f"microbes.{name}_vs_skbio_speed"] > 0
     real = microbes.unifrac
     monkeypatch.setattr(microbes, "unifrac", lambda *own: real(*own) + 1e-9)

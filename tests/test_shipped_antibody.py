@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,17 +51,22 @@ def losses(folder: Path, experiment: str, run: str) -> list[float]:
     return [line["val_nll"] for line in map(json.loads, lines) if "val_nll" in line]
 
 
-@pytest.mark.parametrize(("dataset", "by"), [("complexes", "cluster"), ("her2", "antibody")])
-def test_real_sets_train(folder: Path, shared_data: Path, dataset: str, by: str) -> None:
-    """Of nanobodies, which convert fast, under the name of each file: what is tested is the configuration."""
+@pytest.fixture(scope="module")
+def nanobodies(folder: Path, shared_data: Path) -> Path:
+    """Real pairs, which convert faster than others."""
     config = folder / "convert.yaml"
     config.write_text((REPOSITORY / "examples/antibody/nanobodies.yaml").read_text())
-    (folder / "nanobody_antigen_pairs.csv.gz").unlink(missing_ok=True)
     (folder / "nanobody_antigen_pairs.csv.gz").symlink_to(shared_data / "antibody/nanobody_antigen_pairs.csv.gz")
-    output = folder / "data" / f"{dataset}.h5"
-    if not output.exists():
-        made = CliRunner().invoke(main, ["convert", "antibody", str(config), "-o", str(output)], catch_exceptions=False)
-        assert made.exit_code == 0, made.output
+    output = folder / "data" / "nanobodies.h5"
+    made = CliRunner().invoke(main, ["convert", "antibody", str(config), "-o", str(output)], catch_exceptions=False)
+    assert made.exit_code == 0, made.output
+    return output
+
+
+@pytest.mark.parametrize(("dataset", "by"), [("complexes", "cluster"), ("her2", "antibody")])
+def test_real_sets_train(folder: Path, nanobodies: Path, dataset: str, by: str) -> None:
+    """Under the name of each file: what is tested is the configuration."""
+    shutil.copyfile(nanobodies, folder / "data" / f"{dataset}.h5")
     done = train(
         "model_config=antibody/tiny",
         f"dataset_config=antibody/{dataset}",

@@ -6,12 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.train import train_tabstar
-from tabstar_lit.families.tabstar.builtin import ensure_builtin
+from tabstar_lit.families.tabstar.tables.builtin import ensure_builtin
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ENCODER = "model_config.architecture_config.text_encoder"
@@ -22,6 +23,7 @@ SHORT = (
     "dataset_config.rows_per_dataset=16",
     "dataset_config.val_rows_per_dataset=16",
     "model_config.training_config.max_steps=2",
+    "model_config.training_config.accumulate_grad_batches=1",
     "experiment_config.accelerator=cpu",
     "experiment_config.tracker=none",
     "experiment_config.log_every_n_steps=1",
@@ -81,7 +83,8 @@ def assert_trained(folder: Path, dataset: str, run_name: str) -> None:
     place = Path(dataset.replace("/", "_"), run_name)
     run = folder / "runs/logs" / place
     stage = json.loads((run / "run.json").read_text())["stages"]["pretrain"]
-    assert (stage["status"], stage["steps"], stage["monitor"]) == ("finished", 2, "val_score")
+    assert (stage["status"], stage["steps"]) == ("finished", 2)
+    assert np.isfinite(stage["best_score"])
     best = folder / "runs/models/checkpoints" / place / stage["best_checkpoint"]
     state = torch.load(best, weights_only=True)["state_dict"]
     assert all(bool(weights.isfinite().all()) for weights in state.values() if weights.is_floating_point())

@@ -31,7 +31,7 @@ def test_every_way_is_scored_on_the_same_rows(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
     write_tables(tmp_path)
-    budget = Budget(seeds=2, pretrain_epochs=1, epochs=1, rows=32, model="tabstar/tiny", left_out=("small", "sums"))
+    budget = Budget(seeds=2, pretrain_epochs=1, seen=150, rows=32, model="tabstar/tiny", left_out=("small", "sums"))
     section = run(budget)
     assert set(section.results) == {f"tabstar.leftout_{kind}_{arm}" for kind in ("auc", "r2") for arm in ARMS}
     assert section.results["tabstar.leftout_auc_hgb"] > 0.95
@@ -41,7 +41,7 @@ def test_every_way_is_scored_on_the_same_rows(tmp_path: Path, monkeypatch: pytes
     assert [line for line in section.lines if line.startswith("| small | ") and line.count("±") == 3]
     trained = {path.name for path in (tmp_path / "runs/logs/leftout").rglob("metrics.jsonl") for path in [path.parent]}
     assert trained == {
-        *(f"pretrained_{seed}" for seed in (0, 1)),
+        *(f"others_pretraining_{seed}" for seed in (0, 1)),
         *(f"{name}_{arm}_{seed}" for name in ("small", "sums") for arm in ARMS[:2] for seed in (0, 1)),
     }
 

@@ -146,7 +146,12 @@ def compose(
     tell: Tell,
 ) -> Loaded[Any]:
     """Compose and validate the configuration of a family's command, see :func:`tabstar_lit.config.load_experiment`."""
-    from tabstar_lit.config import load_experiment
+    from tabstar_lit.config import Problem, load_experiment
+
+    def further(experiment: Any) -> list[Problem]:
+        from tabstar_lit.engine.preflight import find_problems
+
+        return find_problems(family, experiment)
 
     loaded = load_experiment(
         family.schema(),
@@ -156,6 +161,7 @@ def compose(
         primary=primary,
         family_directory=family.name,
         family_files=family.configurations(),
+        further=further,
     )
     for notice in loaded.notices:
         tell(f"note: {notice}")
@@ -173,15 +179,20 @@ def begin(
 ) -> RunDirectory:
     """Train, continue or evaluate, as ``load_checkpoint`` and ``continue_training`` say.
 
-    ``argv`` is the command line, for the record.
+    A training whose job begins anew on a cluster goes on where it was. ``argv`` is the command line, for the record.
     """
+    from tabstar_lit.engine.launchers import began_anew
     from tabstar_lit.engine.preflight import check_names
     from tabstar_lit.engine.run import evaluate, run
+    from tabstar_lit.engine.runs.opening import begun
     from tabstar_lit.engine.runs.resume import configured_checkpoint, run_to_resume
 
     checkpoint = configured_checkpoint(loaded.experiment)
     if checkpoint is None:
         check_names(family, loaded)
+        if began_anew() and (root := begun(loaded)) is not None:
+            tell(f"note: this job begins anew, so the run {root.name} goes on")
+            return go_on(family, loaded, overrides, str(root), argv=argv, tell=tell)
         return run(family, loaded, argv=argv)
     if loaded.experiment.model.continue_training:
         root, checkpoint = run_to_resume(loaded.experiment, family.command, str(checkpoint))

@@ -48,7 +48,7 @@ class SaveError(CheckpointError):
 
 
 class EncoderError(TabstarLitError):
-    """A text encoder that cannot be had: says how to work offline."""
+    """A pretrained encoder that cannot be had: says how to work offline."""
 
 
 class RunError(TabstarLitError):

@@ -31,16 +31,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from tabstar_lit.api import load as load_model
 from tabstar_lit.api import train
-from tabstar_lit.config.paths import packaged_config_dir
-from tabstar_lit.engine.weights.files import (
-    CHECKPOINT_KEY,
-    AtomicCheckpointIO,
-    read_checkpoint,
-)
-from tabstar_lit.engine.weights.loading import CHECKPOINT_SCHEMA_VERSION
+from tabstar_lit.config.paths import packaged_config_dir, roots
+from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
+from tabstar_lit.engine.weights.loading import find_checkpoint
 from tabstar_lit.errors import CheckpointError, DataError
+from tabstar_lit.families.tabstar.deployment.exporting import write_checkpoint
 from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar, restore
 from tabstar_lit.families.tabstar.estimation.fitting import (
     TABLE,
@@ -62,9 +58,6 @@ Task = Literal["classification", "regression"]
 KEPT = "estimator"
 """Where a saved estimator keeps its parameters in a checkpoint."""
 
-NEW_RATE, TUNING_RATE = 1e-3, 1e-4
-"""Learning rates of new weights and of trained ones."""
-
 MAX_SEED = 2**31 - 1
 
 
@@ -76,18 +69,22 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
     checkpoint : str, Path or None
         Model to start from: a checkpoint, a folder of the package ``tabstar``, or its name on the hub, such as
         ``alana89/TabSTAR``. None: a small new network on the sentence encoder of ``tabstar_lit[encoder]``.
-    method : {"full", "probe"}
-        Train everything above the text encoder, or the prediction heads alone.
-    unfreeze_layers : int or "all"
-        Last layers of the text encoder that are trained too (``full``). With 0 each string is encoded once.
+    method : {"lora", "full", "probe"}
+        What of a trained model is trained: low-rank adapters, as the package ``tabstar`` has them; everything above
+        the text encoder; or the prediction heads alone. A new network is trained above its text encoder.
+    unfreeze_layers : int, "all" or None
+        Last layers of the text encoder that have adapters (``lora``) or are trained (``full``). None: 6 and 0. With 0
+        each string is encoded once, which is fast.
     max_epochs : int
         Epochs at most.
     patience : int
         Epochs without a better validation loss after which training ends.
     batch_size : int
-        Rows in a batch of the training.
+        Rows whose gradients make a step; of fewer than eight times as many rows, an eighth.
     learning_rate : float or None
-        None: 1e-4 for a trained model, 1e-3 for a new one.
+        Highest rate. None: 1e-3; 1e-4 for ``full``.
+    class_weight : "balanced", dict or None
+        Of classifiers: how much rows of a class count in the loss, by class; balanced: all classes alike.
     validation_fraction : float
         Share of the rows that choose the best epoch, unless ``fit`` is given others.
     time_limit : float or None
@@ -116,11 +113,11 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
         self,
         checkpoint: str | Path | None = None,
         *,
-        method: Method = "full",
-        unfreeze_layers: int | Literal["all"] = 0,
-        max_epochs: int = 20,
+        method: Method = "lora",
+        unfreeze_layers: int | Literal["all"] | None = None,
+        max_epochs: int = 50,
         patience: int = 5,
-        batch_size: int = 32,
+        batch_size: int = 128,
         learning_rate: float | None = None,
         validation_fraction: float = 0.1,
         time_limit: float | None = None,
@@ -187,11 +184,7 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
         if not isinstance(self.random_state, int | None):
             parameters["random_state"] = None
         kept = {"task": self._task, "parameters": parameters, "features": self.feature_names_, **self._kept()}
-        weights = {f"network.{name}": tensor.cpu() for name, tensor in self.model_.network.state_dict().items()}
-        own = {"schema_version": CHECKPOINT_SCHEMA_VERSION, "payload": dict(self.model_.config), KEPT: kept}
-        path = Path(path)
-        AtomicCheckpointIO().save_checkpoint({"state_dict": weights, CHECKPOINT_KEY: own}, path)
-        return path
+        return write_checkpoint(self.model_, Path(path), **{KEPT: kept})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -215,26 +208,19 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
         return estimator
 
     def _trained(self, rows: Rows, folder: Path) -> TrainedTabstar:
-        base = None if self.checkpoint is None else load_model(self.checkpoint)
-        if base is not None and not isinstance(base, TrainedTabstar):
-            raise CheckpointError(f"{base.path} is of the family {base.family}; a TabSTAR is needed.")
-        wishes = self._wishes(is_new=base is None)
+        base = None if self.checkpoint is None else find_checkpoint(str(self.checkpoint), [roots().models])
+        wishes = self._wishes()
         write_table(rows, self._task, wishes, folder / "table.h5")
-        (folder / "base").mkdir()
-        settings = [*base_settings(base, wishes, folder / "base"), *run_settings(wishes, folder / "table.h5", folder)]
+        settings = [*base_settings(base, wishes), *run_settings(wishes, rows, folder)]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning.*")
             run = train("train_tabstar", settings, packaged_config_dir())
         kept = run.best_checkpoint or max((folder / "models").rglob("*_last.ckpt"), default=None)
         if kept is None:
             raise DataError("the time limit came before the first step: no weights were kept. Give more time.")
-        model = restore(kept)
-        if base is not None:  # not the folder that is gone
-            name = base.config["architecture_config"]["text_encoder"]["name"]
-            model.config["architecture_config"]["text_encoder"]["name"] = name
-        return model
+        return restore(kept)
 
-    def _wishes(self, *, is_new: bool) -> Wishes:
+    def _wishes(self) -> Wishes:
         seed = self.random_state
         if not isinstance(seed, int):
             seed = int(check_random_state(seed).randint(MAX_SEED))
@@ -244,7 +230,8 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
             max_epochs=self.max_epochs,
             patience=self.patience,
             batch_size=self.batch_size,
-            learning_rate=self.learning_rate or (NEW_RATE if is_new else TUNING_RATE),
+            learning_rate=self.learning_rate,
+            class_weights=self._class_weights(),
             validation_fraction=self.validation_fraction,
             time_limit=self.time_limit,
             seed=seed,
@@ -285,6 +272,10 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
     def _cells(self, values: npt.NDArray[Any], names: Mapping[Any, str]) -> Any:
         """Return targets as the table has them."""
 
+    def _class_weights(self) -> str | dict[str, float] | None:
+        """Return how much rows of each class count; None: all alike."""
+        return None
+
     def _kept(self) -> dict[str, Any]:
         """Return what else a saved estimator needs."""
         return {}
@@ -304,6 +295,32 @@ class TabSTARClassifier(ClassifierMixin, _TabSTAR):  # type: ignore[misc]  # as 
     """Fine-tune a TabSTAR to predict classes."""
 
     _task = "classification"
+
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        *,
+        method: Method = "lora",
+        unfreeze_layers: int | Literal["all"] | None = None,
+        max_epochs: int = 50,
+        patience: int = 5,
+        batch_size: int = 128,
+        learning_rate: float | None = None,
+        class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        validation_fraction: float = 0.1,
+        time_limit: float | None = None,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        progress_bar: bool = False,
+        overrides: Sequence[str] = (),
+    ) -> None:
+        super().__init__(  # scikit-learn reads the parameters from the signature
+            checkpoint, method=method, unfreeze_layers=unfreeze_layers, max_epochs=max_epochs, patience=patience,
+            batch_size=batch_size, learning_rate=learning_rate, validation_fraction=validation_fraction,
+            time_limit=time_limit, device=device, random_state=random_state, progress_bar=progress_bar,
+            overrides=overrides,
+        )  # fmt: skip
+        self.class_weight = class_weight
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the most probable class of each row, ``[N]``."""
@@ -330,6 +347,11 @@ class TabSTARClassifier(ClassifierMixin, _TabSTAR):  # type: ignore[misc]  # as 
         if unknown:
             raise DataError(f"y of eval_set has the class {unknown[0]!r}, which fit has not.")
         return [names[own] for own in values.tolist()]
+
+    def _class_weights(self) -> str | dict[str, float] | None:
+        if not isinstance(self.class_weight, Mapping):
+            return self.class_weight
+        return {_class_name(own): float(weight) for own, weight in self.class_weight.items()}
 
     def _kept(self) -> dict[str, Any]:
         return {"classes": self.classes_.tolist(), "class_type": self.classes_.dtype.str}

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tabstar_lit.commands.convert import convert
-from tabstar_lit.families.tabstar.corpus import Corpus
+from tabstar_lit.families.tabstar.tables.corpus import Corpus
 
 MANIFEST = """
 - name: toys

@@ -126,6 +126,105 @@ def test_compare_for_programs(save_dir: Path) -> None:
     assert compared["metrics"]["pretrain: last val_auc/iris"] == {"physics/first": 0.7, "physics/second": 0.7}
 
 
+def test_diff_says_what_differs_and_from_which_step_on(save_dir: Path) -> None:
+    output = invoke(save_dir, "diff", "first", "second").output
+    assert "optimizer_params.lr  0.001" in output
+    assert "data: no differences" in output
+    assert "program: no differences" in output
+    assert output.splitlines()[-1] == "metrics: first difference in stage pretrain at step 2: lr 0.001 and 0.002"
+
+
+def test_diff_finds_other_data_versions_and_the_step_that_differs_in_the_last_bit(save_dir: Path) -> None:
+    other = write_run(save_dir, "other")
+    record = json.loads((other / "run.json").read_text())
+    record["versions"]["torch"] = "2.14.0"
+    record["stages"]["pretrain"]["data_fingerprint"] = "beef"
+    (other / "run.json").write_text(json.dumps(record))
+    lines = (other / "metrics.jsonl").read_text().replace('"val_loss": 1.1,', '"val_loss": 1.1000000000000003,')
+    (other / "metrics.jsonl").write_text(lines.replace('"epoch_seconds": 1.5', '"epoch_seconds": 9.0'))
+    found = json.loads(invoke(save_dir, "diff", "first", "other", "--json").output)
+    assert found["data"] == {"pretrain": {"physics/first": "f00d", "physics/other": "beef"}}
+    assert found["program"] == {"versions.torch": {"physics/first": "2.13.0", "physics/other": "2.14.0"}}
+    assert found["first_step"]["values"] == [1.1, 1.1000000000000003]
+    assert (found["first_step"]["metric"], found["first_step"]["step"]) == ("val_loss", 8)
+
+
+def test_diff_of_runs_of_different_length(save_dir: Path) -> None:
+    longer = write_run(save_dir, "longer")
+    assert invoke(save_dir, "diff", "first", "longer").output.endswith("no differences (pretrain to step 12)\n")
+    append(longer, 3, 16, train_loss=0.1)
+    ending = "as far as both go; physics/first has pretrain to step 12, physics/longer pretrain to step 16\n"
+    assert invoke(save_dir, "diff", "first", "longer").output.endswith(ending)
+
+
+def test_best_ranks_finished_and_stopped_runs_by_what_was_monitored(save_dir: Path) -> None:
+    write_run(save_dir, "third", lr=0.0005)
+    output = invoke(save_dir, "best").output
+    names = [line.split()[0] for line in output.splitlines()[1:4]]
+    assert names == ["physics/third", "physics/first", "physics/second"]
+    assert "3 scores of 3 runs; smaller is better" in output
+    assert output.splitlines()[-1].endswith("a|b.ckpt")
+    assert len(invoke(save_dir, "best", "-n", "1").output.splitlines()) == 2 + 3
+    (place,) = json.loads(invoke(save_dir, "best", "-n", "1", "--json").output)
+    assert (place["run"], place["epoch"], place["metric"], place["value"]) == ("physics/third", 2, "val_loss", 0.05)
+
+
+def test_best_by_another_metric_reads_its_best_epoch_and_finds_the_kept_checkpoint(save_dir: Path) -> None:
+    root = save_dir / "physics" / "second"
+    append(root, 3, 16, **{"val_auc/iris": 0.6})
+    record = json.loads((root / "run.json").read_text()) | {"checkpoints_dir": str(save_dir / "models")}
+    (root / "run.json").write_text(json.dumps(record))
+    (save_dir / "models").mkdir()
+    (save_dir / "models" / "kept.ckpt").touch()
+    entry = {"stage": "pretrain", "epoch": 2, "kind": "top", "path": "kept.ckpt"}
+    (root / "checkpoints.jsonl").write_text(json.dumps(entry) + "\n")
+    refused = invoke(save_dir, "best", "-m", "val_auc/iris")
+    assert refused.exit_code == 2
+    assert "add --mode max, or --mode min" in refused.output
+    first, second = json.loads(invoke(save_dir, "best", "-m", "val_auc/iris", "--mode", "max", "--json").output)
+    assert (first["value"], first["epoch"], first["checkpoint"]) == (0.7, 2, None)
+    assert (second["value"], second["checkpoint"]) == (0.7, str(save_dir / "models" / "kept.ckpt"))
+
+
+def test_best_knows_what_is_better_when_larger(save_dir: Path) -> None:
+    root = write_run(save_dir, "third", lr=0.003)
+    record = json.loads((root / "run.json").read_text())
+    record["stages"]["pretrain"]["larger_is_better"] = ["auc/iris"]
+    (root / "run.json").write_text(json.dumps(record))
+    assert "larger is better" in invoke(save_dir, "best", "-m", "val_auc/iris").output
+    assert "smaller is better" in invoke(save_dir, "best", "-m", "train_loss").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("best", "-m", "val_lss", "--mode", "min"), "No run has the metric 'val_lss'. Did you mean 'val_loss'"),
+        (("best", "-e", "chemistry"), "No run has a score yet"),
+        (("diff", "first", "frist"), "No run 'frist'"),
+    ],
+)
+def test_what_cannot_be_ranked_or_told_apart(save_dir: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = invoke(save_dir, *arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_the_best_of_a_thousand_runs_takes_no_second(save_dir: Path) -> None:
+    """Of the processor, with the metrics of every run read: 200 lines each."""
+    text = (save_dir / "physics" / "first" / "metrics.jsonl").read_text() * 22
+    record = (save_dir / "physics" / "first" / "run.json").read_text()
+    for number in range(1000):
+        root = save_dir / "many" / f"run{number}"
+        root.mkdir(parents=True)
+        (root / "metrics.jsonl").write_text(text.replace("0.6}", f"{0.6 + number / 1e6}}}"))
+        (root / "run.json").write_text(record)
+    for arguments in (("best",), ("best", "-m", "val_auc/iris", "--mode", "max")):
+        started = time.process_time()
+        output = invoke(save_dir, *arguments).output
+        assert "of 1002 runs" in output
+        assert time.process_time() - started < 1.0
+
+
 def test_follow_prints_what_comes_and_ends_with_the_run(tmp_path: Path) -> None:
     root = write_run(tmp_path, status="running")
     lock = FileLock(root / ".lock")

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
-from tabstar_lit.commands.terminal import BRAILLE, DOTS, curve, text_table
+import pytest
+from screen import watch
+
+from tabstar_lit.commands.terminal import BRAILLE, DOTS, Block, curve, fitted, print_table
 
 
 def dots(drawing: str, height: int) -> set[tuple[int, int]]:
@@ -47,5 +52,51 @@ def test_many_points_are_averaged_into_the_columns() -> None:
     assert len(curve(points, width=10, height=5).splitlines()) == 7
 
 
-def test_table_without_rows() -> None:
-    assert text_table(["run", "loss"], []) == "run  loss"
+def test_a_table_in_a_pipe_has_one_line_a_row_and_no_spaces_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["run", "loss", "status"], [["a", 0.5, "finished"], ["x" * 300, 12.0, None]])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["run", "loss", "status"]
+    assert lines[1] == "a".ljust(300) + "   0.5  finished"
+    assert lines[2] == "x" * 300 + "    12  –"
+    print_table(["run", "loss"], [])
+    assert capsys.readouterr().out == "run  loss\n"
+
+
+HEADER = ["run", "status", "epochs", "created"]
+ROWS = [["experiment/a_long_name_of_a_run", "finished", 3, "2026-11-26 21:47"]]
+
+
+@pytest.mark.parametrize(
+    ("width", "blocks"),
+    [
+        (None, [Block([0, 1, 2, 3])]),
+        (70, [Block([0, 1, 2, 3])]),
+        (60, [Block([0, 1, 2])]),
+        (40, [Block([0, 1, 2], 22)]),
+        (34, [Block([0, 1], 22), Block([0, 2], 22)]),
+    ],
+)
+def test_a_narrow_terminal_loses_what_it_may_then_folds_then_has_blocks(width: int | None, blocks: list[Block]) -> None:
+    assert fitted(HEADER, ROWS, width, 22, ["created"]) == blocks
+
+
+PRINT = """
+from tabstar_lit.commands.terminal import print_table
+header = ["epoch", *(f"metric_{i}" for i in range(18))]
+print_table(header, [[row, *(row / (i + 7) for i in range(18))] for row in range(3)])
+print_table(["run", "status"], [["experiment/" + "long" * 20, "died"]])
+"""
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_eighteen_metrics_are_readable_at_any_width(columns: int, tmp_path: Path) -> None:
+    screen = watch([sys.executable, "-c", PRINT], columns, tmp_path)
+    assert screen.exit_code == 0
+    headers = [line.split() for line in screen.last if line.startswith("epoch")]
+    assert all(names[0] == "epoch" for names in headers)
+    assert [name for names in headers for name in names[1:]] == [f"metric_{i}" for i in range(18)]
+    assert len(headers) == {40: 6, 80: 3, 200: 1}[columns]
+    rows = [line.split() for line in screen.last if line[:5].strip() in ("0", "1", "2")]
+    assert sum(len(row) - 1 for row in rows) == 3 * 18
+    assert any(line.startswith("experiment/") for line in screen.last)
+    assert b"\x1b[31mdied" in screen.written

@@ -1,23 +1,18 @@
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 from click.testing import CliRunner
 
-from tabstar_lit.commands.track import port_problem, track, ui_command
-
-COMMAND = [sys.executable, "-c", "from tabstar_lit.commands.track import track; track()"]
+from tabstar_lit.commands.track import page, port_problem, reachable, track, ui_command
 
 
 def free_port() -> int:
@@ -79,78 +74,86 @@ def test_the_ui_listens_on_this_machine_with_one_worker(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])  # noqa: S104  # the point
 def test_another_host_is_warned_about(host: str, warned: bool, save_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tabstar_lit.commands.track.serve", lambda command: 7)
+    monkeypatch.setattr("tabstar_lit.commands.track.serve", lambda command, health, tell: 7)
     result = CliRunner().invoke(track, ["-p", str(free_port()), "--host", host, "--save-dir", str(save_dir)])
     assert result.exit_code == 7
     assert ("warning: listening on 0.0.0.0" in result.output) == warned
 
 
 FAKE_UI = """
-import subprocess, sys
+import sys
 from tabstar_lit.commands.track import serve
-child = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)']);"
-child += "print('up', flush=True); time.sleep(99)"
-sys.exit(serve([sys.executable, "-c", child] if len(sys.argv) == 1 else [sys.executable, "-c", sys.argv[1]]))
+child = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)']);"
+child += "from http.server import test, SimpleHTTPRequestHandler as H; test(H, port=int(sys.argv[1]), bind='127.0.0.1')"
+command = [sys.executable, "-c", child if len(sys.argv) == 2 else sys.argv[2], sys.argv[1]]
+sys.exit(serve(command, f"http://127.0.0.1:{sys.argv[1]}/", lambda: print("up", flush=True)))
 """
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_leaves_no_process_behind(number: signal.Signals, code: int) -> None:
-    with subprocess.Popen([sys.executable, "-c", FAKE_UI], stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", FAKE_UI, str(free_port())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) == 2
         process.send_signal(number)
-        assert process.wait(20) == code
+        assert process.communicate(timeout=20) == ("", "")
+        assert process.returncode == code
     _, alive = psutil.wait_procs(family, timeout=5)
     assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_the_exit_code_of_the_ui_is_passed_on() -> None:
-    done = subprocess.run([sys.executable, "-c", FAKE_UI, "raise SystemExit(3)"], timeout=60, check=False)
+def test_a_server_that_ends_by_itself_shows_its_last_lines_and_its_exit_code() -> None:
+    broken = "print(*range(99), sep='\\n'); raise SystemExit(3)"
+    command = [sys.executable, "-c", FAKE_UI, str(free_port()), broken]
+    done = subprocess.run(command, timeout=60, check=False, capture_output=True, text=True)
     assert done.returncode == 3
+    assert done.stdout == ""
+    *lines, end = done.stderr.splitlines()
+    assert lines == [str(number) for number in range(79, 99)]
+    assert end == "the MLflow UI ended by itself, with exit code 3"
 
 
-def test_the_real_ui_answers_on_localhost_only_and_ends_with_ctrl_c(tmp_path: Path) -> None:
-    (tmp_path / "mlruns").mkdir()
-    database = tmp_path / "mlruns" / "mlflow.db"
-    make = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", make, f"sqlite:///{database}"], timeout=200, check=True)
+EXPERIMENTS = """
+CREATE TABLE runs (experiment_id INTEGER, lifecycle_stage TEXT, start_time INTEGER);
+CREATE TABLE experiment_tags (key TEXT, value TEXT, experiment_id INTEGER);
+INSERT INTO runs VALUES (1, 'active', 10), (3, 'active', 30), (2, 'active', 20), (4, 'deleted', 40);
+INSERT INTO experiment_tags VALUES ('mlflow.sharedViewState.tabstar_lit', '{}', 3), ('mlflow.note.content', 'x', 2);
+"""
+
+
+def test_the_page_is_that_of_the_experiment_trained_last(save_dir: Path) -> None:
+    database = save_dir / "mlruns" / "mlflow.db"
+    assert page(database) == "/"
+    with closing(sqlite3.connect(database)) as store:
+        store.executescript(EXPERIMENTS)
+        view = "/#/experiments/3/runs?workflowType=machine_learning&viewStateShareKey=tabstar_lit"
+        assert page(database) == view
+        store.execute("UPDATE runs SET lifecycle_stage = 'deleted' WHERE experiment_id = 3")
+        store.commit()
+        assert page(database) == "/#/experiments/2/runs?workflowType=machine_learning"
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("0.0.0.0", socket.gethostname())],  # noqa: S104  # the point
+)
+def test_the_address_can_be_reached(host: str, shown: str) -> None:
+    assert reachable(host) == shown
+
+
+@pytest.mark.parametrize(("opens", "can"), [(False, True), (True, True), (True, False)])
+def test_the_browser_is_opened_when_asked_for(
+    opens: bool, can: bool, save_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("tabstar_lit.commands.track.serve", lambda command, health, tell: tell() or 0)
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or can)
     port = free_port()
-    process = subprocess.Popen(
-        [*COMMAND, "-p", str(port), "--save-dir", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    try:
-        body = wait_for(f"http://127.0.0.1:{port}/", process)
-        assert "MLflow" in body
-        family = psutil.Process(process.pid).children(recursive=True)
-        listening = {
-            connection.laddr.ip
-            for member in family
-            for connection in member.net_connections(kind="tcp")
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-        }
-        assert listening == {"127.0.0.1"}
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-    finally:
-        process.kill()
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert alive == []
-    assert port_problem("127.0.0.1", port) is None
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 150.0) -> str:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # a fixed http address
-                return str(answer.read().decode())
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.5)
-    raise AssertionError(f"no answer from {url}; exit code {process.poll()}")
+    result = CliRunner().invoke(track, ["-p", str(port), "--save-dir", str(save_dir), *["--open"] * opens])
+    address = f"http://127.0.0.1:{port}/"
+    assert result.stdout == f"{address}\nCtrl-C stops it\n"
+    assert opened == [address] * opens
+    assert ("no browser could be opened here" in result.stderr) == (not can)

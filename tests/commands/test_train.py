@@ -13,8 +13,10 @@ import pytest
 import torch
 import yaml
 from checks import assert_takes_less_than
+from click.testing import CliRunner
 from command_line import TINY, execute, start
 
+from tabstar_lit.commands.train import train_command
 from tabstar_lit.engine.runs.records import COSTS
 
 RUN = Path("runs/logs/tiny/run")
@@ -227,3 +229,33 @@ def test_a_missing_checkpoint_is_never_from_scratch(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert not (tmp_path / RUN).exists()
     assert os.listdir(tmp_path) == []
+
+
+EVERYTHING_WRONG = {
+    "experiment_config.devices=[]": "expected a number of devices",
+    "experiment_config.strategy=dpp": "no strategy 'dpp' of Lightning. Did you mean 'ddp'",
+    "model_config.training_config.max_epoch=3": "unknown key 'max_epoch'",
+    "model_config.training_config.optimizer=AdmW": "unknown optimizer 'AdmW'. Did you mean 'AdamW'",
+    "model_config.training_config.scheduler={scheduler_name: OneCycelLR}": "Did you mean 'OneCycleLR'",
+    "model_config.training_config.loss=no_such_loss": "no_such_loss",
+}
+
+
+def test_everything_wrong_is_said_at_once_names_included(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(train_command("signal"), ["--check", *EVERYTHING_WRONG])
+    assert result.exit_code == 2
+    first, *lines = result.stderr.splitlines()
+    assert first == f"error: {len(EVERYTHING_WRONG)} problems in the configuration:"
+    for override, message in EVERYTHING_WRONG.items():
+        (line,) = [line for line in lines if line.startswith(f"command line: '{override}'")]
+        assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_alone_chooses_and_replaces_what_the_file_chose() -> None:
+    training = "model_config.training_config"
+    words = [f"{training}.scheduler=ExponentialLR", f"{training}.scheduler.scheduler_params.gamma=0.5"]
+    printed = CliRunner().invoke(train_command("signal"), ["--print-config", *words]).stdout
+    scheduler = yaml.safe_load(printed)["model_config"]["training_config"]["scheduler"]
+    assert (scheduler["scheduler_name"], scheduler["scheduler_params"]) == ("ExponentialLR", {"gamma": 0.5})

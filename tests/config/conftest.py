@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, SecretStr
@@ -77,8 +77,8 @@ class Project:
         path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
         return path
 
-    def load(self, *overrides: str, primary: Path | None = None) -> Loaded[Demo]:
-        return load_experiment(Demo, command="train_demo", overrides=overrides, primary=primary)
+    def load(self, *overrides: str, **options: Any) -> Loaded[Demo]:
+        return load_experiment(Demo, command="train_demo", overrides=overrides, **options)
 
 
 @pytest.fixture

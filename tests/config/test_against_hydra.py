@@ -145,7 +145,7 @@ def by_hydra(directory: Path, name: str, arguments: list[str]) -> Any:
 
 
 def by_us(directory: Path, name: str, arguments: list[str]) -> Any:
-    composer = Composer([directory], lambda node: node)
+    composer = Composer([directory], lambda node, _: node)
     root = composer.compose(directory / f"{name}.yaml", "none", [parse_override(text) for text in arguments])
     return Interpolation(root).resolve().plain()
 

@@ -60,9 +60,10 @@ def test_a_family_may_have_a_directory_of_its_own(project: Any, demo_schema: Any
     loaded = load_experiment(demo_schema, command="train_demo", family_directory="signal")
     assert loaded.experiment.model.name == "net"
     assert loaded.experiment.experiment_config.tqdm_refresh_rate == 7
-    assert [notice.split(": ")[1] for notice in loaded.notices] == [
-        "'hydra/job_logging' is ignored",
+    assert sorted(notice.split(": ")[1] for notice in loaded.notices) == [
         "'hydra' is ignored",
+        "'hydra/job_logging' is ignored",
+        "'refresh_rate' is taken as `tqdm_refresh_rate`",
     ]
 
 

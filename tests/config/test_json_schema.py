@@ -16,7 +16,7 @@ MARK = "# yaml-language-server: $schema="
 
 @pytest.fixture
 def demo_files(demo_schema: Any) -> dict[str, Any]:
-    files = schema_files({"demo": demo_schema}, {"train_demo": "Train the demo."})
+    files = schema_files({"demo": demo_schema}, {"train_demo": "Train the demo."}, {})
     return {name: json.loads(content) for name, content in files.items()}
 
 
@@ -117,3 +117,34 @@ def test_shipped_files_name_their_schema_and_fit_it(repository: Path) -> None:
         assert first.startswith(MARK), path
         schema = (path.parent / first.removeprefix(MARK)).resolve()
         assert errors(json.loads(schema.read_text(encoding="utf-8")), text) == [], path
+
+
+@pytest.fixture(scope="module")
+def conversion_schemas(repository: Path) -> dict[str, Any]:
+    return {
+        kind: json.loads((repository / "schemas" / f"convert.{kind}.schema.json").read_text())
+        for kind in ("antibody", "events", "microbiome", "tables")
+    }
+
+
+def test_examples_of_conversions_are_accepted(repository: Path, conversion_schemas: dict[str, Any]) -> None:
+    examples = sorted((repository / "examples").glob("*/*.yaml"))
+    refused = {path.name: errors(conversion_schemas[path.parent.name], path.read_text()) for path in examples}
+    assert len(refused) > 10
+    assert {name: found for name, found in refused.items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "place"),
+    [
+        ("tables", "- {name: a, file: a.csv, target: y, task: classify}", "$[0].task"),
+        ("tables", "- {name: a, file: a.csv, target: y, tsk: regression}", "$[0]"),
+        ("events", "sources: [{file: a.csv, lable: signal}]", "$.sources[0]"),
+        ("microbiome", "name: a\ntable: a.biom\nrarefy: {dept: 100}", "$.rarefy"),
+        ("antibody", "sources: [{file: a.csv}]\nclusters: {k: many}", "$.clusters"),
+    ],
+)
+def test_mistakes_in_conversions_are_found(
+    conversion_schemas: dict[str, Any], kind: str, text: str, place: str
+) -> None:
+    assert any(found.startswith(place) for found in errors(conversion_schemas[kind], text)), text

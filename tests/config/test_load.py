@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from checks import assert_takes_less_than
 
-from tabstar_lit.config import compose_experiment, provenance, to_yaml
+from tabstar_lit.config import Problem, compose_experiment, provenance, to_yaml
 from tabstar_lit.config.overrides import parse_override
 from tabstar_lit.errors import ConfigError
 
@@ -83,8 +83,13 @@ def test_mistakes_in_a_stage_are_located_in_its_part(project: Any) -> None:
               continue_training: true
         """,
     )
-    with pytest.raises(ConfigError, match=r"^training_config\.yaml:7:25: unknown key 'max_epoch' in model_config"):
+    with pytest.raises(ConfigError, match=r"^2 problems in the configuration:\n") as refused:
         project.load()
+    first, second = str(refused.value).splitlines()[1:]
+    assert first.startswith("training_config.yaml:7:25: unknown key 'max_epoch' in model_config")
+    assert second.startswith("training_config.yaml:8:7: continue_training needs load_checkpoint")
+    with pytest.raises(ConfigError, match=r"^training_config\.yaml:7:25: unknown key 'max_epoch'"):
+        project.load("~stage_config.tune.model_config.continue_training")
     with pytest.raises(ConfigError, match=r"^training_config\.yaml:8:7: continue_training needs load_checkpoint"):
         project.load("~stage_config.tune.model_config.training_config.max_epoch")
 
@@ -134,3 +139,24 @@ def test_values_are_laid_over_what_was_composed_once(project: Any, demo_schema: 
     assert composition.load().experiment.dataset_config.scale == 3.0
     with pytest.raises(ConfigError, match="unknown key 'max_epoch'"):
         composition.load([parse_override("model_config.training_config.max_epoch=5")])
+
+
+def test_what_is_wrong_beyond_the_schema_is_said_with_the_rest_and_not_without_it(project: Any) -> None:
+    def further(experiment: Any) -> list[Problem]:
+        name = experiment.model.training_config.optimizer.optimizer_name
+        return [Problem(("model_config", "training_config", "optimizer", "optimizer_name"), f"no optimizer '{name}'")]
+
+    project.write(
+        "training_config.yaml",
+        """
+        defaults: [{model_config: mlp}, {dataset_config: toy}]
+        experiment_config: {experiment_name: demo, devices: []}
+        """,
+    )
+    words = ["model_config.training_config.optimizer=AdmW"]
+    with pytest.raises(ConfigError, match=r"(?s)2 problems.*no optimizer 'AdmW'.*expected a number of devices"):
+        project.load(*words, further=further)
+    with pytest.raises(ConfigError, match=r"^training_config\.yaml:2:\d+: expected a number of devices"):
+        project.load(*words)
+    loaded = project.load(*words, "experiment_config.devices=1", further=further)
+    assert loaded.experiment.model.training_config.optimizer.optimizer_name == "AdmW"

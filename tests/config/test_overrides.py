@@ -112,3 +112,25 @@ def test_multirun_takes_brackets_inside_quotes_for_text() -> None:
 
 def test_nothing_is_one_run() -> None:
     assert expand_multirun([]) == [[]]
+
+
+CHOICE = "scheduler: {scheduler_name: OneCycleLR, interval: step, scheduler_params: {max_lr: 1, pct_start: 0.3}}\n"
+
+
+@pytest.mark.parametrize(
+    ("override", "left"),
+    [
+        ("scheduler={scheduler_name: constant}", {"scheduler_name": "constant"}),
+        (
+            "scheduler={scheduler_name: OneCycleLR, scheduler_params: {max_lr: 2}}",
+            {"scheduler_name": "OneCycleLR", "interval": "step", "scheduler_params": {"max_lr": 2, "pct_start": 0.3}},
+        ),
+        (
+            "scheduler={interval: epoch}",
+            {"scheduler_name": "OneCycleLR", "interval": "epoch", "scheduler_params": {"max_lr": 1, "pct_start": 0.3}},
+        ),
+        ("scheduler=null", None),
+    ],
+)
+def test_another_choice_takes_the_place_of_the_old_one_and_its_parameters(override: str, left: object) -> None:
+    assert applied(CHOICE, override) == {"scheduler": left}

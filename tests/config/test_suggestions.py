@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,8 +21,26 @@ def test_the_nearest_name_stands_instead_of_the_list() -> None:
 
 
 def test_several_are_offered_where_that_helps() -> None:
-    assert did_you_mean("val_los", NAMES, n=3) == " Did you mean 'val_loss' or 'val_auroc'?"
+    assert did_you_mean("val_los", [*NAMES, "val_logs"], n=3) == " Did you mean 'val_loss' or 'val_logs'?"
     assert did_you_mean("b", ["a'b", "bb"]) == " Did you mean 'bb'?"
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("significance_config", "stage_config"),
+        ("calibration_config", "training_config"),
+        ("significance_confg", "stage_config"),
+        ("lr_decay", "weight_decay"),
+    ],
+)
+def test_a_word_that_names_share_does_not_make_them_alike(name: str, other: str) -> None:
+    assert did_you_mean(name, [other]) == ""
+
+
+@pytest.mark.parametrize("name", ["max_epoch", "max_epochss", "mx_epochs", "maxepochs", "max_epocs"])
+def test_a_slip_of_the_finger_is_seen(name: str) -> None:
+    assert did_you_mean(name, ["min_epoch", "max_epochs", "epochs"]) == " Did you mean 'max_epochs'?"
 
 
 def test_long_lists_are_cut_and_names_told_once() -> None:

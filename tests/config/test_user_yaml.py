@@ -12,7 +12,7 @@ from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.antibody.conversion.config import read_conversion as read_pairs
 from tabstar_lit.families.hep.events.conversion_config import read_conversion as read_events
 from tabstar_lit.families.microbes.conversion.config import read_conversion as read_study
-from tabstar_lit.families.tabstar.manifest import read_manifest
+from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 
 READERS = [read_pairs, read_events, read_study, read_manifest]
 

@@ -156,3 +156,23 @@ def test_checksum_sees_values_shapes_types_and_names() -> None:
     ]
     assert len({hdf5.checksum(variant) for variant in variants}) == len(variants)
     assert hdf5.checksum({"a": array, "b": other}) == hdf5.checksum({"b": other, "a": array})
+
+
+def test_what_gzip_hardly_shortens_is_only_checksummed() -> None:
+    rng = np.random.default_rng(0)
+    noise, rounded = rng.normal(size=20_000).astype(np.float32), rng.integers(0, 50, 20_000).astype(np.float32)
+    assert hdf5.filters_for(noise) == hdf5.PLAIN == {"fletcher32": True}
+    for values in (rounded, np.arange(20_000), np.empty(0, np.float32), np.zeros(3, np.int16)):
+        assert hdf5.filters_for(values) == hdf5.FILTERS
+
+
+def test_damage_to_what_is_not_compressed_is_seen(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=noise, chunks=(5000,), **hdf5.filters_for(noise))
+        place = file["x"].id.get_chunk_info(2).byte_offset
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    content[place + 77] ^= 1
+    (tmp_path / "a.h5").write_bytes(content)
+    with h5py.File(tmp_path / "a.h5") as file, pytest.raises(OSError, match="filter returned failure during read"):
+        file["x"][()]

@@ -6,9 +6,11 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.optim import SGD
 from toy_bench import Bench, load_checkpoint, metrics
 
 from tabstar_lit.engine.preflight import check_names
@@ -366,9 +368,28 @@ def test_scheduler_by_step(bench: Bench) -> None:
         "scheduler_params: {warmup_fraction: 0.5, max_lr: 0.01, min_lr: 0}}",
         f"{TRAINING}.max_epochs=2", f"{EXPERIMENT}.log_every_n_steps=1",
     )  # fmt: skip
-    rates = values(bench, "lr")
-    assert rates[-1] == pytest.approx(0.01)
-    assert rates[10] < rates[20] < 0.01
+    assert values(bench, "lr") == pytest.approx([0.01 * min(1, step / 24) for step in range(1, 49)])
+
+
+@pytest.mark.parametrize("name", ["rex", "OneCycleLR", "CosineWarmup", "StepLR"])
+def test_the_logged_rate_is_that_of_the_step(bench: Bench, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[float] = []
+    step = SGD.step
+
+    def noting(optimizer: SGD, closure: Any) -> Any:
+        done = step(optimizer, closure)
+        used.append(optimizer.param_groups[0]["lr"])
+        return done
+
+    monkeypatch.setattr(SGD, "step", noting)
+    parameters = {"CosineWarmup": "{warmup_fraction: 0.2}", "StepLR": "{step_size: 5}"}.get(name, "{}")
+    bench.train(
+        f"{TRAINING}.optimizer={{optimizer_name: SGD, optimizer_params: {{lr: 1e-2}}}}",
+        f"{TRAINING}.scheduler={{scheduler_name: {name}, scheduler_params: {parameters}}}",
+        f"{TRAINING}.accumulate_grad_batches=2", f"{TRAINING}.max_epochs=2", f"{EXPERIMENT}.log_every_n_steps=3",
+    )  # fmt: skip
+    assert len(set(used)) > 3
+    assert values(bench, "lr") == used[2::3]
 
 
 def test_parameter_groups(bench: Bench) -> None:

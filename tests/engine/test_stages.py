@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,10 @@ from toy import ToyModule
 from toy_bench import Bench, load_checkpoint, metrics
 
 from tabstar_lit.config import ConfigTree
+from tabstar_lit.engine import stages
 from tabstar_lit.engine.preflight import trial
+from tabstar_lit.engine.runs.files import is_evaluation
+from tabstar_lit.engine.runs.signals import heed
 from tabstar_lit.errors import CheckpointError, ConfigError, RunInterrupted
 
 TWO_STAGES = (
@@ -187,3 +192,38 @@ def test_a_checkpoint_of_other_data_is_refused_before_its_weights_are_looked_at(
     with pytest.raises(CheckpointError, match="its rows mean something else"):
         bench.train("model_config.training_config.max_epochs=2", wider, resume=True)
     assert asked == ["toy", "toy"]
+
+
+def test_the_best_weights_are_tested_after_the_training(bench: Bench) -> None:
+    plain = bench.train("experiment_config.run_name=plain").stage("train")
+    run = bench.train("experiment_config.test_after_fit=true", "experiment_config.plot_metrics_n_epoch=1")
+    stage = run.stage("train")
+    assert {key: stage[key] for key in ("best_score", "epochs", "steps", "status")} == {
+        key: plain[key] for key in ("best_score", "epochs", "steps", "status")
+    }
+    assert stage["test"]["test_loss"] == pytest.approx(stage["best_score"], rel=1e-6), "the toy tests validation rows"
+    assert stage["test_side"] == "val"
+    assert "The data has no test side" in (run.root / "log.txt").read_text()
+    assert "test" not in plain
+    assert stage["figures"][0] == "history"
+    assert list(run.figures.glob("scatter_*/test.png"))
+    assert "| `test_loss` |" in (run.root / "report.md").read_text()
+    assert not is_evaluation(run.record())
+
+
+def test_a_run_stopped_in_its_test_tests_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(trainer: object, parts: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        heed()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stages, "tested", stopped)
+        with pytest.raises(RunInterrupted, match="SIGTERM"):
+            bench.train("experiment_config.test_after_fit=true")
+    assert "test" not in bench.load_run().stage("train")
+    begun = bench.load_run().record()
+    last = bench.load_run().checkpoints / "toy_last.ckpt"
+    run = bench.train("experiment_config.test_after_fit=true", resume=True, checkpoint=last)
+    assert run.stage("train")["test"]
+    assert run.stage("train")["best_score"] == run.stage("train")["test"]["test_loss"]
+    assert begun["created"] == run.record()["created"]

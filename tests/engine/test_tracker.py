@@ -65,7 +65,7 @@ class CountingTracker(Tracker):
 
 def a_trainer(epoch: int = 0, **state: Any) -> Any:
     usual = {"current_epoch": epoch, "global_step": 10 * epoch, "testing": False, "sanity_checking": False}
-    usual |= {"precision_plugin": Precision()}
+    usual |= {"precision_plugin": Precision(), "datamodule": SimpleNamespace(test_side="test")}
     return SimpleNamespace(
         **{**usual, "is_global_zero": True, "loggers": [MagicMock()], "callback_metrics": {}, **state}
     )
@@ -228,15 +228,50 @@ def test_figures_of_an_epoch_have_its_number_and_summaries_are_replaced(tmp_path
 
 def test_figures_say_run_split_epoch_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notes: dict[str, str] = {}
-    monkeypatch.setattr(
-        gallery, "save_figure", lambda figure, path, note: notes.update({path.relative_to(tmp_path).as_posix(): note})
-    )
+
+    def keep(figure: Figure, path: Path, note: str, also: list[str]) -> None:
+        notes[path.relative_to(tmp_path).as_posix()] = note
+
+    monkeypatch.setattr(gallery, "save_figure", keep)
     tracker = CountingTracker(tmp_path / "toys/run", plot_every=1)
     validate(tracker, a_trainer(3), output("a", 1.0, 2), output("b", 1.0, 5))
-    assert notes["toys/run/second/epoch_0003.png"] == "toys/run: validation, epoch 3, 7 rows"
-    assert notes["toys/run/summary.png"] == "toys/run"
+    assert notes["toys/run/second/epoch_0003.png"] == "toys/run, validation, epoch 3, 7 rows"
+    assert notes["toys/run/summary.png"] == "toys/run, validation, epoch 3, 7 rows"
+    tracker.dress(gallery.Look("toys/run/second", data="coins"))
     validate(tracker, a_trainer(3, testing=True), output("a", 1.0, 4))
-    assert notes["toys/run/second/test.png"] == "toys/run: test split, 4 rows"
+    assert notes["toys/run/second/test.png"] == "toys/run/second, data coins, test, 4 rows"
+    of_validation = SimpleNamespace(test_side="val")
+    validate(tracker, a_trainer(3, testing=True, datamodule=of_validation), output("a", 1.0, 4))
+    assert notes["toys/run/second/test.png"].endswith("data coins, validation, 4 rows")
+
+
+def test_figures_come_in_every_format_and_their_names_in_order(tmp_path: Path) -> None:
+    tracker = CountingTracker(tmp_path, plot_every=1)
+    tracker.dress(gallery.Look("run", formats=("png", "pdf")))
+    trainer = a_trainer()
+    validate(tracker, trainer, output("a", 1.0, 2))
+    assert sorted(path.name for path in tmp_path.rglob("*.p*")) == [
+        "epoch_0000.pdf", "epoch_0000.pdf", "epoch_0000.png", "epoch_0000.png", "summary.pdf", "summary.png",
+    ]  # fmt: skip
+    assert [call.args[1] for call in trainer.loggers[0].log_file.call_args_list] == [
+        "figures/first/one/epoch_0000.pdf", "figures/second/epoch_0000.pdf", "figures/summary.pdf",
+    ]  # fmt: skip
+    assert tracker.drawn == ["summary", "first/one", "second"]
+
+
+@pytest.mark.parametrize(("state", "drawn"), [({}, True), ({"is_global_zero": False}, False)])
+def test_what_takes_a_while_is_drawn_once_by_the_main_process(
+    tmp_path: Path, state: dict[str, Any], drawn: bool
+) -> None:
+    tracker = CountingTracker(tmp_path, plot_every=1)
+    tracker.closing_figures = lambda module: iter([("importance", new_figure()[0])])  # type: ignore[method-assign]  # as a family would
+    trainer = a_trainer(2, **state)
+    validate(tracker, trainer, output("a", 1.0, 2))
+    assert not (tmp_path / "importance.png").exists()
+    tracker.on_train_end(trainer, NETWORK)
+    assert (tmp_path / "importance.png").exists() == drawn
+    CountingTracker(tmp_path / "none", plot_every=None).on_train_end(trainer, NETWORK)
+    assert not (tmp_path / "none").exists()
 
 
 def test_one_rank_draws(tmp_path: Path) -> None:

@@ -14,7 +14,12 @@ from typing import NamedTuple
 
 from golden_run import FIXED, HERE, TOLERANCE, is_close, records, run
 
-STEPS = {"train_tabstar": 100, "train_signal": 100, "train_fakes": 200}
+STEPS = {
+    "train_tabstar": 100,
+    "train_signal": 100,
+    "train_fakes": 200,
+    "train_antibody": 20,
+}
 """Optimizer steps of a stage. The schedules of learning rates reach their end in them, as shipped ones do later.
 
 Of tables and toy collisions there are fewer: their networks pass through peaks of the loss, where the rounding of a sum
@@ -25,7 +30,10 @@ STAGES = {
     "train_tabstar": ("pretrain",),
     "train_signal": ("train",),
     "train_fakes": ("numerator", "denominator", "ratio"),
+    "train_antibody": ("train",),
 }
+WITHIN_AN_EPOCH = ("train_antibody",)
+"""Commands whose steps end before the first validation."""
 LOSSES = ("train_loss_step", "val_loss")
 
 

@@ -10,15 +10,15 @@ import sys
 from collections.abc import Sequence
 
 from tabstar_lit.commands.cli import main
-from tabstar_lit.commands.train import train_fakes, train_signal, train_tabstar
-
-COMMANDS = {command.name: command for command in (train_tabstar, train_signal, train_fakes)} | {"tabstar_lit": main}
+from tabstar_lit.commands.train import train_command
+from tabstar_lit.families import family_of_command
 
 
 def run(line: Sequence[str]) -> None:
     """Run one command as its console script does."""
     sys.argv = list(line)
-    COMMANDS[line[0]].main(args=list(line[1:]), prog_name=line[0], standalone_mode=False)
+    command = main if line[0] == "tabstar_lit" else train_command(family_of_command(line[0]).name)
+    command.main(args=list(line[1:]), prog_name=line[0], standalone_mode=False)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import ks_2samp
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, roc_auc_score
 
 from tabstar_lit.metrics.weighted import (
@@ -16,6 +19,7 @@ from tabstar_lit.metrics.weighted import (
     calibration_error,
     confusion,
     f1_macro,
+    kolmogorov_smirnov,
     one_vs_rest,
     passing,
     roc,
@@ -153,3 +157,24 @@ def test_one_against_the_rest() -> None:
     targets, values = rng.integers(0, 3, 100), rng.random((100, 3))
     expected = [roc_auc_score(targets == c, values[:, c]) for c in range(3)]
     assert one_vs_rest(auroc, values, targets, range(3)) == pytest.approx(expected)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(2, 40))
+def test_kolmogorov_smirnov_is_scipys_and_weights_are_numbers_of_events(seed: int, n: int, m: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(0, 8, n).astype(float), rng.integers(0, 8, m) + rng.integers(0, 2)
+    expected = ks_2samp(first, second, method="asymp")
+    found = kolmogorov_smirnov(first, second.astype(float))
+    assert found.distance == pytest.approx(expected.statistic)
+    assert found.p_value == pytest.approx(expected.pvalue, abs=1e-9)
+    copies = rng.integers(1, 4, n)
+    repeated = ks_2samp(np.repeat(first, copies), second).statistic
+    weighted = kolmogorov_smirnov(first, second.astype(float), (copies.astype(float), np.ones(m)))
+    assert weighted.distance == pytest.approx(repeated)
+    assert kolmogorov_smirnov(first, second.astype(float), (np.full(n, 7.0), np.ones(m))) == pytest.approx(found)
+
+
+def test_a_sample_without_weight_is_no_sample() -> None:
+    values = np.arange(3.0)
+    assert math.isnan(kolmogorov_smirnov(values, values, (np.ones(3), np.array([1.0, -1.0, 0.0]))).distance)
+    assert math.isnan(kolmogorov_smirnov(values, values[:0]).p_value)

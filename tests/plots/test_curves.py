@@ -55,7 +55,8 @@ def test_more_metrics_than_colours_differ_by_their_lines() -> None:
 
 
 def test_the_map_sorts_by_the_last_value_and_leaves_gaps_open() -> None:
-    figure = source_map({"bad": {0: 0.9, 1: 0.1}, "good": {0: 0.2, 1: 0.8}, "late": {1: 0.5}}, title="", label="R²")
+    curves = {"bad": {0: 0.9, 1: 0.1}, "good": {0: 0.2, 1: 0.8}, "late": {1: 0.5}}
+    figure = source_map(curves, title="", label="R²", rows="table")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["good", "late", "bad"]
     shown = axes.images[0].get_array()
@@ -66,7 +67,7 @@ def test_the_map_sorts_by_the_last_value_and_leaves_gaps_open() -> None:
 
 
 def test_many_epochs_have_twelve_labels_that_name_the_right_ones() -> None:
-    axes = source_map({"t": {10 * epoch: 0.5 for epoch in range(100)}}, title="", label="").axes[0]
+    axes = source_map({"t": {10 * epoch: 0.5 for epoch in range(100)}}, title="", label="", rows="").axes[0]
     assert len(axes.get_xticks()) == 12
     for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True):
         assert label.get_text() == str(int(10 * tick))
@@ -92,3 +93,33 @@ def test_losses_have_a_panel_and_an_axis_for_each_kind() -> None:
     assert (one.get_ylabel(), two.get_ylabel()) == ("nats", "mm²")
     assert [line.get_label() for line in one.lines] == ["train"]
     assert [line.get_label() for line in two.lines] == ["train", "val"]
+
+
+def view(curves: dict[str, dict[int, float]]) -> tuple[float, float, list[str]]:
+    history = [{"epoch": epoch, **{name: own[epoch] for name, own in curves.items()}} for epoch in range(10)]
+    figure = epoch_figure(history, list(curves), title="", ylabel="score", late=True)
+    assert figure is not None
+    (axes,) = figure.axes
+    return *axes.get_ylim(), [text.get_text() for text in axes.texts]
+
+
+def test_scores_that_begin_far_away_leave_the_view_and_are_counted() -> None:
+    rising = {epoch: -12.0 / (1 + epoch) ** 3 + 0.6 for epoch in range(10)}
+    low, high, texts = view({"r2": rising, "accuracy": dict.fromkeys(range(10), 0.4)})
+    assert -0.2 < low < 0.4 < 0.6 < high < 1.0
+    assert texts == ["3 earlier values out of view, from -11.4 to 0.156"]
+
+
+def test_every_late_value_stays_in_view_however_far_the_curves_are_apart() -> None:
+    low, high, texts = view({"bad": dict.fromkeys(range(10), -8.0), "good": dict.fromkeys(range(10), 0.9)})
+    assert low <= -8.0
+    assert high >= 0.9
+    assert texts == []
+
+
+def test_one_epoch_stands_on_whole_numbers() -> None:
+    figure = epoch_figure([{"epoch": 3, "val_score": 0.5}], ["val_score"], title="", ylabel="")
+    assert figure is not None
+    (axes,) = figure.axes
+    assert {float(tick) for tick in axes.get_xticks()} <= {2.0, 3.0, 4.0}
+    assert axes.get_xlim() == (2.0, 4.0)

@@ -11,7 +11,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from tabstar_lit.plots.style import PALETTE, new_figure, save_figure
+from tabstar_lit.errors import ConfigError
+from tabstar_lit.plots.style import PALETTE, PlotStyle, in_style, new_figure, save_figure, style_of
 
 # Machado, Oliveira and Fernandes (2009), doi:10.1109/TVCG.2009.113: what full deficiencies make of linear RGB.
 DEFICIENCIES = {
@@ -66,6 +67,36 @@ def test_the_style_is_applied_and_nothing_global_changes() -> None:
     assert [line.get_color() for line in lines] == list(PALETTE[:3])
     assert not axes.spines["top"].get_visible()
     assert dict(mpl.rcParams) == before
+
+
+def test_a_figure_is_written_in_every_format_that_is_asked_for(tmp_path: Path) -> None:
+    save_figure(new_figure()[0], tmp_path / "roc.v2.png", also=[".pdf"])
+    assert {path.name: path.read_bytes()[:4] for path in tmp_path.iterdir()} == {
+        "roc.v2.png": b"\x89PNG",
+        "roc.v2.pdf": b"%PDF",
+    }
+
+
+@pytest.mark.parametrize("name", ["atlas", "cms"])
+@pytest.mark.filterwarnings("error:Glyph")
+def test_a_collaborations_style_holds_inside_its_block_alone(name: PlotStyle, tmp_path: Path) -> None:
+    with in_style(style_of(name)):
+        figure, (axes,) = new_figure()
+        axes.set(xlabel="χ² / bin, R² → σ", ylabel="−1 ≤ Δφ")
+        assert axes.spines["top"].get_visible()
+        assert len(axes.xaxis.get_minorticklocs())
+        assert not any(line.get_visible() for line in axes.get_xgridlines())
+        assert axes.xaxis.label.get_horizontalalignment() == "right"
+        assert [axes.plot([0, 1])[0].get_color() for _ in range(2)] == list(PALETTE[:2])
+        save_figure(figure, tmp_path / "figure.png")
+    assert not new_figure()[1][0].spines["top"].get_visible()
+
+
+def test_a_style_without_its_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mplhep", None)
+    with pytest.raises(ConfigError, match=r"plot_style: atlas needs mplhep: pip install 'tabstar_lit\[styles\]'"):
+        style_of("atlas")
+    assert style_of("default")["axes.spines.top"] is False
 
 
 def test_pyplot_is_never_imported() -> None:

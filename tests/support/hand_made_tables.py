@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tabstar_lit.families.tabstar.corpus import Table, write_corpus
+from tabstar_lit.families.tabstar.tables.corpus import Table, write_corpus
 
 
 def make_table(name: str, n_rows: int, *, n_classes: int = 3, n_features: int = 4, seed: int = 0) -> Table:

@@ -38,6 +38,7 @@ class ToyArchitecture(ArchitectureConfig):
     poison: str = "loss"
     signal_step: int | None = None
     signal_rank: int | None = None
+    signal_number: int = int(signal.SIGTERM)
     crash_step: int | None = None
 
 
@@ -152,7 +153,7 @@ class ToyModule(TrainingModule):
         mine = config.signal_rank in (None, self.trainer.global_rank)
         if config.signal_step == self.trainer.global_step and mine and not self.signalled:
             self.signalled = True
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), config.signal_number)
         if config.crash_step == self.trainer.global_step:
             raise MemoryError("crashed as asked")
 

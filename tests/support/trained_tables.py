@@ -11,10 +11,10 @@ import torch
 
 from tabstar_lit.config import load_experiment
 from tabstar_lit.engine.run import run
-from tabstar_lit.families.tabstar.builtin import SOURCES
-from tabstar_lit.families.tabstar.converter import FileSource, Source, convert
 from tabstar_lit.families.tabstar.family import family
-from tabstar_lit.families.tabstar.manifest import read_manifest
+from tabstar_lit.families.tabstar.tables.builtin import SOURCES
+from tabstar_lit.families.tabstar.tables.converter import FileSource, Source, convert
+from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 
 TRIPS = """
 - name: trips
@@ -50,9 +50,9 @@ def trips(folder: Path) -> Source:
     return FileSource(entry, folder / "trips.csv")
 
 
-def train(folder: Path, corpus: Path, *overrides: str) -> tuple[Any, Path]:
-    """Train for an epoch; return the experiment and the last checkpoint."""
-    settings = (
+def settings(folder: Path, corpus: Path) -> tuple[str, ...]:
+    """Return what a training for an epoch is told, as on the command line."""
+    return (
         "model_config=tabstar/tiny", f"dataset_config.corpus={corpus}", "dataset_config.rows_per_dataset=32",
         "model_config.training_config.max_epochs=1", "experiment_config.run_name=run",
         "experiment_config.accelerator=cpu", "experiment_config.plot_metrics_n_epoch=null",
@@ -60,16 +60,22 @@ def train(folder: Path, corpus: Path, *overrides: str) -> tuple[Any, Path]:
         f"experiment_config.save_dir={folder}/logs", f"experiment_config.tracker_path={folder}/figures",
         f"model_config.training_config.model_save_path={folder}/models",
     )  # fmt: skip
-    loaded = load_experiment(family.schema(), command=family.command, overrides=[*settings, *overrides])
+
+
+def train(folder: Path, corpus: Path, *overrides: str) -> tuple[Any, Path]:
+    """Train for an epoch; return the experiment and the last checkpoint."""
+    told = [*settings(folder, corpus), *overrides]
+    loaded = load_experiment(family.schema(), command=family.command, overrides=told)
     return loaded.experiment, run(family, loaded).checkpoints / "run_last.ckpt"
 
 
 def outputs_of_training(experiment: Any, checkpoint: Path) -> dict[str, np.ndarray[Any, Any]]:
     """Run the training's own data and network over the validation rows."""
     data = family.data(experiment, seed=experiment.experiment_config.seed)
-    network = family.module(experiment, data).network
+    module = family.module(experiment, data)
+    network = module.network
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
-    network.load_state_dict({name.removeprefix("network."): value for name, value in state.items()})
+    network.load_state_dict(module.complete({name.removeprefix("network."): own for name, own in state.items()}))
     found: dict[str, list[torch.Tensor]] = {}
     with torch.no_grad():
         for batch in data.val_dataloader():

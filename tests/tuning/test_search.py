@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,16 +176,23 @@ def test_a_signal_saves_the_trials_of_all_processes(
     judge, sent = Session.judge, []
 
     def signalling(session: Session, *arguments: Any) -> bool:
+        other = broken.trial(1)
+        while not sent and not (other.root / "metrics.jsonl").exists():
+            time.sleep(0.02)  # until the other process trains, too
         if not sent:
             sent.append(True)
             os.kill(os.getpid(), signal.SIGTERM)
         return judge(session, *arguments)
 
     monkeypatch.setattr(Session, "judge", signalling)
+    long = "model_config.training_config.max_epochs=60"
     with pytest.raises(RunInterrupted, match="SIGTERM"):
-        broken.tune(n_jobs=2, n_trials=1, **RANDOM)
-    assert outcome(broken.tune(n_jobs=1, n_trials=1, **RANDOM)) == outcome(unbroken.tune(n_trials=1, **RANDOM))
-    assert "trial 0 of 1 goes on" in " ".join(broken.said)
+        broken.tune(long, n_jobs=2, n_trials=2, **RANDOM)
+    assert [broken.trial(number).status for number in (0, 1)] == ["interrupted"] * 2
+    monkeypatch.setattr(Session, "judge", judge)
+    assert outcome(broken.tune(long, n_trials=2, **RANDOM)) == outcome(unbroken.tune(long, n_trials=2, **RANDOM))
+    assert "trial 0 of 2 goes on" in " ".join(broken.said)
+    assert "trial 1 of 2 goes on" in " ".join(broken.said)
 
 
 def test_a_failed_trial_does_not_end_the_study(bench: TuningBench) -> None:
@@ -276,18 +284,24 @@ def test_runs_of_another_study_are_not_trained_over(bench: TuningBench) -> None:
     assert read_run(bench.trial(0).root) == before
 
 
-def test_one_process_works_on_a_study(bench: TuningBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained, refused = Training.__call__, []
+@pytest.mark.parametrize("storage", [None, "journal"])
+def test_the_same_command_again_works_on_the_same_study(
+    bench: TuningBench, make_tuning: Callable[[str], TuningBench], monkeypatch: pytest.MonkeyPatch, storage: str | None
+) -> None:
+    trained, seen = Training.__call__, []
 
-    def second(training: Training, job: Any, judge: Any) -> Any:
-        with pytest.raises(RunError, match="Another process works on the study"):
-            bench.tune(n_trials=1)
-        refused.append(job.number)
+    def joined_by_a_second(training: Training, job: Any, judge: Any) -> Any:
+        seen.append(job.number)
+        if job.number == 0:
+            bench.tune(n_trials=2, storage=storage, **RANDOM)
         return trained(training, job, judge)
 
-    monkeypatch.setattr(Training, "__call__", second)
-    bench.tune(n_trials=1)
-    assert refused == [0]
+    monkeypatch.setattr(Training, "__call__", joined_by_a_second)
+    found = outcome(bench.tune(n_trials=2, storage=storage, **RANDOM))
+    assert seen == [0, 1], "the second one takes the next trial, and leaves alone what is being trained"
+    monkeypatch.setattr(Training, "__call__", trained)
+    assert found == outcome(make_tuning("alone").tune(n_trials=2, **RANDOM))
+    assert (bench.study / "study.journal").exists() is (storage == "journal")
 
 
 def test_what_refers_to_a_varied_key_varies_with_it(bench: TuningBench) -> None:

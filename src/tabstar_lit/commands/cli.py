@@ -12,13 +12,15 @@ from typing import Any
 import click
 
 from tabstar_lit.commands.errors import reported_errors
+from tabstar_lit.commands.terminal import examples
 
 COMMANDS = {
     "init": ("tabstar_lit.commands.init", "init", "Copy the configuration here for editing."),
     "convert": ("tabstar_lit.commands.convert", "convert", "Turn raw data into the HDF5 file a family trains on."),
+    "submit": ("tabstar_lit.commands.submit", "submit", "Write, or hand in, a training as a job of a cluster."),
     "tune": ("tabstar_lit.commands.tune", "tune", "Search for the best values of some keys."),
     "data": ("tabstar_lit.commands.data", "data", "Look into the HDF5 files that training reads."),
-    "runs": ("tabstar_lit.commands.runs", "runs", "List, show and compare runs."),
+    "runs": ("tabstar_lit.commands.runs", "runs", "List, rank, show and compare runs."),
 }
 """Module, attribute and one-line help of every command that no family adds."""
 
@@ -69,7 +71,15 @@ def _of_families() -> dict[str, click.Command]:
     return verbs | groups
 
 
-@click.command(cls=LazyGroup, help="Work with configurations, data and runs.")
+@click.command(
+    cls=LazyGroup,
+    help="Work with configurations, data and runs.",
+    epilog=examples(
+        ("tabstar_lit init", "copy the configuration here for editing"),
+        ("tabstar_lit runs best", "the best checkpoint of all runs"),
+        ("tabstar_lit predict CHECKPOINT --help", "what a model does with new data"),
+    ),
+)
 @click.version_option(package_name="tabstar_lit")
 def main() -> None:
     """Entry point."""

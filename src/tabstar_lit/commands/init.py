@@ -10,11 +10,14 @@ import click
 
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.offers import usable_families
+from tabstar_lit.commands.terminal import examples
 
 SHIPPED = ("training_config.yaml", "model_config", "dataset_config", "tuning_config", "schemas")
 
 
-@click.command()
+@click.command(
+    epilog=examples(("tabstar_lit init", "here"), ("tabstar_lit init my_study", "in a folder of its own")),
+)
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 def init(folder: Path, force: bool) -> None:

@@ -12,11 +12,23 @@ from typing import Any
 
 import click
 
+from tabstar_lit.commands.completion import names_of_runs
 from tabstar_lit.commands.errors import reported_errors
-from tabstar_lit.commands.terminal import curve, text_table
+from tabstar_lit.commands.terminal import curve, examples, print_table
 from tabstar_lit.config import roots
 from tabstar_lit.config.tree import did_you_mean, suggestion
+from tabstar_lit.engine.runs.differences import (
+    Cells,
+    StepDifference,
+    configuration_differences,
+    data_differences,
+    first_difference,
+    last_steps,
+    program_differences,
+    side_by_side,
+)
 from tabstar_lit.engine.runs.files import RunFiles, find_run, format_value, in_order, run_directories
+from tabstar_lit.engine.runs.ranking import Score, chosen_metric, is_larger_better, ranking
 from tabstar_lit.engine.runs.records import METRICS_FILE, RESERVED, parse_record
 from tabstar_lit.errors import RunError
 
@@ -32,7 +44,16 @@ save_dir_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
 
 
-@click.group("runs", help="List, show and compare runs.")
+@click.group(
+    "runs",
+    help="List, rank, show and compare runs.",
+    epilog=examples(
+        ("tabstar_lit runs list", "what has been trained"),
+        ("tabstar_lit runs best --metric val_loss", "the best checkpoint of all"),
+        ("tabstar_lit runs show RUN --follow", "watch one that goes on"),
+        ("tabstar_lit runs diff RUN OTHER", "why two runs differ"),
+    ),
+)
 def runs() -> None:
     """Group of the verbs below."""
 
@@ -50,11 +71,12 @@ def list_runs(save_dir: Path | None, as_json: bool) -> None:
             click.echo(f"no runs in {save_dir or roots().logs}")
         else:
             header = ["run", "status", "stage", "epochs", "monitor", "best", "created"]
-            click.echo(text_table(header, [row for run in found for row in overview(run)]))
+            rows = [row for run in found for row in overview(run)]
+            print_table(header, rows, optional=("stage", "epochs", "created"))
 
 
 @runs.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of_runs)
 @click.option("--metric", "-m", "metrics", multiple=True, help="Metric whose curve is drawn; can be repeated.")
 @click.option("--follow", "-f", is_flag=True, help="Print new metrics as they come, until the run ends.")
 @save_dir_option
@@ -71,25 +93,80 @@ def show(name: str, metrics: tuple[str, ...], follow: bool, save_dir: Path | Non
                 click.echo(line)
             click.echo(f"{run.name} {RunFiles(run.root).status}")
         else:
-            click.echo(portrait(run, metrics))
+            print_portrait(run, metrics)
 
 
 @runs.command("compare")
-@click.argument("names", nargs=-1, required=True, metavar="NAME NAME ...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME NAME ...", shell_complete=names_of_runs)
 @save_dir_option
 @json_option
 def compare(names: tuple[str, ...], save_dir: Path | None, as_json: bool) -> None:
     """Compare runs: the configuration keys that differ, and best and last metrics side by side."""
     with reported_errors():
         found = [find_run(name, save_dir or roots().logs) for name in names]
-        config, results = differences(found), side_by_side(found)
+        config, results = configuration_differences(found), side_by_side(found)
         if as_json:
             click.echo(json.dumps({"config": config, "metrics": results}, indent=2))
+        else:
+            print_cells("configuration", config, found)
+            print_cells("metrics", results, found)
+
+
+@runs.command("diff")
+@click.argument("one", shell_complete=names_of_runs)
+@click.argument("other", shell_complete=names_of_runs)
+@save_dir_option
+@json_option
+def diff(one: str, other: str, save_dir: Path | None, as_json: bool) -> None:
+    """Say why two runs differ: configuration, data, program and machine, and the first step whose numbers do."""
+    with reported_errors():
+        first, second = found = [find_run(name, save_dir or roots().logs) for name in (one, other)]
+        parts = {
+            "configuration": configuration_differences(found),
+            "data": data_differences(found),
+            "program": program_differences(found),
+        }
+        step = first_difference(first, second)
+        if as_json:
+            named = None if step is None else step._asdict()
+            click.echo(json.dumps({**parts, "first_step": named}, indent=2))
             return
-        header = ["", *[run.name for run in found]]
-        for title, values in (("configuration", config), ("metrics", results)):
-            rows = [[key, *[cells[run.name] for run in found]] for key, cells in values.items()]
-            click.echo(f"{title}: no differences\n" if not rows else f"{text_table([title, *header[1:]], rows)}\n")
+        for title, cells in parts.items():
+            print_cells(title, cells, found)
+        click.echo(f"metrics: {describe_step(step, first, second)}")
+
+
+@runs.command("best")
+@click.option("--metric", "-m", help="What is ranked; default: what the youngest run monitored.")
+@click.option(
+    "--mode", type=click.Choice(["min", "max"]), help="Whether small or large is good; default: as monitored."
+)
+@click.option("--experiment", "-e", help="Rank the runs of this experiment only.")
+@click.option("-n", "count", type=click.IntRange(1), default=10, show_default=True, help="How many are shown.")
+@save_dir_option
+@json_option
+def best(
+    *,
+    metric: str | None,
+    mode: str | None,
+    experiment: str | None,
+    count: int,
+    save_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Rank all runs by a metric, and say where the best checkpoint is."""
+    with reported_errors():
+        found = in_order(run_directories(save_dir or roots().logs, experiment))
+        name = chosen_metric(found, metric)
+        larger = is_larger_better(found, name) if mode is None else mode == "max"
+        scores = ranking(found, name, larger=larger)
+        if as_json:
+            click.echo(json.dumps([described(score, name) for score in scores[:count]], indent=2))
+            return
+        rows = [[s.run.name, s.run.status, s.stage, s.epoch, s.value] for s in scores[:count]]
+        print_table(["run", "status", "stage", "epoch", name], rows, optional=("stage",))
+        click.echo(f"\n{len(scores)} scores of {len(found)} runs; {'larger' if larger else 'smaller'} is better")
+        click.echo(f"best checkpoint: {scores[0].checkpoint or 'not kept'}")
 
 
 def check_metrics(run: RunFiles, metrics: Sequence[str]) -> None:
@@ -128,19 +205,49 @@ def _epochs(run: RunFiles, stage: str) -> int | None:
         return None
 
 
-def portrait(run: RunFiles, metrics: Sequence[str]) -> str:
-    """Return tables and curves of a run as text."""
-    parts = [f"{run.name}  {run.status}  {run.root}"]
+def print_portrait(run: RunFiles, metrics: Sequence[str]) -> None:
+    """Print tables and curves of a run."""
+    click.echo(f"{run.name}  {run.status}  {run.root}")
     for stage, result in run.stages.items():
         epochs = run.epochs(stage)
         columns = [n for n in run.names(stage) if "/" not in n and any(n in values for values in epochs.values())]
         rows = [[number, *(values.get(name) for name in columns)] for number, values in epochs.items()]
         score = result.get("best_score")  # known when the stage has ended
         best = "" if score is None else f": best {result.get('monitor')} {format_value(score)}"
-        parts += [f"stage {stage} {result.get('status', '')}{best}", text_table(["epoch", *columns], rows)]
-        drawn = [name for name in metrics or default_metrics(run, stage) if run.series(name, stage)]
-        parts += [f"{name} over steps\n{curve(run.series(name, stage))}" for name in drawn]
-    return "\n\n".join(parts)
+        click.echo(f"\nstage {stage} {result.get('status', '')}{best}\n")
+        print_table(["epoch", *columns], rows)
+        for name in metrics or default_metrics(run, stage):
+            if series := run.series(name, stage):
+                click.echo(f"\n{name} over steps\n{curve(series)}")
+
+
+def print_cells(title: str, cells: Cells, found: Sequence[RunFiles]) -> None:
+    """Print a table of what differs, a column for each run; nothing but a word where nothing does."""
+    if not cells:
+        click.echo(f"{title}: no differences\n")
+        return
+    names = [run.root.name for run in found]
+    header = names if len(set(names)) == len(names) else [run.name for run in found]
+    print_table([title, *header], [[key, *values.values()] for key, values in cells.items()], first=34)
+    click.echo()
+
+
+def describe_step(step: StepDifference | None, one: RunFiles, other: RunFiles) -> str:
+    """Return in words where the numbers of two runs begin to differ."""
+    if step is not None:
+        values = " and ".join(map(repr, step.values))
+        return f"first difference in stage {step.stage} at step {step.step}: {step.metric} {values}"
+    ends = [", ".join(f"{stage} to step {last}" for stage, last in last_steps(run).items()) for run in (one, other)]
+    if ends[0] == ends[1]:
+        return f"no differences ({ends[0] or 'nothing was logged'})"
+    return f"no differences as far as both go; {one.name} has {ends[0] or 'none'}, {other.name} {ends[1] or 'none'}"
+
+
+def described(score: Score, metric: str) -> dict[str, Any]:
+    """Return a place of the ranking, for other programs."""
+    checkpoint = None if score.checkpoint is None else str(score.checkpoint)
+    place = {"run": score.run.name, "directory": str(score.run.root), "stage": score.stage, "epoch": score.epoch}
+    return {**place, "metric": metric, "value": score.value, "checkpoint": checkpoint}
 
 
 def default_metrics(run: RunFiles, stage: str) -> list[str]:
@@ -156,26 +263,6 @@ def details(run: RunFiles, metrics: Sequence[str]) -> dict[str, Any]:
     asked_for = {m: [r for r in run.metrics if m in r] for m in metrics}
     series = {m: [{k: r[k] for k in ("stage", "epoch", "step", m)} for r in found] for m, found in asked_for.items()}
     return {**summary(run), "config": run.config, "epochs": epochs, "series": series}
-
-
-def differences(found: Sequence[RunFiles]) -> dict[str, dict[str, str | None]]:
-    """Return the configuration keys whose values differ, with every run's value."""
-    keys = dict.fromkeys(key for run in found for key in run.config)
-    values = {key: {run.name: run.config.get(key) for run in found} for key in keys}
-    return {key: cells for key, cells in values.items() if len(set(cells.values())) > 1}
-
-
-def side_by_side(found: Sequence[RunFiles]) -> dict[str, dict[str, float | None]]:
-    """Return best scores and the last value of every metric per epoch, with every run's value."""
-    values: dict[str, dict[str, float | None]] = {}
-    for run in found:
-        for stage, result in run.stages.items():
-            if result.get("monitor"):
-                values.setdefault(f"{stage}: best {result['monitor']}", {})[run.name] = result.get("best_score")
-            last = {name: value for epoch in run.epochs(stage).values() for name, value in epoch.items()}
-            for name, value in last.items():
-                values.setdefault(f"{stage}: last {name}", {})[run.name] = value
-    return {key: {run.name: cells.get(run.name) for run in found} for key, cells in values.items()}
 
 
 # -- following --------------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ def generated(root: Path) -> dict[str, str]:
     schemas = schema_files(
         {name: family.schema for name, family in families.items()},
         {family.command: family.summary for family in own_families()},
+        {name: content for family in own_families() for name, content in family.conversions().items()},
     )
     return {f"schemas/{path}": content for path, content in schemas.items()} | key_pages(root, families)
 

@@ -1,36 +1,110 @@
-"""Tables and curves as text."""
+"""Tables, curves and examples as text."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from tabstar_lit.engine.runs.files import format_value
 
+GAP = 2
+"""Spaces between two columns."""
+
+ENDLESS = 100_000
+STATUS_STYLES = {"finished": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "died": "red"}
 BRAILLE = 0x2800
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bit of the dot in row 0 to 3 and column 0 to 1 of a braille cell."""
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return rows under a header, columns aligned: numbers to the right, text to the left.
+Rows = Sequence[Sequence[object]]
 
-    Examples
-    --------
-    >>> print(text_table(["run", "loss"], [["a", 0.5], ["long", 12.0]]))
-    run   loss
-    a      0.5
-    long    12
+
+def print_table(header: Sequence[str], rows: Rows, *, first: int = 22, optional: Collection[str] = ()) -> None:
+    """Print rows under a header: numbers to the right, text to the left, and never wider than the terminal.
+
+    Where a terminal is too narrow, optional columns go first; then the first column is folded; then the columns are
+    printed in several blocks, below each other, each with the first column. In a pipe everything stands in one line.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Names of the columns.
+    rows : sequence of sequences
+        Numbers are shortened; None is a dash.
+    first : int
+        Characters of the first column that are kept together.
+    optional : collection of str
+        Columns that may be left out, the last of the header first.
     """
-    cells = [list(header), *[[format_value(cell) for cell in row] for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    right = [all(isinstance(row[i], int | float | None) for row in rows) and bool(rows) for i in range(len(header))]
-    lines = [
-        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True))
-        for row in cells
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = ENDLESS
+    blocks = fitted(header, rows, console.width if console.is_terminal else None, first, optional)
+    click.echo("\n\n".join(_rendered(console, header, rows, block) for block in blocks), color=console.is_terminal)
+
+
+class Block(NamedTuple):
+    """Columns of a table that are printed together, by number; the first is folded where it is given a width."""
+
+    columns: list[int]
+    folded: int | None = None
+
+
+def fitted(
+    header: Sequence[str], rows: Rows, width: int | None, first: int, optional: Collection[str] = ()
+) -> list[Block]:
+    """Return the blocks in which a table fits into ``width`` characters; None: there is no end to a line."""
+    widths = [max(len(format_value(row[i])) for row in [header, *rows]) for i in range(len(header))]
+    shown = list(range(len(header)))
+
+    def needed(columns: Sequence[int]) -> int:
+        return sum(widths[i] for i in columns) + GAP * (len(columns) - 1)
+
+    if width is None:
+        return [Block(shown)]
+    for i in reversed(shown[1:]):
+        if header[i] in optional and needed(shown) > width:
+            shown.remove(i)
+    if needed(shown) <= width:
+        return [Block(shown)]
+    narrow = min(widths[0], max(first, width - needed(shown[1:]) - GAP), width)
+    blocks: list[Block] = []
+    for i in shown[1:]:
+        if not blocks or narrow + GAP + needed([*blocks[-1].columns[1:], i]) > width:
+            blocks.append(Block([0], narrow if narrow < widths[0] else None))
+        blocks[-1].columns.append(i)
+    return blocks
+
+
+def _rendered(console: Console, header: Sequence[str], rows: Rows, block: Block) -> str:
+    """Return a block of a table as text, without spaces at the ends of lines."""
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    for i in block.columns:
+        numbers = bool(rows) and all(isinstance(row[i], int | float | None) for row in rows)
+        width = block.folded if i == 0 else None
+        table.add_column(header[i], justify="right" if numbers else "left", overflow="fold", width=width)
+    for row in rows:
+        cells = [format_value(row[i]) for i in block.columns]
+        if block.folded is not None and len(cells[0]) > block.folded:
+            cells[0] = cells[0].replace("/", "/\n")
+        table.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in cells))
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def examples(*lines: tuple[str, str]) -> str:
+    """Return the end of a help text: commands as one types them, each with what it is for."""
+    width = max(len(command) for command, _ in lines)
+    return "\n".join(["\b", "Examples:", *(f"  {command:<{width}}  {what}" for command, what in lines)])
 
 
 def curve(points: Sequence[tuple[int, float]], *, width: int = 64, height: int = 10) -> str:

@@ -5,8 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 
@@ -14,16 +22,35 @@ import click
 
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.offers import training_commands
+from tabstar_lit.commands.terminal import examples
 from tabstar_lit.config import roots
+from tabstar_lit.engine.runs.records import VIEW
 from tabstar_lit.errors import RunError
 
 LOCALHOST = "127.0.0.1"
 PORTS_TRIED = 100
 SECONDS_TO_END = 10.0
+POLL_SECONDS = 0.2
+LINES_SHOWN = 20
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # what a user may ask for, with a warning
+NEWEST_EXPERIMENT = """
+    SELECT runs.experiment_id, tags.value IS NOT NULL FROM runs
+    LEFT JOIN experiment_tags AS tags ON tags.experiment_id = runs.experiment_id AND tags.key = ?
+    WHERE runs.lifecycle_stage = 'active' ORDER BY runs.start_time DESC LIMIT 1
+"""
 
 
-@click.command("track", help="Open the MLflow UI over all runs. Stop it with Ctrl-C.")
+@click.command(
+    "track",
+    help="Open the MLflow UI over all runs. Stop it with Ctrl-C.",
+    epilog=examples(
+        ("track --open", "the runs in the browser"),
+        ("track -p 5001", "on another port"),
+        ("track --save-dir /data/runs/logs", "runs from elsewhere"),
+    ),
+)
 @click.option("-p", "--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port of the UI.")
+@click.option("--open", "opens", is_flag=True, help="Open the runs in the browser, too.")
 @click.option(
     "--save-dir",
     type=click.Path(path_type=Path),
@@ -32,7 +59,7 @@ SECONDS_TO_END = 10.0
 @click.option("--host", default=LOCALHOST, show_default=True, help="Address to listen on; the UI asks for no password.")
 @click.option("--allowed-hosts", help="Host names MLflow answers to, with --host; comma-separated.")
 @click.version_option(package_name="tabstar_lit")
-def track(port: int, save_dir: Path | None, host: str, allowed_hosts: str | None) -> None:
+def track(port: int, opens: bool, save_dir: Path | None, host: str, allowed_hosts: str | None) -> None:
     """Check what can be checked, then run the UI until it ends or is stopped."""
     with reported_errors():
         database = find_database(save_dir or roots().logs)
@@ -41,8 +68,41 @@ def track(port: int, save_dir: Path | None, host: str, allowed_hosts: str | None
             click.echo(
                 f"warning: listening on {host}; whoever reaches this port can read and delete all runs", err=True
             )
-        click.echo(f"MLflow UI over {database} at http://{host}:{port} (Ctrl-C stops it)")
-        sys.exit(serve(ui_command(database, host, port, allowed_hosts)))
+        click.echo(f"starting the MLflow UI over {database} …", err=True)
+        server = f"http://{reachable(host)}:{port}"
+
+        def tell() -> None:
+            address = f"{server}{page(database)}"
+            click.echo(f"{address}\nCtrl-C stops it")
+            if opens and not webbrowser.open(address):
+                click.echo("note: no browser could be opened here", err=True)
+
+        sys.exit(serve(ui_command(database, host, port, allowed_hosts), f"{server}/health", tell))
+
+
+def reachable(host: str) -> str:
+    """Return what to write into an address for a server that listens on ``host``."""
+    if host in EVERYWHERE:
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
+def page(database: Path) -> str:
+    """Return the page of the runs last trained, below the server's address, with the monitored metric as a column.
+
+    MLflow's own front page counts traces of language models. The front page it is where nothing has been trained.
+    """
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as store:
+        try:
+            newest = store.execute(NEWEST_EXPERIMENT, (f"mlflow.sharedViewState.{VIEW}",)).fetchone()
+        except sqlite3.Error:  # another release's tables; the UI says what it thinks of them
+            newest = None
+    if newest is None:
+        return "/"
+    experiment, has_view = newest
+    return f"/#/experiments/{experiment}/runs?workflowType=machine_learning" + (
+        f"&viewStateShareKey={VIEW}" if has_view else ""
+    )
 
 
 def find_database(save_dir: Path) -> Path:
@@ -95,8 +155,17 @@ def ui_command(database: Path, host: str, port: int, allowed_hosts: str | None =
     return command if allowed_hosts is None else [*command, "--allowed-hosts", allowed_hosts]
 
 
-def serve(command: list[str]) -> int:
+def serve(command: list[str], health: str, tell: Callable[[], None]) -> int:
     """Run ``command`` until it ends, pass on the signals that stop this process, and leave none of it behind.
+
+    Parameters
+    ----------
+    command : list of str
+        The command line of a server. What it prints is shown only where it ends by itself.
+    health : str
+        An address that answers when the server is up.
+    tell : callable
+        Called once, when it answers.
 
     Returns
     -------
@@ -104,14 +173,33 @@ def serve(command: list[str]) -> int:
         The exit code of the command; 128 and the signal's number when a signal came.
     """
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = subprocess.Popen(command, env={**os.environ, **quiet}, start_new_session=True)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _raise_stopped)
-    try:
-        return process.wait()
-    except Stopped as stopped:
-        end_group(process, stopped.number)
-        return 128 + stopped.number
+    with tempfile.TemporaryFile("w+b") as said:
+        environment = {**os.environ, **quiet}
+        process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=said, stderr=said)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _raise_stopped)
+        try:
+            if answers(process, health):
+                tell()
+            code = process.wait()
+        except Stopped as stopped:
+            end_group(process, stopped.number)
+            return 128 + stopped.number
+        said.seek(0)
+        last = said.read().decode(errors="replace").splitlines()[-LINES_SHOWN:]
+        click.echo("\n".join([*last, f"the MLflow UI ended by itself, with exit code {code}"]), err=True)
+        return code
+
+
+def answers(process: subprocess.Popen[bytes], address: str) -> bool:
+    """Wait until ``address`` answers; False when the process has ended instead."""
+    while process.poll() is None:
+        try:
+            with urllib.request.urlopen(address, timeout=SECONDS_TO_END):  # noqa: S310  # an http address of ours
+                return True
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(POLL_SECONDS)
+    return False
 
 
 class Stopped(Exception):  # an event, not an error

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tabstar_lit import api
+from tabstar_lit.commands.completion import overrides_of
 from tabstar_lit.commands.errors import reported_errors
-from tabstar_lit.errors import ConfigError, FamilyError
+from tabstar_lit.commands.terminal import examples
+from tabstar_lit.engine.distributed import is_main_process
+from tabstar_lit.engine.runs.files import RunFiles, format_value
+from tabstar_lit.errors import ConfigError, FamilyError, RunError
 from tabstar_lit.families import family_of_command, get_family
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from tabstar_lit.engine.family import AnyFamily
 
 LATEST = "latest"
+AUTO = "auto"
 LISTS = ("models", "losses", "optimizers", "schedulers")
 
 
@@ -63,16 +68,25 @@ def train_command(family_name: str) -> click.Command:
     family = get_family(family_name)
 
     @click.command(
-        family.command, help=f"{family.summary}\n\nSettings are changed with KEY=VALUE, as in the YAML files."
+        family.command,
+        help=f"{family.summary}\n\nSettings are changed with KEY=VALUE, as in the YAML files.",
+        epilog=examples(
+            (family.command, "as it comes"),
+            (f"{family.command} --check", "try, write nothing"),
+            (f"{family.command} model_config.training_config.max_epochs=20", "train longer"),
+            (f"{family.command} --print-config > my.yaml", "all settings"),
+            (f"{family.command} --resume", "go on"),
+        ),
     )
-    @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+    @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=overrides_of(family))
     @click.option(
         "--config-dir",
         type=click.Path(path_type=Path),
         help="Folder with training_config.yaml and its groups.",
     )
     @click.option("--resume", is_flag=False, flag_value=LATEST, metavar="[PATH]",
-                  help="Go on with the newest run of the experiment, or with a run or checkpoint.")  # fmt: skip
+                  help="Go on with the newest run of the experiment, or with a run or checkpoint. `auto` is for the "
+                       "scripts of jobs: go on with the run of that run_name, or begin it.")  # fmt: skip
     @click.option("--check", is_flag=True, help="Compose, validate, open the data, try one batch; write nothing.")
     @click.option("--print-config", is_flag=True, help="Print the composed configuration and stop.")
     @click.option("--multirun", is_flag=True, help="Train every combination of KEY=A,B,… one after the other.")
@@ -121,11 +135,26 @@ def train_one(
 
         trial(family, loaded, say=click.echo)
         click.echo("everything fits; nothing was written")
-    elif resume is not None:
-        wanted = None if resume == LATEST else resume
+    elif resume is not None and not (resume == AUTO and is_new(loaded)):
+        wanted = None if resume in (LATEST, AUTO) else resume
         say_where(api.go_on(family, loaded, overrides, wanted, argv=sys.argv, tell=note).root)
     else:
         say_where(api.begin(family, loaded, overrides, config_dir, argv=sys.argv, tell=note).root)
+
+
+def is_new(loaded: Loaded[Any]) -> bool:
+    """Say whether the run of the configured name has not begun yet.
+
+    Raises
+    ------
+    RunError
+        No name is configured.
+    """
+    from tabstar_lit.engine.runs.opening import begun
+
+    if loaded.experiment.experiment_config.run_name is None:
+        raise RunError("--resume auto goes on with the run of one name or begins it. Set experiment_config.run_name.")
+    return begun(loaded) is None
 
 
 def load(family: AnyFamily, overrides: Sequence[str], config_dir: Path | None) -> Loaded[Any]:
@@ -139,9 +168,18 @@ def note(text: str) -> None:
 
 
 def say_where(root: Path) -> None:
-    """Print the path of the report."""
+    """Print what came of a run: best score, checkpoint, and where the rest is; the first of several processes does."""
+    if not is_main_process():
+        return
+    run = RunFiles(root)
+    for stage, result in run.stages.items():
+        if result.get("best_score") is not None:
+            of_stage = f"{stage}: " if len(run.stages) > 1 else ""
+            score = f"{result['monitor']} {format_value(result['best_score'])}"
+            path = relative(Path(run.record["checkpoints_dir"]) / result["best_checkpoint"])
+            click.echo(f"{of_stage}best {score}: {path}")
     click.echo(f"report: {relative(root / 'report.md')}")
-    click.echo("figures and metrics in the browser: track -p 5000")
+    click.echo("figures and metrics in the browser: track --open")
 
 
 def relative(path: Path) -> Path:

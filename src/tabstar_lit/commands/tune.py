@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tabstar_lit.commands.errors import reported_errors
+from tabstar_lit.commands.terminal import examples
 from tabstar_lit.commands.train import relative
 from tabstar_lit.errors import RunInterrupted
 from tabstar_lit.families import family_of_command
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 ABOUT_THE_STUDY = re.compile(r"[~+]*tuning_config([.=@/].*)?", re.DOTALL)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit tune train_signal --check", "try, write nothing"),
+        ("tabstar_lit tune train_signal tuning_config.n_trials=20", "the shipped study"),
+    )
+)
 @click.argument("command", metavar="COMMAND")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--config-dir", type=click.Path(path_type=Path), help="Folder with training_config.yaml and its groups.")

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tabstar_lit.config.defaults import Entry, join, parse_defaults, parse_options
+from tabstar_lit.config.foreign import ForeignKey, translate, translate_override
 from tabstar_lit.config.nodes import Node, merge, wrap
 from tabstar_lit.config.overrides import Override, apply_override
 from tabstar_lit.config.tree import Position, fail, suggestion
 from tabstar_lit.config.yaml_reader import read_yaml, shown_path
 
 GROUP = re.compile(r"[\w-]+(/[\w-]+)*")
-Respell = Callable[[Node], Node]
+Respell = Callable[[Node, Callable[[str], None]], Node]
 
 
 @dataclass
@@ -30,15 +31,18 @@ class Composer:
     directories : sequence of Path
         Where files are searched, in order.
     respell : callable
-        Gives the keys of a piece of the configuration their standard spelling, before it is merged.
+        Gives the keys of a piece of the configuration their standard spelling, before it is merged, and tells of them.
+    foreign : sequence of ForeignKey
+        What is said in another program's words, and taken over before that.
     notices : list of str
-        What was ignored, for the user to read.
+        What was ignored or taken over, for the user to read.
     composed : bool
         The primary file is a composed configuration, in which no other file can be chosen any more.
     """
 
     directories: Sequence[Path]
     respell: Respell
+    foreign: Sequence[ForeignKey] = ()
     notices: list[str] = field(default_factory=list)
     composed: bool = False
     _choices: dict[tuple[str, str], Entry] = field(default_factory=dict)
@@ -60,17 +64,19 @@ class Composer:
             ]
         entries, own, overlay = self._split_command(root, command)
         entries = self._choose(with_self(entries, own.position), [] if self.composed else chosen)
-        pieces = self._expand(entries, own, "", "", (shown_path(primary),))
+        pieces = self._expand(entries, own, Entry("", (), "", root.position), (shown_path(primary),))
         composed = Node({}, root.position)
-        for piece in [*pieces, self.respell(overlay)]:
+        for piece in [*pieces, self._standard(overlay)]:
             composed = merge(composed, piece)
         self._check_choices()
         return self.lay_over(composed, [override for override in overrides if override not in chosen])
 
     def lay_over(self, composed: Node, overrides: Sequence[Override]) -> Node:
         """Apply overrides that choose no file, in order, to a copy of what is composed."""
-        for override in overrides:
-            composed = apply_override(composed, self._respelled(override))
+        for given in overrides:
+            override = translate_override(given, self.foreign, self._tell)
+            if override is not None:
+                composed = apply_override(composed, self._respelled(override))
         return composed
 
     def is_group(self, override: Override) -> bool:
@@ -93,7 +99,7 @@ class Composer:
     def _respelled(self, override: Override) -> Override:
         """Give the keys of an override their standard spelling, those inside its value too."""
         node = Node({}, override.position).replaced(override.path, override.node or Node({}, override.position))
-        node = self.respell(node)
+        node = self.respell(node, self._tell)
         path: list[str] = []
         for _ in override.path:
             ((key, node),) = node.value.items()
@@ -134,8 +140,11 @@ class Composer:
                 self._choices[entry.key] = entry._replace(override=True)
         return entries
 
-    def _expand(self, entries: list[Entry], own: Node, group: str, package: str, chain: tuple[str, ...]) -> list[Node]:
-        """Give the pieces of one file in the order in which they are merged."""
+    def _standard(self, piece: Node) -> Node:
+        return self.respell(translate(piece, self.foreign, self._tell), self._tell)
+
+    def _expand(self, entries: list[Entry], own: Node, chosen: Entry, chain: tuple[str, ...]) -> list[Node]:
+        """Give the pieces of one file, which another file's entry has chosen, in the order in which they are merged."""
         entries = with_self(entries, own.position)
         for entry in entries:
             if entry.override and not entry.group.startswith("hydra"):
@@ -143,7 +152,8 @@ class Composer:
         pieces: list[Node] = []
         for entry in entries:
             if entry.is_self:
-                pieces.append(self.respell(wrap(self._without_hydra(own), package)))
+                place = own.position if chosen.is_own_package else chosen.position
+                pieces.append(self._standard(wrap(self._without_hydra(own), chosen.package, place)))
             elif entry.group.split("/")[0] == "hydra":
                 self._notice(entry.position, f"'{entry.group}' is ignored: this program does not run under Hydra")
             elif not entry.override:
@@ -175,7 +185,7 @@ class Composer:
         node = read_yaml(path)
         own = {key: child for key, child in node.value.items() if key != "defaults"}
         entries = parse_defaults(node.value.get("defaults"), entry.group, entry.package)
-        return self._expand(entries, Node(own, node.position), entry.group, entry.package, (*chain, name))
+        return self._expand(entries, Node(own, node.position), entry, (*chain, name))
 
     def _locate(self, entry: Entry, option: str) -> Path | None:
         relative = join(entry.group, option) + ".yaml"
@@ -211,7 +221,9 @@ class Composer:
         return Node({key: child for key, child in own.value.items() if key != "hydra"}, own.position)
 
     def _notice(self, position: Position, text: str) -> None:
-        notice = f"{position}: {text}"
+        self._tell(f"{position}: {text}")
+
+    def _tell(self, notice: str) -> None:
         if notice not in self.notices:
             self.notices.append(notice)
 

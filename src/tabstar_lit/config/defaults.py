@@ -50,9 +50,14 @@ class Entry(NamedTuple):
         return self.group, self.package
 
     @property
+    def is_own_package(self) -> bool:
+        """Whether the content goes where the group's does, and not to a package that the entry names."""
+        return self.package == self.group.replace("/", ".")
+
+    @property
     def label(self) -> str:
         """The group as overrides name it: with its package when that is not the group's own."""
-        return self.group if self.package == self.group.replace("/", ".") else f"{self.group}@{self.package}"
+        return self.group if self.is_own_package else f"{self.group}@{self.package}"
 
 
 def parse_defaults(node: Node | None, group: str, package: str) -> list[Entry]:

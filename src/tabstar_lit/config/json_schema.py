@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from tabstar_lit.config.schema import ArchitectureConfig, DatasetConfig, Experiment, TuningConfig
@@ -33,7 +33,9 @@ ANYTHING = {"type": "object", "description": "Depends on the family; see its own
 JsonSchema = dict[str, Any]
 
 
-def schema_files(families: Mapping[str, type[Experiment]], commands: Mapping[str, str]) -> dict[str, str]:
+def schema_files(
+    families: Mapping[str, type[Experiment]], commands: Mapping[str, str], conversions: Mapping[str, Any]
+) -> dict[str, str]:
     """Generate the schema of every kind of file.
 
     Parameters
@@ -42,18 +44,22 @@ def schema_files(families: Mapping[str, type[Experiment]], commands: Mapping[str
         Name of a family -> its experiment.
     commands : mapping of str to str
         Name of a command -> what it does.
+    conversions : mapping of str to type
+        Name of a converter -> what its file says.
 
     Returns
     -------
     dict of str to str
         Path below the folder of schemas -> content: ``training_config.schema.json``, ``tuning_config.schema.json``, and
-        for each family ``model_config.<family>.schema.json`` and ``dataset_config.<family>.schema.json``.
+        for each family ``model_config.<family>.schema.json`` and ``dataset_config.<family>.schema.json``, and for each
+        converter ``convert.<name>.schema.json``.
     """
     files = {PRIMARY: primary_schema(commands), TUNING: file_schema(TuningConfig)}
     for family, experiment in families.items():
         for key in ("model_config", "dataset_config"):
             (section,) = models_in(yaml_fields(experiment)[key].annotation)
             files[f"{key}.{family}.schema.json"] = file_schema(section)
+    files |= {f"convert.{name}.schema.json": conversion_schema(content) for name, content in conversions.items()}
     return {path: json.dumps(schema, indent=2, ensure_ascii=False) + "\n" for path, schema in files.items()}
 
 
@@ -62,6 +68,16 @@ def file_schema(section: type[BaseModel]) -> JsonSchema:
     schema: JsonSchema = {"$schema": DRAFT, **_relaxed(section)}
     schema["$defs"] = {"Reference": REFERENCE_TEXT, **schema.get("$defs", {})}
     schema["properties"] = {"defaults": DEFAULTS, **schema["properties"]}
+    return schema
+
+
+def conversion_schema(content: Any) -> JsonSchema:
+    """Give the schema of a file that stands by itself: a section, or a list of one."""
+    schema: JsonSchema = {"$schema": DRAFT, **TypeAdapter(content).json_schema(schema_generator=_Untitled)}
+    for part in _sections(schema):
+        if "properties" in part:
+            required = part.get("required", [])
+            part["properties"] = dict(_with_spellings(part["properties"], required, references=False))
     return schema
 
 
@@ -94,20 +110,44 @@ class _Untitled(GenerateJsonSchema):
 def _relaxed(section: type[BaseModel]) -> JsonSchema:
     """Give the schema of a section in which keys may be missing and values may be references."""
     schema = section.model_json_schema(by_alias=True, schema_generator=_Untitled)
-    for part in (schema, *schema.get("$defs", {}).values()):
-        part.pop("required", None)
-        part.pop("title", None)
+    for part in _sections(schema):
+        required = part.pop("required", [])
         if "properties" in part:
-            part["properties"] = dict(_with_spellings(part["properties"]))
+            part["properties"] = dict(_with_spellings(part["properties"], required))
     return schema
 
 
-def _with_spellings(properties: Mapping[str, JsonSchema]) -> Iterator[tuple[str, JsonSchema]]:
-    for name, schema in properties.items():
+def _sections(schema: JsonSchema) -> Iterator[JsonSchema]:
+    """Yield the schema and those of its sections, without the titles that only repeat a name."""
+    for part in (schema, *schema.get("$defs", {}).values()):
+        part.pop("title", None)
+        yield part
+
+
+def _with_spellings(
+    properties: Mapping[str, JsonSchema], required: Collection[str], *, references: bool = True
+) -> Iterator[tuple[str, JsonSchema]]:
+    for name, given in properties.items():
+        schema = given if name in required or not _holds(given) else _or_null(given)
         others = schema.pop(OTHER_SPELLINGS, [])
-        yield name, _or_reference(schema)
+        own = _or_reference(schema) if references else schema
+        yield name, own
         for other in others:
-            yield other, {**_or_reference(schema), "description": f"The same as {name}.", "deprecated": True}
+            yield other, {**own, "description": f"The same as {name}.", "deprecated": True}
+
+
+def _holds(schema: JsonSchema) -> bool:
+    """Tell whether a section, a mapping or a list may stand there, whose default null means where it means no other."""
+    choices = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    return "$ref" in schema or schema.get("type") in ("object", "array") or any(map(_holds, choices))
+
+
+def _or_null(schema: JsonSchema) -> JsonSchema:
+    outside = {key: schema[key] for key in ("description", "default", OTHER_SPELLINGS) if key in schema}
+    inside = {key: value for key, value in schema.items() if key not in outside}
+    choices = inside["anyOf"] if set(inside) == {"anyOf"} else [inside]
+    null = {"type": "null"}
+    return {**outside, "anyOf": choices if null in choices else [*choices, null]}
 
 
 def _or_reference(schema: JsonSchema) -> JsonSchema:

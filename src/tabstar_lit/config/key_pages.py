@@ -5,7 +5,8 @@ In a page written by hand, tables stand between two comments, which say what the
     <!-- keys of tabstar_lit.config.schema:TuningConfig -->
     <!-- end of keys -->
 
-``keys of A without B`` leaves out ``B`` and all below it. ``pages of keys`` lists the pages of the families, in
+``keys of A without B`` leaves out ``B`` and all below it. ``foreign keys of A without B`` are of tables of another
+program's keys. ``pages of keys`` lists the pages of the families, in
 ``mkdocs.yml`` between the same words after ``#``.
 """
 
@@ -15,16 +16,17 @@ import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from tabstar_lit.config.foreign import foreign_table
 from tabstar_lit.config.key_tables import key_tables
 from tabstar_lit.config.schema import Experiment
 from tabstar_lit.config.schema_walk import reachable
 
 PLACE = re.compile(
-    r"^(?P<begin> *(?:<!--|#) (?P<what>keys of \S+(?: without \S+)?|pages of keys)[^\n]*\n)"
+    r"^(?P<begin> *(?:<!--|#) (?P<what>(?:foreign )?keys of \S+(?: without \S+)?|pages of keys)[^\n]*\n)"
     r".*?(?P<end>^ *(?:<!--|#) end of (?:pages of )?keys\b)",
     re.MULTILINE | re.DOTALL,
 )
@@ -90,15 +92,22 @@ def filled(text: str, families: Mapping[str, Trained]) -> str:
 
 
 def _tables(what: str, level: int) -> str:
-    schema, _, without = what.removeprefix("keys of ").partition(" without ")
+    schema, _, without = what.removeprefix("foreign ").removeprefix("keys of ").partition(" without ")
+    if what.startswith("foreign "):
+        known = _named(without) if without else ()
+        return foreign_table([entry for entry in _named(schema) if entry not in known])
     title = "Top level" if issubclass(_section(schema), Experiment) else ""
     return key_tables(_section(schema), level=level, title=title, known=reachable(_section(without)) if without else ())
 
 
 def _section(name: str) -> type[BaseModel]:
-    module, _, attribute = name.partition(":")
-    section: type[BaseModel] = getattr(import_module(module), attribute)
+    section: type[BaseModel] = _named(name)
     return section
+
+
+def _named(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def _path(name: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,8 +17,8 @@ from tabstar_lit.config.paths import PRIMARY_NAME, find_config_dirs
 from tabstar_lit.config.redact import MASK, seal
 from tabstar_lit.config.schema import Experiment
 from tabstar_lit.config.schema_walk import lookup, respell, secret_keys
-from tabstar_lit.config.tree import ConfigTree, Path_, Position
-from tabstar_lit.config.validate import complete, validate
+from tabstar_lit.config.tree import ConfigTree, Path_, Position, Problem
+from tabstar_lit.config.validate import complete, no_problems, validate
 from tabstar_lit.config.yaml_reader import read_yaml
 from tabstar_lit.errors import ConfigError
 
@@ -61,8 +62,10 @@ class Composition(Generic[E]):
     _root: Node
     _composer: Composer
 
-    def load(self, overrides: Sequence[Override] = ()) -> Loaded[E]:
-        """Resolve and check the configuration with ``overrides`` laid over it.
+    def load(
+        self, overrides: Sequence[Override] = (), further: Callable[[E], Iterable[Problem]] = no_problems
+    ) -> Loaded[E]:
+        """Resolve and check the configuration with ``overrides`` laid over it; for ``further`` see :func:`validate`.
 
         Raises
         ------
@@ -75,7 +78,7 @@ class Composition(Generic[E]):
         root, key_notice = _with_api_key(references.resolve())
         given = to_tree(_as_text(root, references.texts, secrets))
         given = ConfigTree(seal(given.data, secrets), given.positions)
-        experiment, tree = _checked(self.schema, given, references.texts)
+        experiment, tree = _checked(self.schema, given, references.texts, further)
         stages = tuple(_stage(self.schema, name, tree) for name in experiment.stages)
         return Loaded(experiment, stages, tree, (*self._composer.notices, *key_notice))
 
@@ -89,6 +92,7 @@ def load_experiment(
     primary: Path | None = None,
     family_directory: str | None = None,
     family_files: Path | None = None,
+    further: Callable[[E], Iterable[Problem]] = no_problems,
 ) -> Loaded[E]:
     """Compose, resolve and check the configuration of a command.
 
@@ -109,6 +113,8 @@ def load_experiment(
     family_files : Path, optional
         The configuration directory of a family that does not come with the program, searched before the packaged copy.
         Its ``training_config.yaml`` also stands in for one that lists ``commands`` without this one.
+    further : callable
+        Finds mistakes beyond the schema, where there are others already; see :func:`tabstar_lit.config.validate`.
 
     Raises
     ------
@@ -124,7 +130,7 @@ def load_experiment(
         family_directory=family_directory,
         family_files=family_files,
     )
-    return composition.load()
+    return composition.load(further=further)
 
 
 def compose_experiment(
@@ -146,10 +152,15 @@ def compose_experiment(
     """
     secrets = secret_keys(schema)
     directories = _with_family(find_config_dirs(config_dir, family_files), family_directory)
-    composer = Composer(directories, lambda node: respell(node, (schema,)), composed=primary is not None)
+    foreign = schema.foreign_keys if primary is None else schema.earlier_keys
+    composer = Composer(directories, partial(_respelled, schema), foreign, composed=primary is not None)
     parsed = [parse_override(text, secrets) for text in overrides]
     primary = primary or _primary(directories, command, family_files)
     return Composition(schema, composer.compose(primary, command, parsed), composer)
+
+
+def _respelled(schema: type[Experiment], node: Node, tell: Callable[[str], None]) -> Node:
+    return respell(node, (schema,), tell)
 
 
 def _as_text(root: Node, texts: Mapping[Path_, str], secrets: Collection[str]) -> Node:
@@ -202,9 +213,14 @@ def _with_api_key(root: Node) -> tuple[Node, list[str]]:
     return root.replaced(API_KEY, Node(None, written.position)), [notice]
 
 
-def _checked(schema: type[E], given: ConfigTree, texts: Mapping[Path_, str]) -> tuple[E, ConfigTree]:
+def _checked(
+    schema: type[E],
+    given: ConfigTree,
+    texts: Mapping[Path_, str],
+    further: Callable[[E], Iterable[Problem]] = no_problems,
+) -> tuple[E, ConfigTree]:
     """Give the experiment and its complete data; secrets in parts of stages, which have no types, stay secret."""
-    experiment = validate(schema, given, texts)
+    experiment = validate(schema, given, texts, further)
     overlays = seal(experiment.stage_config, secret_keys(schema))
     experiment = experiment.model_copy(update={"stage_config": overlays})
     return experiment, ConfigTree(complete(experiment), given.positions)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, SecretStr
 from pydantic_core import ErrorDetails
 
+from tabstar_lit.config.foreign import answer
 from tabstar_lit.config.schema_walk import lookup, models_at, yaml_fields
 from tabstar_lit.config.tree import Path_, Problem, dotted
 
@@ -127,6 +128,8 @@ def _problem(located: Located, schema: type[BaseModel], data: dict[str, Any], se
     kind, context = error["type"], error.get("ctx", {})
     shown = _shown(path, data, secret_keys)
     if kind == "extra_forbidden":
+        if instead := answer(getattr(schema, "foreign_keys", ()), path):
+            return Problem(path, f"there is no '{path[-1]}' here{_section(path[:-1])}: {instead}")
         names = [name for model in models_at(schema, data, path[:-1]) for name in yaml_fields(model)]
         return Problem(path, f"unknown key '{path[-1]}'{_section(path[:-1])}.", names)
     if kind == "missing":

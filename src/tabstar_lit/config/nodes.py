@@ -58,10 +58,13 @@ def merge(base: Node, over: Node) -> Node:
     return Node(merged, base.position)
 
 
-def wrap(node: Node, package: str) -> Node:
-    """Put a node below a dotted package: ``a.b`` gives ``{a: {b: node}}``."""
-    for key in reversed(package.split(".") if package else []):
-        node = Node({key: node}, node.position)
+def wrap(node: Node, package: str, position: Position) -> Node:
+    """Put a node below a dotted package that is named at ``position``: ``a.b`` gives ``{a: {b: node}}``."""
+    if not package:
+        return node
+    node = Node(node.value, position)
+    for key in reversed(package.split(".")):
+        node = Node({key: node}, position)
     return node
 
 

@@ -71,7 +71,10 @@ def parse_value(text: str, position: Position) -> Node:
 
 
 def apply_override(root: Node, override: Override) -> Node:
-    """Set, add or remove one value; whether the key may exist is left to the schema."""
+    """Set, add or remove one value; whether the key may exist is left to the schema.
+
+    A mapping is laid over the one that is there, unless it names another choice: then it takes its place.
+    """
     existing = find(root, override.path)
     if override.mode == "~":
         return _without(root, override, existing)
@@ -79,7 +82,16 @@ def apply_override(root: Node, override: Override) -> Node:
     if override.mode == "+" and existing is not None:
         fail(override.position, f"'{override.key}' is already set at {existing.position}; leave out the '+'")
     node = override.node or Node(None, override.position)
-    return root.replaced(override.path, merge(existing, node) if existing else node)
+    merged = existing is not None and not _is_another_choice(existing, node)
+    return root.replaced(override.path, merge(existing, node) if existing and merged else node)
+
+
+def _is_another_choice(existing: Node, node: Node) -> bool:
+    """Tell whether a mapping chooses something else by name, as ``{scheduler_name: cosine}``: it is whole."""
+    if not (isinstance(existing.value, dict) and isinstance(node.value, dict)):
+        return False
+    names = [key for key in node.value if key.endswith("_name") and key in existing.value]
+    return any(node.value[name].value != existing.value[name].value for name in names)
 
 
 def expand_multirun(overrides: Sequence[str]) -> list[list[str]]:

@@ -13,6 +13,9 @@ from tabstar_lit.errors import ConfigError
 Path_ = tuple[str | int, ...]
 """A place inside a configuration, such as ``("model_config", "training_config", "max_epochs")``."""
 
+OVERLAYS = "stage_config"
+"""The key whose mapping holds, by stage, parts of a whole configuration."""
+
 MAX_LISTED = 20
 
 LIKENESS = 0.6
@@ -69,7 +72,17 @@ def dotted(path: Path_) -> str:
 
 def nearest_names(name: str, known: Iterable[str], n: int = 3) -> list[str]:
     """Return up to ``n`` of the ``known`` names that are nearly ``name``, the most alike first."""
-    return difflib.get_close_matches(name, list(dict.fromkeys(known)), n=n, cutoff=LIKENESS)
+    alike = [other for other in dict.fromkeys(known) if _differ_little(name, other)]
+    return difflib.get_close_matches(name, alike, n=n, cutoff=LIKENESS)
+
+
+def _differ_little(one: str, two: str) -> bool:
+    """Tell whether names are alike word by word: ``significance_config`` is no ``stage_config``."""
+    ours, theirs = one.split("_"), two.split("_")
+    if len(ours) != len(theirs):
+        return True
+    pairs = zip(ours, theirs, strict=True)
+    return all(difflib.SequenceMatcher(None, mine, other).ratio() >= LIKENESS for mine, other in pairs)
 
 
 def did_you_mean(name: str, known: Iterable[str], n: int = 1) -> str:

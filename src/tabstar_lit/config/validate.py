@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from tabstar_lit.config.messages import explain
 from tabstar_lit.config.schema.base import Section
-from tabstar_lit.config.schema_walk import secret_keys, yaml_fields
+from tabstar_lit.config.schema_walk import secret_keys, without_nulls, yaml_fields
 from tabstar_lit.config.tree import ConfigTree, Path_, Problem, raise_problems
 
 S = TypeVar("S", bound=Section)
 
 
-def validate(schema: type[S], tree: ConfigTree, texts: Mapping[Path_, str] = MappingProxyType({})) -> S:
+def no_problems(_: Any) -> Iterable[Problem]:
+    """Find nothing."""
+    return ()
+
+
+def validate(
+    schema: type[S],
+    tree: ConfigTree,
+    texts: Mapping[Path_, str] = MappingProxyType({}),
+    further: Callable[[S], Iterable[Problem]] = no_problems,
+) -> S:
     """Make the typed configuration.
 
     Strict JSON validation is what YAML needs: a list may be a tuple and 1 a float, but ``"10"`` is no int.
@@ -27,27 +38,57 @@ def validate(schema: type[S], tree: ConfigTree, texts: Mapping[Path_, str] = Map
     ----------
     texts : mapping of path to str
         Values from the environment as they were written there, for keys that want text.
+    further : callable
+        Gives what else is wrong with a configuration of the right form. It is only asked where something is wrong
+        already, to say everything at once, and then gets a configuration without the values that were refused.
 
     Raises
     ------
     ConfigError
         With all problems, located.
     """
-    errors: list[ErrorDetails] = []
-    try:
-        content = schema.model_validate_json(json.dumps(tree.data, default=_reveal))
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-    if errors:  # outside of `except`: a traceback with pydantic's own message would show values of secrets
+    content, errors = _attempt(schema, tree.data)
+    if errors:
         wanted = {path for path in texts if any(e["loc"] == path and e["type"] == "string_type" for e in errors)}
         if wanted:
             data = tree.data
             for path in wanted:
                 data = _with_text(data, path, texts[path])
-            return validate(schema, ConfigTree(data, tree.positions))
-        raise_problems(tree, list(explain(errors, schema, tree.data, secret_keys(schema))))
-    raise_problems(tree, list(_section_problems(content, ())))
-    return content
+            return validate(schema, ConfigTree(data, tree.positions), further=further)
+    problems = list(explain(errors, schema, tree.data, secret_keys(schema)))
+    refused = [problem.path for problem in problems]
+    if content is None:
+        content, _ = _attempt(schema, _without(tree.data, refused))
+    if content is not None:
+        # What fits together in a section cannot be said without one of its values.
+        incomplete = {path[:-1] for path in refused}
+        problems += [found for found in _section_problems(content, ()) if found.path[:-1] not in incomplete]
+        problems += further(content) if problems else ()
+    raise_problems(tree, problems)
+    return cast(S, content)
+
+
+def _attempt(schema: type[S], data: Any) -> tuple[S | None, list[ErrorDetails]]:
+    """Return the typed configuration, or what pydantic says is wrong with it.
+
+    Its own exception ends here: a traceback with its message would show values of secrets.
+    """
+    try:
+        return schema.model_validate_json(json.dumps(without_nulls(data, (schema,)), default=_reveal)), []
+    except ValidationError as error:
+        return None, error.errors(include_url=False)
+
+
+def _without(data: Any, paths: Iterable[Path_]) -> Any:
+    """Copy `data` without the keys at `paths`; of a list that has a wrong element nothing is left."""
+    copy = deepcopy(data)
+    for path in paths:
+        place, keys = copy, path[: next((i for i, part in enumerate(path) if isinstance(part, int)), len(path))]
+        for part in keys[:-1]:
+            place = place.get(part) if isinstance(place, dict) else None
+        if keys and isinstance(place, dict):
+            place.pop(keys[-1], None)
+    return copy
 
 
 def _with_text(data: Any, path: Path_, text: str) -> Any:

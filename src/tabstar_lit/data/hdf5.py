@@ -1,8 +1,8 @@
 """HDF5 files that are either whole and verified, or refused with a reason.
 
 Files are written beside their target and renamed into place, so that a killed process never leaves half a
-file under the final name. Every array is compressed and carries a Fletcher-32 checksum per chunk, which turns
-bit rot into an error. Strings are stored as one UTF-8 byte array with offsets: variable-length HDF5 strings
+file under the final name. Every array carries a Fletcher-32 checksum per chunk, which turns bit rot into an error,
+and is compressed. Strings are stored as one UTF-8 byte array with offsets: variable-length HDF5 strings
 do not compress.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -24,8 +25,16 @@ from tabstar_lit.arrays import Array
 from tabstar_lit.errors import DataError
 from tabstar_lit.files import replacement
 
-FILTERS = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
+FILTERS: dict[str, Any] = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
 """Filters of every array: available in each HDF5 build, so a file can be read anywhere."""
+
+PLAIN: dict[str, Any] = {"fletcher32": True}
+"""Filters of arrays that gzip hardly shortens: they are read several times as fast."""
+
+WORTHWHILE = 0.8
+"""gzip is for arrays of which it leaves at most this share."""
+
+SAMPLE_BYTES = 1 << 15
 
 CHUNK_BYTES = 1 << 18
 """Aim for chunks of 256 KiB: whole rows, a few of them per read."""
@@ -34,6 +43,16 @@ MAX_EXPANSION = 1100
 """A file may declare so many times the bytes that it stores: gzip ends at 1032."""
 
 _H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError)  # all of these come out of damaged files
+
+
+def filters_for(values: Array) -> dict[str, Any]:
+    """Return the filters of an array that begins with these values; too few of them tell nothing."""
+    sample = values[: SAMPLE_BYTES // values.itemsize]
+    if sample.nbytes < SAMPLE_BYTES // 8:
+        return FILTERS
+    shuffled = np.frombuffer(sample.tobytes(), np.uint8).reshape(-1, values.itemsize).T.tobytes()
+    left = len(zlib.compress(shuffled, FILTERS["compression_opts"])) / len(shuffled)
+    return FILTERS if left <= WORTHWHILE else PLAIN
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import logit
+from scipy.special import expit, logit, ndtri
 from sklearn.preprocessing import (
+    FunctionTransformer,
     MaxAbsScaler,
     MinMaxScaler,
     PowerTransformer,
@@ -34,10 +35,12 @@ STEPS: dict[str, tuple[type[Any], dict[str, Any], tuple[str, ...]]] = {
         ("quantiles_", "references_"),
     ),
     "power": (PowerTransformer, {"standardize": False}, ("lambdas_",)),
+    "log": (FunctionTransformer, {"func": np.log1p, "inverse_func": np.expm1, "check_inverse": False}, ()),
 }
 """scikit-learn's class of each step, arguments that differ from its defaults, and what it learns."""
 
 CHAINS = {
+    "log": ("log", "standard"),
     "power": ("power", "standard"),
     "logit": ("minmax", "logit"),
     "standard_logit": ("minmax", "logit", "standard"),
@@ -48,6 +51,15 @@ LARGEST = 1e150
 """Numbers beyond this cannot be scaled: their squares overflow float64."""
 
 LOGIT_EPS = 1e-6
+
+MOST_STEPS = 8
+"""Points in one cell of an interpolation's table, beyond which a search is faster."""
+
+QUANTILE_EDGE = 1e-7
+"""So near the outermost quantiles, scikit-learn puts a value on them."""
+
+NORMAL_MIN, NORMAL_MAX = ndtri(QUANTILE_EDGE - np.spacing(1)), ndtri(1 - (QUANTILE_EDGE - np.spacing(1)))
+"""Where scikit-learn clips the quantiles of the normal distribution."""
 
 PLACE = "dataset_config.feature_scaling.scaler_params"
 """The key that gives the arguments of a scaler, for messages."""
@@ -83,30 +95,77 @@ class ZScore(NamedTuple):
         scaler = StandardScaler().fit(known.reshape(-1, 1))
         return cls(mean=float(scaler.mean_[0]), std=float(scaler.scale_[0]))
 
-    def apply(self, values: Float64, *, clip: float) -> Float64:
-        """Scale, clip, and put missing values at the mean.
+    def apply(self, values: Float64) -> Float64:
+        """Return values ``[N]``, in the column's unit, in standard deviations from the mean; NaN stays NaN."""
+        return (values - self.mean) / self.std
 
-        Parameters
-        ----------
-        values : ndarray of float64 [N]
-            In the column's unit; NaN is missing.
-        clip : float
-            Largest absolute z-score.
 
-        Returns
-        -------
-        ndarray of float64 [N]
-            In standard deviations, within [-clip, clip]; 0 where missing.
-        """
-        return np.nan_to_num(np.clip((values - self.mean) / self.std, -clip, clip), nan=0.0)
+class Interpolation:
+    """``np.interp`` between points that rise strictly, with a table in place of a search for each value.
+
+    Parameters
+    ----------
+    xs, ys : ndarray of float64 [n]
+        The points, at least two.
+    """
+
+    cells = 1 << 14
+
+    def __init__(self, xs: Float64, ys: Float64) -> None:
+        self.xs, self.ys, self.slopes = xs, ys, np.diff(ys) / np.diff(xs)
+        self.per_unit = self.cells / (xs[-1] - xs[0])
+        edges = xs[0] + np.arange(self.cells + 1) / self.per_unit
+        places = np.clip(np.searchsorted(xs, edges, side="right") - 1, 0, len(self.slopes) - 1)
+        self.first, self.most = places.astype(np.int32), int(np.diff(places).max())
+
+    def __call__(self, values: Float64) -> Float64:
+        """Return ``y`` at each value; NaN where it is NaN."""
+        if self.most > MOST_STEPS:  # points crowd in a small part of their range
+            return np.interp(values, self.xs, self.ys)
+        with np.errstate(invalid="ignore"):
+            cells = np.clip((values - self.xs[0]) * self.per_unit, 0, self.cells).astype(np.int32)
+        place = self.first.take(cells, mode="clip")
+        for _ in range(self.most):
+            place += values >= self.xs.take(place + 1, mode="clip")
+        np.minimum(place, len(self.slopes) - 1, out=place)
+        y = self.ys.take(place) + (values - self.xs.take(place)) * self.slopes.take(place)
+        return np.asarray(np.clip(y, self.ys[0], self.ys[-1], out=y))
+
+
+class QuantileMap:
+    """What scikit-learn's fitted ``QuantileTransformer`` does to a column whose quantiles differ, ten times as fast.
+
+    It interpolates once, where scikit-learn takes the mean of two interpolations for quantiles that coincide, and takes
+    the normal distribution's quantiles without the checks of ``scipy.stats``.
+    """
+
+    def __init__(self, step: QuantileTransformer) -> None:
+        self.interpolate = Interpolation(step.quantiles_[:, 0], step.references_)
+        self.is_normal = step.output_distribution == "normal"
+
+    @staticmethod
+    def suits(step: Any) -> bool:
+        """Tell whether a fitted step is one with quantiles that differ."""
+        known = isinstance(step, QuantileTransformer) and len(step.quantiles_) > 1
+        return known and bool(np.all(np.diff(step.quantiles_[:, 0]) > 0))
+
+    def __call__(self, values: Float64) -> Float64:
+        """Return the transformed column."""
+        shares = self.interpolate(values)
+        if not self.is_normal:
+            return shares
+        xs = self.interpolate.xs
+        shares[values - QUANTILE_EDGE < xs[0]] = 0.0
+        shares[values + QUANTILE_EDGE > xs[-1]] = 1.0
+        return np.asarray(np.clip(ndtri(shares), NORMAL_MIN, NORMAL_MAX))
 
 
 class ColumnScaler:
     """One of the scalers ``numer_scaler_type`` names, for one column.
 
-    ``logit`` is log(x / (1 - x)) of the min-max scaled column, clipped to [eps, 1 - eps]; ``standard_logit`` is that,
-    then standardised; ``power`` is Yeo-Johnson, then standardised; ``quantile_normal`` makes the training values normal
-    by their ranks.
+    ``log`` is ln(1 + x), then standardised; ``logit`` is log(x / (1 - x)) of the min-max scaled column, clipped to
+    [eps, 1 - eps]; ``standard_logit`` is that, then standardised; ``power`` is Yeo-Johnson, then standardised;
+    ``quantile_normal`` makes the training values normal by their ranks.
 
     Parameters
     ----------
@@ -137,6 +196,7 @@ class ColumnScaler:
                     f"of another scaler, such as those of a shipped file, are dropped with {PLACE}=null"
                 )
         self._steps = [(name, _step(name, own if not i else {})) for i, name in enumerate(names)]
+        self._quantile_map: QuantileMap | None = None
 
     def fit(self, values: Float64, weights: Float64 | None = None) -> ColumnScaler:
         """Learn from the training values.
@@ -155,6 +215,7 @@ class ColumnScaler:
         """
         known = ~np.isnan(values)
         column = values[known].reshape(-1, 1)
+        self._quantile_map = None
         for name, step in self._steps:
             use = {"sample_weight": weights[known]} if weights is not None and _takes_weights(step) else {}
             try:
@@ -175,6 +236,18 @@ class ColumnScaler:
         for _, step in self._steps if len(values) else ():
             column = self._apply(step, column)
         return column.reshape(-1)
+
+    def _quantiles(self, step: Any) -> QuantileMap | None:
+        if self._quantile_map is None and QuantileMap.suits(step):
+            self._quantile_map = QuantileMap(step)
+        return self._quantile_map if isinstance(step, QuantileTransformer) else None
+
+    def inverse(self, scaled: Float64) -> Float64:
+        """Return scaled values ``[N]`` in the column's unit; NaN stays NaN."""
+        column = scaled.reshape(-1, 1)
+        for _, step in reversed(self._steps) if len(scaled) else ():
+            column = expit(column) if step is None else step.inverse_transform(column)
+        return np.asarray(column, dtype=np.float64).reshape(-1)
 
     def to_plain(self) -> dict[str, Any]:
         """Return type, arguments and learned numbers as plain values, many numbers as a float64 tensor."""
@@ -199,7 +272,10 @@ class ColumnScaler:
     def _apply(self, step: Any, column: Float64) -> Float64:
         if step is None:
             return np.asarray(logit(np.clip(column, self._eps, 1 - self._eps)))
-        return np.asarray(step.transform(column), dtype=np.float64)
+        if isinstance(step, StandardScaler) and step.with_mean and step.with_std:
+            return np.asarray((column - step.mean_) / step.scale_)  # the same, without copies and checks
+        fast = self._quantiles(step)
+        return np.asarray(step.transform(column) if fast is None else fast(column), dtype=np.float64)
 
 
 def _plain(learned: Any) -> Any:

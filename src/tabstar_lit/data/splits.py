@@ -176,7 +176,7 @@ def row_ids(frame: pd.DataFrame) -> UInt64:
     """
     content = np.zeros(len(frame), dtype=np.uint64)
     for position in range(frame.shape[1]):
-        content = _mix(content ^ _hash_column(frame.iloc[:, position]))
+        content = _mix(content ^ column_hashes(frame.iloc[:, position]))
     occurrence = pd.Series(content).groupby(content).cumcount().to_numpy().astype(np.uint64)
     return _mix(content ^ _mix(occurrence))
 
@@ -205,7 +205,8 @@ def salt(text: str) -> np.uint64:
     return np.uint64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little"))
 
 
-def _hash_column(column: pd.Series) -> UInt64:
+def column_hashes(column: pd.Series) -> UInt64:
+    """Hash the cells of a column, ``[N]``: equal numbers and equal texts alike, whatever type the column has."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         values: Array = column.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0  # -0.0 is 0.0
     else:

@@ -97,6 +97,11 @@ def name_text(column: str) -> str:
     return f"Predictive Feature: {plain(column)}"
 
 
+def numeric_text(column: str) -> str:
+    """Return the text of a numeric cell that TabSTAR v1.1 reads beside six numbers; ``column`` as above."""
+    return f"Numerical Feature: {plain(column)}"
+
+
 def target_texts(column: str, classes: Sequence[str]) -> list[str]:
     """Return the texts of the target elements.
 

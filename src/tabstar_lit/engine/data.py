@@ -57,6 +57,11 @@ class DataModule(LightningDataModule, ABC):
     def fingerprint(self) -> str:
         """Hash of the data this run is trained on."""
 
+    @property
+    def about(self) -> str:
+        """What a user should know of the data before the training: a line for log and report, or nothing."""
+        return ""
+
     # -- what the engine does with it ---------------------------------------------------------------------------------
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -69,8 +74,13 @@ class DataModule(LightningDataModule, ABC):
         """Return the loader of this rank's share of the validation rows."""
         return self.loader(self.val_dataset(), self._sharded(self.val_plan()))
 
+    @property
+    def test_side(self) -> str:
+        """What :meth:`test_dataloader` serves: ``test``, or ``val`` where there are no test rows."""
+        return "val"
+
     def test_dataloader(self) -> DataLoader[Any]:
-        """Return the validation loader: a family with a test split overrides this."""
+        """Return the validation loader: a family with a test split overrides this and :attr:`test_side`."""
         return self.val_dataloader()
 
     def loader(self, dataset: Dataset[Any], sampler: PlanSampler[Any]) -> DataLoader[Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from tabstar_lit.engine.reports.card_text import CardText
 from tabstar_lit.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -94,6 +95,13 @@ class Family(ABC, Generic[E, D]):
         """Return subcommands of ``tabstar_lit convert``, which make the files the family trains on."""
         return ()
 
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what the configuration file of a converter says: a section, or a list of one, by the converter's name.
+
+        Editors complete and check such files by it.
+        """
+        return {}
+
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what ``tabstar_lit data show`` does, by the kind that an HDF5 file says it is of."""
         return {}
@@ -106,9 +114,21 @@ class Family(ABC, Generic[E, D]):
         """
         return {}
 
+    def usage(self, checkpoint: str) -> str:
+        """Return the command that predicts new data with a checkpoint; nothing where the family has no such verb."""
+        verb = self.verbs().get("predict")
+        if verb is None:
+            return ""
+        words = [word for parameter in verb.params if parameter.name != "checkpoint" for word in _words(parameter)]
+        return " ".join(["tabstar_lit predict", checkpoint, *words])
+
     def groups(self) -> Sequence[click.Command]:
         """Return commands of ``tabstar_lit`` that only this family has."""
         return ()
+
+    def card(self, config: Mapping[str, Any]) -> CardText:
+        """Return what the card of a model says of it; ``config`` is what its checkpoint keeps beside the weights."""
+        return CardText(self.summary)
 
     def restore(self, checkpoint: Path) -> Trained:
         """Return a trained model out of a checkpoint alone, ready to predict.
@@ -119,6 +139,15 @@ class Family(ABC, Generic[E, D]):
             It is no checkpoint of the family, or of a release that kept less in it; or the family restores none.
         """
         raise CheckpointError(f"{checkpoint} is of the family {self.name}, which restores no models for prediction.")
+
+
+def _words(parameter: click.Parameter) -> Sequence[str]:
+    """Return how an argument, or an option that must be given, stands in a command."""
+    name = (parameter.name or "").upper()
+    if parameter.param_type_name == "argument":
+        return (name,)
+    value = "predictions.parquet" if name == "OUTPUT" else name
+    return (parameter.opts[0], value) if parameter.required else ()
 
 
 AnyFamily = Family[Any, Any]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from threadpoolctl import threadpool_info
+
+from tabstar_lit.engine.runs.provenance import versions
 
 PEAK_TFLOPS: dict[str, tuple[float, float, float]] = {
     "H200": (989.0, 494.0, 67.0),
@@ -57,12 +61,41 @@ def hardware_of(trainer: Trainer) -> dict[str, Any]:
         "nodes": trainer.num_nodes,
         "world_size": trainer.world_size,
         "precision": str(trainer.precision),
+        "torch": versions()["torch"],
+        "threads": thread_counts(),
     }
     if device.type != "cuda":
         return record
     card = torch.cuda.get_device_properties(device)
     named = {"name": card.name, "memory_gib": round(card.total_memory / 2**30, 1), "cuda": torch.version.cuda}
     return {**record, **named, "driver": _driver()}
+
+
+def thread_counts() -> dict[str, int]:
+    """Return how many threads sums are shared among in this process: those of torch and of libraries loaded so far."""
+    pools = {str(pool["internal_api"]): int(pool["num_threads"]) for pool in threadpool_info()}
+    return {**pools, "torch": torch.get_num_threads()}
+
+
+def what_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Say in a line why a run does not go on bit for bit as it was begun; None where nothing is known to forbid it.
+
+    Parameters
+    ----------
+    before, now : Mapping
+        Records of :func:`hardware_of`; what one of them lacks is not compared.
+    """
+    named = {"torch": "torch", "accelerator": "device", "name": "card", "world_size": "processes"}
+    pairs = [(word, before.get(key), now.get(key)) for key, word in named.items()]
+    threads = [record.get("threads") or {} for record in (before, now)]
+    pairs += [(f"threads of {pool}", threads[0].get(pool), threads[1].get(pool)) for pool in sorted(threads[0])]
+    changed = [f"{word} {new} (before: {old})" for word, old, new in pairs if None not in (old, new) and old != new]
+    if not changed:
+        return None
+    return (
+        f"The run goes on with {', '.join(changed)}: from here on weights and metrics are not equal, bit for bit, to "
+        "those of a run that was never stopped."
+    )
 
 
 def _driver() -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -22,9 +23,10 @@ from tabstar_lit.engine.optim.optimizers import build_optimizer
 from tabstar_lit.engine.optim.parameter_groups import parameter_groups
 from tabstar_lit.engine.optim.schedulers import EpochDecay, build_scheduler
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_VERSION
-from tabstar_lit.engine.weights.loading import difference_table
+from tabstar_lit.engine.weights.loading import NETWORK, difference_table, network_part
 from tabstar_lit.engine.weights.transfer import apply_freeze, frozen_modules
 from tabstar_lit.errors import CheckpointError
+from tabstar_lit.nn.compiling import compile_in_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class TrainingModule(LeanModule, ABC):
         What ``size`` or ``work`` counts, for the name of the run's speed: ``rows``, ``events`` or ``tokens``.
     leaves_parameters_idle : bool
         Whether a batch may leave trained parameters without a gradient, which several processes must agree on.
+    accumulate_by : str
+        How the batches of a step count; a run goes on as it was begun, whatever is configured.
     finite : FiniteGuard
         Keeps steps that are not finite from the weights, and counts them.
     metrics_every : int or None
@@ -100,6 +104,9 @@ class TrainingModule(LeanModule, ABC):
         self._plateau: ReduceLROnPlateau | None = None
         self._decay: EpochDecay | None = None
         self._window: list[tuple[Tensor, str]] = []
+        self.accumulate_by: str = config.training_config.accumulate_by
+        self._weighs = False
+        self._sizes: list[float | Tensor] = []
         self._resumed: dict[str, Any] = {}
 
     @abstractmethod
@@ -115,14 +122,29 @@ class TrainingModule(LeanModule, ABC):
             It does; says what differs, which shapes of weights would not.
         """
 
+    def complete(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights of a checkpoint, ``[name in the network, tensor]``, with those that it leaves out.
+
+        A family whose checkpoints hold a part of the network only, such as adapters, adds what the network has already.
+        """
+        return dict(weights)
+
     def compile_network(self, backend: str = "inductor") -> None:
         """Let ``torch.compile`` make kernels for the network, in place: the names of its weights stay."""
-        self.network.compile(backend=backend)
+        compile_in_place(self.network, backend=backend)
 
     def adopt(self, payload: Mapping[str, Any]) -> None:
         """Take over, before evaluation, what the payload of a checkpoint does to its network, as a calibration."""
 
     # -- steps --------------------------------------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        """Find out whether several batches make a step: then they count by their sizes."""
+        training = self.config.training_config
+        several = training.accumulate_grad_batches > 1 or self.trainer.world_size > 1
+        self._weighs = several and self.accumulate_by == "weight"
+        if several and self.accumulate_by != training.accumulate_by:
+            rank_zero_warn(f"The run was begun with accumulate_by: {self.accumulate_by}, and goes on so.")
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Return the loss for Lightning, which scales it when accumulating, and what the training log needs."""
@@ -130,8 +152,10 @@ class TrainingModule(LeanModule, ABC):
         mean = output.loss.detach()
         self._window.append((mean, output.source))
         terms = {name: term.detach() for name, term in output.terms.items()}
+        if self._weighs:
+            self._sizes.append(output.size)
         return {
-            "loss": output.loss,
+            "loss": output.loss * output.size if self._weighs else output.loss,
             "mean": mean,
             "terms": terms,
             "source": output.source,
@@ -205,12 +229,29 @@ class TrainingModule(LeanModule, ABC):
     ) -> None:
         """Check the gradient norm before the step, then clip with that same norm."""
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = gradient_norm([p.grad for p in parameters if p.grad is not None])
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self._weighs:
+            self._average(gradients)
+        norm = gradient_norm(gradients)
         self._check(optimizer, norm)
         if gradient_clip_val and gradient_clip_algorithm == "value":
             torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
         elif gradient_clip_val:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+
+    def _average(self, gradients: list[Tensor]) -> None:
+        """Divide gradients of sums by what the batches of this step weigh together, on all devices.
+
+        Lightning has divided them by the number of batches, and torch by that of the devices.
+        """
+        total, self._sizes = sum(self._sizes), []
+        if not gradients:
+            return
+        dtype = torch.promote_types(gradients[0].dtype, torch.float32)
+        weight = torch.zeros((), dtype=dtype, device=gradients[0].device).add_(total)
+        weight = self.trainer.strategy.reduce(weight, reduce_op="mean")
+        batches = self.config.training_config.accumulate_grad_batches
+        torch._foreach_mul_(gradients, torch.where(weight == 0, 0.0, batches / weight))
 
     def _check(self, optimizer: Optimizer, norm: Tensor) -> None:
         """Keep a step that is not finite from the weights; where only the host can, it has to wait and look."""
@@ -269,6 +310,7 @@ class TrainingModule(LeanModule, ABC):
             "schema_version": CHECKPOINT_SCHEMA_VERSION,
             "payload": self.payload,
             "skipped_steps": self.finite.skipped,
+            "accumulate_by": self.accumulate_by,
             "plateau": None if self._plateau is None else self._plateau.state_dict(),
             "decay": None if self._decay is None else self._decay.state_dict(),
         }
@@ -276,8 +318,11 @@ class TrainingModule(LeanModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights of another model with a table of what differs; keep schedule state for later."""
         self.accept(checkpoint[CHECKPOINT_KEY]["payload"])
+        weights, rest = network_part(checkpoint["state_dict"])
+        checkpoint["state_dict"] = rest | {NETWORK + name: weight for name, weight in self.complete(weights).items()}
         differences = difference_table(self.state_dict(), checkpoint["state_dict"])
         if differences:
             raise CheckpointError(f"The checkpoint holds another model than the configuration builds.\n{differences}")
         self._resumed = checkpoint[CHECKPOINT_KEY]
+        self.accumulate_by = self._resumed.get("accumulate_by", "batch")  # without it, from before there was a choice
         self.finite.restore(self._resumed["skipped_steps"])

@@ -23,6 +23,17 @@ from tabstar_lit.engine.stages import Parts, build_parts, load_weights_of
 from tabstar_lit.engine.tracking.loggers import check_tracker
 from tabstar_lit.errors import ConfigError
 
+_PARTS = "each process has a part of the weights and gradients, so checkpoints and the check of a step would see a part"
+_FORKS = "its processes are copies of this one, whose records of the run are lost when they end"
+UNFIT_STRATEGIES = {
+    "fsdp": _PARTS,
+    "deepspeed": _PARTS,
+    "ddp_spawn": _FORKS,
+    "ddp_fork": _FORKS,
+    "ddp_notebook": _FORKS,
+}
+"""Strategies of Lightning under which a run could not keep what it promises, by the beginnings of their names."""
+
 
 def check_names(family: AnyFamily, loaded: Loaded[Any]) -> None:
     """Look up every name and parameter that the schema leaves free, in every stage.
@@ -33,19 +44,21 @@ def check_names(family: AnyFamily, loaded: Loaded[Any]) -> None:
         All problems of the first stage that has any, each at its file, line and column.
     """
     for stage in loaded.stages:
-        training = stage.experiment.model.training_config
-        found = [
-            *check_optimizer(training.optimizer),
-            *(check_scheduler(training.scheduler) if training.scheduler is not None else ()),
-        ]
-        problems = [
-            *_strategy_problems(stage.experiment.experiment_config.strategy),
-            *check_tracker(stage.experiment),
-            *never_computed(stage.experiment),
-            *(Problem((*TRAINING, *problem.path), problem.message, problem.allowed) for problem in found),
-        ]
-        problems += family.check(stage.experiment)
+        problems = find_problems(family, stage.experiment)
         raise_problems(stage.tree, [_with_remedy(problem, stage.tree) for problem in problems])
+
+
+def find_problems(family: AnyFamily, experiment: Any) -> list[Problem]:
+    """Return what the schema cannot see: unknown names of optimizers, schedules, losses, and what they do not take."""
+    training = experiment.model.training_config
+    found = [*check_optimizer(training.optimizer), *check_scheduler(training.scheduler)]
+    return [
+        *_strategy_problems(experiment.experiment_config.strategy),
+        *check_tracker(experiment),
+        *never_computed(experiment),
+        *(Problem((*TRAINING, *problem.path), problem.message, problem.allowed) for problem in found),
+        *family.check(experiment),
+    ]
 
 
 def _with_remedy(problem: Problem, tree: ConfigTree) -> Problem:
@@ -61,10 +74,16 @@ def _with_remedy(problem: Problem, tree: ConfigTree) -> Problem:
 
 
 def _strategy_problems(name: str) -> list[Problem]:
-    known = ["auto", *StrategyRegistry.available_strategies()]
-    if name in known:
-        return []
-    return [Problem(("experiment_config", "strategy"), f"no strategy '{name}' of Lightning.", known)]
+    path = ("experiment_config", "strategy")
+    reason = next((reason for start, reason in UNFIT_STRATEGIES.items() if name.startswith(start)), None)
+    if reason is not None:
+        return [Problem(path, f"'{name}' is not supported: {reason}. Use ddp.")]
+    known = [
+        "auto",
+        *(name for name in StrategyRegistry.available_strategies() if name.startswith(("ddp", "single_device"))),
+    ]
+    known = [name for name in known if not name.startswith(tuple(UNFIT_STRATEGIES))]
+    return [] if name in known else [Problem(path, f"no strategy '{name}'.", known)]
 
 
 def require_writable(folders: Iterable[Path]) -> None:
@@ -130,6 +149,8 @@ def without_earlier_stages(stage: Stage[Any], loaded: Loaded[Any]) -> Stage[Any]
 def _try_batch(name: str, parts: Parts, say: Callable[[str], None]) -> None:
     batches, training = parts.data.batches_per_epoch(), parts.module.config.training_config
     say(f"{name}: data      {batches} training batches an epoch, fingerprint {parts.data.fingerprint[:12]}")
+    if parts.data.about:
+        say(f"{name}: data      {parts.data.about}")
     say(f"{name}: model     {parts.module.freeze_report}")
     parts.module.plan_steps(batches)
     parts.module.train()

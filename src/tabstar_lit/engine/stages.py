@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 from tabstar_lit.config import Problem, Stage, raise_problems
 from tabstar_lit.config.schema import Experiment
 from tabstar_lit.config.tree import Path_
+from tabstar_lit.engine.averaging import average_best
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.callbacks.interrupt import Interrupt
 from tabstar_lit.engine.callbacks.monitor import TRAINING, doubtful_mode, is_loss, losses_of
@@ -23,20 +24,22 @@ from tabstar_lit.engine.callbacks.seeding import StepNoise, seed_generators
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.family import AnyFamily
-from tabstar_lit.engine.hardware import hardware_of
+from tabstar_lit.engine.hardware import hardware_of, what_changed
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.records import CHECKPOINTS_FILE, METRICS_FILE
 from tabstar_lit.engine.runs.resume import unrecorded
 from tabstar_lit.engine.runs.signals import signals
 from tabstar_lit.engine.tracker import Tracker
-from tabstar_lit.engine.tracking.loggers import build_loggers, finish_loggers, start_parent, tracking_run_id
+from tabstar_lit.engine.tracking.gallery import Look
+from tabstar_lit.engine.tracking.loggers import build_loggers, finish_loggers, log_origin, start_parent, tracking_run_id
 from tabstar_lit.engine.trainer import build_callbacks, build_trainer
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
 from tabstar_lit.engine.weights.loading import find_checkpoint, load_strict, network_weights, require_finite
 from tabstar_lit.engine.weights.transfer import transfer_modules
 from tabstar_lit.errors import CheckpointError, RunInterrupted
 from tabstar_lit.files import flush_to_disk
+from tabstar_lit.plots.style import style_of
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +74,19 @@ def build_parts(
     for line in (*transferred, str(module.freeze_report)):
         log.info(line)
     tracker = family.tracker(experiment, data, run.stage_folder(run.figures, stage.name))
+    tracker.dress(look_of(stage, run))
     raise_problems(stage.tree, list(_unknown_monitors(experiment, tracker)))
     for line in doubtful_mode(experiment.model.training_config, tracker.larger_is_better()):
         log.warning("%s", line)
     return Parts(data, module, tracker)
+
+
+def look_of(stage: Stage[Any], run: RunDirectory) -> Look:
+    """Return the look of the figures of a stage."""
+    config = stage.experiment.experiment_config
+    parts = (run.root.parent.name, run.run_name, *((stage.name,) if run.several_stages else ()))
+    data = stage.experiment.dataset_config.name
+    return Look("/".join(parts), data, config.figure_formats, style_of(config.plot_style))
 
 
 def _unknown_monitors(experiment: Experiment, tracker: Tracker) -> Iterator[Problem]:
@@ -145,6 +157,8 @@ def run_stage(
     """
     log.info("Stage %s: %s", stage.name, f"going on from {resume.name}" if resume else "starting")
     parts = build_parts(family, stage, run, seed)
+    if parts.data.about:
+        log.info("Stage %s: %s", stage.name, parts.data.about)
     checkpoints = Checkpoints(
         run.stage_folder(run.checkpoints, stage.name),
         run.run_name,
@@ -162,16 +176,79 @@ def run_stage(
         parts.module.plan_steps(parts.data.batches_per_epoch(trainer.world_size))
         if trainer.is_global_zero:
             monitor = stage.experiment.model.training_config.monitor
-            run.update(hardware=hardware_of(trainer))
-            run.update_stage(stage.name, monitor=monitor, data_fingerprint=parts.data.fingerprint)
+            _record_hardware(run, hardware_of(trainer))
+            about = {"about": parts.data.about} if parts.data.about else {}
+            run.update_stage(
+                stage.name,
+                monitor=monitor,
+                larger_is_better=sorted(parts.tracker.larger_is_better()),
+                data_fingerprint=parts.data.fingerprint,
+                **about,
+            )
+            log_origin(loggers, stage.experiment, run, stage.name)
             for entry in unrecorded(stage, run) if resume else ():
                 run.append(CHECKPOINTS_FILE, entry)
         with signals.blocked() if trainer.world_size > 1 else nullcontext():
             trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
+        notes, result = list(parts.tracker.notes()), outcome(trainer, checkpoints, run)
+        if trainer.world_size == 1:
+            result |= _average(stage, run, parts, checkpoints, seed)
+        if stage.experiment.experiment_config.test_after_fit:
+            best = result["best_checkpoint"]
+            result |= evaluate_best(trainer, parts, None if best is None else run.checkpoints / best)
         if trainer.is_global_zero:
-            for note in parts.tracker.notes():
+            for note in notes:
                 log.warning("Stage %s: %s", stage.name, note)
-            run.update_stage(stage.name, notes=list(parts.tracker.notes()), **outcome(trainer, checkpoints, run))
+            run.update_stage(stage.name, notes=notes, figures=parts.tracker.drawn, **result)
+
+
+def _average(stage: Stage[Any], run: RunDirectory, parts: Parts, checkpoints: Checkpoints, seed: int) -> dict[str, Any]:
+    """Return what changes in the outcome where the mean of the best weights is better than the best."""
+    mean, monitor = average_best(checkpoints), checkpoints.training.monitor
+    if mean is None:
+        return {}
+    load_weights_of(parts.module, mean.path)
+    tracker = parts.tracker
+    every = tracker.check_every, tracker.plot_every
+    tracker.check_every, tracker.plot_every = 1, None
+    callbacks = [StepNoise(seed), parts.tracker, Interrupt()]
+    trainer = build_trainer(stage.experiment, run, parts.module, loggers=[], callbacks=callbacks)
+    trainer.validate(parts.module, datamodule=parts.data, verbose=False)
+    tracker.check_every, tracker.plot_every = every
+    entry = mean.entry(checkpoints.training, float(trainer.callback_metrics[monitor]), checkpoints.best[0].score)
+    if entry is None:
+        return {}
+    _record_checkpoint(run, {"stage": stage.name, **entry})
+    path = mean.path.relative_to(run.checkpoints).as_posix()
+    return {"best_score": entry["score"], "best_checkpoint": path, "averaged_epochs": list(mean.epochs)}
+
+
+def evaluate_best(trainer: Trainer, parts: Parts, best: Path | None) -> dict[str, Any]:
+    """Return what ``run.json`` keeps of a test of the best checkpoint, or of the last weights where none was kept."""
+    log.info(
+        "%s", load_weights_of(parts.module, best) if best else "No checkpoint was kept: the last weights are tested"
+    )
+    if parts.data.test_side != "test":
+        log.warning("The data has no test side: test_after_fit evaluates the %s rows.", parts.data.test_side)
+    return tested(trainer, parts)
+
+
+def tested(trainer: Trainer, parts: Parts) -> dict[str, Any]:
+    """Run the test stage and return its scores, and which rows it tested."""
+    with signals.blocked() if trainer.world_size > 1 else nullcontext():
+        trainer.test(parts.module, datamodule=parts.data, verbose=False)
+    scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+    return {"test": scores, "test_side": parts.data.test_side}
+
+
+def _record_hardware(run: RunDirectory, now: dict[str, Any]) -> None:
+    """Write down what the run is trained on, and say so where that is not what it was trained on so far."""
+    record = run.record()
+    before = record.get("hardware")
+    if before is not None and (change := what_changed({"torch": record["versions"]["torch"], **before}, now)):
+        log.warning("%s", change)
+    run.update(hardware=now)
 
 
 def _record_checkpoint(run: RunDirectory, entry: dict[str, Any]) -> None:
@@ -187,14 +264,16 @@ def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, chec
     callbacks = [StepNoise(seed), parts.tracker, Interrupt()]
     with stage_loggers(stage, run, None) as loggers:
         trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=callbacks)
-        with signals.blocked() if trainer.world_size > 1 else nullcontext():
-            trainer.test(parts.module, datamodule=parts.data, verbose=False)
         if trainer.is_global_zero:
-            scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            tested = {"evaluated": str(checkpoint.absolute()), "data_fingerprint": parts.data.fingerprint}
+            run.update(hardware=hardware_of(trainer))
+            about = {"about": parts.data.about} if parts.data.about else {}
+            run.update_stage(stage.name, data_fingerprint=parts.data.fingerprint, **about)
+            log_origin(loggers, stage.experiment, run, stage.name)
+        scores = tested(trainer, parts)
+        if trainer.is_global_zero:
+            of = {"evaluated": str(checkpoint.absolute()), "figures": parts.tracker.drawn}
             with signals.deferred():
-                run.update_stage(stage.name, status="finished", test=scores, **tested)
-            log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+                run.update_stage(stage.name, status="finished", **scores, **of)
 
 
 def load_weights_of(module: TrainingModule, checkpoint: Path) -> str:
@@ -216,7 +295,7 @@ def load_weights_of(module: TrainingModule, checkpoint: Path) -> str:
             "wrote; to start a training from these weights, use model_config.load_modules."
         )
     module.accept(payload)
-    loaded = load_strict(module.network, weights, strict=module.config.strict, source=str(checkpoint))
+    loaded = load_strict(module.network, module.complete(weights), strict=module.config.strict, source=str(checkpoint))
     require_finite(module.network, source=str(checkpoint))
     module.adopt(payload)
     return f"Loaded {loaded.loaded} tensors of {checkpoint}. {loaded.differences or ''}".strip()

@@ -6,20 +6,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tabstar_lit.engine.callbacks.training_log import TrainingLog, log_metrics
 from tabstar_lit.engine.distributed import gather
 from tabstar_lit.engine.tracking.columns import Columns, Kept, stack_ranks
-from tabstar_lit.engine.tracking.gallery import Gallery
+from tabstar_lit.engine.tracking.gallery import Gallery, Look
 from tabstar_lit.engine.tracking.means import Means, joined
 from tabstar_lit.engine.tracking.sampling import sampling
 from tabstar_lit.engine.tracking.streams import Stream
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+SIDES = {"val": "validation", "test": "test"}
+"""Sides of the data, as figures call them."""
 
 
 class Tracker(Callback, ABC):
@@ -47,6 +50,9 @@ class Tracker(Callback, ABC):
         Every validated epoch's values under ``epoch`` and the metric names; survives a resume.
     """
 
+    rows: ClassVar[str] = "rows"
+    """What a validation counts, as the small print of figures calls it."""
+
     def __init__(self, figures: Path, *, check_every: int | None, plot_every: int | None) -> None:
         self.check_every = check_every
         self.plot_every = plot_every
@@ -56,6 +62,15 @@ class Tracker(Callback, ABC):
         self._gallery = Gallery(figures, type(self).__name__)
         self._means = Means()
         self._kept = Kept()
+
+    def dress(self, look: Look) -> None:
+        """Give the figures their look and small print, before anything is drawn."""
+        self._gallery.look = look
+
+    @property
+    def drawn(self) -> list[str]:
+        """Names of the figures that this process drew, the most telling first."""
+        return self._gallery.figures
 
     # -- what a family provides ---------------------------------------------------------------------------------------
 
@@ -113,6 +128,14 @@ class Tracker(Callback, ABC):
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield figures over all epochs so far, drawn from :attr:`history` and replaced each time."""
+        return ()
+
+    def closing_figures(self, module: LightningModule) -> Iterable[tuple[str, Figure]]:
+        """Yield figures of the trained network that take a while, such as importances of columns.
+
+        They are drawn after the last epoch and in a test, under the rules of :meth:`samples`; the main process has the
+        whole network only where there is one process.
+        """
         return ()
 
     # -- what may be monitored ----------------------------------------------------------------------------------------
@@ -199,12 +222,28 @@ class Tracker(Callback, ABC):
         values.update(more)
 
     def _draw(self, trainer: Trainer, module: LightningModule, collected: Mapping[str, Columns], when: str) -> None:
-        split = "test split" if trainer.testing else f"validation, epoch {trainer.current_epoch}"
-        rows = sum(len(next(iter(columns.values()))) for columns in collected.values())
-        self._gallery.hang(partial(self.figures, collected), trainer.loggers, when, shown=f"{split}, {rows} rows")
+        split = SIDES[trainer.datamodule.test_side if trainer.testing else "val"]  # type: ignore[attr-defined]  # ours
+        shown = split if trainer.testing else f"{split}, epoch {trainer.current_epoch}"
+        count = f"{sum(len(next(iter(columns.values()))) for columns in collected.values())} {self.rows}"
+        hang, loggers = self._gallery.hang, trainer.loggers
         with trainer.precision_plugin.val_step_context(), sampling(module):
-            self._gallery.hang(partial(self.samples, module, collected), trainer.loggers, when, shown=split)
-        self._gallery.hang(self.summary_figures, trainer.loggers)
+            hang(partial(self.samples, module, collected), loggers, when, shown=shown)
+        hang(partial(self.figures, collected), loggers, when, shown=f"{shown}, {count}")
+        if trainer.testing:
+            self._close(trainer, module, when, shown)
+        else:
+            first, last = (int(self.history[place]["epoch"]) for place in (0, -1))
+            span = f"epoch {last}" if first == last else f"epochs {first} to {last}"
+            hang(self.summary_figures, loggers, shown=f"{split}, {span}, {count}")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw what is drawn once, where figures are wanted."""
+        if self.plot_every is not None and trainer.is_global_zero:
+            self._close(trainer, pl_module, None, f"validation, after {trainer.current_epoch} epochs")
+
+    def _close(self, trainer: Trainer, module: LightningModule, when: str | None, shown: str) -> None:
+        with trainer.precision_plugin.val_step_context(), sampling(module):
+            self._gallery.hang(partial(self.closing_figures, module), trainer.loggers, when, shown=shown)
 
     # -- state --------------------------------------------------------------------------------------------------------
 

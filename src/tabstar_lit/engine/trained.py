@@ -79,6 +79,25 @@ def read_stored(path: Path, *, family: str, needed: Sequence[str]) -> Stored:
     """
     content = read_checkpoint(path)
     config = kept_config(content)
+    require_kept(config, path, family=family, needed=needed)
+    weights = network_weights(content, path)
+    broken = [name for name, weight in weights.items() if weight.is_floating_point() and not weight.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{path}: {len(broken)} of {len(weights)} weights hold NaN or infinities, first '{broken[0]}': the "
+            "training diverged. Take an earlier checkpoint of the run, or train with a lower learning rate."
+        )
+    return Stored(config, weights)
+
+
+def require_kept(config: Mapping[str, Any], path: Path, *, family: str, needed: Sequence[str]) -> None:
+    """Refuse what a checkpoint keeps where it is of another family, or lacks what is ``needed``.
+
+    Raises
+    ------
+    CheckpointError
+        It does.
+    """
     if config.get("family") != family:
         own = config.get("family", "unknown")
         raise CheckpointError(f"{path} is a checkpoint of the family {own}, and one of the family {family} is needed.")
@@ -88,14 +107,6 @@ def read_stored(path: Path, *, family: str, needed: Sequence[str]) -> Stored:
             f"{path} keeps no {missing[0]}, so the model cannot be built from it alone: it is of an older release. "
             "Train again with this release, or go on using the one that wrote it."
         )
-    weights = network_weights(content, path)
-    broken = [name for name, weight in weights.items() if weight.is_floating_point() and not weight.isfinite().all()]
-    if broken:
-        raise CheckpointError(
-            f"{path}: {len(broken)} of {len(weights)} weights hold NaN or infinities, first '{broken[0]}': the "
-            "training diverged. Take an earlier checkpoint of the run, or train with a lower learning rate."
-        )
-    return Stored(config, weights)
 
 
 def kept_config(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,19 +12,22 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from tabstar_lit.config.schema import Experiment
+from tabstar_lit.config.schema import Experiment, ExperimentConfig
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.callbacks.interrupt import Interrupt
-from tabstar_lit.engine.callbacks.progress import build_progress
+from tabstar_lit.engine.callbacks.progress import Progress
 from tabstar_lit.engine.callbacks.resources import ResourceMonitor
 from tabstar_lit.engine.callbacks.seeding import StepNoise
 from tabstar_lit.engine.callbacks.training_log import TrainingLog
+from tabstar_lit.engine.launchers import launch
 from tabstar_lit.engine.lean import NoProfiler, without_idle_hooks
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.weights.files import AtomicCheckpointIO
 from tabstar_lit.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 def build_callbacks(experiment: Experiment, tracker: Tracker, checkpoints: Checkpoints, seed: int) -> list[Callback]:
@@ -35,12 +39,13 @@ def build_callbacks(experiment: Experiment, tracker: Tracker, checkpoints: Check
     """
     config, training = experiment.experiment_config, experiment.model.training_config
     tracker.training_log = TrainingLog()
+    resources = ResourceMonitor(train_memory=training.log_train_memory)
     callbacks: list[Callback] = [
         StepNoise(seed),
         tracker.training_log,
         tracker,
-        ResourceMonitor(train_memory=training.log_train_memory),
-        build_progress(refresh_rate=config.tqdm_refresh_rate),
+        resources,
+        Progress(tracker, resources, training, refresh_rate=config.tqdm_refresh_rate),
     ]
     if training.early_stop_patience is not None:
         stop = EarlyStopping(
@@ -92,9 +97,8 @@ def trainer_options(
     config, training = experiment.experiment_config, experiment.model.training_config
     return {
         "accelerator": config.accelerator,
-        "devices": config.devices if not isinstance(config.devices, tuple) else list(config.devices),
+        **_processes(config),
         "strategy": config.strategy,
-        "num_nodes": config.num_nodes,
         "precision": config.precision,
         "deterministic": config.deterministic,
         "max_epochs": training.max_epochs,
@@ -115,3 +119,18 @@ def trainer_options(
         "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
         "default_root_dir": run.root,
     }
+
+
+def _processes(config: ExperimentConfig) -> dict[str, Any]:
+    """Return the devices of a node and the nodes: the launcher's where there is one, else the configuration's."""
+    launched = launch()
+    if launched is None:
+        return {"devices": config.devices, "num_nodes": config.num_nodes}
+    if config.devices not in ("auto", launched.processes) or config.num_nodes not in (1, launched.nodes):
+        raise ConfigError(
+            f"{launched.by} started {launched.processes} process(es) on each of {launched.nodes} node(s), and the "
+            f"configuration asks for devices {config.devices!r} on {config.num_nodes} node(s). Leave "
+            "experiment_config.devices and num_nodes out: the launcher says both."
+        )
+    log.info("Started by %s: %d process(es) on each of %d node(s)", launched.by, launched.processes, launched.nodes)
+    return {"devices": launched.processes, "num_nodes": launched.nodes}

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import kstwo
 from sklearn.metrics import accuracy_score, roc_curve
 
 from tabstar_lit.arrays import Bool, Float64, Int64
@@ -146,6 +148,36 @@ def calibration_error(
     which = np.clip((confidence * bins).astype(np.int64), 0, bins - 1)
     gaps = np.bincount(which, weights * (confidence - correct), minlength=bins)
     return float(np.abs(gaps).sum() / weights.sum())
+
+
+class Distance(NamedTuple):
+    """The Kolmogorov-Smirnov distance of two samples, and how probable a larger one is if both are of one origin."""
+
+    distance: float
+    p_value: float
+
+
+def kolmogorov_smirnov(first: Float64, second: Float64, weights: tuple[Float64, Float64] | None = None) -> Distance:
+    """Compare two samples by the largest difference of their cumulative distributions.
+
+    Parameters
+    ----------
+    first, second : ndarray
+        ``[N]`` and ``[M]`` values.
+    weights : tuple of ndarray or None
+        ``[N]`` and ``[M]``. A sample is worth ``(sum w)^2 / sum w^2`` events, which the probability, that of the
+        two-sided distribution at ``n m / (n + m)`` events, goes by; NaN where a sum of weights is not positive.
+    """
+    own = weights or (np.ones(len(first)), np.ones(len(second)))
+    if not all(_positive_sum(values, w) for values, w in zip((first, second), own, strict=True)):
+        return Distance(math.nan, math.nan)
+    values = np.concatenate([first, second])
+    steps = np.concatenate([own[0] / own[0].sum(), -own[1] / own[1].sum()])
+    order = np.argsort(values, kind="stable")
+    last = np.flatnonzero(np.diff(values[order], append=np.nan) != 0)  # equal values step together
+    distance = float(np.abs(np.cumsum(steps[order])[last]).max())
+    n, m = (float(w.sum() ** 2 / np.square(w).sum()) for w in own)
+    return Distance(distance, float(kstwo.sf(min(distance, 1.0), max(1, round(n * m / (n + m))))))
 
 
 @dataclass(frozen=True, slots=True)

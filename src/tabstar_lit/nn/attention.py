@@ -204,9 +204,14 @@ def chosen_kernels(kernels: Sequence[SDPBackend]) -> Iterator[None]:
         except RuntimeError as error:
             if not any(text in str(error) for text in NO_KERNEL):
                 raise
-            names = [name for name, kernel in KERNELS.items() if kernel in kernels]
-            raise ConfigError(
-                f"architecture_config.sdp_backend allows {', '.join(names)} only, and none of these can do this "
-                "attention on this device, with its mask and precision. Enable another kernel (enable_math: true works "
-                "everywhere), or leave sdp_backend out: then torch chooses."
-            ) from error
+            raise ConfigError(no_kernel_message(kernels)) from error
+
+
+def no_kernel_message(kernels: Sequence[SDPBackend] = ()) -> str:
+    """Say that none of the kernels that may be used can do an attention, by name where they are known."""
+    names = ", ".join(name for name, kernel in KERNELS.items() if kernel in kernels)
+    return (
+        f"architecture_config.sdp_backend allows {names or 'some kernels'} only, and none of these can do this "
+        "attention on this device, with its mask and precision. Enable another kernel (enable_math: true works "
+        "everywhere), or leave sdp_backend out: then torch chooses."
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn, stack
 
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.nn.element_layer import ElementLayer
 from tabstar_lit.nn.tabstar_config import TabstarSizes
 
 
@@ -15,10 +17,7 @@ class NumericalFusion(nn.Module):
 
     def __init__(self, architecture: TabstarSizes, width: int) -> None:
         super().__init__()
-        hidden = architecture.number_hidden or 2 * width
-        self.scalar_embedder = nn.Sequential(
-            nn.Linear(1, hidden), nn.ReLU(), nn.Dropout(architecture.dropout), nn.Linear(hidden, width)
-        )
+        self.scalar_embedder = _embedder(1, architecture, width)
         self.fusion_block = _transformer_layer(architecture, width, architecture.fusion_heads)
 
     def forward(self, text: Tensor, numbers: Tensor) -> Tensor:
@@ -26,6 +25,22 @@ class NumericalFusion(nn.Module):
         pairs = stack([text, self.scalar_embedder(numbers.unsqueeze(-1))], dim=2)
         fused = self.fusion_block(pairs.flatten(0, 1))
         return fused.mean(dim=1).view_as(text)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+
+class SixNumberFusion(nn.Module):
+    """Merge the text and the six numbers of each element as TabSTAR v1.1 does: a sum of norms."""
+
+    def __init__(self, architecture: TabstarSizes, width: int) -> None:
+        super().__init__()
+        self.scalar_embedder = _embedder(6, architecture, width)
+        self.ln_text = nn.LayerNorm(width)
+        self.ln_num = nn.LayerNorm(width)
+        self.text_weight = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, text: Tensor, numbers: Tensor) -> Tensor:
+        """Fuse ``[B, S, D]`` text with ``[B, S, 6]`` numbers, to the digits of bfloat16, to ``[B, S, D]``."""
+        number = self.scalar_embedder(numbers.bfloat16().to(text.dtype))
+        return self.ln_text(text) * self.text_weight + self.ln_num(number)  # type: ignore[no-any-return]  # as above
 
 
 class InteractionEncoder(nn.Module):
@@ -41,28 +56,38 @@ class InteractionEncoder(nn.Module):
         self.encoder = nn.ModuleDict({"layers": nn.ModuleList(layers)})
 
     @property
-    def layers(self) -> list[nn.TransformerEncoderLayer]:
+    def layers(self) -> list[ElementLayer]:
         """The layers in order."""
-        return cast(list[nn.TransformerEncoderLayer], list(self.encoder["layers"].children()))
+        return cast(list[ElementLayer], list(self.encoder["layers"].children()))
 
     def forward(self, elements: Tensor, n_targets: int) -> Tensor:
-        """Return the first ``C`` of the ``[B, S, D]`` elements after all layers: ``[B, C, D]``."""
+        """Return the first ``C`` of the ``[B, S, D]`` elements after all layers: ``[B, C, D]``.
+
+        The last layer is computed for these only: nobody reads the others any more.
+        """
         *lower, last = self.layers
         for layer in lower:
             elements = layer(elements)
-        return _first_elements(last, elements, n_targets)
+        return last(elements, n_targets)  # type: ignore[no-any-return]  # as above
 
 
 class PredictionHead(nn.Module):
-    """One score per target element."""
+    """One score per target element, or several."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, scores: int = 1) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, scores))
 
     def forward(self, targets: Tensor) -> Tensor:
-        """Score ``[B, C, D]`` target elements: ``[B, C, 1]``."""
+        """Score ``[B, C, D]`` target elements: ``[B, C, scores]``."""
         return self.layers(targets)  # type: ignore[no-any-return]  # as above
+
+
+def _embedder(numbers: int, architecture: TabstarSizes, width: int) -> nn.Sequential:
+    hidden = architecture.number_hidden or 2 * width
+    return nn.Sequential(
+        nn.Linear(numbers, hidden), nn.ReLU(), nn.Dropout(architecture.dropout), nn.Linear(hidden, width)
+    )
 
 
 def require_heads(architecture: TabstarSizes, width: int) -> None:
@@ -82,8 +107,8 @@ def require_heads(architecture: TabstarSizes, width: int) -> None:
             )
 
 
-def _transformer_layer(architecture: TabstarSizes, width: int, heads: int) -> nn.TransformerEncoderLayer:
-    return nn.TransformerEncoderLayer(
+def _transformer_layer(architecture: TabstarSizes, width: int, heads: int) -> ElementLayer:
+    return ElementLayer(
         d_model=width,
         nhead=heads,
         dim_feedforward=architecture.ffn_hidden or 4 * width,
@@ -92,12 +117,3 @@ def _transformer_layer(architecture: TabstarSizes, width: int, heads: int) -> nn
         batch_first=True,
         norm_first=True,
     )
-
-
-def _first_elements(layer: nn.TransformerEncoderLayer, elements: Tensor, count: int) -> Tensor:
-    """Compute a pre-norm layer for the first ``count`` elements only: nobody reads the others any more."""
-    normed = layer.norm1(elements)
-    attended, _ = layer.self_attn(normed[:, :count], normed, normed, need_weights=False)
-    first = elements[:, :count] + layer.dropout1(attended)
-    hidden = layer.dropout(layer.activation(layer.linear1(layer.norm2(first))))
-    return first + layer.dropout2(layer.linear2(hidden))  # type: ignore[no-any-return]  # as above

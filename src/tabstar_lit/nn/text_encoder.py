@@ -76,9 +76,14 @@ class TextEncoder(nn.Module):
         self.layout: Literal["ragged", "blocks"] | None = None
         self._copies = LayerCopies()
         self._compiled: Any = None
+        self._parts: list[tuple[nn.Module, tuple[nn.Parameter, ...]]] = []
+        self.recount()
+        self._freeze(unfreeze_layers)
+
+    def recount(self) -> None:
+        """Look again at the parameters of the layers; call this when modules were put into them, such as adapters."""
         # Asked for in every step, and slow to collect.
         self._parts = [(part, tuple(part.parameters())) for part in (self.embeddings, *self.encoder.layer)]
-        self._freeze(unfreeze_layers)
 
     @property
     def width(self) -> int:

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from tabstar_lit.arrays import Bool, Float64
@@ -17,6 +18,8 @@ POINTS = 2000
 """A curve is drawn through at most so many of its points."""
 BINS = 15
 """Bins of confidence, as many as the expected calibration error is taken over."""
+FEW_CLASSES = 10
+"""A small panel of more classes says no numbers."""
 
 
 class RocCurve(Protocol):
@@ -106,7 +109,8 @@ def draw_reliability(axes: Axes, found: Reliability) -> None:
     low = found.edges[0]
     axes.plot([low, 1], [low, 1], color="0.6", linewidth=1, linestyle="--")
     style = {"marker": "o", "markersize": 4, "linewidth": 1.2, "capsize": 2, "color": PALETTE[0]}
-    axes.errorbar(found.mean, found.rate, yerr=found.error, **style)  # type: ignore[arg-type]  # matplotlib's own keywords
+    room = np.stack([found.rate, 1 - found.rate]).clip(0)  # a share cannot leave [0, 1], nor can its error
+    axes.errorbar(found.mean, found.rate, yerr=np.minimum(room, found.error), **style)  # type: ignore[arg-type]  # matplotlib's own keywords
     axes.set_ylim(-0.03, 1.03)
 
 
@@ -146,14 +150,28 @@ def roc_figure(curves: Mapping[str, RocCurve], *, title: str, xlabel: str, ylabe
         Above the areas.
     """
     figure, (axes,) = new_figure(width=5.2, height=4.8)
-    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
-    for number, (name, curve) in enumerate(curves.items()):
-        kept = thinned(len(curve.fpr))
-        axes.plot(curve.fpr[kept], curve.tpr[kept], color=palette_color(number), label=f"{name} {curve.area:.4f}")
-    axes.set(xlabel=xlabel, ylabel=ylabel, title=title, xlim=(-0.01, 1.01))
-    if curves:
-        axes.legend(title=area, loc="lower right", frameon=False)
+    draw_roc(axes, curves, area=area)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     return figure
+
+
+def draw_roc(
+    axes: Axes, curves: Mapping[str, RocCurve], *, area: str, named: int = len(PALETTE), fontsize: float | None = None
+) -> None:
+    """Draw ROC curves by name, each with its area, and the line of no use; more than ``named`` in grey, unnamed."""
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
+    few = len(curves) <= named
+    for number, (name, curve) in enumerate(curves.items()):
+        kept, color = thinned(len(curve.fpr)), palette_color(number) if few else "0.7"
+        label = f"{name} {curve.area:.4f}" if few else None
+        axes.plot(curve.fpr[kept], curve.tpr[kept], color=color, label=label)
+    axes.set_xlim(-0.01, 1.01)
+    if curves and few:
+        axes.legend(title=area, loc="lower right", frameon=False, fontsize=fontsize, title_fontsize=fontsize)
+    elif curves:
+        areas = [curve.area for curve in curves.values()]
+        text = f"{area} of {len(areas)}: {min(areas):.3f} to {max(areas):.3f}"
+        axes.text(0.97, 0.04, text, transform=axes.transAxes, ha="right", fontsize=fontsize)
 
 
 def precision_recall_figure(curves: Mapping[str, PrecisionRecall], *, title: str, xlabel: str, ylabel: str) -> Figure:
@@ -181,20 +199,31 @@ def confusion_figure(counts: Float64, classes: Sequence[str], *, title: str) -> 
     title : str
         Of the figure.
     """
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
     size = 2.6 + 0.9 * len(classes)
     figure, (axes,) = new_figure(width=size + 1, height=size, grid=False)
+    image = draw_confusion(axes, counts, classes)
+    axes.set_title(title)
+    figure.colorbar(image, ax=axes, label="share of the true class")
+    return figure
+
+
+def draw_confusion(axes: Axes, counts: Float64, classes: Sequence[str], *, fontsize: float | None = None) -> AxesImage:
+    """Draw a confusion matrix ``[C, C]``: its shares of each true class, in few classes with its sums of weights."""
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
     image = axes.imshow(shares, vmin=0, vmax=1, cmap=SEQUENTIAL)
     for true, predicted in np.ndindex(counts.shape):
         share = shares[true, predicted]
-        text = f"{counts[true, predicted]:.4g}" + ("" if np.isnan(share) else f"\n{100 * share:.1f} %")
-        axes.text(predicted, true, text, ha="center", va="center", color="black" if share > 0.6 else "white")
-    axes.set(xlabel="predicted class", ylabel="true class", title=title)
-    axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
-    figure.colorbar(image, ax=axes, label="share of the true class")
-    return figure
+        percent = "" if np.isnan(share) else f"{100 * share:.1f} %"
+        text = f"{counts[true, predicted]:.4g}\n{percent}".strip() if fontsize is None else f"{100 * share:.0f}"
+        color = "black" if share > 0.6 else "white"
+        if fontsize is None or len(classes) <= FEW_CLASSES:
+            axes.text(predicted, true, text, ha="center", va="center", color=color, fontsize=fontsize)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right", fontsize=fontsize)
+    axes.set_yticks(range(len(classes)), classes, fontsize=fontsize)
+    axes.minorticks_off()
+    return image
 
 
 def thinned(points: int) -> NDArray[np.intp]:

@@ -5,7 +5,7 @@ An error is ``sqrt(sum w^2)``; weights may be negative. All values are counted: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -170,6 +170,7 @@ def overlay_figure(
     names: tuple[str, str],
     xlabel: str,
     title: str,
+    notes: Mapping[str, str] | None = None,
 ) -> Figure:
     """Draw the same samples of two origins over each other, each normalized to 1, above the ratio of the two.
 
@@ -183,6 +184,8 @@ def overlay_figure(
         What the origins are, such as training and validation.
     xlabel, title : str
         What the values are.
+    notes : mapping of str to str
+        By label, what else is said of a comparison.
     """
     figure, axes, below = with_ratio_panel(xlabel)
     wholes = {own.label: binned(own.values, own.weights, edges, normalize=True) for own in first}
@@ -190,7 +193,8 @@ def overlay_figure(
         draw_band(axes, wholes[own.label], color=own.color, label=f"{own.label}, {names[0]}")
     for own in second:
         bins = binned(own.values, own.weights, edges, normalize=True)
-        draw_points(axes, bins, color=own.color, label=f"{own.label}, {names[1]}")
+        note = (notes or {}).get(own.label)
+        draw_points(axes, bins, color=own.color, label=f"{own.label}, {names[1]}" + (f"\n{note}" if note else ""))
         if own.label in wholes:
             draw_points(below, _ratio(bins, wholes[own.label]), color=own.color)
     axes.set(ylabel="share of the sum of weights / bin", title=title)

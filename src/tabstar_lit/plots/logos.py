@@ -60,8 +60,9 @@ def draw_logo(axes: Axes, texts: Sequence[str], letters: str) -> None:
                 _draw_letter(axes, letters[number], place, bottom, column[number])
                 bottom += column[number]
     axes.set_xlim(-0.5, len(heights) - 0.5)
-    axes.set_ylim(0, np.log2(len(letters)))
-    axes.set_ylabel("bits")
+    axes.set_xticks(range(len(heights)), [str(place + 1) for place in range(len(heights))])
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1.05 * heights.sum(axis=1).max()))
+    axes.set_ylabel("information (bits)")
 
 
 def _draw_letter(axes: Axes, letter: str, place: int, bottom: float, height: float) -> None:

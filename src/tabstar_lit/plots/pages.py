@@ -14,20 +14,22 @@ PANELS_PER_PAGE = 9
 """A page is as wide as other figures: text stays readable where it is shown small."""
 
 
-def pages(panels: Mapping[str, Callable[[Axes], None]]) -> Iterator[Figure]:
+def pages(panels: Mapping[str, Callable[[Axes], None]], *, width: float = 3.2) -> Iterator[Figure]:
     """Draw panels in their order, nine to a page.
 
     Parameters
     ----------
     panels : mapping of str to callable
         Title -> what draws into the axes.
+    width : float
+        Of a panel, in inches.
     """
     titles = list(panels)
     for start in range(0, len(titles), PANELS_PER_PAGE):
         own = titles[start : start + PANELS_PER_PAGE]
         columns = min(COLUMNS, len(own))
         rows = -(-len(own) // columns)
-        figure, all_axes = new_figure(rows, columns, width=3.2 * columns, height=3.0 * rows)
+        figure, all_axes = new_figure(rows, columns, width=width * columns, height=3.0 * rows)
         for axes, title in zip(all_axes, own, strict=False):
             panels[title](axes)
             axes.set_title(title, fontsize=9)

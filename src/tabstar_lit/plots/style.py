@@ -5,8 +5,11 @@ Figures made here belong to nobody but the caller: no global state, no window, n
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -14,7 +17,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
+from tabstar_lit.errors import ConfigError
 from tabstar_lit.files import replacement
+
+PlotStyle = Literal["default", "atlas", "cms"]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 """Okabe and Ito's colours, readable with every common colour vision deficiency; the darkest first."""
@@ -39,6 +45,48 @@ STYLE: dict[Any, Any] = {  # matplotlib types its keys as one long list of liter
     "grid.linewidth": 0.6,
     "image.cmap": SEQUENTIAL,
 }
+
+TAKEN = ("xtick.", "ytick.", "xaxis.labellocation", "yaxis.labellocation", "legend.frameon", "axes.unicode_minus")
+"""Settings that a collaboration's style gives."""
+
+_current: ContextVar[Mapping[Any, Any]] = ContextVar("style", default=STYLE)
+
+
+def style_of(name: PlotStyle) -> Mapping[Any, Any]:
+    """Return matplotlib's settings for a style: ours, or those of a collaboration as mplhep has them.
+
+    Sizes and colours stay ours, so that many panels remain readable and everybody can tell curves apart; frame, ticks,
+    places of labels and the font are theirs, without a grid.
+
+    Raises
+    ------
+    ConfigError
+        mplhep is not installed.
+    """
+    if name == "default":
+        return STYLE
+    try:
+        import mplhep
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"experiment_config.plot_style: {name} needs mplhep: pip install 'tabstar_lit[styles]'"
+        ) from error
+    theirs = {"atlas": mplhep.style.ATLAS, "cms": mplhep.style.CMS}[name]
+    taken = {key: value for key, value in theirs.items() if key.startswith(TAKEN) and not key.endswith("size")}
+    family = [theirs["font.sans-serif"][0], "DejaVu Sans"]  # Greek letters and signs come from the second
+    frame = {"axes.spines.right": True, "axes.spines.top": True, "axes.grid": False}
+    return {**STYLE, **taken, **frame, "font.family": family}
+
+
+@contextmanager
+def in_style(settings: Mapping[Any, Any]) -> Iterator[None]:
+    """Make and write the figures of the block with these settings, see :func:`style_of`."""
+    token = _current.set(settings)
+    try:
+        with rc_context(dict(settings)):  # labels and legends take theirs when they are made
+            yield
+    finally:
+        _current.reset(token)
 
 
 def palette_color(number: int) -> str:
@@ -73,14 +121,15 @@ def new_figure(
     tuple of Figure and list of Axes
         ``rows * columns`` axes.
     """
-    with rc_context({**STYLE, "axes.grid": grid}):
+    settings = _current.get()
+    with rc_context({**settings, "axes.grid": grid and settings.get("axes.grid", True)}):
         figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False, **subplots)
     return figure, list(axes.flat)
 
 
-def save_figure(figure: Figure, path: Path, *, note: str = "") -> Path:
+def save_figure(figure: Figure, path: Path, *, note: str = "", also: Sequence[str] = ()) -> Path:
     """Write ``figure`` to ``path`` as a whole (never half a file under that name) and close it.
 
     Parameters
@@ -90,7 +139,9 @@ def save_figure(figure: Figure, path: Path, *, note: str = "") -> Path:
     path : Path
         Its suffix chooses the format; missing folders are made.
     note : str
-        Small print below: which run, split and rows it shows.
+        Small print below: which run, data, split and rows it shows.
+    also : sequence of str
+        Suffixes of further formats, such as ``.pdf``, written beside it.
 
     Returns
     -------
@@ -98,10 +149,11 @@ def save_figure(figure: Figure, path: Path, *, note: str = "") -> Path:
         ``path``.
     """
     try:
-        with replacement(path, sync=False) as part, rc_context(STYLE):
-            if note:
-                figure.supxlabel(note, x=0.995, ha="right", fontsize=7, color="0.45")
-            figure.savefig(part, format=path.suffix.removeprefix("."))
+        if note:
+            figure.supxlabel(note, x=0.995, ha="right", fontsize=7, color="0.45")
+        for own in (path, *map(path.with_suffix, also)):
+            with replacement(own, sync=False) as part, rc_context(dict(_current.get())):
+                figure.savefig(part, format=own.suffix.removeprefix("."))
     finally:
         figure.clear()
     return path

@@ -15,9 +15,9 @@ from matplotlib.ticker import MaxNLocator
 
 from tabstar_lit.config import ConfigTree, to_yaml
 from tabstar_lit.config.scalars import parse_scalar
+from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.engine.runs.files import format_value
 from tabstar_lit.engine.runs.records import REPORT_FILE
-from tabstar_lit.engine.runs.report import table
 from tabstar_lit.files import write_text
 from tabstar_lit.plots.style import PALETTE, new_figure, save_figure
 

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from tabstar_lit.config import to_yaml
-from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.records import CONFIG_FILE, LOCK_FILE, REPORT_FILE, RUN_FILE
 from tabstar_lit.engine.runs.signals import signals
 from tabstar_lit.engine.tracking.loggers import finish_loggers, start_parent
 from tabstar_lit.engine.tracking.uploads import flatten
 from tabstar_lit.errors import RunError, RunInterrupted
+from tabstar_lit.tuning.helpers import started
 from tabstar_lit.tuning.plan import Plan
 from tabstar_lit.tuning.report import BEST_FILE, FIGURE_FILE, Summary, write_summary
 from tabstar_lit.tuning.session import Session
 from tabstar_lit.tuning.study import Trials, open_study
 from tabstar_lit.tuning.trials import Training
-from tabstar_lit.tuning.workers import Workers, one_at_a_time
 
+TRACKED = "mlflow_run_id"
 MAY_CHANGE = (
     "min_logging_level",
     "tuning_config.n_trials",
@@ -38,7 +38,7 @@ MAY_CHANGE = (
 
 
 def tune(plan: Plan, *, command: Sequence[str], say: Callable[[str], None]) -> tuple[Path, Summary]:
-    """Train the trials that a study still lacks, and report on all of them.
+    """Train trials until a study has all that it asks for, and report on them; others may do so at the same time.
 
     Parameters
     ----------
@@ -59,50 +59,68 @@ def tune(plan: Plan, *, command: Sequence[str], say: Callable[[str], None]) -> t
     Raises
     ------
     RunError
-        Another process works on the study, it was begun with another configuration, or no trial finished.
+        The study was begun with another configuration, a trial failed for good, or none finished.
     RunInterrupted
         A signal came; trials and study are saved.
     """
     plan.folder.create()
-    with _locked(plan.folder):
-        _check_same(plan)
-        storage = plan.tuning.storage
-        trials, seed = open_study(
-            plan.tuning,
-            plan.base.tree,
-            plan.space.distributions(),
-            storage=f"sqlite:///{plan.folder.root / 'study.db'}" if storage is None else storage.get_secret_value(),
-            maximize=plan.maximize,
-            seed=plan.base.experiment.experiment_config.seed,
-        )
-        for number in trials.recover():
-            say(f"trial {number} was interrupted")
-        _check_free(plan, trials)
-        session = Session(plan, trials, seed, command=command, say=say)
+    with signals.held():
+        session = _joined(plan, command, say)
         with _tracked(session):
             try:
                 _train(session)
             finally:
+                session.trials.leave()
                 with signals.deferred():
+                    session.log_values()
                     write_summary(plan.folder.root, session.summary())
-        summary = session.summary()
+    summary = session.summary()
     if summary.best is None:
         raise RunError(f"No trial has finished; {plan.folder.root / REPORT_FILE} says why.")
     return plan.folder.root, summary
 
 
+def _joined(plan: Plan, command: Sequence[str], say: Callable[[str], None]) -> Session:
+    """Open the study, or take part in it where others work on it already."""
+    with FileLock(plan.folder.root / LOCK_FILE):
+        _check_same(plan)
+        trials, seed = open_study(
+            plan.tuning,
+            plan.base.tree,
+            plan.space.distributions(),
+            plan.folder.root,
+            maximize=plan.maximize,
+            seed=plan.base.experiment.experiment_config.seed,
+        )
+        with trials.chosen_alone():
+            for number in trials.recover():
+                say(f"trial {number} was interrupted")
+            _check_free(plan, trials)
+    return Session(plan, trials, seed, command=command, say=say)
+
+
 def _train(session: Session) -> None:
+    """Train the trials that are left, together with as many further processes as ``n_jobs`` asks for."""
     plan = session.plan
-    parent_run_id = None if session.parent is None else session.parent.run_id
-    training = Training(plan.family, plan.monitor, plan.maximize, parent_run_id)
+    left = plan.tuning.n_trials - session.trials.ended()
+    with started(
+        min(plan.tuning.n_jobs, left) - 1, partial(_help, plan, tuple(session.command)), session.say
+    ) as helpers:
+        session.work(_training(plan, session.trials))
+        helpers.join()
+
+
+def _training(plan: Plan, trials: Trials) -> Training:
     n_jobs = plan.tuning.n_jobs
-    if n_jobs == 1:
-        one_at_a_time(training, session.next_job, session.judge, session.done)
-    else:
-        training = replace(training, threads=max(1, torch.get_num_threads() // n_jobs))
-        Workers(training, n_jobs).run(session.next_job, session.judge, session.done)
-    if session.ending is not None:
-        raise session.ending
+    threads = None if n_jobs == 1 else max(1, torch.get_num_threads() // n_jobs)
+    return Training(plan.family, plan.monitor, plan.maximize, trials.study.user_attrs.get(TRACKED), threads)
+
+
+def _help(plan: Plan, command: Sequence[str]) -> None:
+    """Work on the study in a process of its own, see :mod:`.helpers`."""
+    with signals.held():
+        session = _joined(plan, command, partial(print, flush=True))
+        session.work(_training(plan, session.trials))
 
 
 @contextmanager
@@ -112,10 +130,10 @@ def _tracked(session: Session) -> Iterator[None]:
     parent, ending = None, "failed"
     try:
         with signals.deferred():
-            above = study.user_attrs.get("mlflow_run_id")
+            above = study.user_attrs.get(TRACKED)
             session.parent = parent = start_parent(session.plan.base.experiment, folder, resume_run_id=above)
             if parent is not None:
-                study.set_user_attr("mlflow_run_id", parent.run_id)
+                study.set_user_attr(TRACKED, parent.run_id)
         yield
         ending = "finished"
     except RunInterrupted:
@@ -128,23 +146,6 @@ def _tracked(session: Session) -> Iterator[None]:
                     if (folder.root / name).exists():
                         parent.log_file(folder.root / name, name)
             finish_loggers([parent], ending)
-
-
-@contextmanager
-def _locked(folder: RunDirectory) -> Iterator[None]:
-    """Hold the study for this process; a second one is refused."""
-    lock = FileLock(folder.root / LOCK_FILE)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(
-            f"Another process works on the study {folder.root}. Wait for it, or choose another "
-            "tuning_config.study_name; tuning_config.n_jobs trains several trials at a time."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _check_same(plan: Plan) -> None:

@@ -1,10 +1,11 @@
-"""One call of a study: trials are given out, listened to, and written down as they end."""
+"""One process at work on a study: it takes trials, trains them, and writes down how they ended."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from tabstar_lit.engine.runs.files import format_value
 from tabstar_lit.engine.tracking.mlflow import MlflowLogger
@@ -12,14 +13,14 @@ from tabstar_lit.errors import ConfigError, RunError, RunInterrupted
 from tabstar_lit.tuning.plan import Plan
 from tabstar_lit.tuning.report import Row, Summary, assignments, literal
 from tabstar_lit.tuning.study import Trials
-from tabstar_lit.tuning.workers import Job, Result
+from tabstar_lit.tuning.trials import Job, Result, Training
 
 HOPELESS = 3
 """So many failures at the beginning, and nothing else, end a study."""
 
 
 class Session:
-    """One call of a study: gives out trials, listens to them, and writes down how they ended.
+    """One process at work on a study, which others may work on at the same time.
 
     Parameters
     ----------
@@ -42,6 +43,23 @@ class Session:
         self.parent: MlflowLogger | None = None
         self.ending: BaseException | None = None
         self._begun = time.monotonic()
+        self._logged: set[int] = set()
+
+    def work(self, training: Training) -> None:
+        """Train trials until there are enough.
+
+        Raises
+        ------
+        RunInterrupted
+            A signal came; the trial is saved, and whoever works on the study next goes on with it.
+        RunError
+            A trial failed for a reason that would spoil the others, too, or too many failed.
+        """
+        going_on = True
+        while going_on and (job := self.next_job()) is not None:
+            going_on = self.done(job, training(job, partial(self.judge, job)))
+        if self.ending is not None:
+            raise self.ending
 
     def next_job(self) -> Job | None:
         """Return the next trial; None when there are enough, or the time is over."""
@@ -122,7 +140,15 @@ class Session:
         run = replace(self.plan.folder, root=self.plan.folder.root.parent / self.plan.run_name(number))
         facts = {"study": self.plan.tuning.study_name, "number": number, "state": trial.state.name.lower()}
         run.update(trial={**facts, "value": value, "parameters": self.plan.space.values(trial.params)})
-        if self.parent is not None:
-            best = self.summary().best
-            scores = {"value": value, **({} if best is None or best.value is None else {"best_value": best.value})}
-            self.parent.log_metrics(scores, step=number)
+        self.log_values()
+
+    def log_values(self) -> None:
+        """Send the values that have come in, also those of other processes, to the study's tracked run."""
+        if self.parent is None:
+            return
+        summary = self.summary()
+        for row in summary.rows:
+            if row.value is not None and row.number not in self._logged:
+                self._logged.add(row.number)
+                best = {} if summary.best is None or summary.best.value is None else {"best_value": summary.best.value}
+                self.parent.log_metrics({"value": row.value, **best}, step=row.number)

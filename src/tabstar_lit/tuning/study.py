@@ -1,11 +1,19 @@
-"""The memory of a study: an Optuna study in its database, from which every call goes on."""
+"""The memory of a study: an Optuna study in its database, which processes share and from which every call goes on.
+
+Optuna keeps the trials; files beside the study say who works on what. One is held for the moment in which a trial is
+chosen, and one for each trial while it is trained: a trial that is said to be running and whose file nobody holds was
+killed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from tabstar_lit.config import ConfigTree, Problem, raise_problems
 from tabstar_lit.config.schema import TuningConfig
@@ -15,11 +23,15 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, Trial
 
     Distributions = Mapping[str, BaseDistribution]
 
 NUMBER, RESUMED, EXHAUSTED = "trial", "resumed", "exhausted"
+JOURNAL = "journal"
+PATIENCE_S = 60.0
+"""How long a process waits for others to write to an SQLite file."""
 
 
 class Trials:
@@ -28,18 +40,23 @@ class Trials:
     Parameters
     ----------
     study : optuna.Study
-        The study in its database; only one process works on it.
+        The study in its database.
     distributions : mapping of str to BaseDistribution
         What is drawn, by dotted key.
     sampler : callable
         Makes the sampler of a trial from its number.
+    folder : Path
+        Of the study, on a disk that all who work on it see.
     """
 
-    def __init__(self, study: Study, distributions: Distributions, sampler: Callable[[int], BaseSampler]) -> None:
+    def __init__(
+        self, study: Study, distributions: Distributions, sampler: Callable[[int], BaseSampler], folder: Path
+    ) -> None:
         self.study = study
         self.distributions = dict(distributions)
         self._sampler = sampler
-        self._open: dict[int, Trial] = {}
+        self._folder = folder
+        self._open: dict[int, tuple[Trial, FileLock]] = {}
         study.stop = self._exhaust  # type: ignore[method-assign]  # theirs only works inside their own loop
 
     def latest(self) -> dict[int, FrozenTrial]:
@@ -56,11 +73,22 @@ class Trials:
         """Whether the sampler has drawn all there is, which ends the study before it has all its trials."""
         return bool(self.study.user_attrs.get(EXHAUSTED))
 
+    def ended(self) -> int:
+        """Return how many trials need no more training."""
+        return sum(trial.state.is_finished() for trial in self.latest().values())
+
+    @contextmanager
+    def chosen_alone(self) -> Iterator[None]:
+        """Hold the study for the moment in which its state is looked at and a trial begun."""
+        with FileLock(self._folder / "choosing.lock"):
+            yield
+
     def recover(self) -> list[int]:
         """Take trials that a killed process left behind for interrupted ones; returns their numbers."""
         from optuna.trial import TrialState
 
-        left = [number for number, trial in self.latest().items() if trial.state == TrialState.RUNNING]
+        running = [number for number, trial in self.latest().items() if trial.state == TrialState.RUNNING]
+        left = [number for number in running if number not in self._open and self._is_free(number)]
         for number in left:
             self.retry(number)
         return left
@@ -75,42 +103,65 @@ class Trials:
         """
         from optuna.trial import TrialState
 
-        latest = self.latest()
-        waiting = [number for number, trial in latest.items() if trial.state == TrialState.WAITING]
-        if not waiting and (len(latest) >= n_trials or self.exhausted):
-            return None
-        number = waiting[0] if waiting else len(latest)
-        self.study.sampler = self._sampler(number)
-        self._open[number] = trial = self.study.ask(self.distributions)
+        with self.chosen_alone():
+            latest = self.latest()
+            waiting = [number for number, trial in latest.items() if trial.state == TrialState.WAITING]
+            if not waiting and (len(latest) >= n_trials or self.exhausted):
+                return None
+            number = waiting[0] if waiting else len(latest)
+            lock = self._lock(number)
+            lock.acquire(timeout=0)
+            self.study.sampler = self._sampler(number)
+            trial = self.study.ask(self.distributions)
+            self._open[number] = trial, lock
         return number, trial.params, bool(waiting)
+
+    def leave(self) -> None:
+        """Let go of the trials that this process holds; one that has not ended is taken up by whoever comes next."""
+        while self._open:
+            self._open.popitem()[1][1].release()
+
+    def _lock(self, number: int) -> FileLock:
+        return FileLock(self._folder / f"trial_{number}.lock")
+
+    def _is_free(self, number: int) -> bool:
+        try:
+            with self._lock(number).acquire(timeout=0):
+                return True
+        except Timeout:
+            return False
 
     def prune(self, number: int, epoch: int, value: float) -> bool:
         """Report the value of an epoch, and say whether the pruner would stop the trial."""
-        trial = self._open[number]
+        trial, _ = self._open[number]
         trial.report(value, epoch)
         return trial.should_prune()
 
     def complete(self, number: int, value: float) -> None:
         """Close a trial with its value."""
-        self.study.tell(self._open.pop(number), value)
+        trial, lock = self._open.pop(number)
+        self.study.tell(trial, value)
+        lock.release()
 
     def close(self, number: int, state: str, reason: str = "") -> None:
         """Close a trial that has no value: ``PRUNED``, or ``FAIL`` for a reason."""
         from optuna.trial import TrialState
 
-        trial = self._open.pop(number)
+        trial, lock = self._open.pop(number)
         if reason:
             trial.set_user_attr("failure", reason)
         self.study.tell(trial, state=TrialState[state])
+        lock.release()
 
     def retry(self, number: int) -> None:
         """Mark an interrupted trial as failed, and put it in line to be gone on with."""
         from optuna.trial import TrialState
 
         trial = self.latest()[number]
-        self._open.pop(number, None)
         self.study.tell(trial.number, state=TrialState.FAIL)
         self.study.enqueue_trial(trial.params, user_attrs={NUMBER: number, RESUMED: True})
+        if number in self._open:
+            self._open.pop(number)[1].release()
 
     def _exhaust(self) -> None:
         """Remember that a sampler asked for the end."""
@@ -121,8 +172,8 @@ def open_study(
     tuning: TuningConfig,
     tree: ConfigTree,
     distributions: Distributions,
+    folder: Path,
     *,
-    storage: str,
     maximize: bool,
     seed: int | None,
 ) -> tuple[Trials, int]:
@@ -131,13 +182,13 @@ def open_study(
     Parameters
     ----------
     tuning : TuningConfig
-        Names sampler, pruner and study.
+        Names sampler, pruner, study and database.
     tree : ConfigTree
         For the places of mistakes.
     distributions : mapping of str to BaseDistribution
         What is drawn.
-    storage : str
-        URL of the database.
+    folder : Path
+        Of the study.
     maximize : bool
         Whether a higher value is better.
     seed : int or None
@@ -162,7 +213,7 @@ def open_study(
     with quiet():
         try:
             study = optuna.create_study(
-                storage=storage,
+                storage=_storage(tuning, folder),
                 study_name=tuning.study_name,
                 direction="maximize" if maximize else "minimize",
                 load_if_exists=True,
@@ -178,4 +229,19 @@ def open_study(
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
     study.set_user_attr("seed", seed)
-    return Trials(study, distributions, lambda number: sampler(sampler_seed(tuning.sampler, seed, number))), seed
+    return Trials(
+        study, distributions, lambda number: sampler(sampler_seed(tuning.sampler, seed, number)), folder
+    ), seed
+
+
+def _storage(tuning: TuningConfig, folder: Path) -> BaseStorage:
+    """Return where the study is kept: a journal that machines share, an SQLite file, or what the URL names."""
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    url = None if tuning.storage is None else tuning.storage.get_secret_value()
+    if url == JOURNAL:
+        return JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    url = f"sqlite:///{folder / 'study.db'}" if url is None else url
+    patience = {"connect_args": {"timeout": PATIENCE_S}} if url.startswith("sqlite") else {}
+    return RDBStorage(url, engine_kwargs=patience)

@@ -3,21 +3,72 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from tabstar_lit.config import Loaded
 from tabstar_lit.engine.run import run
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.files import RunFiles
 from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.errors import ConfigError, NonFiniteError, RunError, RunInterrupted, TabstarLitError
-from tabstar_lit.tuning.workers import Job, Judge, Result
 
 if TYPE_CHECKING:
     from tabstar_lit.engine.family import AnyFamily
+
+Judge = Callable[[int, float], bool]
+"""Told epoch and value at every validation; says whether to stop."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to be trained.
+
+    Attributes
+    ----------
+    number : int
+        Of the trial.
+    loaded : Loaded
+        Its own configuration.
+    argv : tuple of str
+        The command line that would train the same, for the record.
+    resume : bool
+        It was interrupted, and goes on.
+    """
+
+    number: int
+    loaded: Loaded[Any]
+    argv: tuple[str, ...]
+    resume: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a trial ended.
+
+    Attributes
+    ----------
+    value : float or None
+        The monitored metric of its best epoch; None when there is none.
+    pruned : bool
+        It was stopped because it promised nothing.
+    failure : str
+        Why there is no value.
+    fatal : bool
+        The reason would spoil the other trials, too.
+    signum : int or None
+        The signal that stopped it.
+    """
+
+    value: float | None = None
+    pruned: bool = False
+    failure: str = ""
+    fatal: bool = False
+    signum: int | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Run:
         self.entries: list[dict[str, Any]] = []
         self.checkpoints = Checkpoints(folder, "run", TrainingConfig(**training), self.entries.append)
         self.trainer: Any = SimpleNamespace(
+            loggers=[],
             current_epoch=-1, global_step=0, max_epochs=99, sanity_checking=False, is_last_batch=True,
             is_global_zero=True, should_stop=False, max_steps=-1, world_size=1, save_checkpoint=self.save,
             callback_metrics={},

@@ -1,173 +1,187 @@
+"""What a training says of itself: on the screen of a terminal, and in a pipe."""
+
 from __future__ import annotations
 
 import os
 import pty
 import re
-import subprocess
 import sys
 import termios
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.demos.boring_classes import BoringModel
+from screen import Watched, watch
+from toy_bench import CONFIG, Bench
 
-from tabstar_lit.engine.callbacks.progress import LineProgress, build_progress, duration
+from tabstar_lit.commands.train import train_one
+from tabstar_lit.engine.callbacks import progress, resources
+from tabstar_lit.engine.callbacks.progress import Progress, drawn, duration, fitting, is_terminal, short
+from tabstar_lit.errors import RunInterrupted
 
-FIT = """
-import sys, warnings
-warnings.simplefilter("ignore")
-from lightning.pytorch import Trainer
-from lightning.pytorch.demos.boring_classes import BoringModel
-from tabstar_lit.engine.callbacks.progress import build_progress
-
-class Model(BoringModel):
-    def validation_step(self, batch, batch_idx):
-        self.log("val_loss", self.step(batch))
-
-Trainer(
-    max_epochs=2, limit_train_batches=8, limit_val_batches=2, logger=False, accelerator="cpu",
-    enable_checkpointing=False, enable_model_summary=False,
-    callbacks=[build_progress(refresh_rate=int(sys.argv[1]), line_seconds=0.0)],
-).fit(Model())
-"""
-
-
-def command(refresh_rate: int) -> list[str]:
-    return [sys.executable, "-c", FIT, str(refresh_rate)]
-
-
-def test_in_a_pipe_every_line_is_whole(tmp_path: Path) -> None:
-    done = subprocess.run(command(1), capture_output=True, text=True, timeout=120, check=True, cwd=tmp_path)
-    assert "\r" not in done.stdout
-    assert "\x1b" not in done.stdout
-    lines = [line for line in done.stdout.splitlines() if line.startswith("epoch ")]
-    assert len(lines) == 2 * (8 + 1)
-    pattern = r"epoch 1/2  step 3  batch 3/8  loss [\d.e+-]+  lr 0\.1  [\d.e+]+ it/s  epoch ETA \d+:\d\d"
-    assert re.fullmatch(pattern, lines[2])
-    assert re.fullmatch(r"epoch 1/2  step 8  done in \d+:\d\d  val_loss [\d.e+-]+  lr 0\.01  ETA \d+:\d\d", lines[8])
-    assert re.fullmatch(r"epoch 2/2  step 16  done in \d+:\d\d  val_loss [\d.e+-]+  lr 0\.001", lines[17])
-
-
-def test_in_a_terminal_a_bar_is_redrawn_in_place(tmp_path: Path) -> None:
-    leader, follower = pty.openpty()
-    termios.tcsetwinsize(follower, (24, 100))
-    with subprocess.Popen(
-        command(2), stdout=follower, stderr=subprocess.DEVNULL, cwd=tmp_path, env={**os.environ, "TERM": "xterm"}
-    ) as process:
-        os.close(follower)
-        output = read_all(leader)
-    assert process.returncode == 0
-    assert output.count("\r") > 4
-    assert re.search(r"Epoch 1: 100%.*8/8", output)
-    drawn = [int(done) for done in re.findall(r"Epoch 0: .*? (\d)/8", output)]
-    assert all(done % 2 == 0 for done in drawn)
-    assert "epoch 1/2" not in output
-
-
-def read_all(descriptor: int) -> str:
-    parts = []
-    while True:
-        try:
-            part = os.read(descriptor, 65536)
-        except OSError:  # Linux says EIO when the other side of a terminal has closed
-            break
-        if not part:
-            break
-        parts.append(part)
-    os.close(descriptor)
-    return b"".join(parts).decode()
-
-
-@pytest.mark.parametrize(
-    ("columns", "term", "refresh_rate", "kind"),
-    [
-        (80, "xterm", 10, TQDMProgressBar),
-        (80, "xterm", 0, TQDMProgressBar),
-        (0, "xterm", 10, LineProgress),
-        (80, "dumb", 10, LineProgress),
-        (None, "xterm", 10, LineProgress),
-        (None, "xterm", 0, TQDMProgressBar),
-    ],
+TOY_COMMAND = Path(__file__).parents[2] / "support" / "toy_command.py"
+WATCHED = (
+    "experiment_config.tqdm_refresh_rate=1",
+    "experiment_config.log_every_n_steps=5",
+    "dataset_config.rows=1000",
+    "model_config.training_config.monitor=val_error",
 )
-def test_the_kind_follows_standard_output(
-    columns: int | None, term: str, refresh_rate: int, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    leader, follower = pty.openpty()
-    termios.tcsetwinsize(follower, (24, columns or 0))
-    where: int | Path = tmp_path / "log" if columns is None else follower
-    monkeypatch.setenv("TERM", term)
-    with open(where, "w", closefd=False) if isinstance(where, int) else where.open("w") as stdout:
-        monkeypatch.setattr("sys.stdout", stdout)
-        bar = build_progress(refresh_rate=refresh_rate)
-        monkeypatch.undo()
-    os.close(leader)
-    os.close(follower)
-    assert type(bar) is kind
-    if isinstance(bar, TQDMProgressBar):
-        assert bar.refresh_rate == refresh_rate
-        assert bar.is_disabled == (refresh_rate == 0)
+TIME = r"\d+:\d\d"
+NUMBER = r"[\d.e+-]+"
 
 
-def fit(bar: Callback, tmp_path: Path, *others: Callback, checkpoint: Path | None = None) -> Trainer:
-    trainer = Trainer(
-        max_epochs=1,
-        limit_train_batches=4,
-        limit_val_batches=0,
-        logger=False,
-        accelerator="cpu",
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        callbacks=[bar, *others],
-        default_root_dir=tmp_path,
-    )
-    trainer.fit(BoringModel(), ckpt_path=checkpoint)
-    return trainer
+def command(folder: Path, *overrides: str) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    (folder / "training_config.yaml").write_text(CONFIG)
+    return [sys.executable, str(TOY_COMMAND), str(folder), *WATCHED, *overrides]
 
 
-class SaveInTheMiddle(Callback):
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
-        if trainer.global_step == 2:
-            trainer.save_checkpoint(self.path)
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """A toy training on a wide screen; a real one on a narrow screen is watched in tests/test_first_use.py."""
+    folder = tmp_path_factory.mktemp("watched")
+    return watch(command(folder), 200, folder)
 
 
-def test_an_epoch_resumed_in_its_middle_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit(LineProgress(), tmp_path, SaveInTheMiddle(tmp_path / "middle.ckpt"))
-    capsys.readouterr()
-    fit(LineProgress(line_seconds=0), tmp_path, checkpoint=tmp_path / "middle.ckpt")
+def test_one_line_moves_and_shows_epoch_loss_metric_best_speed_and_time_left(watched: Watched) -> None:
+    assert watched.exit_code == 0
+    parts = rf"loss {NUMBER}  val_error {NUMBER} best {NUMBER}  {NUMBER}k? rows/s  ETA {TIME}"
+    live = re.compile(rf"epoch [23]/3 ━+─*  (validating \d+/\d+  )?{parts}")
+    lines = [line for shown in watched.screens for line in shown if live.fullmatch(line)]
+    assert len(set(lines)) > 2
+    assert all(sum(bool(live.fullmatch(line)) for line in shown) <= 1 for shown in watched.screens)
+    assert b"\x1b[36m" in watched.written, "the bar has a colour"
+
+
+def test_epochs_stay_as_lines_and_the_end_says_best_score_and_checkpoint(watched: Watched) -> None:
+    epochs = [line for line in watched.last if line.startswith("epoch ")]
+    ending = rf"  val_error {NUMBER} best {NUMBER}.*  val_mae {NUMBER}.*"
+    for number, line in enumerate(epochs, start=1):
+        assert re.fullmatch(rf"epoch {number}/3  train_loss {NUMBER}  val_loss {NUMBER}{ending}", line)
+    assert len(epochs) == 3
+    text = "".join(line.ljust(200) if len(line) == 200 else f"{line}\n" for line in watched.last)
+    assert re.search(rf"best val_error {NUMBER}: \S+\.ckpt", text.replace("\n", ""))
+    assert "Traceback" not in text
+
+
+def test_a_pipe_has_the_same_in_whole_lines(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    train_one(bench.family, (*bench.places, *WATCHED), bench.folder)
+    said = capsys.readouterr()
+    assert "\r" not in said.out + said.err
+    assert "\x1b" not in said.out + said.err
+    epochs = [line for line in said.out.splitlines() if line.startswith("epoch ")]
+    parts = rf"train_loss {NUMBER}  val_loss {NUMBER}  val_error {NUMBER} best {NUMBER}  .*rows/s  in {TIME}"
+    assert [bool(re.fullmatch(rf"epoch \d/3  {parts}(  ETA {TIME})?", line)) for line in epochs] == [True] * 3
+    assert re.search(rf"^best val_error {NUMBER}: \S+\.ckpt$", said.out, re.MULTILINE)
+
+
+@pytest.fixture
+def every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tabstar_lit.engine.trainer.Progress", partial(Progress, line_seconds=0.0))
+
+
+SHOWN = "experiment_config.tqdm_refresh_rate=1"
+
+
+@pytest.mark.usefixtures("every_batch")
+def test_lines_go_on_where_a_run_was_stopped_inside_an_epoch(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RunInterrupted, match="SIGTERM"):
+        bench.train(SHOWN, "model_config.architecture_config.signal_step=30")
+    stopped = capsys.readouterr().out.splitlines()
+    assert [line for line in stopped if "epoch 2/3  batch 6 " in line]
+    bench.train(SHOWN, resume=True)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  loss")[0] for line in lines[:2]] == [
-        "epoch 1/1  step 3  batch 3/4",
-        "epoch 1/1  step 4  batch 4/4",
+    assert lines[0].startswith("epoch 2/3  batch 8  loss ")
+    batches = [line for line in lines if " batch " in line]
+    assert len(batches) == 17 + 24
+    assert all(re.search(rf"val_error|val_loss {NUMBER} best {NUMBER}", line) for line in batches)
+
+
+@pytest.mark.usefixtures("every_batch")
+def test_the_time_left_is_that_of_the_whole_run(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that moves a second with every look at it: what is left falls to nothing, over all epochs."""
+    clock = iter(range(10_000))
+    monkeypatch.setattr(progress, "monotonic", lambda: float(next(clock)))
+    bench.train(SHOWN, "experiment_config.check_eval_n_epoch=3")
+    lines = capsys.readouterr().out.splitlines()
+    left = [
+        int(m) * 60 + int(s) for m, s in (re.findall(r"ETA (\d+):(\d\d)", line)[0] for line in lines if "ETA" in line)
     ]
-    assert all(float(re.findall(r"([\d.e+]+) it/s", line)[0]) > 0 for line in lines[:2])
-    assert re.search(r"done in 0:0\d", lines[2])
+    looks_per_batch = 4
+    assert left[0] == pytest.approx(71 * looks_per_batch, rel=0.6)
+    assert left[-1] <= 3 * looks_per_batch
+    assert sum(earlier < later for earlier, later in pairwise(left)) < len(left) / 4
 
 
-def test_lines_come_no_closer_than_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit(LineProgress(line_seconds=600), tmp_path)
-    assert [line for line in capsys.readouterr().out.splitlines() if "batch" in line] == []
+def test_lines_come_no_closer_than_asked_and_none_when_switched_off(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.train(SHOWN, "model_config.training_config.max_epochs=1")
+    assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()] == ["epoch 1/1"]
+    bench.train("experiment_config.run_name=quiet", "model_config.training_config.max_epochs=1")
+    assert capsys.readouterr().out == ""
 
 
-def test_a_reader_that_goes_away_does_not_end_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("every_batch")
+def test_a_reader_that_goes_away_does_not_end_the_training(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: object, **kwargs: object) -> None:
         raise BrokenPipeError
 
     monkeypatch.setattr("builtins.print", broken)
-    assert fit(LineProgress(line_seconds=0), tmp_path).global_step == 4
+    run = bench.train(SHOWN, "model_config.training_config.max_epochs=1")
+    assert run.stage("train")["steps"] == 24
 
 
-def test_a_disabled_bar_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    bar = LineProgress()
-    bar.disable()
-    bar.print("hidden")
-    bar.enable()
-    bar.print("shown", 1)
-    assert capsys.readouterr().out == "shown 1\n"
+@pytest.mark.parametrize(
+    ("columns", "term", "redrawn"),
+    [(80, "xterm", True), (0, "xterm", False), (80, "dumb", False), (None, "xterm", False)],
+)
+def test_a_terminal_has_a_width_and_can_rewrite_a_line(
+    columns: int | None, term: str, redrawn: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, columns or 0))
+    monkeypatch.setenv("TERM", term)
+    with open(tmp_path / "log" if columns is None else follower, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        found = is_terminal()
+        monkeypatch.undo()
+    os.close(leader)
+    assert found == redrawn
+
+
+def test_a_speed_that_only_the_device_knows_is_that_of_the_last_epoch() -> None:
+    import torch
+
+    monitor = resources.ResourceMonitor()
+    assert monitor.rate() is None
+    monitor._rate, monitor._work = 5.0, torch.tensor(3.0)
+    assert monitor.rate() == 5.0
+    monitor._work, monitor._trained_s = 12.0, 3.0
+    assert monitor.rate() == 4.0
+
+
+def test_what_does_not_fit_is_left_out_from_the_end() -> None:
+    parts = ["epoch 1", "loss 2", "a 1", "b 2", "ETA 3"]
+    assert fitting(parts, 80, ["a 1", "b 2"]) == parts
+    assert fitting(parts, 27, ["a 1", "b 2"]) == ["epoch 1", "loss 2", "a 1", "ETA 3"]
+    assert fitting(parts, 1, ["a 1", "b 2"]) == ["epoch 1", "loss 2", "ETA 3"]
+
+
+@pytest.mark.parametrize(("share", "bar"), [(0.0, "────"), (0.5, "━━──"), (1.0, "━━━━"), (1.2, "━━━━")])
+def test_bars(share: float, bar: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert drawn(share, 4) == bar
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0.5, "0.5"), (999.4, "999"), (999.6, "1k"), (45_600, "45.6k"), (7.8e6, "7.8M"), (3e9, "3G")]
+)
+def test_short_numbers(number: float, text: str) -> None:
+    assert short(number) == text
 
 
 @pytest.mark.parametrize(

@@ -236,6 +236,19 @@ def test_a_warmup_of_more_than_half_the_run_is_told(
     assert ("of 100 steps, more than half of the run" in caplog.text) is warned
 
 
+@pytest.mark.parametrize(
+    ("name", "interval", "warned"),
+    [("rex", "epoch", True), ("rex", "step", False), ("StepLR", "epoch", False), ("chebyshev", "epoch", False)],
+)
+def test_a_schedule_by_epoch_that_starts_at_zero_is_told(
+    name: str, interval: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    params = {"step_size": 3} if name == "StepLR" else {}
+    build_scheduler(config(name, interval, **params), optimizer_of(0.1), total_steps=40, steps_per_epoch=10)
+    told = f"{name} starts at a learning rate of 0, which with interval: epoch is that of the whole first epoch"
+    assert (told in caplog.text) is warned
+
+
 def test_without_a_schedule_there_is_none() -> None:
     assert build_scheduler(None, optimizer_of(0.1), total_steps=1, steps_per_epoch=1) is None
     assert check_scheduler(None) == []

@@ -21,7 +21,8 @@ from toy_bench import CONFIG, Bench, load_checkpoint
 from tabstar_lit import api
 from tabstar_lit.engine import stages
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
-from tabstar_lit.engine.runs import opening, report
+from tabstar_lit.engine.reports import report
+from tabstar_lit.engine.runs import opening
 from tabstar_lit.engine.runs.signals import SIGNALS
 from tabstar_lit.engine.tracking.mlflow import MlflowLogger, import_client
 from tabstar_lit.engine.weights import files as weight_files
@@ -65,7 +66,7 @@ MOMENTS = {
     "the last validation": Moment(ToyTracker, "metrics", 2, "interrupted", "KILLED", LAST_EPOCH),
     "after the last epoch": Moment(Checkpoints, "on_train_end", 1, "finished", "FINISHED", REPORT),
     "the trackers are closed": Moment(stages, "finish_loggers", 1, "finished", "FINISHED", REPORT),
-    "the report is written": Moment(report, "_overview", 1, "finished", "FINISHED", REPORT),
+    "the report is written": Moment(report, "_origin", 1, "finished", "FINISHED", REPORT),
 }  # fmt: skip
 
 
@@ -191,7 +192,7 @@ def test_a_run_of_several_that_is_stopped_is_gone_on_with(make_bench: MakeBench,
         (ToyFamily, "data", None, None),
         (ToyModule, "test_step", "interrupted", "KILLED"),
         (ToyTracker, "metrics", "interrupted", "KILLED"),
-        (report, "_overview", "finished", "FINISHED"),
+        (report, "_origin", "finished", "FINISHED"),
     ],
 )
 def test_a_stopped_evaluation_is_given_again(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from getpass import getuser
+from pathlib import Path
+
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from toy_bench import Bench
 
+from tabstar_lit.engine.runs.files import RunFiles
 from tabstar_lit.errors import RunInterrupted
 
 TRACKED = "experiment_config.tracker=mlflow"
@@ -18,7 +23,8 @@ def runs_of(bench: Bench) -> list[Run]:
 
 
 def test_interrupted_and_resumed_is_one_run(bench: Bench) -> None:
-    settings = (TRACKED, "experiment_config.plot_metrics_n_epoch=1")
+    best_two = "model_config.training_config.save_top_k=2"
+    settings = (TRACKED, "experiment_config.plot_metrics_n_epoch=1", best_two)
     with pytest.raises(RunInterrupted, match="SIGTERM"):
         bench.train(*settings, "model_config.architecture_config.signal_step=30")
     (before,) = runs_of(bench)
@@ -32,6 +38,35 @@ def test_interrupted_and_resumed_is_one_run(bench: Bench) -> None:
     figures = {file.path for file in client.list_artifacts(run.info.run_id, "figures")}
     assert figures >= {"figures/history.png", "figures/scatter_left"}
     assert "config.yaml" in {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert_origin_is_known(run)
+    assert_kept_checkpoints_are_models(bench, client, run)
+    tags = client.get_experiment(run.info.experiment_id).tags
+    columns = json.loads(tags["mlflow.sharedViewState.tabstar_lit"])["selectedColumns"]
+    assert columns == ["attributes.`Dataset`", "metrics.`val_loss`"]
+
+
+def assert_origin_is_known(run: Run) -> None:
+    tags = run.data.tags
+    assert (tags["mlflow.user"], tags["mlflow.source.name"]) == (getuser(), "train_toy")
+    assert tags["tabstar_lit.device"] == "1 x cpu"
+    (data,) = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("toy", "toy-96")
+    assert json.loads(data.dataset.source)["rows"] == 96
+
+
+def assert_kept_checkpoints_are_models(bench: Bench, client: MlflowClient, run: Run) -> None:
+    """The best two of three epochs, written before and after the interruption, none twice; their files are linked."""
+    models = client.search_logged_models([run.info.experiment_id])
+    kept = [entry["path"] for entry in RunFiles(bench.load_run().root).checkpoints if entry["kind"] == "top"][-2:]
+    folder = bench.load_run().checkpoints
+    assert {Path(model.tags["tabstar_lit.checkpoint"]) for model in models} == {folder / name for name in kept}
+    assert all(path.is_file() for path in (folder / name for name in kept))
+    for model in models:
+        assert model.source_run_id == run.info.run_id
+        assert model.status == "READY"
+        (loss,) = [metric for metric in model.metrics if metric.key == "val_loss"]
+        assert f"val_loss={loss.value:.4f}" in model.tags["tabstar_lit.checkpoint"]
+        assert not Path(model.artifact_location.removeprefix("file://")).exists()
 
 
 def test_stages_are_children_of_one_run(bench: Bench) -> None:

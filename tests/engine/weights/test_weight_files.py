@@ -190,6 +190,32 @@ def test_no_flipped_bit_goes_unseen(saved: Path) -> None:
     assert refused > 100
 
 
+def test_a_step_that_was_damaged_is_not_gone_on_from(saved: Path) -> None:
+    whole = bytearray(saved.read_bytes())
+    with zipfile.ZipFile(saved) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("data.pkl"))
+        pickled = whole.index(archive.read(name))
+    step = whole.index(b"global_stepq", pickled) + len("global_stepq") + 2
+    assert whole[step] == 1
+    whole[step] ^= 1 << 5
+    saved.write_bytes(whole)
+    assert torch.load(saved, weights_only=True, mmap=True)["global_step"] == 33, "torch does not look"
+    for mmap in (True, False):
+        with pytest.raises(CheckpointError, match=r"its part \S+/data\.pkl has another check sum"):
+            read_checkpoint(saved, mmap=mmap)
+
+
+def test_what_was_read_does_not_hang_on_the_file(saved: Path) -> None:
+    tied = torch.arange(1000.0)
+    AtomicCheckpointIO().save_checkpoint({"a": tied, "b": tied[10:], "step": 1}, saved)
+    content = read_checkpoint(saved)
+    with saved.open("r+b") as file:  # not as we write it, but as another program may
+        file.write(bytes(saved.stat().st_size))
+    assert torch.equal(content["a"], tied)
+    assert torch.equal(content["b"], tied[10:])
+    assert content["a"].untyped_storage().data_ptr() == content["b"].untyped_storage().data_ptr()
+
+
 def test_the_newest_checkpoint_is_one_that_is_intact(tmp_path: Path) -> None:
     paths = [tmp_path / f"{step}.ckpt" for step in (1, 2)]
     for step, path in enumerate(paths, start=1):

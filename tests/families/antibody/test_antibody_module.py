@@ -23,7 +23,8 @@ def module_of(**training: Any) -> AntibodyModule:
     config = AntibodyModel(
         name="small", architecture_config=architecture, training_config=AntibodyTraining(**(QUIET | training))
     )
-    return AntibodyModule(build_network(architecture, SCALE), config, kept(config, {"max_antibody": 20}))
+    network = build_network(architecture, SCALE)
+    return AntibodyModule(network, config, kept(config, network, {"max_antibody": 20}))
 
 
 def by_hand(module: AntibodyModule, asked: Asked) -> torch.Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from experts_networks import VOCABULARY, token_batch
+from labels import unlabelled
 from torchmetrics.text import Perplexity
 
 from tabstar_lit.engine.tracking.columns import Columns
@@ -110,6 +111,7 @@ def test_weights_of_experts_are_means_over_tokens() -> None:
 def test_figures_name_domains_and_experts() -> None:
     drawn = dict(tracker(EXPERTS).figures({"a": with_router(0, 4), "b": with_router(1, 2)}))
     assert set(drawn) == {"loss_by_position", "router"}
+    assert [name for figure in drawn.values() for name in unlabelled(figure)] == []
     names = [text.get_text() for text in drawn["loss_by_position"].axes[0].get_legend().get_texts()]
     assert names == ["a", "b", ALL]
     panels = drawn["router"].axes
@@ -139,6 +141,7 @@ def test_learning_curves_are_drawn_over_tokens_which_survive_a_resume() -> None:
     assert resumed.tokens == {0: 315, 1: 630}
     drawn = dict(resumed.summary_figures())
     assert set(drawn) == {"losses", "bits_per_byte", "learning_curve"}
+    assert [name for figure in drawn.values() for name in unlabelled(figure)] == []
     lines = drawn["learning_curve"].axes[0].lines
     assert np.asarray(lines[-1].get_xydata()).tolist() == [[315.0, 3.0], [630.0, 2.0]]
 

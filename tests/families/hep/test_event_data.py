@@ -395,4 +395,4 @@ def test_some_training_events_come_in_whole_batches_from_all_over_the_file(path:
     whole = torch.cat([batch.rows for batch in data.events.some("train", 10 * len(rows))])
     np.testing.assert_array_equal(whole, rows)
     streamed = EventData(dataset(path, cache="stream"), seed=0)
-    assert list(streamed.some_training()) == []
+    assert list(streamed.some("train")) == []

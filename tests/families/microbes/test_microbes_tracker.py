@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hand_made_samples import a_batch, in_batches, looked_up, some_facts
+from labels import unlabelled
 from matplotlib.figure import Figure
 from sklearn.metrics import balanced_accuracy_score, mean_squared_error, r2_score, roc_auc_score
 from test_microbes_module import a_model, a_module
@@ -107,6 +108,7 @@ def test_figures_of_each_role_are_drawn(tmp_path: Path, role: str, kind: str, na
         assert isinstance(figure, Figure)
         figure.canvas.draw()
         assert figure.axes[0].has_data()
+        assert unlabelled(figure) == []
 
 
 def test_nothing_known_is_no_score(tmp_path: Path) -> None:

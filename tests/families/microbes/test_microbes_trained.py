@@ -126,7 +126,7 @@ def test_quantiles_are_on_the_targets_own_scale(regressor: RunDirectory, study: 
 def test_both_roles_embed_samples_and_sequences(classifier: RunDirectory, study: Study) -> None:
     encoder, predictor = (restore(best(classifier, stage)) for stage in ("encoder", "predictor"))
     samples = encoder.embed(study)
-    assert samples.shape == (len(study), 16)
+    assert samples.shape == (len(study), 256)  # lineages
     assert tuple(samples.index) == study.sample_ids
     np.testing.assert_allclose(predictor.embed(study), samples, atol=1e-6)  # the base was frozen
     asvs = encoder.embed(study, "asvs")
@@ -138,7 +138,7 @@ def test_both_roles_embed_samples_and_sequences(classifier: RunDirectory, study:
 def test_the_commands_write_parquet(classifier: RunDirectory, tmp_path: Path) -> None:
     table = write_biom(tmp_path / "new.biom")
     checkpoint = best(classifier, "predictor")
-    for verb, words in (("predict", "predictions for 5 samples"), ("embed", "16 numbers for each of 5 samples")):
+    for verb, words in (("predict", "predictions for 5 samples"), ("embed", "256 numbers for each of 5 samples")):
         output = tmp_path / f"{verb}.parquet"
         done = CliRunner().invoke(main, [verb, str(checkpoint), str(table), "-o", str(output)], catch_exceptions=False)
         assert done.exit_code == 0, done.output

@@ -18,10 +18,11 @@ from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TableLoader, TabstarDataset
-from tabstar_lit.families.tabstar.corpora import Corpora, corpus_paths
-from tabstar_lit.families.tabstar.corpus import Table
 from tabstar_lit.families.tabstar.data import TableBatches, TabstarData, serve
+from tabstar_lit.families.tabstar.numbers import z_scores
 from tabstar_lit.families.tabstar.table_plan import TablePlan, table_quotas
+from tabstar_lit.families.tabstar.tables.corpora import Corpora, corpus_paths
+from tabstar_lit.families.tabstar.tables.corpus import Table
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_tokenizer
 
@@ -73,7 +74,7 @@ def test_a_batch_holds_the_strings_numbers_and_targets_of_its_rows(corpus: Path,
     cells = np.concatenate([np.tile(table.target_codes, (3, 1)), table.codes[rows]], axis=1)
     assert strings_of(batch, tokenizer, table) == [[table.vocabulary[code] for code in row] for row in cells]
     assert batch.numbers[:, :n_targets].eq(0).all()
-    assert np.array_equal(batch.numbers[:, n_targets:].numpy(), table.numbers[rows])
+    assert np.array_equal(batch.numbers[:, n_targets:].numpy(), z_scores(table.numbers[rows]))
     assert np.array_equal(batch.targets.numpy(), table.targets[rows])
     assert batch.targets.dtype == (torch.float32 if name == "values" else torch.int64)
     assert (batch.source, batch.task, batch.n_targets, len(batch)) == (name, table.task, n_targets, 3)
@@ -263,7 +264,7 @@ def test_left_out_features_are_not_served(corpus: Path, tokenizer: str) -> None:
     batch = data.train_dataset()[RowBatch(data.names.index("large"), np.arange(5))]
     kept = [int(name[1:]) for name in data.schemas["large"]["features"]]
     assert batch.index.shape == (5, 3 + 3)
-    assert np.array_equal(batch.numbers[:, 3:].numpy(), TABLES["large"].numbers[:5][:, kept])
+    assert np.array_equal(batch.numbers[:, 3:].numpy(), z_scores(TABLES["large"].numbers[:5])[:, kept])
 
 
 def test_a_corpus_is_looked_for_below_the_data_root(

@@ -12,10 +12,10 @@ from tabstar_lit.config import Loaded, load_experiment
 from tabstar_lit.engine.run import run
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
 from tabstar_lit.engine.weights.loading import load_weights
-from tabstar_lit.families.tabstar.builtin import ensure_builtin
 from tabstar_lit.families.tabstar.config import TabstarArchitecture
 from tabstar_lit.families.tabstar.family import family
 from tabstar_lit.families.tabstar.network import TabStarNetwork
+from tabstar_lit.families.tabstar.tables.builtin import ensure_builtin
 from tabstar_lit.nn.text_sources import from_payload
 
 TWO_STAGES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,17 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.utils.class_weight import compute_class_weight
 
 from tabstar_lit.data.plans import RowBatch
 from tabstar_lit.data.tokenizers import JsonTokenizer
 from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.converter import FileSource, convert
-from tabstar_lit.families.tabstar.corpus import Corpus
-from tabstar_lit.families.tabstar.data import TableBatches, serve
+from tabstar_lit.families.tabstar.data import TableBatches, serve, weighted
 from tabstar_lit.families.tabstar.losses import build_loss
-from tabstar_lit.families.tabstar.manifest import read_manifest
+from tabstar_lit.families.tabstar.tables.converter import FileSource, convert
+from tabstar_lit.families.tabstar.tables.corpus import Corpus
+from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_tokenizer
 
@@ -72,3 +74,31 @@ def test_a_row_of_weight_two_counts_as_two_rows(name: str) -> None:
 def test_weights_that_mean_nothing_are_refused(tmp_path: Path, weights: list[object], words: str) -> None:
     with pytest.raises(DataError, match=words):
         corpus(tmp_path, weights)
+
+
+def test_classes_may_count_alike_or_as_told(tmp_path: Path) -> None:
+    table = corpus(tmp_path, [0, 1, 2.5, 0.5]).load("t")
+    train, classes = ~table.is_validation, table.targets.astype(int)
+    assert table.weights is not None
+    for told, expected in (("balanced", [1, 1, 1]), ({"a": 3.0, "c": 0.0}, [3, 1, 0])):
+        own = weighted(table, told, alone=True)  # type: ignore[arg-type]  # both kinds
+        assert own.weights is not None
+        sums = np.bincount(classes[train], own.weights[train])
+        before = np.ones(3) if told == "balanced" else np.bincount(classes[train], table.weights[train])
+        np.testing.assert_allclose(sums / sums.sum(), before * expected / (before * expected).sum(), rtol=1e-5)
+        assert own.weights[train].mean() == pytest.approx(1)
+    by_sklearn = compute_class_weight("balanced", classes=np.unique(classes), y=classes[train])
+    alike = weighted(replace(table, weights=None), "balanced", alone=False).weights
+    assert alike is not None
+    np.testing.assert_allclose(alike[train], by_sklearn[classes[train]], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("told", "alone", "words"),
+    [({"d": 1.0}, True, r"no class 'd'"), ({"a": 1.0}, False, "choose it with 'tables'")],
+)
+def test_class_weights_that_mean_nothing_are_refused(
+    tmp_path: Path, told: dict[str, float], alone: bool, words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        weighted(corpus(tmp_path, [1]).load("t"), told, alone=alone)

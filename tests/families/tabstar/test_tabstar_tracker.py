@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import torch
+from labels import unlabelled
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.metrics import confusion_matrix, r2_score, roc_auc_score
 
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.families.tabstar import figures as draw
@@ -35,7 +37,12 @@ def values(rows: int = 50, seed: int = 0) -> Columns:
 
 
 def tracker(tasks: dict[str, str] = TASKS, history: list[dict[str, float]] | None = None) -> TabstarTracker:
-    made = TabstarTracker(Path(), tasks=tasks, check_every=1, plot_every=1)
+    target = {"classes": [], "mean": 200.0, "std": 50.0}
+    schemas = {
+        name: {"task": task, "target": target | ({} if task == "regression" else {"classes": ["a", "b"]})}
+        for name, task in tasks.items()
+    }
+    made = TabstarTracker(Path(), schemas=schemas, check_every=1, plot_every=1)
     made.history = history or []
     return made
 
@@ -71,6 +78,7 @@ def test_figures_of_an_epoch_are_by_task_and_turn_pages_after_nine() -> None:
     rows = {name: classes(20) for name in reversed(tasks) if name != "price"} | {"price": values()}
     pages = dict(tracker(tasks).figures(rows))
     assert list(pages) == ["calibration", "calibration_2", "predicted_vs_true"]
+    assert [name for figure in pages.values() for name in unlabelled(figure)] == []
     titles = [axes.get_title() for axes in pages["calibration"].axes]
     assert titles == [f"t{i:02} (20 rows)" for i in range(9)]
     assert [axes.get_title() for axes in pages["calibration_2"].axes] == ["t09 (20 rows)"]
@@ -81,7 +89,7 @@ def test_figures_of_an_epoch_are_by_task_and_turn_pages_after_nine() -> None:
 def test_the_calibration_curve_is_that_of_scikit_learn(n_classes: int) -> None:
     rows = classes(400, n_classes)
     axes = Figure().subplots()
-    draw.calibration(axes, rows["predictions"], rows["targets"])
+    draw.calibration(axes, draw.Predicted(rows["predictions"], rows["targets"]))
     sure, predicted = (part.numpy() for part in rows["predictions"].double().max(dim=1))
     correct = predicted == rows["targets"].numpy()
     low = 1 / n_classes
@@ -92,12 +100,50 @@ def test_the_calibration_curve_is_that_of_scikit_learn(n_classes: int) -> None:
     assert xy(axes, 0) == [[low, low], [1.0, 1.0]]
 
 
+def test_roc_and_confusion_are_drawn_once_of_the_latest_rows() -> None:
+    own = tracker({"coin": "classification", "price": "regression"})
+    assert list(own.closing_figures(MagicMock())) == []
+    list(own.figures({"coin": classes(50), "price": values()}))
+    drawn = dict(own.closing_figures(MagicMock()))
+    assert [figure.axes[0].get_title() for figure in drawn.values()] == ["coin (50 rows)"] * 2
+    assert list(drawn) == ["roc", "confusion"]
+    assert [name for figure in drawn.values() for name in unlabelled(figure)] == []
+
+
+def test_confusion_and_roc_of_a_table_are_by_the_names_of_its_classes() -> None:
+    rows, names = classes(400, 3), ("a class of many letters 1", "a class of many letters 2", "short")
+    predicted = draw.Predicted(rows["predictions"], rows["targets"], names)
+    axes = Figure().subplots()
+    draw.confusions(axes, predicted)
+    expected = confusion_matrix(rows["targets"], rows["predictions"].argmax(1), normalize="true")
+    assert [text.get_text() for text in axes.texts] == [f"{100 * share:.0f}" for share in expected.flat]
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    assert shown == ["0 a class of ma…", "1 a class of ma…", "short"]
+    axes = Figure().subplots()
+    draw.roc_curves(axes, predicted)
+    areas = [roc_auc_score(rows["targets"] == c, rows["predictions"][:, c]) for c in range(3)]
+    legend = axes.get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == [f"{name} {area:.4f}" for name, area in zip(shown, areas, strict=True)]
+
+
+def test_roc_curves_of_many_classes_are_told_by_their_range() -> None:
+    rows = classes(400, 9)
+    axes = Figure().subplots()
+    draw.roc_curves(axes, draw.Predicted(rows["predictions"], rows["targets"], [str(c) for c in range(9)]))
+    areas = [roc_auc_score(rows["targets"] == c, rows["predictions"][:, c]) for c in range(9)]
+    assert [text.get_text() for text in axes.texts] == [f"area of 9: {min(areas):.3f} to {max(areas):.3f}"]
+    assert axes.get_legend() is None
+    assert len(axes.lines) == 10
+
+
 def test_the_line_of_equality_spans_predictions_and_targets() -> None:
     axes = Figure().subplots()
-    draw.predicted_against_true(axes, torch.tensor([-5.0, 1.0]), torch.tensor([0.0, 3.0]))
+    draw.predicted_against_true(axes, draw.Predicted(torch.tensor([-5.0, 1.0]), torch.tensor([0.0, 3.0])))
     assert xy(axes, 0) == [[0.0, -5.0], [3.0, 1.0]]
     assert xy(axes, 1) == [[-5.0, -5.0], [3.0, 3.0]]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("true z-score", "predicted z-score")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("true value", "predicted value")
 
 
 def test_losses_are_means_over_the_tables_of_a_task() -> None:
@@ -120,4 +166,4 @@ def test_one_table_is_drawn_though_its_loss_has_no_name() -> None:
     assert list(drawn) == ["scores", "score_heat_map", "losses"]
     (axes,) = drawn["losses"].axes
     assert [xy(axes, 0), xy(axes, 1)] == [[[0.0, 1.0]], [[0.0, 2.0]]]
-    assert "squared error" in axes.get_ylabel()
+    assert "error of the scaled target" in axes.get_ylabel()

@@ -16,9 +16,9 @@ from trained_tables import Bench, train
 import tabstar_lit
 from tabstar_lit.commands.cli import main
 from tabstar_lit.errors import CheckpointError, DataError
-from tabstar_lit.families.tabstar.corpus import Corpus
 from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
-from tabstar_lit.families.tabstar.tables import read_table
+from tabstar_lit.families.tabstar.tables.corpus import Corpus
+from tabstar_lit.families.tabstar.tables.files import read_table
 
 
 @pytest.mark.parametrize("name", ["iris", "trips"])

@@ -18,7 +18,7 @@ from tabstar.tabstar_verbalizer import TabSTARVerbalizer
 
 from tabstar_lit.data import verbalize
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.preprocessing import Encoded, Preprocessor
+from tabstar_lit.families.tabstar.tables.preprocessing import Encoded, Preprocessor
 
 RNG = np.random.default_rng(0)
 N = 400

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -43,3 +43,22 @@ class Section(BaseModel):
     def problems(self) -> Iterable[Problem]:
         """Give the mistakes that concern several keys; paths are relative to here, in YAML names."""
         return ()
+
+
+class Choice(Section):
+    """A part that chooses something by name and gives it parameters; the name alone chooses it without any.
+
+    A name that stands in its place is made a mapping before files are merged.
+
+    Attributes
+    ----------
+    name_key : str
+        Key of the name.
+    """
+
+    name_key: ClassVar[str]
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Tell the JSON Schema of files about the name alone."""
+        return {**handler(core_schema), "type": ["object", "string"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -12,6 +12,9 @@ from tabstar_lit.config.schema.base import AlsoSpelled, Count, Name, PositiveCou
 from tabstar_lit.config.schema.model import ModelConfig
 from tabstar_lit.config.schema.tuning import TuningConfig
 from tabstar_lit.config.tree import Problem
+
+if TYPE_CHECKING:
+    from tabstar_lit.config.foreign import ForeignKey
 
 Precision = Literal[
     64,
@@ -53,12 +56,12 @@ class ExperimentConfig(Section):
     float32_matmul_precision: Literal["highest", "high", "medium"] = Field(
         "highest", description="Precision of float32 matrix products; see torch.set_float32_matmul_precision."
     )
-    strategy: Name = Field("auto", description="Distribution strategy of Lightning: auto, ddp, fsdp, ...")
+    strategy: Name = Field("auto", description="Distribution strategy of Lightning: auto or ddp.")
     num_nodes: PositiveCount = Field(1, description="Number of machines.")
     deterministic: bool | Literal["warn"] = Field(
         False, description="Use only deterministic operations, or warn about the others."
     )
-    tracker: Literal["auto", "mlflow", "comet", "none"] = Field(
+    tracker: Literal["auto", "mlflow", "comet", "tensorboard", "wandb", "none"] = Field(
         "auto",
         description="Service that gets copies of metrics and figures; auto is Comet where there is a key, else MLflow.",
     )
@@ -76,6 +79,15 @@ class ExperimentConfig(Section):
     )
     plot_metrics_n_epoch: PositiveCount | None = Field(
         1, description="Epochs between figures; null draws none. A multiple of check_metrics_n_epoch."
+    )
+    figure_formats: tuple[Literal["png", "pdf"], ...] = Field(
+        ("png",), min_length=1, description="Formats of figures: png for screens and reports, pdf for papers."
+    )
+    plot_style: Literal["default", "atlas", "cms"] = Field(
+        "default", description="Look of figures; atlas and cms take frame, ticks and font from mplhep."
+    )
+    test_after_fit: bool = Field(
+        False, description="Evaluate the best checkpoint of each stage on the test data when its training is over."
     )
     tqdm_refresh_rate: Annotated[Count, AlsoSpelled("refresh_rate")] = Field(
         10,
@@ -139,7 +151,18 @@ class DatasetConfig(Section):
 
 
 class Experiment(Section):
-    """Everything a command needs to know; families narrow ``dataset_config`` and ``model_config``."""
+    """Everything a command needs to know; families narrow ``dataset_config`` and ``model_config``.
+
+    Attributes
+    ----------
+    foreign_keys : tuple of ForeignKey
+        What YAML of another program says, and what becomes of it.
+    earlier_keys : tuple of ForeignKey
+        What runs of earlier versions of this program say in their ``config.yaml``.
+    """
+
+    foreign_keys: ClassVar[tuple[ForeignKey, ...]] = ()
+    earlier_keys: ClassVar[tuple[ForeignKey, ...]] = ()
 
     min_logging_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         "info", description="Least important messages that are still printed."

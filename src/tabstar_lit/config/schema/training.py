@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from tabstar_lit.config.schema.base import (
+    Choice,
     Count,
     Name,
     NonNegativeNumber,
@@ -28,8 +29,10 @@ class LossConfig(Section):
     loss_params: dict[str, Any] = Field(default_factory=dict, description="Arguments of the loss.")
 
 
-class OptimizerConfig(Section):
+class OptimizerConfig(Choice):
     """An optimizer of torch or pytorch_optimizer by name."""
+
+    name_key: ClassVar[str] = "optimizer_name"
 
     optimizer_name: Name = Field("AdamW", description="Name of the optimizer, as `--list optimizers` prints it.")
     optimizer_params: dict[str, Any] = Field(
@@ -37,8 +40,10 @@ class OptimizerConfig(Section):
     )
 
 
-class SchedulerConfig(Section):
+class SchedulerConfig(Choice):
     """A learning-rate schedule by name, and whether it advances every step or every epoch."""
+
+    name_key: ClassVar[str] = "scheduler_name"
 
     scheduler_name: Name = Field(description="Name of the schedule, as `--list schedulers` prints it.")
     interval: Literal["step", "epoch"] = Field(
@@ -119,6 +124,12 @@ class TrainingConfig(Section):
     monitor: Name = Field("val_loss", description="Metric that decides the best checkpoint and early stopping.")
     monitor_mode: Literal["min", "max"] = Field("min", description="Whether a lower or a higher metric is better.")
     save_top_k: int = Field(1, ge=-1, description="Number of best checkpoints to keep; -1 keeps all, 0 none.")
+    average_best: int | None = Field(
+        None,
+        ge=2,
+        description="In the end take the mean of the weights of so many of the best checkpoints, where `monitor` is "
+        "better with it than with the best of them; null: never. On one device.",
+    )
     save_last: bool = Field(True, description="Keep the latest checkpoint as well.")
     save_every_n_epochs: PositiveCount | None = Field(None, description="Epochs between snapshots; null takes none.")
     save_every_n_steps: PositiveCount | None = Field(
@@ -129,6 +140,11 @@ class TrainingConfig(Section):
         "norm", description="Bound the norm of all gradients together, or the value of each."
     )
     accumulate_grad_batches: PositiveCount = Field(1, description="Batches whose gradients make one optimizer step.")
+    accumulate_by: Literal["weight", "batch"] = Field(
+        "weight",
+        description="How batches of one step, and those of several devices, count: by their rows or the sum of their "
+        "weights, as in one large batch, or all alike.",
+    )
     log_train_memory: bool = Field(False, description="Log the memory in use at every logged step, in MiB.")
     compile: bool = Field(
         False, description="Compile the network: minutes at the start, and faster steps on a graphics card."
@@ -138,6 +154,18 @@ class TrainingConfig(Section):
         description="Folder of checkpoints; null: `checkpoints` in ANALYSIS_ML_MODELS_DIR or runs/models.",
     )
     non_finite: NonFinite = Field(default_factory=NonFinite, description="What a NaN loss or gradient does.")
+
+    def problems(self) -> Iterable[Problem]:
+        """Refuse a mean of weights that are not kept, or that cannot be judged in the end."""
+        if self.average_best is None:
+            return
+        if 0 <= self.save_top_k < self.average_best:
+            yield Problem(
+                ("average_best",),
+                f"{self.average_best} checkpoints are averaged, and save_top_k keeps {self.save_top_k}",
+            )
+        if not self.monitor.startswith("val_"):
+            yield Problem(("average_best",), f"the mean is judged by a validation, which gives no {self.monitor}")
 
     @field_validator("max_time")
     @classmethod

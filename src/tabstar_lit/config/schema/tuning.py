@@ -97,7 +97,9 @@ class TuningConfig(Section):
     pruner_params: dict[str, Any] = Field(default_factory=dict, description="Arguments of the pruner.")
     study_name: Name = Field("study", description="Name of the study; its trials are called `<study_name>_trial_<n>`.")
     storage: SecretStr | None = Field(
-        None, description="Database URL of the study, kept secret; null: `study.db` in the study's folder."
+        None,
+        description="Database URL of the study, kept secret; `journal`: a file in the study's folder that machines can "
+        "share; null: the SQLite file `study.db` there.",
     )
     direction: Literal["minimize", "maximize"] | None = Field(
         None, description="Whether a lower or a higher value is better; null follows `training_config.monitor_mode`."
@@ -106,7 +108,7 @@ class TuningConfig(Section):
         None, description="Metric whose best epoch is a trial's value; null means `training_config.monitor`."
     )
     n_trials: PositiveCount = Field(20, description="Trials in all, those of earlier calls included.")
-    n_jobs: PositiveCount = Field(1, description="Trials at a time, each in a process of its own if more than one.")
+    n_jobs: PositiveCount = Field(1, description="Trials at a time on this machine, each in a process of its own.")
     timeout: PositiveNumber | None = Field(None, description="Seconds after which no further trial is begun.")
     parameters: Annotated[dict[str, Parameter], AlsoSpelled("hyperparameters")] = Field(
         min_length=1, description="Dotted key of the configuration -> the values it takes."

@@ -189,6 +189,8 @@ class Checkpoints(Checkpoint):
                 self.record(self._entry(trainer, kind, path))
             for best in self._dropped:
                 (self.directory / best.name).unlink(missing_ok=True)
+            for logger in trainer.loggers:
+                logger.after_save_checkpoint(self)  # type: ignore[arg-type]  # Lightning's own callback is another
         self._dropped = []
 
     def _entry(self, trainer: Trainer, kind: str, path: Path) -> dict[str, Any]:

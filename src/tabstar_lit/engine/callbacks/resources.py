@@ -50,9 +50,11 @@ class ResourceMonitor(Callback):
         self._started = perf_counter()
         self._trained_s = 0.0
         self._waited_before = 0.0
-        self._work = 0.0
+        self._work: float | Tensor = 0.0
         self._flops: list[float | Tensor] = []
         self._logged_step = 0
+        self._rate: float | None = None
+        self._ranks = 1
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Note where the training begins, or goes on inside an epoch (then no epoch start is announced)."""
@@ -67,6 +69,7 @@ class ResourceMonitor(Callback):
         self._started = perf_counter()
         self._trained_s = self._work = 0.0
         self._flops = []
+        self._ranks = trainer.world_size
         self._waited_before = _waited(trainer)
         if module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(module.device)
@@ -95,14 +98,23 @@ class ResourceMonitor(Callback):
         if module.device.type == "cuda":
             metrics["cuda_peak_mib"] = torch.cuda.max_memory_allocated(module.device) / MIB
         log_metrics(trainer, metrics)
-        if speed:
-            module.log_dict(speed, prog_bar=True, logger=False, rank_zero_only=True)
+        self._rate = next(iter(speed.values()), self._rate)
+
+    def rate(self) -> float | None:
+        """Return rows, events or tokens a second: of the epoch that goes on where the host knows it, else of the last.
+
+        None where neither is known.
+        """
+        if isinstance(self._work, Tensor) or not self._work:
+            return self._rate
+        return self._ranks * self._work / (self._trained_s or perf_counter() - self._started)
 
     def _speed(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
         """Return what can be said about the epoch's speed; nothing of one that ends before its last batch."""
         if not self._work or not self._trained_s:
             return {}
-        found = {f"{getattr(module, 'unit', 'rows')}_per_s": self._work / self._trained_s}
+        work = trainer.strategy.reduce(torch.as_tensor(self._work, device=module.device), reduce_op="sum")
+        found = {f"{getattr(module, 'unit', 'rows')}_per_s": float(work) / self._trained_s}
         if self._flops and module.device.type == "cuda":
             peak = peak_flops(torch.cuda.get_device_name(module.device), str(trainer.precision))
             if peak is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
 
 from tabstar_lit.engine.distributed import gather
 from tabstar_lit.engine.finite import FiniteGuard
@@ -19,33 +20,48 @@ def log_metrics(trainer: Trainer, metrics: Mapping[str, float]) -> None:
         logger.log_metrics({**metrics, "epoch": trainer.current_epoch}, step=trainer.global_step)
 
 
-def rates_by_group(trainer: Trainer) -> dict[str, float]:
+def rates_by_group(optimizer: Optimizer) -> dict[str, float]:
     """Return ``lr``, and ``lr/<i>`` for the other parameter groups whose rate differs from the first one's."""
-    rates = learning_rates(trainer.optimizers[0])
+    rates = learning_rates(optimizer)
     others = {f"lr/{i}": rate for i, rate in enumerate(rates) if rate != rates[0]}
     return {"lr": rates[0], **others}
+
+
+def _is_logged(trainer: Trainer, step: int) -> bool:
+    every: int | None = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it
+    return every is not None and every > 0 and step % every == 0
 
 
 class TrainingLog(Callback):
     """Log the training loss: every ``log_every_n_steps`` steps, and per epoch in all and by source, with its terms.
 
     Logs ``train_loss_step`` (mean over the rows since the last line) and ``lr`` while the epoch runs, ``train_loss``,
-    ``train_<term>`` and both by source, as ``train_loss/<source>``, at its end.
+    ``train_<term>`` and both by source, as ``train_loss/<source>``, at its end. ``lr`` is the rate of that very step: a
+    schedule has gone on to the next one by the time a line is written.
 
     Attributes
     ----------
     epoch : dict
         The values of the last whole epoch.
+    logged : float
+        The last ``train_loss_step``; NaN before the first.
     """
 
     def __init__(self) -> None:
         self._recent = Means()
         self._means = Means()
+        self._rates: dict[str, float] = {}
         self.epoch: dict[str, float] = {}
+        self.logged = float("nan")
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Begin the epoch's means anew."""
         self._means = Means()
+
+    def on_before_optimizer_step(self, trainer: Trainer, module: LightningModule, optimizer: Optimizer) -> None:
+        """Take down the rates of a step that will be logged."""
+        if _is_logged(trainer, trainer.global_step + 1):
+            self._rates = rates_by_group(optimizer)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -54,16 +70,21 @@ class TrainingLog(Callback):
         loss, size = outputs["mean"], outputs["size"]
         self._recent.add("", size, loss, {})
         self._means.add(outputs["source"], size, loss, outputs["terms"])
-        every, last = trainer.log_every_n_steps, trainer.is_last_batch  # type: ignore[attr-defined]  # Lightning sets it
+        last = trainer.is_last_batch
         stepped = last or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        due = stepped and bool(every) and trainer.global_step % every == 0
+        due = stepped and _is_logged(trainer, trainer.global_step)
         if due or last:
             cast(FiniteGuard, module.finite).read()
         if due:
-            log_metrics(trainer, {"train_loss_step": self._recent.value(), **rates_by_group(trainer)})
+            self.logged = self.recent()
+            log_metrics(trainer, {"train_loss_step": self.logged, **self._rates})
             self._recent = Means()
         if last:
             self._close_epoch(trainer)
+
+    def recent(self) -> float:
+        """Return the mean loss over the rows since the last line, for which the device may have to be waited for."""
+        return self._recent.value()
 
     def _close_epoch(self, trainer: Trainer) -> None:
         """Log the epoch's means over the rows of all ranks; before validation, so that figures can show them."""

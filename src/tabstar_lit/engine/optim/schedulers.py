@@ -257,10 +257,12 @@ def build_scheduler(
     name = SCHEDULERS.resolve(config.scheduler_name)
     _warn_of_long_warmup(name, config, horizon)
     try:
-        return _build(name, config, optimizer, horizon=horizon, monitor_mode=monitor_mode)
+        schedule = _build(name, config, optimizer, horizon=horizon, monitor_mode=monitor_mode)
     except _BAD_VALUES as error:
         place = ".".join(("training_config", *_PATH))
         raise ConfigError(f"{place}: {name} refuses its parameters: {error}") from error
+    _warn_of_idle_epoch(name, config, optimizer)
+    return schedule
 
 
 def _arguments(name: str, config: SchedulerConfig) -> tuple[dict[str, Any], list[Problem]]:
@@ -309,6 +311,16 @@ def _warn_of_long_warmup(name: str, config: SchedulerConfig, horizon: int) -> No
             warmup,
             horizon,
             config.interval,
+        )
+
+
+def _warn_of_idle_epoch(name: str, config: SchedulerConfig, optimizer: Optimizer) -> None:
+    """Say so where a schedule that advances every epoch begins at 0: nothing is learnt in the first epoch."""
+    if config.interval == "epoch" and not any(learning_rates(optimizer)):
+        log.warning(
+            "%s starts at a learning rate of 0, which with interval: epoch is that of the whole first epoch: nothing "
+            "is learnt in it. Set training_config.scheduler.interval to step, or take another schedule.",
+            name,
         )
 
 

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from tabstar_lit.config import roots
 from tabstar_lit.config.schema import ExperimentConfig, ModelConfig
 from tabstar_lit.engine.distributed import RUN_NAME_VARIABLE, gather, has_met, is_main_process
+from tabstar_lit.engine.launchers import job_name
 from tabstar_lit.engine.runs.records import LOCK_FILE, RUN_FILE, append_record, read_run, writing
 from tabstar_lit.errors import RunError, RunWriteError
 from tabstar_lit.files import write_text
@@ -154,8 +155,9 @@ class RunDirectory:
         append_record(self.root / name, entry)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run for this process; a second one is refused."""
+    def held(self) -> Iterator[None]:
+        """Make the folders and hold the run for this process; a second one is refused."""
+        self.create()
         lock = FileLock(self.root / LOCK_FILE)
         try:
             lock.acquire(timeout=0)
@@ -192,8 +194,9 @@ def run_directory(
 def choose_run_name(experiment: ExperimentConfig, model: ModelConfig) -> str:
     """Return the configured run name, or a new one from the model's name and the time or the job.
 
-    All processes of a run return the same: those that have met take the first one's, those that the first one launched
-    find it in their environment, and those that a job of Slurm started call the run after the job.
+    All processes of a run return the same: those of a job that has a name call the run after it, also when the job
+    begins anew; those that have met take the first one's, and those that the first one launched find it in their
+    environment.
 
     Raises
     ------
@@ -203,10 +206,10 @@ def choose_run_name(experiment: ExperimentConfig, model: ModelConfig) -> str:
     if experiment.run_name:
         return experiment.run_name
     stem, main = re.sub(r"[^A-Za-z0-9_.-]", "-", model.name), is_main_process()
+    if (job := job_name()) is not None:
+        return f"{stem}_{job}"
     if has_met():
         return "".join(gather(_new_name(stem, experiment, model) if main else ""))
-    if (job := _job()) is not None:
-        return f"{stem}_{job}"
     return _new_name(stem, experiment, model) if main else _inherited_run_name()
 
 
@@ -217,16 +220,6 @@ def _new_name(stem: str, experiment: ExperimentConfig, model: ModelConfig) -> st
         number += 1
         name = f"{stem}-{number}"
     return name
-
-
-def _job() -> str | None:
-    """Return what the processes that ``srun`` started have in common: the job, its step, how often it began anew."""
-    job, step = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_STEP_ID")
-    alone = os.environ.get("SLURM_NTASKS", "1") == "1" or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    if job is None or step is None or alone:
-        return None
-    restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
-    return f"{job}-{step}" if restarts == "0" else f"{job}-{step}-restart{restarts}"
 
 
 def _inherited_run_name() -> str:

@@ -34,7 +34,8 @@ from tabstar_lit.errors import RunError
 
 log = logging.getLogger(__name__)
 
-PER_STEP = ("train_loss_step", "train_memory_mib")
+MEMORY = "train_memory_mib"
+PER_STEP = ("train_loss_step", MEMORY)
 """Metrics that are logged inside an epoch and say nothing about it as a whole."""
 
 

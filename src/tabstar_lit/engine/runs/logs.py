@@ -8,6 +8,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
 
 from tabstar_lit.engine.distributed import is_main_process
 from tabstar_lit.engine.runs.directory import RunDirectory
@@ -34,7 +37,7 @@ def logging_to(directory: RunDirectory, level: str) -> Iterator[None]:
     level : str
         ``min_logging_level`` of the configuration.
     """
-    terminal: logging.Handler = logging.StreamHandler(sys.stderr)
+    terminal: logging.Handler = AboveProgress(sys.stderr)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     handlers = [terminal]
     if is_main_process():
@@ -57,6 +60,15 @@ def logging_to(directory: RunDirectory, level: str) -> Iterator[None]:
             logger.setLevel(old_level)
         for handler in handlers:
             handler.close()
+
+
+class AboveProgress(logging.StreamHandler[TextIO]):
+    """A log on the terminal, above the line of progress that is redrawn there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a message while that line is away."""
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
 
 
 class LogFile(logging.FileHandler):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ import yaml
 
 from tabstar_lit.config import Loaded, provenance, to_yaml
 from tabstar_lit.config.redact import redact_text, secret_values
-from tabstar_lit.engine.distributed import RUN_NAME_VARIABLE, is_main_process
+from tabstar_lit.engine.distributed import RUN_NAME_VARIABLE, gather, has_met, is_main_process
 from tabstar_lit.engine.family import AnyFamily
+from tabstar_lit.engine.launchers import meet, requeue
+from tabstar_lit.engine.reports.card import write_cards
+from tabstar_lit.engine.reports.report import write_report
 from tabstar_lit.engine.runs.directory import RunDirectory, choose_run_name, run_directory
 from tabstar_lit.engine.runs.files import is_evaluation
 from tabstar_lit.engine.runs.logs import logging_to
 from tabstar_lit.engine.runs.provenance import describe_program
 from tabstar_lit.engine.runs.records import CONFIG_FILE, PROVENANCE_FILE
-from tabstar_lit.engine.runs.report import write_report
 from tabstar_lit.engine.runs.resume import prospect
 from tabstar_lit.engine.runs.signals import heed, signals
 from tabstar_lit.errors import EXIT_BAD_INPUT, RunError, RunInterrupted, TabstarLitError
@@ -57,21 +60,24 @@ def opened(
     with signals.held():
         heed()
         directory = locate(loaded)
+        signals.shared = signals.shared or has_met()
         if not is_main_process():
+            if not gather(True)[0]:
+                sys.exit(EXIT_BAD_INPUT)  # the first process says why
             with logging_to(directory, loaded.experiment.min_logging_level), _ending_of_a_helper():
                 yield directory
             return
-        directory.create()
-        with directory.lock():
+        with _others_waiting() as let_go, directory.held():
             fresh = not directory.record()
             if not resume:
                 refuse_used(directory, loaded, evaluates=evaluates is not None)
             try:
-                with logging_to(directory, loaded.experiment.min_logging_level), _ending(directory, loaded):
+                with logging_to(directory, loaded.experiment.min_logging_level), _ending(directory, loaded, family):
                     with signals.deferred():
                         write_down(directory, family, loaded, argv)
                         if evaluates is not None:
                             directory.update(evaluated=str(evaluates.absolute()))
+                    let_go()
                     log.info("Run %s in %s", directory.run_name, directory.root)
                     yield directory
             except TabstarLitError as error:
@@ -80,13 +86,38 @@ def opened(
                 raise
 
 
+@contextmanager
+def _others_waiting() -> Iterator[Callable[[], None]]:
+    """Let processes that were started together with this one wait until the run is open; they end if it never is."""
+    gone = False
+
+    def let_go() -> None:
+        nonlocal gone
+        gone = True
+        gather(True)
+
+    try:
+        yield let_go
+    except BaseException:  # whatever it is, nobody waits any more
+        if not gone:
+            gather(False)
+        raise
+
+
 def locate(loaded: Loaded[Any]) -> RunDirectory:
     """Return the folders of the run that the configuration names; nothing is made yet."""
     experiment = loaded.experiment
+    meet(experiment.experiment_config.accelerator)
     name = choose_run_name(experiment.experiment_config, experiment.model)
     os.environ[RUN_NAME_VARIABLE] = name  # for the ranks this process launches
     several = len(loaded.stages) > 1
     return run_directory(experiment.experiment_config, experiment.model, name, several_stages=several)
+
+
+def begun(loaded: Loaded[Any]) -> Path | None:
+    """Return the folder of the run that the configuration names where that run has begun, else None."""
+    directory = locate(loaded)
+    return directory.root if directory.record() else None
 
 
 def refuse_used(directory: RunDirectory, loaded: Loaded[Any], *, evaluates: bool) -> None:
@@ -132,16 +163,18 @@ def write_down(directory: RunDirectory, family: AnyFamily, loaded: Loaded[Any], 
 
 
 @contextmanager
-def _ending(directory: RunDirectory, loaded: Loaded[Any]) -> Iterator[None]:
+def _ending(directory: RunDirectory, loaded: Loaded[Any], family: AnyFamily) -> Iterator[None]:
     """Record how the run ended; one that ended well has a report."""
     try:
         yield
         heed()
         with signals.deferred():
             directory.update(status="finished", ended=time.time())
-        write_report(directory)
+        write_report(directory, family)
+        write_cards(family, directory)
     except RunInterrupted as interruption:
-        interruption.prospect = _close(directory, loaded, "interrupted")
+        outlook = _close(directory, loaded, "interrupted")
+        interruption.prospect = "; ".join(filter(None, (outlook, requeue(interruption.signum))))
         raise
     except BaseException:  # whatever ended it, the record says so
         _close(directory, loaded, "failed")

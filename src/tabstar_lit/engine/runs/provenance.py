@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -40,10 +41,19 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
 
 
+def user_name() -> str | None:
+    """Return the name of whoever runs this; None where the system knows none, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return None
+
+
 def describe_program(argv: Sequence[str]) -> dict[str, Any]:
     """Return the record that goes into ``run.json``."""
     return {
         "argv": list(argv),
+        "user": user_name(),
         "versions": versions(),
         "machine": {"system": platform.platform(), "processor": platform.machine()},
         "git": git_state(Path.cwd()),

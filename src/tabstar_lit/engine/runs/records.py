@@ -22,7 +22,11 @@ METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS_FILE = "checkpoints.jsonl"
 LOG_FILE = "log.txt"
 REPORT_FILE = "report.md"
+PAGE_FILE = "report.html"
 LOCK_FILE = ".lock"
+VIEW = "tabstar_lit"
+"""Key under which MLflow keeps the view of an experiment's table that ``track`` opens."""
+
 RESERVED = ("stage", "epoch", "step", "time")
 """Keys of a metrics line that are not metrics."""
 

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from tabstar_lit.engine.runs.records import METRICS_FILE
 from tabstar_lit.engine.tracking.background import Guard
+from tabstar_lit.engine.tracking.origin import Origin
 from tabstar_lit.engine.tracking.uploads import SeenFiles, flatten
 
 OFFLINE_VALUES = ("0", "false", "no", "off")
@@ -114,6 +115,13 @@ class CometLogger(Logger):
         if logger is not None:
             data = vars(params) if isinstance(params, Namespace) else params
             self.guard(lambda: logger.experiment.log_parameters(dict(flatten(data))))
+
+    @rank_zero_only
+    def log_origin(self, origin: Origin) -> None:
+        """Record where the run comes from beside the experiment."""
+        logger = self._logger
+        if logger is not None:
+            self.guard(lambda: logger.experiment.log_others(origin.facts()))
 
     @rank_zero_only
     def log_file(self, path: Path, name: str) -> None:

@@ -1,7 +1,8 @@
-"""Where a run's metrics go: its own ``metrics.jsonl``, and a copy in MLflow or Comet."""
+"""Where a run's metrics go: its own ``metrics.jsonl``, and a copy in a tracking service."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -12,27 +13,54 @@ from tabstar_lit.config.load import API_KEY_VARIABLE
 from tabstar_lit.engine.runs.records import CONFIG_FILE
 from tabstar_lit.engine.tracking.jsonl import JsonlLogger
 from tabstar_lit.engine.tracking.mlflow import MlflowLogger
+from tabstar_lit.engine.tracking.origin import origin_of
 
 if TYPE_CHECKING:
     from tabstar_lit.config.schema import Experiment
     from tabstar_lit.engine.runs.directory import RunDirectory
     from tabstar_lit.engine.tracking.comet import CometLogger
+    from tabstar_lit.engine.tracking.services import ServiceLogger
+
+TRACKER = ("experiment_config", "tracker")
 
 
 def check_tracker(experiment: Experiment) -> Iterator[Problem]:
-    """Yield what keeps the configured tracker from being used: Comet's server wants a key."""
-    from tabstar_lit.engine.tracking.comet import wants_online
+    """Yield what keeps the configured tracker from being used: its package is missing, or its server wants a key."""
+    from tabstar_lit.engine.tracking.services import missing_package
 
-    if chosen_tracker(experiment) == "comet" and comet_key(experiment) is None and wants_online():
+    tracker = chosen_tracker(experiment)
+    if (missing := missing_package(tracker)) is not None:
+        yield Problem(TRACKER, f"tracker '{tracker}' {missing}. 'mlflow' needs nothing.")
+    elif tracker == "comet" and comet_key(experiment) is None and _comet_is_online():
         yield Problem(
-            ("experiment_config", "tracker"),
+            TRACKER,
             f"tracker 'comet' needs a key: set the variable {API_KEY_VARIABLE}, or COMET_START_ONLINE=0 to write an "
             "archive for later. 'mlflow' needs nothing.",
         )
+    elif tracker == "wandb" and not _has_wandb_key():
+        yield Problem(
+            TRACKER,
+            "tracker 'wandb' needs a key: type `wandb login`, set the variable WANDB_API_KEY, or WANDB_MODE=offline to "
+            "keep the run here for `wandb sync`. 'mlflow' needs nothing.",
+        )
+
+
+def _comet_is_online() -> bool:
+    from tabstar_lit.engine.tracking.comet import wants_online
+
+    return wants_online()
+
+
+def _has_wandb_key() -> bool:
+    if os.environ.get("WANDB_MODE", "online") != "online" or os.environ.get("WANDB_API_KEY"):
+        return True
+    import wandb
+
+    return wandb.api.api_key is not None
 
 
 def chosen_tracker(experiment: Experiment) -> str:
-    """Return ``mlflow``, ``comet`` or ``none``; ``auto`` is Comet where there is a key, else MLflow."""
+    """Return the service by name, or ``none``; ``auto`` is Comet where there is a key, else MLflow."""
     tracker = experiment.experiment_config.tracker
     if tracker == "auto":
         return "mlflow" if comet_key(experiment) is None else "comet"
@@ -63,7 +91,7 @@ def build_loggers(
         MLflow run that the stage belongs to (see :func:`start_parent`); None makes the stage's run the run
         itself.
     resume_run_id : str or None
-        MLflow run id or Comet key to go on with.
+        Id of the tracked run to go on with.
     resume_step : int or None
         Optimizer steps inside the resumed checkpoint (its ``global_step``): metrics up to it are kept, later
         ones are about to be logged again. None when the stage starts anew.
@@ -74,7 +102,9 @@ def build_loggers(
         For ``Trainer(logger=...)``. End them with :func:`finish_loggers`.
     """
     local = JsonlLogger(run.root, stage=stage, resume_step=resume_step)
-    tracking = _tracking_logger(experiment, run, stage, parent_run_id, resume_run_id)
+    tracking = _tracking_logger(
+        experiment, run, stage, parent_run_id=parent_run_id, run_id=resume_run_id, step=resume_step
+    )
     if tracking is None:
         local.start()
         return [local]
@@ -84,7 +114,7 @@ def build_loggers(
         tracking.backfill(local.path, stage, resume_step)
     tracking.log_hyperparams(redact(experiment.model_dump(by_alias=True)))
     config = run.root / CONFIG_FILE
-    if config.exists():
+    if config.exists() and hasattr(tracking, "log_file"):
         tracking.log_file(config, CONFIG_FILE)
     return [local, tracking]
 
@@ -104,7 +134,16 @@ def start_parent(
         return None
     parent = _mlflow_logger(experiment, run, run.root.name, parent_run_id, resume_run_id, system_metrics=False)
     parent.start()
+    parent.log_origin(origin_of(experiment, run))
     return parent
+
+
+def log_origin(loggers: Iterable[Logger], experiment: Experiment, run: RunDirectory, stage: str) -> None:
+    """Tell the tracking service where a stage comes from, once ``run.json`` says on which data and device it is."""
+    origin = origin_of(experiment, run, stage)
+    for logger in loggers:
+        if hasattr(logger, "log_origin"):
+            logger.log_origin(origin)
 
 
 def finish_loggers(loggers: Iterable[Logger | None], status: str) -> None:
@@ -115,7 +154,7 @@ def finish_loggers(loggers: Iterable[Logger | None], status: str) -> None:
 
 
 def tracking_run_id(loggers: Iterable[Logger]) -> str | None:
-    """Return the MLflow run id or the Comet key among ``loggers``; None when the service could not be had."""
+    """Return the id of the tracked run among ``loggers``; None when the service could not be had."""
     ids = [getattr(logger, "run_id", None) for logger in loggers]
     return next((run_id for run_id in ids if run_id is not None), None)
 
@@ -127,14 +166,33 @@ def comet_key(experiment: Experiment) -> str | None:
 
 
 def _tracking_logger(
-    experiment: Experiment, run: RunDirectory, stage: str, parent_run_id: str | None, run_id: str | None
-) -> MlflowLogger | CometLogger | None:
+    experiment: Experiment,
+    run: RunDirectory,
+    stage: str,
+    *,
+    parent_run_id: str | None,
+    run_id: str | None,
+    step: int | None,
+) -> MlflowLogger | CometLogger | ServiceLogger | None:
     tracker = chosen_tracker(experiment)
     if tracker == "none":
         return None
+    name = f"{run.root.name}/{stage}" if run.several_stages else run.root.name
     if tracker == "comet":
         return _comet_logger(experiment, run, stage, run_id)
-    name = f"{run.root.name}/{stage}" if run.several_stages else run.root.name
+    if tracker in ("tensorboard", "wandb"):
+        from tabstar_lit.engine.tracking.services import tensorboard_logger, wandb_logger
+
+        if tracker == "tensorboard":
+            return tensorboard_logger(run.root / "tensorboard", stage, step)
+        config = experiment.experiment_config
+        return wandb_logger(
+            run.root,
+            project=config.experiment_name,
+            run_name=name,
+            run_id=run_id,
+            system_metrics=config.log_system_metrics,
+        )
     logger = _mlflow_logger(
         experiment,
         run,
@@ -164,6 +222,7 @@ def _mlflow_logger(
         run_id=run_id,
         parent_run_id=parent_run_id,
         tags={"tabstar_lit.run_directory": str(run.root)},
+        monitor=experiment.model.training_config.monitor,
         system_metrics=system_metrics,
     )
 

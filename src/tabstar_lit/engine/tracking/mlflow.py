@@ -19,11 +19,15 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
 from tabstar_lit.engine.runs.records import METRICS_FILE, RESERVED, read_records
 from tabstar_lit.engine.tracking.background import BackgroundWriter, Guard
+from tabstar_lit.engine.tracking.mlflow_entries import CheckpointModels, Kept, dataset_input, origin_tags, show_column
+from tabstar_lit.engine.tracking.origin import Origin
 from tabstar_lit.engine.tracking.uploads import SeenFiles, flatten, shorten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
+
+    from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 
 SQLITE = "sqlite:///"
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -70,6 +74,8 @@ class MlflowLogger(Logger):
         Run that this one is a stage of.
     tags : Mapping
         Further tags of a run that is created.
+    monitor : str or None
+        Metric that is shown as a column of the table of runs.
     system_metrics : bool
         Log CPU, memory, disk, network and GPU use as ``system/...``.
     interval : float
@@ -86,6 +92,7 @@ class MlflowLogger(Logger):
         run_id: str | None = None,
         parent_run_id: str | None = None,
         tags: Mapping[str, str] | None = None,
+        monitor: str | None = None,
         system_metrics: bool = False,
         interval: float = 5.0,
     ) -> None:
@@ -97,14 +104,20 @@ class MlflowLogger(Logger):
         self.run_id = run_id
         self.parent_run_id = parent_run_id
         self.tags = dict(tags or {})
+        self.monitor = monitor
         self.system_metrics = system_metrics
         self.guard = Guard("MLflow", f"The metrics are in {METRICS_FILE} of the run directory.")
-        self.writer: BackgroundWriter[Point | Upload] = BackgroundWriter(self._send, self.guard, interval=interval)
+        self.writer: BackgroundWriter[Point | Upload | Kept] = BackgroundWriter(
+            self._send, self.guard, interval=interval
+        )
         self._client: MlflowClient | None = None
         self._monitor: Any = None
         self._params: dict[str, str] = {}
         self._files = SeenFiles()
         self._logged: dict[str, int] = {}
+        self._latest: dict[str, Point] = {}
+        self._models = CheckpointModels()
+        self._store_id = ""
 
     # -- identity --------------------------------------------------------------------------------------------
 
@@ -155,8 +168,9 @@ class MlflowLogger(Logger):
         milliseconds = int(time() * 1000)
         step = 0 if step is None else step
         for name, value in metrics.items():
+            self._latest[name] = point = Point(name, float(value), milliseconds, step)
             if step > self._logged.get(name, -1):
-                self.writer.put(Point(name, float(value), milliseconds, step))
+                self.writer.put(point)
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
@@ -167,6 +181,17 @@ class MlflowLogger(Logger):
         data = vars(params) if isinstance(params, Namespace) else params
         self._params = {_valid(key): shorten(value, LONGEST_PARAM) for key, value in flatten(data)}
         self.guard(self._log_params)
+
+    @rank_zero_only
+    def log_origin(self, origin: Origin) -> None:
+        """Fill the columns User, Source, Version and Dataset of the run."""
+        self.guard(partial(self._log_origin, origin))
+
+    @rank_zero_only
+    def after_save_checkpoint(self, checkpoint_callback: Checkpoints) -> None:  # type: ignore[override]  # ours alone
+        """Queue the checkpoints that are kept now, each with the metrics of its epoch, as the models of the run."""
+        points = [point for name, point in self._latest.items() if name.startswith(("train_", "val_"))]
+        self.writer.put(Kept(checkpoint_callback.directory, tuple(checkpoint_callback.best), partial(_metrics, points)))
 
     @rank_zero_only
     def log_file(self, path: Path, name: str) -> None:
@@ -204,7 +229,9 @@ class MlflowLogger(Logger):
             run = self._reopen(client) or client.create_run(
                 self._experiment_id(client), run_name=self.run_name, tags=self._run_tags()
             )
-        self.run_id = run.info.run_id
+            if self.monitor is not None:
+                show_column(client, run.info.experiment_id, _valid(self.monitor))
+        self.run_id, self._store_id = run.info.run_id, run.info.experiment_id
         self._client = client
         if self.system_metrics:
             self._start_monitor(self.run_id)
@@ -232,6 +259,7 @@ class MlflowLogger(Logger):
             return None
         client.update_run(self.run_id, status="RUNNING")
         self._logged = {metric.key: metric.step for metric in run.data._metric_objs}
+        self._models.find(client, run.info.experiment_id, self.run_id)
         return run
 
     def _run_tags(self) -> dict[str, str]:
@@ -249,17 +277,25 @@ class MlflowLogger(Logger):
             client.log_batch(run_id, params=new[start : start + PARAMS_PER_BATCH])
         client.log_batch(run_id, tags=changed[:PARAMS_PER_BATCH])
 
-    def _send(self, batch: Sequence[Point | Upload]) -> None:
-        from mlflow.entities import Metric
+    def _log_origin(self, origin: Origin) -> None:
+        from mlflow.entities import RunTag
 
+        client, run_id = self._connect(), self._known_run_id()
+        client.log_batch(run_id, tags=[RunTag(name, value) for name, value in origin_tags(origin).items()])
+        if (data := dataset_input(origin)) is not None:
+            client.log_inputs(run_id, [data])
+
+    def _send(self, batch: Sequence[Point | Upload | Kept]) -> None:
         client, run_id = self._connect(), self._known_run_id()
         points = [item for item in batch if isinstance(item, Point)]
         if points:
-            client.log_batch(run_id, metrics=[Metric(_valid(p.name), p.value, p.milliseconds, p.step) for p in points])
+            client.log_batch(run_id, metrics=_metrics(points))
+        # What follows is not worth holding back the metrics for: the files stay where they are.
         for item in batch:
             if isinstance(item, Upload) and item.file.exists():  # a figure may have been removed meanwhile
-                # not worth holding back the metrics for: the file stays where it is
                 self.guard(partial(client.log_artifact, run_id, str(item.file), item.folder or None))
+            elif isinstance(item, Kept):
+                self.guard(partial(self._models.update, client, self._store_id, run_id, item))
 
     def _known_run_id(self) -> str:
         if self.run_id is None:
@@ -272,6 +308,13 @@ class MlflowLogger(Logger):
         monitor: Any = SystemMetricsMonitor  # MLflow leaves this class unannotated
         self._monitor = monitor(run_id, resume_logging=True, tracking_uri=self.uri)
         self._monitor.start()
+
+
+def _metrics(points: Sequence[Point], model_id: str | None = None) -> list[Metric]:
+    """Return points as MLflow wants them, as those of a model where one is given."""
+    from mlflow.entities import Metric
+
+    return [Metric(_valid(p.name), p.value, p.milliseconds, p.step, model_id=model_id) for p in points]
 
 
 def import_client() -> type[MlflowClient]:

@@ -82,22 +82,22 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read ``path`` as plain data onto the CPU; ``weights_only`` is True whatever the caller asks for.
+        """Read ``path`` as plain data, onto the CPU and with ``weights_only`` whatever the caller asks for.
 
         Raises
         ------
         CheckpointError
             See :func:`read_checkpoint`.
         """
-        return read_checkpoint(Path(path), map_location="cpu" if map_location is None else map_location)
+        return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Delete the file at ``path`` when there is one."""
         Path(path).unlink(missing_ok=True)
 
 
-def read_checkpoint(path: Path, *, mmap: bool = False, map_location: Any = "cpu") -> dict[str, Any]:
-    """Return the content of a checkpoint file, without ever running code from it.
+def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    """Return the content of a checkpoint file on the CPU, without ever running code from it.
 
     Parameters
     ----------
@@ -105,8 +105,6 @@ def read_checkpoint(path: Path, *, mmap: bool = False, map_location: Any = "cpu"
         The file.
     mmap : bool
         Map tensors instead of reading them: cheap when only the metadata is wanted.
-    map_location : Any
-        Device the tensors go to.
 
     Raises
     ------
@@ -115,10 +113,9 @@ def read_checkpoint(path: Path, *, mmap: bool = False, map_location: Any = "cpu"
         checkpoint, holds Python objects, or was written by a newer version of this package.
     """
     _require_archive(path)
-    if not mmap:
-        require_intact(path)
+    require_intact(path, tensors=not mmap)
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+        content = torch.load(path, map_location="cpu" if mmap else _copied, weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds {_first_object(error)}, which only running code could rebuild. Nothing was run. "
@@ -222,8 +219,15 @@ def _survives(leaf: object) -> bool:
     return True
 
 
-def require_intact(path: Path) -> None:
-    """Read all of a checkpoint and compare it with its check sums; torch itself never does.
+def require_intact(path: Path, *, tensors: bool = True) -> None:
+    """Read a checkpoint and compare it with its check sums, which torch itself never does.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    tensors : bool
+        Whether the numbers in tensors are looked at, too, which are nearly all of a file.
 
     Raises
     ------
@@ -232,13 +236,29 @@ def require_intact(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
+            broken = archive.testzip() if tensors else _first_broken(archive)
     except OSError as error:
         raise CheckpointError(f"Cannot read the checkpoint {path}: {error.strerror or error}.") from error
     except (zipfile.BadZipFile, zlib.error, *_DAMAGED) as error:
         raise CheckpointError(f"{path} is damaged ({_first_line(error)}). Use an earlier checkpoint.") from error
     if broken is not None:
         raise CheckpointError(f"{path} is damaged: its part {broken} has another check sum. Use an earlier checkpoint.")
+
+
+def _copied(storage: Any, _: str) -> Any:
+    """Take a mapped tensor into memory: faster than torch's own reading, which pays for the look at all check sums."""
+    return storage.clone()
+
+
+def _first_broken(archive: zipfile.ZipFile) -> str | None:
+    """Return the first part beside tensors whose check sum is another; None where there is none."""
+    for part in archive.infolist():
+        if "/data/" not in part.filename:
+            try:
+                archive.read(part)
+            except zipfile.BadZipFile:
+                return part.filename
+    return None
 
 
 def _require_archive(path: Path) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "latest_checkpoint",
     "load_strict",
     "load_weights",
+    "network_part",
     "network_weights",
     "progress_in",
     "require_finite",
@@ -85,11 +86,17 @@ def network_weights(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]
     state = content.get("state_dict")
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} has no 'state_dict'; it was not written by a training run of this package.")
-    weights = {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
+    weights, _ = network_part(state)
     if not weights:
         first = ", ".join(list(state)[:3]) or "nothing"
         raise CheckpointError(f"{path} holds no weights named '{NETWORK}...'; it holds {first}.")
     return weights
+
+
+def network_part(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the weights of the network under their names in it, and what else a training module has, as it is."""
+    weights = {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
+    return weights, {name: value for name, value in state.items() if not name.startswith(NETWORK)}
 
 
 def difference_table(model_state: Mapping[str, Any], file_state: Mapping[str, Any]) -> str | None:

@@ -89,6 +89,12 @@ class Seq2SeqArchitecture(TransformerKeys):
         "shifts of the decoder's blocks; a token beside the encoded antigen that the decoder reads; not at all.",
     )
 
+    antigen_encoder: str | None = Field(
+        None,
+        description="Folder of a pretrained encoder of proteins, such as ESM-2, as transformers saves it, whose states "
+        "the encoder's blocks read instead of embeddings; null: none. `freeze: [protein.encoder]` leaves it as it is.",
+    )
+
     @property
     def encoder_depth(self) -> int:
         """Blocks of the encoder."""

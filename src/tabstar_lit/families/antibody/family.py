@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tabstar_lit.engine.family import Family, Viewer
 from tabstar_lit.errors import DataError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.engine.reports.card_text import CardText
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.antibody.config import AntibodyExperiment
     from tabstar_lit.families.antibody.pairs.data import AntibodyData
@@ -64,7 +65,7 @@ class AntibodyFamily(Family["AntibodyExperiment", "AntibodyData"]):
         from tabstar_lit.families.antibody.networks.build import build_network
 
         network = build_network(experiment.model.architecture_config, data.scale)
-        return AntibodyModule(network, experiment.model, kept(experiment.model, data.payload()))
+        return AntibodyModule(network, experiment.model, kept(experiment.model, network, data.payload()))
 
     def tracker(self, experiment: AntibodyExperiment, data: AntibodyData, figures: Path) -> Tracker:
         """Return the tracker of likelihoods, effects and generated antibodies."""
@@ -95,6 +96,12 @@ class AntibodyFamily(Family["AntibodyExperiment", "AntibodyData"]):
 
         return (antibody, antibody_checkpoint)
 
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what a file of ``tabstar_lit convert antibody`` says."""
+        from tabstar_lit.families.antibody.conversion.config import PairConversion
+
+        return {"antibody": PairConversion}
+
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what shows a pairs file."""
         from tabstar_lit.families.antibody.conversion.commands import show_pairs
@@ -106,6 +113,12 @@ class AntibodyFamily(Family["AntibodyExperiment", "AntibodyData"]):
         from tabstar_lit.families.antibody.verbs import generate, predict
 
         return {"predict": predict, "generate": generate}
+
+    def card(self, config: Mapping[str, Any]) -> CardText:
+        """Return what the card of a model says of it."""
+        from tabstar_lit.families.antibody.card import card_text
+
+        return card_text(config)
 
     def restore(self, checkpoint: Path) -> AntibodyGenerator:
         """Return the generator in a checkpoint."""

@@ -121,11 +121,12 @@ class AntibodyModule(TrainingModule):
         return functional.pad(likeliest, (0, self.longest - 1 - likeliest.shape[1]))
 
 
-def kept(config: AntibodyModel, data: Mapping[str, Any]) -> dict[str, Any]:
+def kept(config: AntibodyModel, network: Writer, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a checkpoint keeps beside the weights: the network, what it was trained for, and ``data``'s own."""
-    training = config.training_config
+    training, protein = config.training_config, getattr(network, "protein", None)
     return {
         **data,
+        **({} if protein is None else {"protein": protein.payload()}),
         "family": "antibody",
         "architecture_config": config.architecture_config.model_dump(mode="json"),
         "trained_for": {

@@ -26,7 +26,7 @@ from tabstar_lit.families.antibody.generating.identity import nearest
 from tabstar_lit.families.antibody.generating.scoring import Question, score
 from tabstar_lit.families.antibody.networks.build import build_network
 from tabstar_lit.families.antibody.networks.source import Writer
-from tabstar_lit.families.antibody.numbering.texts import number_texts
+from tabstar_lit.families.antibody.numbering.texts import hidden_regions, number_texts
 from tabstar_lit.families.antibody.pairs.letters import cleaned
 from tabstar_lit.families.antibody.pairs.scale import PkdScale
 from tabstar_lit.families.antibody.pairs.tokens import TOKENIZER, UNKNOWN, antibody_text, chains_of
@@ -121,6 +121,7 @@ class AntibodyGenerator(Trained):
         decoding: Decoding | None = None,
         names: Sequence[str] | None = None,
         template: str | None = None,
+        fill: Sequence[str] = (),
         batch_size: int = BATCH_SIZE,
         device: str = "auto",
         progress: Progress = no_progress,
@@ -141,6 +142,8 @@ class AntibodyGenerator(Trained):
             Of the antigens; None: ``antigen_1``, ...
         template : str or None
             An antibody, its chains with ``|`` between them, in which X is filled in and all else stays as it is.
+        fill : sequence of str
+            Regions of the template that are filled in as well, such as ``h_cdr3``, at the length they have.
         batch_size, device, progress
             As everywhere.
 
@@ -172,7 +175,7 @@ class AntibodyGenerator(Trained):
             self.guidance,
             batch_size=batch_size,
             device=place,
-            template=None if template is None else self._template(template),
+            template=self._template(template, fill),
             progress=progress,
         )
         frame = self._described(written, question, labels, batch_size, place)
@@ -202,20 +205,29 @@ class AntibodyGenerator(Trained):
             }
         )
 
-    def _template(self, template: str) -> Int64:
+    def _template(self, template: str | None, fill: Sequence[str]) -> Int64 | None:
         """Return the tokens of a template, UNKNOWN where it is filled in."""
+        if template is None:
+            if fill:
+                raise ConfigError("regions to fill in are those of a template, and none is given.")
+            return None
         if not self.config["trained_for"]["infilling"]:
             raise ConfigError(
                 f"{self.path} was not trained to fill in templates. Train with training_config.infilling above 0, such "
                 "as 0.3."
             )
+        if fill:
+            template = hidden_regions(template, fill, self.config["germlines"])
         tokens = TOKENIZER.encode([template])[0].astype(np.int64)
         if len(tokens) > self.longest_antibody:
             raise DataError(
                 f"the template has {len(tokens)} tokens; the network writes {self.longest_antibody} at most."
             )
         if not (tokens == UNKNOWN).any():
-            raise DataError("the template has no X, so there is nothing to fill in. Write X for each residue that is.")
+            raise DataError(
+                "the template has no X, so there is nothing to fill in. Write X for each residue that is, or name "
+                "regions."
+            )
         return tokens
 
     def _nearest(self, frame: pd.DataFrame) -> dict[str, Any]:
@@ -259,7 +271,7 @@ def restore(path: Path) -> AntibodyGenerator:
     """
     config, weights = read_stored(path, family="antibody", needed=NEEDED)
     architecture = stored_architecture(AntibodyArchitecture, config["architecture_config"], path)
-    network = build_network(architecture, PkdScale(**config["pkd"]))
+    network = build_network(architecture, PkdScale(**config["pkd"]), config.get("protein"))
     load_strict(network, weights, strict=True, source=str(path))
     return AntibodyGenerator(path, network.eval(), config)
 

@@ -64,6 +64,8 @@ class AntibodyTracker(Tracker):
         As in :class:`~tabstar_lit.engine.tracker.Tracker`.
     """
 
+    rows = "pairs"
+
     def __init__(
         self,
         figures: Path,

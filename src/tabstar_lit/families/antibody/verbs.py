@@ -57,6 +57,9 @@ def predict(*, checkpoint: Path, data: Path, output: Path, pkd: float | None, ba
     help="single: a heavy chain or nanobody alone; paired: heavy and light.",
 )
 @click.option("--template", type=click.Path(path_type=Path), help="FASTA file of an antibody whose X are filled in.")
+@click.option(
+    "--fill", multiple=True, help="Region of the template to fill in, such as h_cdr3; may be given more than once."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws.")
 @batch_size_option(64, "Antibodies")
 @device_option
@@ -75,6 +78,7 @@ def generate(
     guidance: float | None,
     chains: Literal["any", "single", "paired"],
     template: Path | None,
+    fill: tuple[str, ...],
     seed: int,
     batch_size: int,
     device: str,
@@ -107,6 +111,7 @@ def generate(
         pkd=pkd,
         decoding=decoding,
         template=None if template is None else read_template(template),
+        fill=fill,
         batch_size=batch_size,
         device=device,
         progress=progress_bar("writing", "antibodies"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tabstar_lit.engine.family import Family
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.family import Viewer
     from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.engine.reports.card_text import CardText
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.experts.config import ExpertsExperiment
     from tabstar_lit.families.experts.text.data import TextData
@@ -141,6 +142,12 @@ class ExpertsFamily(Family["ExpertsExperiment", "TextData"]):
         from tabstar_lit.families.experts.verbs import generate, predict
 
         return {"predict": predict, "generate": generate}
+
+    def card(self, config: Mapping[str, Any]) -> CardText:
+        """Return what the card of a model says of it."""
+        from tabstar_lit.families.experts.card import card_text
+
+        return card_text(config)
 
     def restore(self, checkpoint: Path) -> TrainedText:
         """Return a trained network with its tokenizer."""

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tabstar_lit.arrays import Float64
-from tabstar_lit.plots.curves import Curve
+from tabstar_lit.plots.curves import Curve, beside
 from tabstar_lit.plots.style import new_figure, palette_color
 
 LOG_FROM = 10
@@ -30,7 +30,7 @@ def position_figure(losses: Mapping[str, Float64], width: int) -> Figure:
         places = width * (np.arange(len(means)) + 0.5)
         axes.plot(places, means, color=palette_color(number), marker="o", markersize=3, label=domain)
     axes.set(xlabel="position in the document (tokens)", ylabel="loss (nats per token)", title="Loss by position")
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
+    beside(axes)
     return figure
 
 
@@ -52,7 +52,7 @@ def learning_figure(curves: Mapping[str, Curve], tokens: Mapping[int, int]) -> F
     axes.set(xlabel="tokens trained on", ylabel="bits per byte", title="Learning curve")
     if max(tokens.values(), default=0) > LOG_FROM * min(tokens.values(), default=1):
         axes.set_xscale("log")
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
+    beside(axes)
     return figure
 
 
@@ -77,5 +77,6 @@ def router_figure(weights: Mapping[str, Float64], experts: Sequence[str]) -> Fig
         title = "Weights of experts" if layers == 1 else f"Weights of experts, router {layer + 1}"
         axes.set(xlim=(0, 1), xlabel="mean weight", title=title)
         axes.grid(visible=False)
-    panels[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
+    panels[0].set_ylabel("domain")
+    beside(panels[-1])
     return figure

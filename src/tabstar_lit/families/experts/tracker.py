@@ -55,6 +55,8 @@ class ExpertsTracker(Tracker):
         Tokens trained on at the end of each epoch; logged as ``tokens_trained``.
     """
 
+    rows = "rows of text"
+
     def __init__(
         self,
         figures: Path,

@@ -200,7 +200,9 @@ class EventsDataset(EventSource):
         "out. null: the labels of the file.",
     )
     signal: str | tuple[str, ...] | None = Field(
-        None, description="Class (or classes) that is signal; null: the class named signal, else the last one."
+        None,
+        description="Class (or classes) that is signal; null: the one named signal, else of two the one not named "
+        "background, else the last.",
     )
     max_objects: PositiveCount | dict[str, PositiveCount] | None = Field(
         None,

@@ -85,6 +85,12 @@ class EventData(DataModule):
         """Hash of the events and of what of them is used."""
         return self.events.fingerprint
 
+    @property
+    def about(self) -> str:
+        """Which class is signal, and how many events of each train."""
+        counts = ", ".join(f"{name} {count}" for name, count in zip(self.classes, self.class_counts, strict=True))
+        return f"signal is {' and '.join(self.preprocessor.signal)}; training events: {counts}"
+
     def payload(self) -> dict[str, Any]:
         """Return what a checkpoint keeps to prepare new events."""
         return self.events.payload()
@@ -97,9 +103,9 @@ class EventData(DataModule):
         """Return the rows of ``train``, ``val``, ``test`` or ``calib`` in the file: see :meth:`Events.rows`."""
         return self.events.rows(split)
 
-    def some_training(self) -> Iterator[EventBatch]:
-        """Yield batches of about :data:`SOME_EVENTS` training events, to compare with others; none when streaming."""
-        return self.events.some("train", SOME_EVENTS)
+    def some(self, split: str) -> Iterator[EventBatch]:
+        """Yield batches of about :data:`SOME_EVENTS` events of a split, for figures; none when streaming."""
+        return self.events.some(split, SOME_EVENTS)
 
     def train_plan(self) -> ShuffledPlan:
         """Return the plan of the training batches."""
@@ -116,6 +122,11 @@ class EventData(DataModule):
     def val_dataset(self) -> Dataset[EventBatch]:
         """Return the dataset that serves all other batches."""
         return self.events.dataset(shuffled=False)
+
+    @property
+    def test_side(self) -> str:
+        """Return ``test``: these families have rows for it."""
+        return "test"
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Return the loader of this rank's share of the test events."""

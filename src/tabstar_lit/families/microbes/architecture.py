@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from tabstar_lit.config.schema import ArchitectureConfig, Section
-from tabstar_lit.config.schema.base import Name, PositiveNumber
+from tabstar_lit.config.schema.base import Count, Name, PositiveNumber
 from tabstar_lit.config.tree import Problem
 
 EncoderType = Literal["unifrac", "faith_pd", "taxonomy", "combined"]
@@ -34,6 +34,11 @@ class PredictorArchitecture(Section):
         "linear", description="From the pooled vector to the target: a linear layer, hidden layers, or both added."
     )
     hidden_dims: tuple[PositiveInt, ...] = Field((), description="Hidden layers of head mlp and residual.")
+    wide: bool = Field(
+        False,
+        description="Add a linear model of the reads of each sequence to the output, for studies of few samples: "
+        "sequences that were never trained on have no part in it.",
+    )
     quantiles: tuple[Quantile, ...] = Field(
         (), description="Quantiles of a numeric target that are predicted, with loss pinball; [] predicts one value."
     )
@@ -84,6 +89,12 @@ class MicrobesArchitecture(ArchitectureConfig):
         description="A distance of d between vectors is a UniFrac of tanh(d / unifrac_scale); AAM has 10, with which "
         "all distances are near 0 at first and learning takes several times as long.",
     )
+    lineages: Count = Field(
+        0,
+        description="Lineages that are learned from the letters, such as 512: a sample has those that any of its "
+        "sequences lies in, and distances are the share of them that two samples do not have in common, as in "
+        "unweighted UniFrac. 0: distances between pooled vectors, as in AAM.",
+    )
     compat: bool = Field(
         False, description="Learned positions of ASVs, as in AAM, so that their order in the table matters."
     )
@@ -97,6 +108,11 @@ class MicrobesArchitecture(ArchitectureConfig):
     predictor: PredictorArchitecture = Field(
         default_factory=PredictorArchitecture, description="What stands on the encoder in the role predictor."
     )
+
+    @property
+    def distance_scale(self) -> float | None:
+        """The scale that predicted distances are made with; None: they are those of lineages."""
+        return None if self.lineages else self.unifrac_scale
 
     def problems(self) -> Iterable[Problem]:
         """Refuse heads that do not divide the width."""

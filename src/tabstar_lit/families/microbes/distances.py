@@ -14,17 +14,22 @@ from tabstar_lit.engine.distributed import has_met
 from tabstar_lit.families.microbes.facts import Lookup
 
 
-def predicted_distances(embeddings: Tensor, scale: float) -> Tensor:
-    """Return ``tanh(d / scale)`` of the Euclidean distances ``d`` of all pairs: ``[B, D]`` to ``[B, B]``, float32.
+def predicted_distances(embeddings: Tensor, scale: float | None) -> Tensor:
+    """Return the UniFrac of all pairs, ``[B, D]`` to ``[B, B]``, float32.
 
-    Distances are sums of squared differences, not differences of products, so that near samples keep their digits.
+    It is ``tanh(d / scale)`` of the Euclidean distance ``d``. A scale of None is for vectors of lineages: the length of
+    those that one sample has, in units of that of those that any has, see ``networks/lineages.py``. Distances are sums
+    of squared differences, not differences of products, so that near samples keep their digits.
     """
     plain = embeddings.float()
     distances = torch.cdist(plain, plain, compute_mode="donot_use_mm_for_euclid_dist")
-    return (distances / scale).tanh()
+    if scale is not None:
+        return (distances / scale).tanh()
+    unique, lengths = distances.square(), plain.square().sum(-1)
+    return 2 * unique / (lengths[:, None] + lengths + unique).clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def unifrac_loss(embeddings: Tensor, distances: Tensor, scale: float) -> Tensor:
+def unifrac_loss(embeddings: Tensor, distances: Tensor, scale: float | None) -> Tensor:
     """Mean squared error over all pairs of different samples whose distance is known; 0 where there is none.
 
     Parameters
@@ -33,7 +38,7 @@ def unifrac_loss(embeddings: Tensor, distances: Tensor, scale: float) -> Tensor:
         ``[B, D]``, any number of samples.
     distances : Tensor
         ``[B, B]`` UniFrac; NaN where unknown.
-    scale : float
+    scale : float or None
         See :func:`predicted_distances`.
     """
     known = ~distances.isnan()
@@ -68,7 +73,9 @@ def across_ranks(embeddings: Tensor, rows: Tensor) -> Together:
     )
 
 
-def unifrac_of_all(embeddings: Tensor, rows: Tensor, distances: Tensor, lookup: Lookup | None, scale: float) -> Tensor:
+def unifrac_of_all(
+    embeddings: Tensor, rows: Tensor, distances: Tensor, lookup: Lookup | None, scale: float | None
+) -> Tensor:
     """Return :func:`unifrac_loss` over the pairs of a batch, and of the batches of all processes where several train.
 
     Parameters
@@ -77,7 +84,7 @@ def unifrac_of_all(embeddings: Tensor, rows: Tensor, distances: Tensor, lookup: 
         ``[B, D]``, ``[B]`` and ``[B, B]`` of this process.
     lookup : callable or None
         Gives the distances between samples of different processes by their rows; None: those pairs do not count.
-    scale : float
+    scale : float or None
         See :func:`predicted_distances`.
     """
     if not has_met() or lookup is None or not embeddings.requires_grad:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tabstar_lit.engine.family import Family
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.family import Viewer
     from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.engine.reports.card_text import CardText
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.microbes.config import MicrobesExperiment
     from tabstar_lit.families.microbes.study.data import MicrobesData
@@ -102,6 +103,12 @@ class MicrobesFamily(Family["MicrobesExperiment", "MicrobesData"]):
 
         return (microbiome,)
 
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what a file of ``tabstar_lit convert microbiome`` says."""
+        from tabstar_lit.families.microbes.conversion.config import StudyConfig
+
+        return {"microbiome": StudyConfig}
+
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what shows studies."""
         from tabstar_lit.families.microbes.study.show import show_study
@@ -119,6 +126,12 @@ class MicrobesFamily(Family["MicrobesExperiment", "MicrobesData"]):
         from tabstar_lit.families.microbes.verbs import embed, predict
 
         return {"predict": predict, "embed": embed}
+
+    def card(self, config: Mapping[str, Any]) -> CardText:
+        """Return what the card of a model says of it."""
+        from tabstar_lit.families.microbes.card import card_text
+
+        return card_text(config)
 
     def restore(self, checkpoint: Path) -> TrainedMicrobes:
         """Return a trained encoder or predictor."""

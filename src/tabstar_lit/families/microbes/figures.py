@@ -119,7 +119,9 @@ def group_figure(facts: StudyFacts, predicted: Tensor, true: Tensor, groups: Ten
     axes.barh(range(len(known)), [value for _, value in known], color=PALETTE[0])
     labels = [f"{names[group]} ({size})" for (group, _), size in zip(known, sizes, strict=True)]
     axes.set_yticks(range(len(known)), labels, fontsize=7)
-    axes.set(xlabel="accuracy" if score == "accuracy" else "mean absolute error", title="By group (samples)")
+    axes.set(
+        xlabel="accuracy" if score == "accuracy" else "mean absolute error", ylabel="group (samples)", title="By group"
+    )
     return figure
 
 
@@ -133,5 +135,5 @@ def baseline_figure(baseline: Mapping[str, Mapping[str, float]], network: Mappin
         bars = axes.bar(range(len(every)), values, color=[palette_color(number) for number in range(len(every))])
         axes.bar_label(bars, fmt="%.3g", fontsize=8)
         axes.set_xticks(range(len(every)), list(every), rotation=30, ha="right")
-        axes.set_title(score)
+        axes.set(xlabel="model", ylabel=score)
     return figure

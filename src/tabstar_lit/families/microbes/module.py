@@ -70,7 +70,7 @@ class MicrobesModule(TrainingModule):
         self.scales = nn.ModuleDict(scales)
         self.target_loss = target_loss
         self.weights = {term: getattr(config.training_config.loss_weights, term) for term in config.loss_terms()}
-        self.scale = config.architecture_config.unifrac_scale
+        self.scale = config.architecture_config.distance_scale
         self._states: FrozenStates | None = None
         if config.frozen and facts.fixed and samples is not None and isinstance(network, SequencePredictor):
             self._states = FrozenStates(network, samples)

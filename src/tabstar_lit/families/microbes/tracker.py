@@ -77,6 +77,8 @@ class MicrobesTracker(Tracker):
         As in :class:`~tabstar_lit.engine.tracker.Tracker`.
     """
 
+    rows = "samples"
+
     def __init__(
         self,
         figures: Path,
@@ -179,7 +181,7 @@ class MicrobesTracker(Tracker):
         if figure is not None:
             yield "losses", figure
         scores = [f"val_{name}" for name in (*self.better_when_larger(),) if "/" not in name]
-        figure = epoch_figure(self.history, scores, title="Scores on validation samples", ylabel="score")
+        figure = epoch_figure(self.history, scores, title="Scores on validation samples", ylabel="score", late=True)
         if figure is not None:
             yield "metrics", figure
 
@@ -188,7 +190,7 @@ class MicrobesTracker(Tracker):
 
     def _distances(self, columns: Columns) -> Distances:
         rows = columns["rows"].numpy()
-        predicted = predicted_distances(columns["embedding"], self.architecture.unifrac_scale).double().numpy()
+        predicted = predicted_distances(columns["embedding"], self.architecture.distance_scale).double().numpy()
         if self.facts.distances is None:
             return Distances(predicted, np.full_like(predicted, np.nan), rows)
         return Distances(predicted, self.facts.distances(rows).astype(np.float64), rows)

@@ -33,9 +33,9 @@ class TableBatch:
     index : Tensor of int64
         ``[B, S]`` which unique string stands at each element.
     numbers : Tensor of float32
-        ``[B, S]`` z-scores; 0 for targets, text and missing values.
+        ``[B, S]`` z-scores, 0 for targets, text and missing values; or ``[B, S, 6]``.
     targets : Tensor
-        ``[B]`` class numbers (int64) or z-scored values (float32).
+        ``[B]`` class numbers (int64) or values on the scale that is learned (float32).
     n_targets : int
         ``C``: the number of classes, or 1 for regression.
     starts : Tensor of int32 or None

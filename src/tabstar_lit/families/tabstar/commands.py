@@ -15,8 +15,8 @@ from tabstar_lit.engine.options import output_option
 from tabstar_lit.errors import DataError
 
 if TYPE_CHECKING:
-    from tabstar_lit.families.tabstar.converter import Report, Source
-    from tabstar_lit.families.tabstar.encoding import Settings
+    from tabstar_lit.families.tabstar.tables.converter import Report, Source
+    from tabstar_lit.families.tabstar.tables.encoding import Settings
 
 WIDTH = 116
 
@@ -43,10 +43,10 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_options
 def tables(manifest: Path, output: Path, seed: int, bin_labels: str) -> None:
     """Make a corpus of the CSV and Parquet tables that MANIFEST names."""
-    from tabstar_lit.families.tabstar.manifest import read_manifest
+    from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 
     entries = read_manifest(manifest)
-    from tabstar_lit.families.tabstar.converter import FileSource, convert
+    from tabstar_lit.families.tabstar.tables.converter import FileSource, convert
 
     sources = [FileSource(entry, manifest.parent / entry.file) for entry in entries]
     _print(convert(sources, output, settings=_settings(seed, bin_labels), progress=_progress()))
@@ -56,14 +56,58 @@ def tables(manifest: Path, output: Path, seed: int, bin_labels: str) -> None:
 @_options
 def builtin(output: Path, seed: int, bin_labels: str) -> None:
     """Make a corpus of five real tables that scikit-learn carries; needs no data of yours."""
-    from tabstar_lit.families.tabstar.builtin import SOURCES
-    from tabstar_lit.families.tabstar.converter import convert
+    from tabstar_lit.families.tabstar.tables.builtin import SOURCES
+    from tabstar_lit.families.tabstar.tables.converter import convert
 
     _print(convert(SOURCES, output, settings=_settings(seed, bin_labels), progress=_progress()))
 
 
+@click.group()
+def tabstar() -> None:
+    """Work with tables."""
+
+
+@tabstar.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--table", help="Which table of MANIFEST; not needed where there is one.")
+@click.option("-n", "--folds", "n_folds", type=click.IntRange(min=2), default=5, show_default=True, help="How many.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the folds.")
+@click.option("--config-dir", type=click.Path(path_type=Path), help="Folder with training_config.yaml and its groups.")
+@output_option("The report, in Markdown; predictions of all rows are written beside it as Parquet.")
+def folds(
+    *,
+    manifest: Path,
+    overrides: tuple[str, ...],
+    table: str | None,
+    n_folds: int,
+    seed: int,
+    config_dir: Path | None,
+    output: Path,
+) -> None:
+    """Cross-validate: train_tabstar with KEY=VALUE on all folds of a table of MANIFEST but one, for each of them.
+
+    Whatever is fitted, scales and bins included, has not seen the rows it is judged on. The corpora of the folds stay
+    beside the report.
+    """
+    import sys
+
+    from tabstar_lit.families import get_family
+    from tabstar_lit.families.tabstar.finetuning.folds import Folds, cross_validate, write_report
+    from tabstar_lit.families.tabstar.tables.converter import FileSource
+    from tabstar_lit.families.tabstar.tables.manifest import chosen_entry, read_manifest
+
+    entry = chosen_entry(read_manifest(manifest), table)
+    plan = Folds(n_folds, seed, output.with_name(f"{output.stem}_folds"))
+    source = FileSource(entry, manifest.parent / entry.file)
+    argv = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    found = cross_validate(get_family("tabstar"), source, plan, overrides, config_dir, argv=argv, tell=click.echo)
+    click.echo(write_report(output, entry, found), nl=False)
+    click.echo(f"wrote {output} and {output.with_suffix('.parquet').name}")
+
+
 def _settings(seed: int, bin_labels: str) -> Settings:
-    from tabstar_lit.families.tabstar.encoding import Settings
+    from tabstar_lit.families.tabstar.tables.encoding import Settings
 
     return Settings(seed=seed, bin_labels="numeric" if bin_labels == "numeric" else "official")
 

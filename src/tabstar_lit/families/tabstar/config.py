@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from tabstar_lit.config.schema import DatasetConfig, Experiment, LoaderOptions, ModelConfig
+from tabstar_lit.config.schema import DatasetConfig, Experiment, LoaderOptions, ModelConfig, Section
+from tabstar_lit.config.schema.base import Name
+from tabstar_lit.config.tree import Problem
 from tabstar_lit.nn.tabstar_config import TabstarSizes, TextEncoderConfig
 
 
@@ -16,14 +19,64 @@ class TabstarArchitecture(TabstarSizes):
     text_encoder: TextEncoderConfig = Field(
         default_factory=TextEncoderConfig, description="The model that reads the strings."
     )
+    numbers: Literal["bins", "six"] = Field(
+        "bins",
+        description="How a number is told: by its bin in the text and its z-score (TabSTAR v1), or by six numbers "
+        "beside the name of its column (v1.1), which is a twelfth of the strings.",
+    )
+    regression_head: Literal["scalar", "binned", "both"] = Field(
+        "scalar",
+        description="How regression targets are predicted: as a number (v1), as shares of bins that are read by their "
+        "mean, or as the mean of both (v1.1).",
+    )
+    regression_bins: int = Field(64, ge=2, description="Bins of binned and both.")
+    regression_limit: PositiveFloat = Field(
+        3.0,
+        description="While a head learns, targets end at so many standard deviations of the training rows; the bins "
+        "share out what is between.",
+    )
+
+
+class LoraConfig(Section):
+    """Low-rank adapters (arXiv 2106.09685), on the layers that the official package adapts and of its sizes."""
+
+    rank: PositiveInt = Field(32, description="Rank of an adapter.")
+    alpha: PositiveInt = Field(64, description="What adapters give is multiplied by alpha / rank.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of what goes into an adapter.")
 
 
 class TabstarModel(ModelConfig):
     """The ``model_config`` of a tabstar experiment."""
 
+    base: Name | None = Field(
+        None,
+        description="A trained model to fine-tune: an earlier stage, a checkpoint, a folder of the package tabstar, or "
+        "its name on the hub. Weights and architecture are its own; of `architecture_config` only dropout, max_tokens "
+        "and unfreeze_layers count.",
+    )
+    lora: LoraConfig | None = Field(
+        None,
+        description="Train low-rank adapters of the base, in place of its weights; null: the weights. Adapters of the "
+        "text encoder are in the layers that unfreeze_layers names. Checkpoints then hold the adapters alone.",
+    )
     architecture_config: TabstarArchitecture = Field(
         default_factory=TabstarArchitecture, description="Sizes of the network and its text encoder."
     )
+
+    def problems(self) -> Iterable[Problem]:
+        """Refuse adapters of nothing."""
+        yield from super().problems()
+        if self.lora is not None and self.base is None:
+            yield Problem(("lora",), "adapters need a trained model to adapt: set model_config.base")
+        if self.lora is not None and self.load_modules:
+            yield Problem(
+                ("load_modules",),
+                "adapters are stored without the weights they adapt, which therefore have to come from one model: "
+                "name it as model_config.base",
+            )
+
+
+TargetTransform = Literal["z_score", "log", "quantile"]
 
 
 class TableLoader(LoaderOptions):
@@ -59,9 +112,19 @@ class TabstarDataset(DatasetConfig):
         "its rows n, or to n^(1/temperature).",
     )
     temperature: float = Field(2.0, ge=1, description="1: proportional; towards infinity: equally many of each table.")
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = Field(
+        None,
+        description="How much rows of a class count in the loss, times their own weights. balanced: all classes of a "
+        "table alike; or class -> weight, others 1, where one table is trained on; null: every row alike.",
+    )
     max_features: PositiveInt | None = Field(
         None,
         description="Keep at most this many features of a table, the same ones for the whole run; null: all.",
+    )
+    target_transform: TargetTransform = Field(
+        "z_score",
+        description="Scale on which regression targets are learned, fitted on training rows and undone in predictions "
+        "and scores: standard deviations from the mean, those of ln(1 + y), or quantiles as of a normal distribution.",
     )
     same_tokens: Literal["error", "warn"] = Field(
         "error",
@@ -84,3 +147,7 @@ class TabstarExperiment(Experiment):
 
     dataset_config: TabstarDataset
     model: TabstarModel = Field(alias="model_config")
+
+    def earlier(self) -> Mapping[str, str | None]:
+        """Name the model that is fine-tuned."""
+        return {"base": self.model.base}

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from tabstar_lit.arrays import Array, Float32, Int32, Int64
+from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data.plans import RowBatch, SequentialPlan, source_rng
 from tabstar_lit.data.tokenizers import JsonTokenizer
 from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch
-from tabstar_lit.families.tabstar.config import TabstarDataset
-from tabstar_lit.families.tabstar.corpora import Corpora, corpus_paths, select_tables
-from tabstar_lit.families.tabstar.corpus import Table
-from tabstar_lit.families.tabstar.same_tokens import cut_texts, same_texts
+from tabstar_lit.families.tabstar.config import TabstarDataset, TargetTransform
+from tabstar_lit.families.tabstar.numbers import with_six_numbers, z_scores
 from tabstar_lit.families.tabstar.table_plan import TablePlan
+from tabstar_lit.families.tabstar.tables.corpora import Corpora, corpus_paths, select_tables
+from tabstar_lit.families.tabstar.tables.corpus import Table
+from tabstar_lit.families.tabstar.tables.same_tokens import cut_texts, same_texts
+from tabstar_lit.families.tabstar.targets import TargetScale
 
 log = logging.getLogger(__name__)
+
+MOST_SHUFFLED, LEAST_SHUFFLED = 30_000, 32
+"""Rows that a network predicts to see which columns matter: columns times rows of all tables, and rows of a table."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,9 @@ class ServedTable:
     target_strings : NDArray of int32
         ``[C]`` string number of each target element.
     numbers : NDArray of float32
-        ``[N, M]`` z-scores.
+        ``[N, M]`` z-scores, or ``[N, M, 6]``.
     targets : NDArray
-        ``[N]`` int64 class numbers, or float32 z-scores.
+        ``[N]`` int64 class numbers, or float32 values on the scale that is learned.
     first_string : int
         Number of the table's first string in the corpus.
     weights : NDArray of float32 [N], or None
@@ -83,7 +90,7 @@ class TableBatches(Dataset[TableBatch]):
         index = np.empty((n_rows, n_targets + table.strings.shape[1]), dtype=np.int64)
         index[:, :n_targets] = inverse[:n_targets]
         index[:, n_targets:] = inverse[n_targets:].reshape(n_rows, -1)
-        numbers = np.zeros(index.shape, dtype=np.float32)
+        numbers = np.zeros((*index.shape, *table.numbers.shape[2:]), dtype=np.float32)
         numbers[:, n_targets:] = table.numbers[key.rows]
         string_ids = unique.astype(np.int64) + table.first_string
         token_ids, lengths = self._tokens.gather(string_ids)
@@ -119,6 +126,8 @@ class TabstarData(DataModule):
         Seed of the experiment: fixes rows, order and kept features.
     keep_tokens : bool, default True
         Write token ids that had to be computed to a cache beside the corpus.
+    numbers : str, default "bins"
+        How numbers are told, see ``architecture_config.numbers``.
 
     Attributes
     ----------
@@ -138,14 +147,25 @@ class TabstarData(DataModule):
     """
 
     def __init__(
-        self, config: TabstarDataset, *, tokenizer: str, max_tokens: int, seed: int, keep_tokens: bool = True
+        self,
+        config: TabstarDataset,
+        *,
+        tokenizer: str,
+        max_tokens: int,
+        seed: int,
+        keep_tokens: bool = True,
+        numbers: Literal["bins", "six"] = "bins",
     ) -> None:
         super().__init__(config.dataloader_kwargs.model_dump())
         self.config = config
         self.seed = seed
         corpora = Corpora.open(corpus_paths(config))
         self.names = select_tables(corpora, config)
-        tables = [corpora.load(name) for name in self.names]
+        alone = len(self.names) == 1
+        tables = [weighted(corpora.load(name), config.class_weights, alone=alone) for name in self.names]
+        if numbers == "six":
+            tables = [with_six_numbers(table) for table in tables]
+        tables = [_on_learned_scale(table, config.target_transform) for table in tables]
         reader = JsonTokenizer(tokenizer, max_tokens)
         self.tokens = corpora.tokens(tables, reader, keep=keep_tokens)
         kept = [kept_features(table, config.max_features, seed) for table in tables]
@@ -160,7 +180,8 @@ class TabstarData(DataModule):
         self._train_plan = TablePlan(
             self.names, [np.flatnonzero(~table.is_validation) for table in tables], config, seed
         )
-        self._val_plan = SequentialPlan([self._val_rows(table) for table in tables], config.batch_size)
+        self._held_out = [self._val_rows(table) for table in tables]
+        self._val_plan = SequentialPlan(self._held_out, config.batch_size)
         self._fingerprint = hashlib.sha256("\n".join([corpora.fingerprint, *self.names]).encode()).hexdigest()
 
     def train_plan(self) -> TablePlan:
@@ -178,6 +199,15 @@ class TabstarData(DataModule):
     def val_dataset(self) -> TableBatches:
         """Return the dataset that serves validation batches."""
         return self._dataset
+
+    def some_held_out(self) -> Iterator[TableBatch]:
+        """Yield a batch of some held-out rows of each table, fewer the more columns there are in all."""
+        columns = sum(len(schema["features"]) for schema in self.schemas.values())
+        most = max(LEAST_SHUFFLED, MOST_SHUFFLED // max(1, columns))
+        for source, rows in enumerate(self._held_out):
+            if len(rows):
+                chosen = np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)
+                yield self._dataset[RowBatch(source, rows[chosen])]
 
     @property
     def fingerprint(self) -> str:
@@ -204,6 +234,51 @@ class TabstarData(DataModule):
         return np.sort(source_rng(self.seed, table.name).choice(rows, size=limit, replace=False))
 
 
+def weighted(table: Table, class_weights: Literal["balanced"] | Mapping[str, float] | None, *, alone: bool) -> Table:
+    """Return a table whose rows count as their classes do, times their own weights, 1 in the mean over training rows.
+
+    Parameters
+    ----------
+    table : Table
+        With the weights of its rows, where it has them.
+    class_weights : str, mapping or None
+        As ``dataset_config.class_weights``.
+    alone : bool
+        Whether it is the only table in use: names of classes are of one table.
+
+    Raises
+    ------
+    DataError
+        The classes that are named are not those of the table.
+    """
+    if class_weights is None or (class_weights == "balanced" and not table.classes):
+        return table
+    own = np.ones(len(table)) if table.weights is None else table.weights.astype(np.float64)
+    train, classes = ~table.is_validation, table.targets.astype(np.int64)
+    if isinstance(class_weights, str):
+        sums = np.bincount(classes[train], own[train], minlength=len(table.classes))
+        factors = np.divide(1, sums, out=np.zeros_like(sums), where=sums > 0)
+    else:
+        _check_classes(table, class_weights, alone=alone)
+        factors = np.array([class_weights.get(name, 1.0) for name in table.classes])
+    weights = own * factors[classes]
+    if not weights[train].any():
+        raise DataError(f"dataset_config.class_weights: every training row of table '{table.name}' has the weight 0.")
+    return replace(table, weights=(weights / weights[train].mean()).astype(np.float32))
+
+
+def _check_classes(table: Table, class_weights: Mapping[str, float], *, alone: bool) -> None:
+    if not alone or not table.classes:
+        raise DataError(
+            "dataset_config.class_weights names classes, which are of one table of classes: choose it with 'tables', "
+            "or use class_weights: balanced."
+        )
+    for name in class_weights:
+        if name not in table.classes:
+            hint = suggestion(name, table.classes, listed="It has")
+            raise DataError(f"dataset_config.class_weights: table '{table.name}' has no class '{name}'.{hint}")
+
+
 def kept_features(table: Table, max_features: int | None, seed: int) -> Int64:
     """Return the columns of ``table`` in use, in order: a function of the seed and the table's name."""
     n_features = table.codes.shape[1]
@@ -213,16 +288,26 @@ def kept_features(table: Table, max_features: int | None, seed: int) -> Int64:
     return np.sort(source_rng(seed, table.name, 0, 1).choice(n_features, size=max_features, replace=False))
 
 
+def _on_learned_scale(table: Table, transform: TargetTransform) -> Table:
+    """Return a regression table with its targets as they are learned, and how to undo that in its schema."""
+    if table.classes:
+        return table
+    scale = TargetScale.fit(transform, table)
+    schema = table.schema | {"target": table.schema["target"] | scale.to_schema()}
+    return replace(table, targets=scale.learned(table.targets), schema=schema)
+
+
 def serve(table: Table, features: Int64, tokens: StringTokens) -> ServedTable:
     """Return ``table`` with only ``features``, its strings numbered by rising length."""
     ranks = tokens.ranks(table.name)
+    numbers = table.numbers[:, features]
     classification = table.task == "classification"
     return ServedTable(
         name=table.name,
         task=table.task,
         strings=ranks[table.codes[:, features]],
         target_strings=ranks[table.target_codes],
-        numbers=np.ascontiguousarray(table.numbers[:, features]),
+        numbers=np.ascontiguousarray(z_scores(numbers) if numbers.ndim == 2 else numbers),
         targets=table.targets.astype(np.int64 if classification else np.float32),
         first_string=tokens.first(table.name),
         weights=table.weights,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.family import Viewer
     from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.engine.reports.card_text import CardText
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.tabstar.config import TabstarExperiment
     from tabstar_lit.families.tabstar.data import TabstarData
     from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
+
+log = logging.getLogger(__name__)
 
 
 class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
@@ -46,12 +50,12 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
     def data(self, experiment: TabstarExperiment, seed: int, scratch: Path | None = None) -> TabstarData:
         """Open the corpus; the built-in one is made when it is missing."""
-        from tabstar_lit.families.tabstar.builtin import ensure_builtin
-        from tabstar_lit.families.tabstar.corpora import corpus_paths
         from tabstar_lit.families.tabstar.data import TabstarData
-        from tabstar_lit.nn.text_sources import load_tokenizer
+        from tabstar_lit.families.tabstar.finetuning.base import Start
+        from tabstar_lit.families.tabstar.tables.builtin import ensure_builtin
+        from tabstar_lit.families.tabstar.tables.corpora import corpus_paths
 
-        config, encoder = experiment.dataset_config, experiment.model.architecture_config.text_encoder
+        config, start = experiment.dataset_config, Start.of(experiment.model)
         if config.corpus is None:
             (path,) = corpus_paths(config)
             if scratch is not None and not path.exists():
@@ -59,33 +63,31 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
             config = config.model_copy(update={"corpus": str(ensure_builtin(path))})
         return TabstarData(
             config,
-            tokenizer=load_tokenizer(encoder),
-            max_tokens=encoder.max_tokens,
+            tokenizer=start.tokenizer,
+            max_tokens=start.architecture.text_encoder.max_tokens,
             seed=seed,
             keep_tokens=scratch is None,
+            numbers=start.architecture.numbers,
         )
 
     def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
         """Build the network with its encoder; a fixed encoder gets a memory for the vectors of strings."""
+        from tabstar_lit.families.tabstar.finetuning.base import Start
         from tabstar_lit.families.tabstar.layer_cache import LayerCache
         from tabstar_lit.families.tabstar.losses import build_loss
         from tabstar_lit.families.tabstar.module import TabstarModule
-        from tabstar_lit.families.tabstar.network import TabStarNetwork
+        from tabstar_lit.families.tabstar.tables.fingerprints import leaks
         from tabstar_lit.families.tabstar.text_cache import TextCache
-        from tabstar_lit.nn.text_sources import encoder_payload, load_text_encoder
 
-        architecture = experiment.model.architecture_config
-        encoder = load_text_encoder(architecture.text_encoder)
-        network = TabStarNetwork(architecture, encoder)
-        network.text_lookup = TextCache(encoder, data.tokens)
+        start = Start.of(experiment.model)
+        for line in leaks(data.schemas, start.tables, str(experiment.model.base)):
+            log.warning("%s", line)
+        network, kept = start.build()
+        network.text_lookup = TextCache(network.text_encoder, data.tokens)
         budget = experiment.dataset_config.text_cache_gb
-        network.frozen_lookup = LayerCache(encoder, data.tokens, None if budget is None else int(budget * 1e9))
-        payload = {
-            "family": self.name,
-            "architecture_config": architecture.model_dump(mode="json"),
-            "encoder": encoder_payload(encoder),
-            "tables": data.schemas,
-        }
+        budget_bytes = None if budget is None else int(budget * 1e9)
+        network.frozen_lookup = LayerCache(network.text_encoder, data.tokens, budget_bytes)
+        payload = {"family": self.name, "tables": data.schemas, **kept}
         name, params = _loss(experiment)
         return TabstarModule(network, build_loss(name, params), experiment.model, payload)
 
@@ -96,7 +98,8 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
         config = experiment.experiment_config
         return TabstarTracker(
             figures,
-            tasks={name: schema["task"] for name, schema in data.schemas.items()},
+            schemas=data.schemas,
+            held_out=data.some_held_out,
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,
         )
@@ -117,6 +120,18 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
         return (tables, builtin)
 
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what a file of ``tabstar_lit convert tables`` says."""
+        from tabstar_lit.families.tabstar.tables.manifest import TableEntry
+
+        return {"tables": list[TableEntry]}
+
+    def groups(self) -> Sequence[click.Command]:
+        """Return the commands of this family alone."""
+        from tabstar_lit.families.tabstar.commands import tabstar
+
+        return (tabstar,)
+
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what prints a corpus."""
         return {"tabstar_lit.corpus": _show}
@@ -127,6 +142,12 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
         return {"predict": predict, "embed": embed, "explain": explain, "export": export}
 
+    def card(self, config: Mapping[str, Any]) -> CardText:
+        """Return what the card of a model says of it."""
+        from tabstar_lit.families.tabstar.card import card_text
+
+        return card_text(config)
+
     def restore(self, checkpoint: Path) -> TrainedTabstar:
         """Return a trained network with the tables it knows."""
         from tabstar_lit.families.tabstar.deployment.trained import restore
@@ -135,7 +156,7 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
 
 
 def _show(path: Path, folder: Path | None) -> None:
-    from tabstar_lit.families.tabstar.show import show
+    from tabstar_lit.families.tabstar.tables.show import show
 
     show(path, folder)
 

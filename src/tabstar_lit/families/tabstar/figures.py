@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from matplotlib.axes import Axes
 from torch import Tensor
 
-from tabstar_lit.plots.classification import draw_reliability, reliability
+from tabstar_lit.metrics.importance import Importance
+from tabstar_lit.metrics.weighted import confusion, roc
+from tabstar_lit.plots.bars import draw_bars, shortened
+from tabstar_lit.plots.classification import draw_confusion, draw_reliability, draw_roc, reliability
 from tabstar_lit.plots.curves import Curve, loss_panels, source_curves, source_map
 from tabstar_lit.plots.pages import pages
 from tabstar_lit.plots.regression import draw_predicted_against_true
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BINS = 10
-LOSSES = {"classification": "cross-entropy", "regression": "squared error of the z-score"}
+SHOWN_COLUMNS = 12
+FEW_CLASSES = 4
+"""A small panel names so many ROC curves."""
+SHORT = 14
+"""Letters of a class's name that small panels have room for."""
+LOSSES = {"classification": "cross-entropy", "regression": "error of the scaled target"}
+
+
+class Predicted(NamedTuple):
+    """What a network says of the validation rows of a table.
+
+    Attributes
+    ----------
+    predictions, targets : Tensor
+        ``[N, C]`` probabilities or ``[N]`` z-scores, and ``[N]`` class numbers or z-scores.
+    classes : sequence of str
+        Names of the classes; of a regression none.
+    """
+
+    predictions: Tensor
+    targets: Tensor
+    classes: Sequence[str] = ()
 
 
 def score_curves(scores: Mapping[str, Curve], mean: Curve) -> Figure:
     """Draw the score of every table and their mean over the epochs."""
     label = "ROC-AUC or R² on validation rows"
-    return source_curves(scores, mean, title="Score per table", ylabel=label, sources="tables")
+    return source_curves(scores, mean, title="Score per table", ylabel=label, sources="tables", late=True)
 
 
 def score_map(scores: Mapping[str, Curve]) -> Figure:
     """Draw table × epoch as colours, tables sorted by their last score."""
-    return source_map(scores, title="Score per table and epoch", label="ROC-AUC or R² on validation rows")
+    return source_map(scores, title="Score per table and epoch", label="ROC-AUC or R²", rows="table")
 
 
 def loss_curves(losses: Mapping[str, Mapping[str, Curve]]) -> Figure:
@@ -37,36 +61,68 @@ def loss_curves(losses: Mapping[str, Mapping[str, Curve]]) -> Figure:
     return loss_panels(losses, LOSSES)
 
 
-def table_pages(tables: Mapping[str, tuple[Tensor, Tensor]], task: str) -> Iterator[Figure]:
-    """Draw one panel for each table of a task, in the order of their names.
+def table_pages(tables: Mapping[str, Predicted], panel: Callable[[Axes, Predicted], None]) -> Iterator[Figure]:
+    """Draw one panel for each table, in the order of their names, on pages."""
 
-    Parameters
-    ----------
-    tables : mapping of str to tuple of Tensor
-        Table -> predictions (``[N, C]`` probabilities, or ``[N]`` z-scores) and targets ``[N]``.
-    task : str
-        ``classification`` draws calibration, ``regression`` predictions against targets.
-    """
-    panel = calibration if task == "classification" else predicted_against_true
-    yield from pages(
-        {
-            f"{name} ({len(tables[name][1])} rows)": partial(
-                panel, predictions=tables[name][0], targets=tables[name][1]
-            )
-            for name in sorted(tables)
-        }
-    )
+    def draw(axes: Axes, table: str) -> None:
+        panel(axes, tables[table])
+
+    rows = {name: len(tables[name].targets) for name in sorted(tables)}
+    yield from pages({f"{name} ({count} rows)": partial(draw, table=name) for name, count in rows.items()})
 
 
-def calibration(axes: Axes, predictions: Tensor, targets: Tensor) -> None:
+def calibration(axes: Axes, predicted: Predicted) -> None:
     """Draw how often the predicted class is right against how sure the model was, from the confidence of a guess on."""
-    confidence, predicted = predictions.max(dim=1)
-    correct = (predicted == targets).numpy()
-    low = 1.0 / predictions.shape[1]
+    confidence, found = predicted.predictions.max(dim=1)
+    correct = (found == predicted.targets).numpy()
+    low = 1.0 / predicted.predictions.shape[1]
     draw_reliability(axes, reliability(confidence.double().numpy(), correct, low=low, bins=BINS))
     axes.set(xlabel="confidence", ylabel="accuracy")
 
 
-def predicted_against_true(axes: Axes, predictions: Tensor, targets: Tensor) -> None:
-    """Draw predictions against targets, both as z-scores."""
-    draw_predicted_against_true(axes, targets.double().numpy(), predictions.double().numpy(), "z-score")
+def roc_curves(axes: Axes, predicted: Predicted) -> None:
+    """Draw the ROC curve of each class against the rest; of two classes that of the second."""
+    probabilities, targets = predicted.predictions.double().numpy(), predicted.targets.numpy()
+    names = _short(predicted.classes)
+    chosen = range(1, 2) if len(names) == 2 else range(len(names))
+    found = {names[c]: roc(probabilities[:, c], targets == c) for c in chosen}
+    known = {name: curve for name, curve in found.items() if curve is not None}
+    draw_roc(axes, known, area="area", named=FEW_CLASSES, fontsize=7)
+    axes.set(xlabel="share of the others", ylabel="share found")
+
+
+def _short(classes: Sequence[str]) -> list[str]:
+    """Return short names of classes, numbered where they would be the same."""
+    names = [shortened(name, SHORT) for name in classes]
+    return [name if names.count(name) == 1 else f"{number} {name}" for number, name in enumerate(names)]
+
+
+def confusions(axes: Axes, predicted: Predicted) -> None:
+    """Draw the share of each true class, in percent, that is taken for which."""
+    found, count = predicted.predictions.argmax(dim=1).numpy(), len(predicted.classes)
+    counts = confusion(found, predicted.targets.numpy(), count)
+    draw_confusion(axes, counts, _short(predicted.classes), fontsize=7)
+    axes.grid(visible=False)
+
+
+def predicted_against_true(axes: Axes, predicted: Predicted) -> None:
+    """Draw predictions against targets, both in the target's unit."""
+    true, found = predicted.targets.double().numpy(), predicted.predictions.double().numpy()
+    draw_predicted_against_true(axes, true, found, "value")
+
+
+Figures = Mapping[str, Mapping[str, Callable[[Axes, Predicted], None]]]
+"""Task -> name -> what draws a panel for a table."""
+
+FIGURES: Figures = {
+    "classification": {"calibration": calibration},
+    "regression": {"predicted_vs_true": predicted_against_true},
+}
+CLOSING: Figures = {"classification": {"roc": roc_curves, "confusion": confusions}}
+"""What is drawn once: a page of panels takes half a second."""
+
+
+def importance_pages(found: Mapping[str, Mapping[str, Importance]]) -> Iterator[Figure]:
+    """Draw which columns of each table matter, as the rise of the loss when they are shuffled among rows."""
+    panel = partial(draw_bars, xlabel="rise of the loss when shuffled", most=SHOWN_COLUMNS)
+    yield from pages({table: partial(panel, values=own) for table, own in sorted(found.items())}, width=4.4)

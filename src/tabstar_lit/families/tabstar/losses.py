@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tabstar_lit.config.registry import Registry
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.tabstar.heads import RegressionHead
 
 DEFAULT_LOSS = "multitask"
 
@@ -34,30 +35,38 @@ class MultiTaskLoss(nn.Module):
         self.label_smoothing = label_smoothing
         self.regression_weight = regression_weight
 
-    def forward(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    def forward(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None, head: RegressionHead | None = None
+    ) -> Tensor:
         """Return the mean loss of a batch.
 
         Parameters
         ----------
-        logits : Tensor
-            ``[B, C]``, or ``[B, 1]`` for regression.
+        outputs : Tensor
+            ``[B, C]`` logits of classes, or what ``head`` has said.
         targets : Tensor
-            ``[B]`` class numbers (integer) or z-scores (floating point).
+            ``[B]`` class numbers (integer) or scaled values (floating point).
         weights : Tensor, optional
             ``[B]`` how much each row counts; over the training rows of a table their mean is 1.
+        head : RegressionHead, optional
+            Knows the loss of its outputs ``[B, W]``, and takes that of a single number from here. None: ``outputs``
+            are single numbers ``[B, 1]``.
         """
         # Half precision is too coarse for a mean over many rows.
-        logits = logits.float()
-        reduction = "mean" if weights is None else "none"
+        outputs = outputs.float()
         if targets.is_floating_point():
-            losses = self.regression_weight * self.regression_error(logits.squeeze(-1), targets, reduction)
+            losses = self.regression_weight * (
+                self.regression_error(outputs.squeeze(-1), targets)
+                if head is None
+                else head.errors(outputs, targets, self.regression_error)
+            )
         else:
-            losses = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction=reduction)
-        return losses if weights is None else (weights * losses).mean()
+            losses = F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing, reduction="none")
+        return losses.mean() if weights is None else (weights * losses).mean()
 
-    def regression_error(self, predictions: Tensor, targets: Tensor, reduction: str) -> Tensor:
-        """Return the squared error of ``[B]`` z-scores, their mean or (``reduction`` none) each."""
-        return F.mse_loss(predictions, targets, reduction=reduction)
+    def regression_error(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Return the squared error of each of ``[B]`` predictions."""
+        return F.mse_loss(predictions, targets, reduction="none")
 
 
 class HuberMultiTaskLoss(MultiTaskLoss):
@@ -77,9 +86,9 @@ class HuberMultiTaskLoss(MultiTaskLoss):
             raise ConfigError(f"loss_params.delta: {delta} is not positive.")
         self.delta = delta
 
-    def regression_error(self, predictions: Tensor, targets: Tensor, reduction: str) -> Tensor:
-        """Return the Huber error of ``[B]`` z-scores, their mean or (``reduction`` none) each."""
-        return F.huber_loss(predictions, targets, delta=self.delta, reduction=reduction)
+    def regression_error(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Return the Huber error of each of ``[B]`` predictions."""
+        return F.huber_loss(predictions, targets, delta=self.delta, reduction="none")
 
 
 LOSSES: Registry[type[MultiTaskLoss]] = Registry(

@@ -10,7 +10,9 @@ from torch import Tensor
 from tabstar_lit.engine.module import StepOutput, TrainingModule
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarModel
+from tabstar_lit.families.tabstar.deployment.stored import LORA_A, LORA_B, require_same
 from tabstar_lit.families.tabstar.flops import StepFlops
+from tabstar_lit.families.tabstar.heads import RegressionHead
 from tabstar_lit.families.tabstar.losses import MultiTaskLoss
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 
@@ -50,18 +52,42 @@ class TabstarModule(TrainingModule):
     def compute(self, batch: TableBatch) -> StepOutput:
         """Return the loss of a batch and, unless training, columns of the tracker.
 
-        These are ``predictions``, class probabilities ``[B, C]`` or z-scores ``[B]``, and ``targets``.
+        These are ``predictions``, class probabilities ``[B, C]`` or scaled values ``[B]``, and ``targets``.
         """
-        logits: Tensor = self.network(batch)
-        loss = self.loss(logits, batch.targets, batch.weights)
+        outputs: Tensor = self.network(batch)
+        head = cast(RegressionHead, self.network.reg_head)
+        loss = self.loss(outputs, batch.targets, batch.weights, head=head)
         if self.training:
             return StepOutput(loss, batch.source, len(batch), flops=self._flops_of(batch))
-        scores = logits.detach().float()
-        predictions = scores.softmax(dim=-1) if batch.task == "classification" else scores.squeeze(-1)
+        scores = outputs.detach().float()
+        predictions = scores.softmax(dim=-1) if batch.task == "classification" else head.values(scores)
         columns = {"predictions": predictions, "targets": batch.targets}
         return StepOutput(loss, batch.source, len(batch), columns=columns)
+
+    # -- checkpoints of adapters --------------------------------------------------------------------------------------
+
+    def accept(self, payload: Mapping[str, Any]) -> None:
+        """Refuse adapters of another model than the one that is fine-tuned here."""
+        if "lora" in payload and "lora" in self.payload:
+            require_same(payload["base"], self.payload["base"]["weights"], "the checkpoint")
+
+    def complete(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights of a checkpoint with those of the base, which one of adapters leaves out."""
+        own = self.network.state_dict() if "lora" in self.payload else {}
+        return {name: weight for name, weight in own.items() if not _of_adapter(name)} | dict(weights)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the base out where adapters are trained: it is known, and does not change."""
+        super().on_save_checkpoint(checkpoint)
+        if "lora" in self.payload:
+            weights = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {name: weight for name, weight in weights.items() if _of_adapter(name)}
 
     def _flops_of(self, batch: TableBatch) -> float:
         if self._flops is None:
             self._flops = StepFlops(cast(TabStarNetwork, self.network))
         return self._flops.of(batch, remembered=self.network.frozen_lookup is not None)
+
+
+def _of_adapter(name: str) -> bool:
+    return name.endswith((LORA_A, LORA_B))

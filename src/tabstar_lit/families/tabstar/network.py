@@ -6,6 +6,8 @@ Shapes: ``B`` rows, ``C`` targets, ``S`` elements (targets, then features), ``U`
     strings [U] - text encoder - [U, D] - gather - [B, S, D] -+
                                                               +- fusion - interaction - head - [B, C]
     numbers [B, S] - number embedding ----------- [B, S, D] --+
+
+With ``numbers: six`` there are six numbers an element, ``[B, S, 6]``, and fusion is a sum, as in the package's v1.1.
 """
 
 from __future__ import annotations
@@ -19,8 +21,15 @@ from torch import Tensor, nn
 from tabstar_lit.arrays import Int64
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarArchitecture
+from tabstar_lit.families.tabstar.heads import regression_head
 from tabstar_lit.nn.half_weights import HalfWeights
-from tabstar_lit.nn.tabstar import InteractionEncoder, NumericalFusion, PredictionHead, require_heads
+from tabstar_lit.nn.tabstar import (
+    InteractionEncoder,
+    NumericalFusion,
+    PredictionHead,
+    SixNumberFusion,
+    require_heads,
+)
 from tabstar_lit.nn.text_encoder import TextEncoder, compute_dtype
 
 TextLookup = Callable[[Int64], Tensor]
@@ -57,17 +66,18 @@ class TabStarNetwork(nn.Module):
         require_heads(architecture, width)
         self.text_encoder = text_encoder
         self.text_projection = nn.Identity() if width == text_encoder.width else nn.Linear(text_encoder.width, width)
-        self.numerical_fusion = NumericalFusion(architecture, width)
+        fusion = SixNumberFusion if architecture.numbers == "six" else NumericalFusion
+        self.numerical_fusion = fusion(architecture, width)
         self.tabular_encoder = InteractionEncoder(architecture, width)
         self.cls_head = PredictionHead(width, architecture.head_hidden or 4 * width)
-        self.reg_head = PredictionHead(width, architecture.head_hidden or 4 * width)
+        self.reg_head = regression_head(architecture, width)
         self.text_lookup: TextLookup | None = None
         self.frozen_lookup: FrozenLookup | None = None
         self.is_compiled = False
         self._half: dict[int, HalfWeights] = {}
 
     def forward(self, batch: TableBatch) -> Tensor:
-        """Return one logit per class ``[B, C]``, or the z-score of the regression target ``[B, 1]``.
+        """Return one logit per class ``[B, C]``, or what the regression head says, ``[B, 1]`` for a single number.
 
         Under autocast all weights are cast at once, unless the parts are compiled: those cast in passing.
         """
@@ -89,8 +99,9 @@ class TabStarNetwork(nn.Module):
         text = F.embedding(batch.index, self.encode_strings(batch, frozen))
         elements = self.numerical_fusion(text, batch.numbers)
         targets = self.tabular_encoder(elements, batch.n_targets)
-        head = self.reg_head if batch.n_targets == 1 else self.cls_head
-        return head(targets).squeeze(-1)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        if batch.n_targets == 1:
+            return self.reg_head(targets).squeeze(1)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        return self.cls_head(targets).squeeze(-1)  # type: ignore[no-any-return]  # as above
 
     def _frozen_states(self, batch: TableBatch) -> Tensor | None:
         """Return what the frozen layers make of the tokens ``[T, D]``; None where all layers or none are frozen."""

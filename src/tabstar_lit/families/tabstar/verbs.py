@@ -141,6 +141,9 @@ def explain(
 @click.command()
 @checkpoint_argument
 @click.option("--safetensors", "form", flag_value="safetensors", default="safetensors", help="Named weights (default).")
+@click.option(
+    "--checkpoint", "form", flag_value="checkpoint", help="A checkpoint: adapters become part of the weights."
+)
 @click.option("--tabstar", "form", flag_value="tabstar", help="A folder that the package tabstar loads.")
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The file; with --tabstar the folder."
@@ -151,8 +154,12 @@ def export(checkpoint: Path, form: str, output: Path) -> None:
     One safetensors file has the weights and, as JSON in its metadata, sizes, tokenizer and tables. The folder of
     --tabstar is that of the package tabstar (v1) and can be given wherever this program takes a CHECKPOINT.
     """
-    from tabstar_lit.families.tabstar.deployment.exporting import export_official, export_safetensors
+    from tabstar_lit.families.tabstar.deployment.exporting import (
+        export_checkpoint,
+        export_official,
+        export_safetensors,
+    )
     from tabstar_lit.families.tabstar.deployment.trained import restore
 
-    write = export_official if form == "tabstar" else export_safetensors
-    click.echo(f"wrote {', '.join(str(path) for path in write(restore(checkpoint), output))}")
+    forms = {"safetensors": export_safetensors, "checkpoint": export_checkpoint, "tabstar": export_official}
+    click.echo(f"wrote {', '.join(str(path) for path in forms[form](restore(checkpoint), output))}")

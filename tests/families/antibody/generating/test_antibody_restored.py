@@ -150,6 +150,8 @@ def test_templates_are_filled_in_by_those_who_learned_it(generator: AntibodyGene
     for template, message in (("EVQL", "no X"), ("X" * 30, "32 tokens")):
         with pytest.raises(DataError, match=message):
             generator.generate(ANTIGENS, template=template, device="cpu")
+    with pytest.raises(ConfigError, match="those of a template"):
+        generator.generate(ANTIGENS, fill=("h_cdr3",), device="cpu")
     trained_for = {**generator.config["trained_for"], "infilling": False}
     unable = dataclasses.replace(generator, config={**generator.config, "trained_for": trained_for})
     with pytest.raises(ConfigError, match="infilling above 0"):

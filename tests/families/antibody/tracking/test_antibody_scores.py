@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from labels import unlabelled
 from matplotlib.figure import Figure
 from scipy.stats import entropy
 
@@ -202,6 +203,7 @@ def test_every_figure_is_drawn(data: AntibodyData, tmp_path: Path) -> None:
     assert len(found) == 3 + 2 + 6
     for name, figure in found:
         assert figure is not None
+        assert unlabelled(figure) == [], name
         path = tmp_path / f"{name.replace('/', '_')}.png"
         figure.savefig(path)
         assert path.stat().st_size > 1000

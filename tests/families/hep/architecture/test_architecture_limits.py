@@ -53,7 +53,7 @@ def test_the_least_that_makes_sense_is_taken(model: str, options: dict[str, Any]
         ("DeepSets", {"embeddings": {"reduction": "none"}}, "embeddings.reduction"),
         ("SetTransformer", {"encoder_depth": 0}, "encoder_depth"),
         ("SetTransformer", {"seed_strategy": "slots"}, "seed_strategy"),
-        ("SetTransformer", {"valid_type_values": {"jets": {"flavour": [-1]}}}, "valid_type_values.jets.flavour"),
+        ("SetTransformer", {"valid_type_values": {"jets": {"flavour": [1.5]}}}, "valid_type_values.jets"),
         ("SetTransformer", {"flat_embeddings_fuse": {"mode": "max"}}, "flat_embeddings_fuse.mode"),
         ("SetTransformer", {"flat_model_fuse": {"mode": "cat_proj"}}, "flat_model_fuse.mode"),
         ("SetTransformer", {"flat_model": {"model": "SetTransformer"}}, "flat_model"),
@@ -108,9 +108,9 @@ def test_tabstar_reads_no_bins() -> None:
 @pytest.mark.parametrize(
     ("ways", "named"),
     [
-        (["numer_feature_wise_linear", "conv1d_embedding"], "conv1d_embedding"),
+        (["numer_feature_wise_linear", "numer_shared_linear"], "numer_shared_linear"),
         (["numer_feature_wise_linear", "ple"], "ple"),
-        (["numer_feature_wise_linear", "conv1d_embedding", "ple"], "ple"),
+        (["numer_feature_wise_linear", "numer_shared_linear", "ple"], "ple"),
     ],
 )
 def test_ways_of_embedding_a_number_exclude_each_other(ways: list[str], named: str) -> None:
@@ -119,7 +119,7 @@ def test_ways_of_embedding_a_number_exclude_each_other(ways: list[str], named: s
     assert problem.message == f"{' and '.join(ways)} exclude each other; keep one."
 
 
-@pytest.mark.parametrize("way", ["numer_feature_wise_linear", "conv1d_embedding", "ple"])
+@pytest.mark.parametrize("way", ["numer_feature_wise_linear", "numer_shared_linear", "ple"])
 def test_one_way_of_embedding_a_number_is_no_problem(way: str) -> None:
     assert list(architecture("MLP", embeddings={way: True}).embeddings.problems()) == []
 

@@ -61,7 +61,11 @@ def test_the_schema_refuses(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "section", "message"),
     [
-        ({"embeddings": {"ple": True, "conv1d_embedding": True}}, "embeddings", "conv1d_embedding and ple exclude"),
+        (
+            {"embeddings": {"ple": True, "numer_shared_linear": True}},
+            "embeddings",
+            "numer_shared_linear and ple exclude",
+        ),
         ({"post_embeddings": {"layernorm": True, "batchnorm": True}}, "post_embeddings", "exclude each other"),
     ],
 )

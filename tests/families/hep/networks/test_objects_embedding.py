@@ -13,19 +13,23 @@ from torch import nn
 from torch.nn import functional
 
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.architecture.jagged import DeepSetsArchitecture, ParticleTransformerArchitecture
+from tabstar_lit.families.hep.architecture.jagged import (
+    DeepSetsArchitecture,
+    ObjectEmbeddings,
+    ParticleTransformerArchitecture,
+)
 from tabstar_lit.families.hep.architecture.sections import Embeddings, PostEmbeddings
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.batch import Columns, Features, Inputs, Objects
 from tabstar_lit.families.hep.networks.build import build_network, network_type
 from tabstar_lit.families.hep.networks.deepsets_jagged import DeepSets
 from tabstar_lit.families.hep.networks.features import OneHotFeatures, build_embedding
-from tabstar_lit.families.hep.networks.objects import ObjectEmbedding, TypeEmbedding, TypeMask
+from tabstar_lit.families.hep.networks.objects import ObjectEmbedding, ProjectedType, TypeEmbedding, TypeMask
 from tabstar_lit.families.hep.networks.pairwise import kinematics, pair_logs
 from tabstar_lit.families.hep.networks.particle_transformer import ParticleTransformer
 from tabstar_lit.nn.norms import MaskedBatchNorm, SetNorm
 
-TWO = Columns((), ("flavour", "charge"), (4, 3), max_objects=3)
+TWO = Columns((), ("jet_type", "charge"), (4, 3), max_objects=3, categories=(("5", "4", "15"), ("plus", "minus")))
 
 
 def sets(**options: Any) -> DeepSetsArchitecture:
@@ -43,30 +47,72 @@ def codes(*pairs: tuple[int, int]) -> Objects:
     ("valid", "kept"),
     [
         ({}, [True, True, True, True, False]),
-        ({"flavour": (1, 3)}, [True, False, True, True, False]),
-        ({"charge": (2,)}, [True, True, False, False, False]),
-        ({"charge": (2,), "flavour": (1, 3)}, [True, False, False, False, False]),
-        ({"flavour": ()}, [False] * 5),
+        ({"jet_type": ("5", "15")}, [True, False, True, True, False]),
+        ({"charge": ("minus",)}, [True, True, False, False, False]),
+        ({"charge": ("minus",), "jet_type": ("5", "15")}, [True, False, False, False, False]),
+        ({"jet_type": ()}, [False] * 5),
+        (("5", "15"), [True, False, True, True, False]),  # of the feature whose name ends in type
+        ({"jet_type": ("#1", "#3"), "charge": ("#0",)}, [False, False, False, True, False]),  # codes of old checkpoints
     ],
 )
-def test_objects_count_whose_every_category_is_listed(valid: dict[str, tuple[int, ...]], kept: list[bool]) -> None:
+def test_objects_count_whose_every_category_is_listed(valid: Any, kept: list[bool]) -> None:
     objects = codes((1, 2), (2, 2), (3, 1), (3, 0))
     assert TypeMask(TWO, valid, "jets")(objects).tolist() == [kept]
 
 
+def test_values_are_those_of_the_file_whatever_their_codes() -> None:
+    """5 is the category, not the fifth; numbers and names may be mixed."""
+    read = sets(valid_type_values={"jets": [5, "15"], "leptons": {"charge": ["minus"]}}).valid_type_values
+    assert read == {"jets": ("5", "15"), "leptons": {"charge": ("minus",)}}
+
+
 @pytest.mark.parametrize(
-    ("categories", "words"),
-    [((), r"0 to 3"), ((("b", "c", "tau"), ("+", "-")), r"0 \(unknown\), 1 \(b\), 2 \(c\), 3 \(tau\)")],
+    ("valid", "words"),
+    [
+        ({"jet_type": ("3",)}, r"jets\.jet_type lists '3', which no training event has\. It has: 5, 4, 15\."),
+        ({"charge": ("mines",)}, r"jets\.charge lists 'mines', .* Did you mean 'minus'\?"),
+        ({"jet_type": ("#4",)}, r"lists '#4'"),
+    ],
 )
-def test_a_code_that_no_object_can_have_is_refused(categories: tuple[tuple[str, ...], ...], words: str) -> None:
-    columns = Columns((), ("flavour", "charge"), (4, 3), max_objects=3, categories=categories)
-    with pytest.raises(ConfigError, match=rf"valid_type_values\.jets\.flavour lists 4, 9, and .* are {words}\."):
-        TypeMask(columns, {"flavour": (1, 4, 9)}, "jets")
+def test_a_category_that_no_object_has_is_refused(valid: dict[str, tuple[str, ...]], words: str) -> None:
+    with pytest.raises(ConfigError, match=rf"valid_type_values\.{words}" if "jets" in words else words):
+        TypeMask(TWO, valid, "jets")
+
+
+def test_a_list_is_of_the_one_feature_that_is_a_type() -> None:
+    with pytest.raises(ConfigError, match=r"names no feature, and none of the .* \(flavour, charge\) end in 'type'"):
+        TypeMask(Columns((), ("flavour", "charge"), (4, 3)), ("5",), "jets")
+
+
+def test_all_features_of_an_object_are_projected_as_by_a_convolution() -> None:
+    """As SeeSawML's ``conv1d_embedding``: batch norm, convolution of kernel size 1, batch norm, ReLU; of valid ones."""
+    torch.manual_seed(0)
+    embedding = ObjectEmbedding(sets(embeddings={"conv1d_embedding": True}), inputs(event=False), 8)
+    own = embedding.embeddings[0]
+    assert isinstance(own, ProjectedType)
+    theirs = nn.Sequential(
+        nn.BatchNorm1d(own.features.n_out), nn.Conv1d(own.features.n_out, 8, 1), nn.BatchNorm1d(8), nn.ReLU()
+    )
+    theirs[1].weight.data, theirs[1].bias.data = own.project.weight.data[..., None], own.project.bias.data
+    objects = ragged_events(event=False).objects["jets"]
+    there = own.features(objects.numerical, objects.categorical)[objects.mask]
+    for _ in range(2):
+        torch.testing.assert_close(own(objects, objects.mask)[objects.mask], theirs(there[..., None])[..., 0])
+    torch.testing.assert_close(own.eval()(objects, objects.mask)[objects.mask], theirs.eval()(there[..., None])[..., 0])
+
+
+def test_objects_of_equal_mean_are_told_apart_when_projected() -> None:
+    torch.manual_seed(0)
+    columns, objects = Columns(("a", "b")), torch.tensor([[[1.0, 3.0], [3.0, 1.0], [5.0, 5.0]]])
+    embedding = ProjectedType(ObjectEmbeddings(conv1d_embedding=True), PostEmbeddings(), columns, 8)
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    vectors = embedding(Objects(objects, torch.zeros(1, 3, 0, dtype=torch.long), mask, torch.zeros(1, 3, 0)), mask)[0]
+    assert torch.dist(vectors[0], vectors[1]) > 0.5
 
 
 def test_a_number_cannot_be_listed_by_its_values() -> None:
     with pytest.raises(ConfigError, match=r"valid_type_values\.jets names 'mass', .* categorical feature of jets"):
-        TypeMask(JETS, {"mass": (1,)}, "jets")
+        TypeMask(JETS, {"mass": ("1",)}, "jets")
 
 
 def test_each_type_has_a_vector_of_its_own_that_padding_does_not_get() -> None:
@@ -161,7 +207,7 @@ def test_one_hot_codes_stand_feature_by_feature() -> None:
         ({}, 0.15, False),
         ({"numer_feature_wise_linear": True}, 1.0, False),
         ({"ple": True}, 0.708, False),
-        ({"conv1d_embedding": True}, 0.15, True),
+        ({"numer_shared_linear": True}, 0.15, True),
     ],
 )
 def test_numbers_start_as_their_way_of_embedding_says(options: dict[str, Any], largest: float, shared: bool) -> None:

@@ -72,7 +72,7 @@ def test_the_exported_graph_equals_the_network(model: str, tmp_path: Path) -> No
             SetTransformerArchitecture(model="SetTransformer", encoder_depth=1, decoder_depth=1, **SMALL), inputs(), 3
         )
     else:
-        options = {"flat_embeddings_fuse": {"mode": "cat"}, "valid_type_values": {"jets": {"flavour": (0, 1)}}}
+        options = {"flat_embeddings_fuse": {"mode": "cat"}, "valid_type_values": {"jets": {"flavour": ("#0", "#1")}}}
         config = {"model": "ParticleTransformer", "particle_blocks": 1, "class_blocks": 1, **SMALL, **options}
         network = ParticleTransformer(ParticleTransformerArchitecture.model_validate(config), inputs(), 3)
     for parameter in network.parameters():

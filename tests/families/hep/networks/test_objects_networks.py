@@ -46,7 +46,7 @@ VARIANTS: dict[str, ObjectsArchitecture] = {
         model="SetTransformer",
         seed_strategy="particles",
         add_particle_types=True,
-        valid_type_values={"jets": {"flavour": (1, 2)}},
+        valid_type_values={"jets": {"flavour": ("#1", "#2")}},
         first_attn_no_residual=True,
         embeddings={"ple": True, "reduction": "conv1d"},
         **SETS,

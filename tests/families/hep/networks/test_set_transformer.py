@@ -31,7 +31,7 @@ def test_set_norm_is_the_default() -> None:
 @pytest.mark.parametrize("training", [False, True])
 def test_an_invalid_type_value_is_as_if_the_object_were_not_there(training: bool) -> None:
     torch.manual_seed(0)
-    options = {"valid_type_values": {"jets": {"flavour": (1,)}}, "attn_dropout": 0.0, "ff_dropout": 0.0}
+    options = {"valid_type_values": {"jets": {"flavour": ("#1",)}}, "attn_dropout": 0.0, "ff_dropout": 0.0}
     config = SetTransformerArchitecture.model_validate({**SMALL, **options})
     network = SetTransformer(config, inputs(), 1).train(training)
     features = events([5, 3, 0], [2, 1, 0])

@@ -140,6 +140,8 @@ def test_selections_that_cannot_be_are_refused(file: EventFile, settings: dict[s
         ({}, ("signal",)),
         ({"classes": ["signal", "ttbar"]}, ("signal",)),
         ({"classes": ["wjets", "ttbar"]}, ("ttbar",)),
+        ({"classes": [{"typeII": ["signal"]}, {"background": ["wjets"]}]}, ("typeII",)),
+        ({"classes": ["ttbar", {"background": ["wjets"]}, {"last": ["signal"]}]}, ("last",)),
         ({"signal": "wjets"}, ("wjets",)),
         ({"signal": ["wjets", "ttbar"]}, ("wjets", "ttbar")),
         ({"signal": ["wjets", "wjets"]}, ("wjets",)),

@@ -143,6 +143,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory, toy_file: Path) -> tuple[S
     return bench, bench.train(*JAGGED)
 
 
+def test_log_and_report_name_the_signal(trained: tuple[SignalBench, RunDirectory]) -> None:
+    _, run = trained
+    record = run.stage("train")
+    assert record["about"].startswith("signal is signal; training events: background ")
+    assert f"Stage train: {record['about']}" in (run.root / "log.txt").read_text()
+    assert f"| content | {record['about']} |" in (run.root / "report.md").read_text()
+
+
 def test_scores_are_weighted(trained: tuple[SignalBench, RunDirectory]) -> None:
     bench, directory = trained
     data = EventData(bench.load(*JAGGED).experiment.dataset_config, seed=7)

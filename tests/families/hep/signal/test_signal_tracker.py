@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hand_made_objects import inputs, ragged_events
+from labels import unlabelled
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.signal.figures import draw_all
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, SignificanceConfig, check_plotting
 from tabstar_lit.families.hep.signal.scored import Scored
@@ -50,6 +53,7 @@ def drawn(own: SignalTracker, rows: Columns) -> dict[str, Figure]:
     figures = dict(own.figures({"events": rows}))
     for figure in figures.values():
         figure.draw_without_rendering()
+        assert unlabelled(figure) == []
     return figures
 
 
@@ -146,26 +150,28 @@ def overtraining(own: SignalTracker, rows: Columns, world_size: int = 1, **state
 @pytest.mark.parametrize("classes", [2, 3])
 def test_training_events_are_drawn_over_those_of_validation(tmp_path: Path, classes: int) -> None:
     rows = collected(classes)
-    own = tracker(tmp_path, classes, training=lambda: iter([rows, rows]))
+    own = tracker(tmp_path, classes, some=lambda split: iter([rows, rows]))
     (figure,) = overtraining(own, rows).values()
     axes, below = figure.axes
-    assert axes.get_title() == "600 training events against validation"
+    assert axes.get_title() == "600 training events against 300 of validation"
     legend = axes.get_legend()
     assert legend is not None
     labels = {text.get_text() for text in legend.get_texts()}
-    assert labels == {f"{name}, {origin}" for name in CLASSES[:classes] for origin in ("training", "validation")}
+    same = "KS distance 0.000, p = 1"
+    trained = {f"{name}, training" for name in CLASSES[:classes]}
+    assert labels == trained | {f"{name}, validation\n{same}" for name in CLASSES[:classes]}
     for bars in below.containers:
         heights = bars.lines[0].get_ydata()
         np.testing.assert_allclose(heights[np.isfinite(heights)], 1, err_msg="the same events have the same scores")
     (figure,) = overtraining(own, rows, testing=True).values()
-    assert "against test" in figure.axes[0].get_title()
+    assert "against 300 of test" in figure.axes[0].get_title()
 
 
 def test_training_events_are_not_drawn_where_they_cannot_be_scored_or_nobody_asks(tmp_path: Path) -> None:
     rows = collected(2)
-    given = {"training": lambda: iter([rows])}
+    given = {"some": lambda split: iter([rows])}
     assert overtraining(tracker(tmp_path), rows) == {}
-    assert overtraining(tracker(tmp_path, training=lambda: iter([])), rows) == {}
+    assert overtraining(tracker(tmp_path, some=lambda split: iter([])), rows) == {}
     assert overtraining(tracker(tmp_path, **given), rows, world_size=2) == {}
     assert overtraining(tracker(tmp_path, plotting=SignalPlotting(figures=("roc",)), **given), rows) == {}
     rows["logits"][0] = torch.nan
@@ -270,3 +276,25 @@ def test_figures_say_what_they_weigh_by_and_keep_their_text_off_the_curves(tmp_p
 def test_areas_are_better_when_larger_and_errors_are_not(tmp_path: Path) -> None:
     own = tracker(tmp_path, disco=DiscoConfig.model_validate({"variables": ("mass",), "lambda": 1.0}))
     assert set(own.metric_names()) - set(own.better_when_larger()) == {"ece", "dcorr_mass"}
+
+
+def test_importance_is_drawn_once_of_held_out_events(tmp_path: Path) -> None:
+    features, asked = ragged_events(), list[str]()
+    ones = torch.ones(4)
+    batch = EventBatch(features, torch.tensor([0, 1, 0, 1]), ones, ones, torch.zeros(4, 0), torch.arange(4))
+    own = tracker(
+        tmp_path, some=lambda split: asked.append(split) or [batch], inputs=inputs(), spectators=(), disco=None
+    )
+
+    def importance(**state: Any) -> dict[str, Figure]:
+        trainer = SimpleNamespace(**{"world_size": 1, "testing": False, **state})
+        first = SimpleNamespace(network=lambda given: given.numerical[:, :1], trainer=trainer, device="cpu")
+        return dict(own.closing_figures(first))  # type: ignore[arg-type]  # what of a module is used
+
+    (figure,) = importance().values()
+    assert figure.axes[0].get_title() == "Importance of features, 4 events"
+    assert unlabelled(figure) == []
+    assert list(importance(testing=True)) == ["importance"]
+    assert asked == ["val", "test"]
+    assert importance(world_size=2) == {}
+    assert asked == ["val", "test"], "nothing is read for nothing"

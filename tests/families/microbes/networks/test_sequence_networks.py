@@ -68,9 +68,9 @@ def padded(batch: SampleBatch, slots: int = 40, letters: int = 0, sequences: int
 
 
 @pytest.mark.parametrize("counts", COUNTS)
-@pytest.mark.parametrize("per_token", [1, 4])
-def test_order_of_asvs_and_padding_change_nothing(counts: str, per_token: int) -> None:
-    network, batch = encoder(count_embedding=counts, bases_per_token=per_token), a_batch()
+@pytest.mark.parametrize(("per_token", "lineages"), [(1, 0), (4, 0), (4, 12)])
+def test_order_of_asvs_and_padding_change_nothing(counts: str, per_token: int, lineages: int) -> None:
+    network, batch = encoder(count_embedding=counts, bases_per_token=per_token, lineages=lineages), a_batch()
     expected = network(batch)
     moved, slots = permuted(batch)
     found = network(moved)

@@ -14,11 +14,11 @@ from trained_tables import Bench, train
 import tabstar_lit
 from tabstar_lit.commands.cli import main
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.converter import FileSource, convert
 from tabstar_lit.families.tabstar.deployment import chunks
 from tabstar_lit.families.tabstar.deployment.chunks import Wanted, file_chunks
 from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
-from tabstar_lit.families.tabstar.manifest import read_manifest
+from tabstar_lit.families.tabstar.tables.converter import FileSource, convert
+from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 
 ODD = """
 - name: odd
@@ -68,7 +68,7 @@ def test_every_chunk_reads_as_the_whole_table(
     parts = list(file_chunks(path, wanted, rows=7))
     assert [len(part) for part in parts] == [7] * 17 + [1]
     server = model.ask(path).server
-    pieces = np.concatenate([server.outputs(part, 3).numpy()[:, 0] for part in parts])
+    pieces = np.concatenate([server.outputs(part, 3).numpy() for part in parts])
     target = model.config["tables"]["odd"]["target"]
     np.testing.assert_allclose(pieces * target["std"] + target["mean"], whole["prediction"], rtol=0, atol=1e-6)
     zipped = tmp_path / "odd.csv.gz"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tabstar_lit.families.antibody.networks.decoder_only import DecoderOnly
@@ -18,10 +20,33 @@ NETWORKS: dict[str, tuple[type[Any], str]] = {
 """Class of each network, and a line about it."""
 
 
-def build_network(architecture: Any, scale: PkdScale) -> Writer:
-    """Return the network of an ``architecture_config``; ``scale`` is that of pKd."""
-    network: Writer = NETWORKS[architecture.model][0](architecture, scale)
-    return network
+def build_network(architecture: Any, scale: PkdScale, protein: Mapping[str, Any] | None = None) -> Writer:
+    """Return the network of an ``architecture_config``.
+
+    Parameters
+    ----------
+    architecture : AntibodyArchitecture
+        Which, and its sizes.
+    scale : PkdScale
+        That of pKd.
+    protein : Mapping or None
+        What a checkpoint keeps of a pretrained encoder, see :meth:`.ProteinEncoder.payload`; None: it is read from the
+        folder that the architecture names.
+
+    Raises
+    ------
+    EncoderError
+        The folder of the pretrained encoder cannot be read.
+    """
+    folder = getattr(architecture, "antigen_encoder", None)
+    if folder is None:
+        network: Writer = NETWORKS[architecture.model][0](architecture, scale)
+        return network
+    from tabstar_lit.families.antibody.networks.protein import of_payload, read_protein_encoder
+
+    width = architecture.sizes.width
+    reader = read_protein_encoder(Path(folder).expanduser(), width) if protein is None else of_payload(protein, width)
+    return Seq2Seq(architecture, scale, reader)
 
 
 def network_lines() -> dict[str, str]:

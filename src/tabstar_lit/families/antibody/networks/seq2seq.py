@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from tabstar_lit.nn.feed_forward import PointwiseFeedForward
 from tabstar_lit.nn.positions import sinusoids
 from tabstar_lit.nn.transformer import DecoderBlock, TransformerBlock
 
+if TYPE_CHECKING:
+    from tabstar_lit.families.antibody.networks.protein import ProteinEncoder
+
 
 class Seq2Seq(Writer):
     """Write an antibody residue by residue, reading an antigen and told a pKd.
@@ -35,13 +38,17 @@ class Seq2Seq(Writer):
         Sizes and conditioning.
     scale : PkdScale
         Standardisation of pKd.
+    protein : ProteinEncoder or None
+        Reads antigens before the blocks do, instead of embeddings.
     """
 
-    def __init__(self, config: Seq2SeqArchitecture, scale: PkdScale) -> None:
+    def __init__(self, config: Seq2SeqArchitecture, scale: PkdScale, protein: ProteinEncoder | None = None) -> None:
         super().__init__()
         sizes, dropout = config.sizes, config.dropout
         self.width, self.conditioning = sizes.width, config.conditioning
-        self.antigen_embedding = nn.Embedding(VOCABULARY_SIZE, sizes.width, padding_idx=PAD)
+        self.antigen_embedding = (
+            nn.Embedding(VOCABULARY_SIZE, sizes.width, padding_idx=PAD) if protein is None else None
+        )
         self.antibody_embedding = nn.Embedding(VOCABULARY_SIZE, sizes.width, padding_idx=PAD)
         self.encoder = nn.ModuleList(_reading(sizes, dropout) for _ in range(config.encoder_depth))
         self.encoder_norm = nn.LayerNorm(sizes.width)
@@ -53,10 +60,11 @@ class Seq2Seq(Writer):
         start_evenly(self)
         if isinstance(self.pkd, PkdModulation):
             self.pkd.start_as_nothing()
+        self.protein = protein  # keeps the weights it comes with
 
     def encode(self, asked: Asked) -> Source:
         """Read antigens and pKd."""
-        x, mask = self._embed(self.antigen_embedding, asked.antigens), asked.antigens != PAD
+        x, mask = self._read(asked.antigens), asked.antigens != PAD
         if (
             asked.templates is not None
         ):  # in the letters and at the places of the antibody, whatever the antigen's length
@@ -105,6 +113,13 @@ class Seq2Seq(Writer):
             x = block(x, source, mask=mask, source_mask=cache.source_mask, cache=layer)
         logits: Tensor = self.head(self.decoder_norm(x[:, -1]))
         return logits, state
+
+    def _read(self, antigens: Tensor) -> Tensor:
+        """Return vectors of the antigens' residues, ``[B, A, E]``."""
+        if self.protein is None or self.antigen_embedding is not None:
+            return self._embed(cast("nn.Module", self.antigen_embedding), antigens)
+        read: Tensor = self.dropout(self.protein(antigens))
+        return read
 
     def _embed(self, table: nn.Module, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
         """Return embeddings and sinusoids of the positions, ``[B, T, E]``."""

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tabstar_lit.arrays import Int8
+from tabstar_lit.errors import ConfigError, DataError
 from tabstar_lit.families.antibody.numbering.domains import Domain, find_domains
 from tabstar_lit.families.antibody.numbering.germlines import FIRST_CYSTEINE, SECOND_CYSTEINE, TRYPTOPHAN
-from tabstar_lit.families.antibody.pairs.batch import REGIONS
+from tabstar_lit.families.antibody.pairs.batch import REGION_NAMES, REGIONS
 from tabstar_lit.families.antibody.pairs.tokens import AMINO_ACIDS, BREAK, chains_of
 from tabstar_lit.families.antibody.pairs.toy import GENERATED, toy_regions
 
@@ -70,6 +71,27 @@ def number_texts(
         regions, flaws = own
         found.append(Numbered(text, regions, (*_letter_flaws(text, complete, max_run), *(flaws if text else ()))))
     return found
+
+
+def hidden_regions(text: str, names: Sequence[str], numbering: str) -> str:
+    """Return an antibody with X in place of each residue of some regions, such as ``h_cdr3``.
+
+    Raises
+    ------
+    ConfigError
+        There is no region of that name.
+    DataError
+        The antibody does not have one of them.
+    """
+    if unknown := [name for name in names if name not in REGION_NAMES[1:]]:
+        raise ConfigError(f"there is no region {unknown[0]!r}; there are {', '.join(REGION_NAMES[1:])}.")
+    (own,) = number_texts([text], numbering)
+    for name in names:
+        if not (own.regions == REGION_NAMES.index(name)).any():
+            found = ", ".join(REGION_NAMES[number] for number in np.unique(own.regions[own.regions > 0]))
+            raise DataError(f"the template has no {name}; recognised are {found or 'none'}. Write X yourself instead.")
+    chosen = np.isin(own.regions, [REGION_NAMES.index(name) for name in names])
+    return "".join("X" if hidden else letter for letter, hidden in zip(text, chosen, strict=True))
 
 
 def longest_run(text: str) -> int:

@@ -15,7 +15,7 @@ from tabstar_lit.families.antibody.pairs.batch import CDRS, REGION_NAMES
 from tabstar_lit.families.antibody.pairs.file import Pairs
 from tabstar_lit.families.antibody.pairs.tokens import AMINO_ACIDS, TOKENIZER
 from tabstar_lit.families.antibody.tracking.measures import loop_letters, region_text
-from tabstar_lit.plots.curves import draw_curve, series
+from tabstar_lit.plots.curves import beside, draw_curve, series
 from tabstar_lit.plots.histograms import range_edges
 from tabstar_lit.plots.logos import draw_logo
 from tabstar_lit.plots.style import new_figure, palette_color
@@ -34,18 +34,21 @@ def recovery_figure(pairs: Pairs, rows: Columns) -> Figure:
     """Draw the share of right letters at each place of each region."""
     hits = list(_hits(pairs, rows))
     figure, (axes,) = new_figure(width=9.0)
-    start, ticks = 0, []
+    start, ticks, named = 0, [], set[str]()
     for number, name in enumerate(REGION_NAMES[1:], start=1):
         means = _region_means(hits, number)
         if not len(means):
             continue
         places = np.arange(start, start + len(means))
-        color = palette_color(1 if number in CDRS else 0)
-        axes.bar(places, means, width=1.0, color=color, linewidth=0)
+        color, kind = (palette_color(1), "CDR") if number in CDRS else (palette_color(0), "framework")
+        axes.bar(places, means, width=1.0, color=color, linewidth=0, label=kind if kind not in named else None)
+        named.add(kind)
         ticks.append((places.mean(), name))
         start += len(means) + 1
     axes.set_xticks([place for place, _ in ticks], [name for _, name in ticks], rotation=45, ha="right")
-    axes.set(ylim=(0, 1), ylabel="share of right residues", title="Recovery by position, after the residues before it")
+    title = "Recovery by position, after the residues before it"
+    axes.set(ylim=(0, 1), xlabel="position by region", ylabel="share of right residues", title=title)
+    beside(axes)
     return figure
 
 
@@ -84,25 +87,27 @@ def effect_figure(history: Sequence[Mapping[str, float]]) -> Figure | None:
                 epochs = sorted(bottom)
                 axes.fill_between(epochs, [bottom[e] for e in epochs], [top[e] for e in epochs], color=color, alpha=0.2)
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set(xlabel="epoch", ylabel="nats / token", title="Rise of the loss with the condition of another pair")
-    axes.legend()
+    axes.set(xlabel="epoch", ylabel="rise (nats / token)", title="Rise of the loss with the condition of another pair")
+    beside(axes)
     return figure
 
 
 def logo_figures(written: Sequence[Numbered], real: Sequence[Numbered]) -> Iterator[tuple[str, Figure]]:
     """Yield the logos of each CDR, written above real ones, at the length that real ones have most often."""
     for number in CDRS:
-        loops = {label: [region_text(own, number) for own in group] for label, group in _named(written, real)}
+        groups = ((WRITTEN, written), (REAL, real))
+        loops = {label: [region_text(own, number) for own in group] for label, group in groups}
         lengths = Counter(len(text) for text in loops[REAL] if text)
         if not lengths:
             continue
         length = lengths.most_common(1)[0][0]
-        figure, panels = new_figure(2, 1, width=max(6.4, 0.4 * length + 1.6), height=5.0, grid=False)
+        figure, panels = new_figure(2, 1, width=max(6.4, 0.4 * length + 1.6), height=5.0, grid=False, sharey=True)
         for axes, (label, texts) in zip(panels, loops.items(), strict=True):
             same = [text for text in texts if len(text) == length]
             if same:
                 draw_logo(axes, same, AMINO_ACIDS)
             axes.set_title(f"{REGION_NAMES[number]}, {label}: {len(same)} of {len(texts)} have {length} residues")
+            axes.set_xlabel("position in the loop")
         yield f"logos/{REGION_NAMES[number]}", figure
 
 
@@ -116,8 +121,8 @@ def length_figures(written: Sequence[Numbered], real: Sequence[Numbered]) -> Ite
         for number, (label, own) in enumerate(groups.items()):
             shares = np.full(len(own), 1 / len(own))
             axes.hist(own, edges.tolist(), weights=shares, histtype="step", color=palette_color(number), label=label)
-        axes.set(xlabel=f"residues of {name}", ylabel="share", title=f"Length of {name}")
-        axes.legend()
+        axes.set(xlabel=f"residues of {name}", ylabel="share of antibodies", title=f"Length of {name}")
+        beside(axes)
         yield f"lengths/{name}", figure
 
 
@@ -135,10 +140,10 @@ def composition_figure(written: Sequence[Numbered], real: Sequence[Numbered]) ->
         shares = np.array([letters.count(letter) for letter in AMINO_ACIDS]) / max(1, len(letters))
         axes.bar(places + 0.4 * number - 0.2, shares, width=0.4, color=palette_color(number), label=label)
     axes.set_xticks(places, list(AMINO_ACIDS))
-    axes.set(ylabel="share", title="Residues of all CDRs")
-    axes.legend()
+    axes.set(xlabel="residue", ylabel="share of residues", title="Residues of all CDRs")
+    beside(axes)
     return figure
 
 
 def _named(written: Sequence[Numbered], real: Sequence[Numbered]) -> tuple[tuple[str, Sequence[Numbered]], ...]:
-    return (WRITTEN, written), (REAL, real)
+    return (f"{WRITTEN} ({len(written)})", written), (f"{REAL} ({len(real)})", real)

@@ -148,7 +148,7 @@ class DiffuserExpert(Expert):
         else:
             positions, mask = cache.admit(noised[..., 0], None if documents is None else documents >= 0)
         turned = rotation(positions, self.dim_head, self.rope_base)
-        step = self.time(sinusoids(steps, self.width))[:, None]
+        step = self.time(sinusoids(steps, self.width).to(noised.dtype))[:, None]
         layers = [None] * len(self.blocks) if cache is None else cache.layers
         for block, layer in zip(self.blocks, layers, strict=True):
             noised = block(noised, step, mask=mask, turned=turned, cache=layer)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from tabstar_lit.config.schema import Section
-from tabstar_lit.config.schema.base import AlsoSpelled, NonNegativeNumber
+from tabstar_lit.config.schema.base import AlsoSpelled, Name, NonNegativeNumber
 from tabstar_lit.config.tree import Problem
 from tabstar_lit.families.hep.architecture.flat import DeepSetsKeys, Dropout, FlatArchitecture
 from tabstar_lit.families.hep.architecture.sections import (
@@ -23,19 +23,41 @@ from tabstar_lit.families.hep.architecture.sections import (
 Quantity = Literal["delta_r", "kt", "z", "m2"]
 
 
+ObjectReduction = Literal["mean", "reshape", "conv1d", "conv2d", "attn"]
+
+
+def _as_categories(values: Any) -> Any:
+    """Let whole numbers stand for the categories that read like them."""
+    if isinstance(values, dict):
+        return {name: _as_categories(own) for name, own in values.items()}
+    if isinstance(values, list | tuple):
+        return tuple(str(value) if type(value) is int else value for value in values)
+    return values
+
+
+ValidTypes = Annotated[tuple[Name, ...] | dict[Name, tuple[Name, ...]], BeforeValidator(_as_categories)]
+
+
 class ObjectEmbeddings(Embeddings):
     """How each feature of an object becomes a vector, and how these become the object's one vector."""
 
-    reduction: Literal["mean", "reshape", "conv1d", "conv2d", "attn"] = Field(
+    reduction: ObjectReduction = Field(
         "mean",
         description="mean of the vectors; reshape: one linear layer over all of them; conv1d (conv2d is the same): "
         "a learned weight each; attn: attention pooling.",
     )
 
+    conv1d_embedding: bool = Field(
+        False,
+        description="One linear layer over all features of an object, numbers and one-hot categories, between two "
+        "batch norms, then ReLU: a convolution over objects, of kernel size 1, in place of all other embedding.",
+    )
 
-class FlatEmbeddings(ObjectEmbeddings):
+
+class FlatEmbeddings(Embeddings):
     """The same for the features of the event, where they are fused with the objects."""
 
+    reduction: ObjectReduction = Field("mean", description="As for objects.")
     embedding_dim: PositiveInt | None = Field(None, description="Width of a feature's vector; null: the objects'.")
 
 
@@ -46,10 +68,10 @@ class ObjectsArchitecture(EventsArchitecture):
         default_factory=ObjectEmbeddings, description="How the features of an object become its vector."
     )
     add_particle_types: bool = Field(False, description="Add a learned vector to each object that tells its type.")
-    valid_type_values: dict[str, dict[str, tuple[NonNegativeInt, ...]]] = Field(
+    valid_type_values: dict[str, ValidTypes] = Field(
         default_factory=dict,
-        description="Type of object -> categorical feature -> its codes (1 is the first category, 0 unknown ones); "
-        "objects with another code are masked, in training and ever after.",
+        description="Type of object -> categorical feature -> categories of it, by name or value; objects of another "
+        "one are masked, in training and ever after. A list is of the feature whose name ends in `type`.",
     )
     flat_embeddings: FlatEmbeddings | None = Field(
         None, description="Embeddings of event features; null: like those of objects, or none if flat_model reads them."

@@ -36,7 +36,9 @@ class Embeddings(Section):
     numer_feature_wise_linear: bool = Field(
         False, description="Start the weights of numbers as nn.Linear(1, E) does, not small and normal."
     )
-    conv1d_embedding: bool = Field(False, description="One pair of weight and bias for all numbers, not one for each.")
+    numer_shared_linear: bool = Field(
+        False, description="One pair of weight and bias for all numbers, not one for each."
+    )
     ple: bool | PiecewiseLinear = Field(False, description="Piecewise-linear encoding of numbers; true: as it comes.")
 
     @property
@@ -46,7 +48,8 @@ class Embeddings(Section):
 
     def problems(self) -> Iterable[Problem]:
         """Refuse two ways of embedding a number at once."""
-        ways = [name for name in ("numer_feature_wise_linear", "conv1d_embedding", "ple") if getattr(self, name)]
+        names = ("numer_feature_wise_linear", "numer_shared_linear", "conv1d_embedding", "ple")
+        ways = [name for name in names if getattr(self, name, False)]
         if len(ways) > 1:
             yield Problem((ways[-1],), f"{' and '.join(ways)} exclude each other; keep one.")
 

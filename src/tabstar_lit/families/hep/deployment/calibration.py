@@ -30,6 +30,8 @@ ALL = "all"
 KEPT = ("epoch", "global_step", "pytorch-lightning_version", "state_dict", CHECKPOINT_KEY)
 """What a calibrated checkpoint has of the original; training cannot go on from it."""
 
+SAYS_ECE = "ECE is `ece` of metrics and reports: by the weights of the events. gap is that error by those of the loss."
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -87,12 +89,12 @@ class Report:
         else:
             shown = " ".join(str(np.round(slopes, 4).tolist()).split())
             said = f"{self.method} {shown}, bias {np.round(self.affine.bias.numpy(), 4).tolist()}"
-        return "\n".join([said, *self._table(), "ece in metrics and reports is that by the weights of the events."])
+        return "\n".join([said, *self._table(), SAYS_ECE])
 
     def _table(self) -> Iterator[str]:
         yield f"{'':<16}{'by the weights of the loss':>40}{'of the events':>20}"
         yield f"{'split':<7}{'events':>9}" + "".join(
-            f"{name + ' before':>11}{'after':>9}" for name in ("NLL", "ECE", "ECE")
+            f"{name + ' before':>11}{'after':>9}" for name in ("NLL", "gap", "ECE")
         )
         for quality in self.qualities:
             pairs = (quality.loss, quality.error, quality.error_of_events)

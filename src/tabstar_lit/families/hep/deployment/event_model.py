@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from tabstar_lit.arrays import Int64
 from tabstar_lit.engine.trained import Trained, stored_architecture
+from tabstar_lit.families.hep.architecture.before import of_today
 from tabstar_lit.families.hep.config import EventSource
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
@@ -61,7 +62,7 @@ def event_architecture(kind: Any, config: Mapping[str, Any], path: Path) -> Any:
     Few batches do not pay for compiling, and an exporter wants it plain. Nor is it bound to the attention kernels of
     the machine it was trained on. See :func:`tabstar_lit.engine.trained.stored_architecture`.
     """
-    plain = _plain(config["architecture_config"])
+    plain = _plain(of_today(config["architecture_config"]))
     if plain.get("flat_model"):
         plain["flat_model"] = _plain(plain["flat_model"])
     return stored_architecture(kind, plain, path)

@@ -22,6 +22,8 @@ def events(config: Path, output: Path) -> None:
     from tabstar_lit.families.hep.events.conversion import convert_events
 
     report = convert_events(conversion, output, progress=progress_bar("converting"))
+    for line in report.notes:
+        click.echo(f"note: {line}", err=True)
     file = report.file
     classes = f"classes {', '.join(file.classes)}" if file.classes else "no classes"
     click.echo(outcome_line(output, report.written, f"{file.n_events} of {report.n_read} events, {classes}"))

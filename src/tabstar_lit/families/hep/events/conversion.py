@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from tabstar_lit.families.hep.events.readers import Reader, open_reader
 from tabstar_lit.families.hep.events.schema import ColumnInfo, EventSchema
 from tabstar_lit.families.hep.events.writer import EventWriter
 
-CONVERTER_VERSION = 4
+CONVERTER_VERSION = 5
 """Raise when the same input gives other output: files made before are converted again."""
 
 EVENTS = "events"
@@ -48,11 +48,14 @@ class Report:
         False when it was up to date and not touched.
     n_read : int
         Events in the sources, before cuts; 0 when nothing was read.
+    notes : tuple of str
+        What of the sources was read otherwise than it stands there.
     """
 
     file: EventFile
     written: bool
     n_read: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def convert_events(conversion: Conversion, output: Path, *, progress: Progress =
         raise DataError(f"{output}: is one of the sources; choose another output")
     target = _Events(conversion, paths, progress)
     outcome = bring_up_to_date(target, output, {EVENTS: target.wanted})
-    return Report(outcome.opened, outcome.written, target.n_read)
+    return Report(outcome.opened, outcome.written, target.n_read, target.notes)
 
 
 class _Events:
@@ -106,6 +109,8 @@ class _Events:
         Its fingerprint.
     n_read : int
         Events read so far.
+    notes : tuple of str
+        What was read otherwise than it stands there.
     """
 
     def __init__(self, conversion: Conversion, paths: list[list[Path]], progress: Progress) -> None:
@@ -113,6 +118,7 @@ class _Events:
         self._identities = [file_identity(path) for found in paths for path in found]
         self.wanted = _fingerprint(conversion.config, self._identities)
         self.n_read = 0
+        self.notes: tuple[str, ...] = ()
 
     def open(self, path: Path) -> EventFile:
         return EventFile.open(path)
@@ -127,9 +133,10 @@ class _Events:
             for index, (source, files) in enumerate(pairs)
             for found in files
         ]
-        config = _expanded(self._conversion, parts)
-        problems = [problem for part in parts for problem in _unknown_names(config, part)]
-        raise_problems(self._conversion.tree, problems)
+        self.notes = tuple(dict.fromkeys(note for part in parts for note in part.reader.notes))
+        conversion, parts = _labelled(self._conversion, parts)
+        config = _expanded(conversion, parts)
+        raise_problems(conversion.tree, _of_all_files(config, parts))
         self.n_read = _write(
             config, parts, path, sources=self._identities, made_from=self.wanted, progress=self._progress
         )
@@ -173,6 +180,50 @@ def _expanded(conversion: Conversion, parts: list[_Part]) -> ConversionConfig:
                 columns[name] = spec
     raise_problems(conversion.tree, problems)
     return config.model_copy(update={"columns": columns})
+
+
+def _labelled(conversion: Conversion, parts: list[_Part]) -> tuple[Conversion, list[_Part]]:
+    """Give sources whose files name the numbers of their labels a condition for each label that occurs."""
+    sources, problems = list(conversion.config.sources), []
+    for index, source in enumerate(sources):
+        if source.label_codes is None:
+            continue
+        own, place = [part for part in parts if part.index == index], ("sources", index, "label_codes")
+        codes = {name: code for part in own for name, code in part.reader.codes.items()}
+        if any(dict(part.reader.codes) != codes for part in own):
+            names = ", ".join(part.path.name for part in own if dict(part.reader.codes) != codes)
+            problems.append(Problem(place, f"files give the labels other numbers, or none: {names}"))
+        elif not codes or not own[0].reader.has(source.label_codes):
+            lacks = f"column '{source.label_codes}'" if codes else "'labels' in its metadata: give a label"
+            problems.append(Problem(place, f"{own[0].path.name} has no {lacks}.", own[0].reader.names if codes else ()))
+        else:
+            seen = _numbers_in(own, source.label_codes, conversion.config.chunk_rows)
+            rules = {name: f"`{source.label_codes}` == {code}" for name, code in codes.items() if code in seen}
+            sources[index] = source.model_copy(update={"label": rules})
+    raise_problems(conversion.tree, problems)
+    config = conversion.config.model_copy(update={"sources": tuple(sources)})
+    return conversion._replace(config=config), [replace(part, source=sources[part.index]) for part in parts]
+
+
+def _numbers_in(parts: Sequence[_Part], column: str, rows: int) -> set[float]:
+    chunks = (chunk for part in parts for chunk in part.reader.chunks([column], (), rows))
+    return {number for chunk in chunks for number in np.unique(np.asarray(chunk.columns[column])).tolist()}
+
+
+def _of_all_files(config: ConversionConfig, parts: Sequence[_Part]) -> list[Problem]:
+    """Return what is wrong with names, once for all files in which it is."""
+    found: dict[tuple[Path_, str], list[str]] = {}
+    first: dict[tuple[Path_, str], Problem] = {}
+    for part in parts:
+        for problem in _unknown_names(config, part):
+            key = problem.path, problem.message.replace(part.path.name, "")
+            found.setdefault(key, []).append(part.path.name)
+            first.setdefault(key, problem)
+    others = {key: f"{names[0]} and {len(names) - 1} more files" for key, names in found.items() if len(names) > 1}
+    return [
+        problem._replace(message=problem.message.replace(found[key][0], others.get(key, found[key][0])))
+        for key, problem in first.items()
+    ]
 
 
 def _unknown_names(config: ConversionConfig, part: _Part) -> Iterator[Problem]:

@@ -45,8 +45,9 @@ def _column(entry: Any) -> Any:
     return {"from": entry} if isinstance(entry, str) else entry
 
 
-Texts = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
-Codes = Annotated[tuple[float | str, ...], BeforeValidator(_listed)]
+Texts = Annotated[tuple[Name, ...], BeforeValidator(_listed, json_schema_input_type=Name | tuple[Name, ...])]
+Code = float | str
+Codes = Annotated[tuple[Code, ...], BeforeValidator(_listed, json_schema_input_type=Code | tuple[Code, ...])]
 
 
 class ColumnSpec(Section):
@@ -68,15 +69,21 @@ class ColumnSpec(Section):
         default=(), description="Value or values of the source's columns that mean missing, such as -999."
     )
     nullable: bool = Field(default=False, description="Empty cells and NaN are missing values, not mistakes.")
-    categories: Annotated[tuple[Name, ...], BeforeValidator(_texts)] | None = Field(
-        default=None, description="All categories in the order of their codes; null: those found, sorted."
-    )
+    categories: (
+        Annotated[tuple[Name, ...], BeforeValidator(_texts, json_schema_input_type=Code | tuple[Code, ...])] | None
+    ) = Field(default=None, description="All categories in the order of their codes; null: those found, sorted.")
+
+
+Columns = Annotated[
+    dict[Name, ColumnSpec],
+    BeforeValidator(_spelled_out, json_schema_input_type=dict[Name, Name | ColumnSpec | None]),
+]
 
 
 class ObjectSpec(Section):
     """One type of objects: several columns with one value an object."""
 
-    columns: Annotated[dict[Name, ColumnSpec], BeforeValidator(_spelled_out)] = Field(description="By name.")
+    columns: Columns = Field(description="By name.")
     select: Name | None = Field(default=None, description="Condition an object must meet.")
     order_by: Name | None = Field(default=None, description="Expression; objects are sorted by falling value.")
     max_length: PositiveCount | None = Field(default=None, description="Keep the first so many objects of an event.")
@@ -143,11 +150,26 @@ class SourceSpec(Section):
     label: Name | dict[Name, Name] | None = Field(
         default=None, description="Class of all its events, or a condition for each class; null: no labels at all."
     )
+    label_codes: Name | None = Field(
+        default=None,
+        description="Instead of a label, the column of numbers that the file itself names under `labels` in its "
+        "`metadata`, as piles of SeeSawML do: events.label_type.",
+    )
     tag: dict[Name, int | float | str] = Field(
         default={}, description="Name -> value that all its events share: {sample: 1} is a column 'sample' of ones."
     )
     weight: Name | None = Field(default=None, description="Event weight, instead of the common one.")
     cuts: Texts = Field(default=(), description="Conditions its events must meet, beside the common ones.")
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether its events have classes."""
+        return self.label is not None or self.label_codes is not None
+
+    def problems(self) -> Iterable[Problem]:
+        """Refuse two ways of labelling."""
+        if self.label is not None and self.label_codes is not None:
+            yield Problem(("label_codes",), "label and label_codes both give the classes: keep one of them")
 
 
 class ConversionConfig(Section):
@@ -160,7 +182,7 @@ class ConversionConfig(Section):
     substructure: SubstructureSpec | None = Field(
         default=None, description="More columns of each event, from the constituents of its jet."
     )
-    columns: Annotated[dict[Name, ColumnSpec], BeforeValidator(_spelled_out)] = Field(
+    columns: Columns = Field(
         default={}, description="Columns with one value an event; names may be patterns such as 'DER_*'."
     )
     objects: dict[Name, ObjectSpec] = Field(default={}, description="Types of objects by name.")
@@ -236,7 +258,7 @@ class ConversionConfig(Section):
             yield Problem((), "neither columns nor objects are given: there is nothing to convert")
         for path, spec in self.specs():
             yield from _of_spec(path, spec)
-        unlabelled = [index for index, source in enumerate(self.sources) if source.label is None]
+        unlabelled = [index for index, source in enumerate(self.sources) if not source.is_labelled]
         if unlabelled and len(unlabelled) < len(self.sources):
             yield Problem(("sources", unlabelled[0]), "this source has no label but others have: label all or none")
         yield from self._class_problems()

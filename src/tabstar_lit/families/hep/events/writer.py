@@ -124,14 +124,7 @@ class EventWriter:
     def __enter__(self) -> Self:
         """Create the file beside its target."""
         self._file: h5py.File = self._stack.enter_context(hdf5.atomic_file(self.path))
-        for name, dtype in EVENT_ARRAYS.items():
-            self._create(name, dtype)
-        for name, info in self.schema.stored().items():
-            self._create(name, np.float32 if info.kind == "numerical" else np.int32)
-        for name in self.schema.variations:
-            self._create(variation_path(name), np.float64)
         for objects in self.schema.objects:
-            self._create(object_path(objects, "offsets"), np.int64)
             self._extend(object_path(objects, "offsets"), np.zeros(1, np.int64))
         return self
 
@@ -141,6 +134,7 @@ class EventWriter:
         """Finish the file, or remove what there is of it."""
         with self._stack:
             if error is None:
+                self._create_missing()
                 self._settle_ids()
                 self._finish()
             else:
@@ -195,12 +189,14 @@ class EventWriter:
         self._digests[path] = digest
         self._categories[path] = tuple(categories)
 
-    def _create(self, name: str, dtype: npt.DTypeLike) -> None:
-        rows = hdf5.CHUNK_BYTES // np.dtype(dtype).itemsize
-        self._file.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(rows,), **hdf5.FILTERS)
+    def _create(self, name: str, first: Array) -> h5py.Dataset:
+        """Make a dataset that holds nothing yet, for values such as the first ones; codes are given anew at the end."""
+        rows, is_code = hdf5.CHUNK_BYTES // first.itemsize, first.dtype == np.int32
+        filters = hdf5.FILTERS if is_code else hdf5.filters_for(first)
+        return self._file.create_dataset(name, (0,), first.dtype, maxshape=(None,), chunks=(rows,), **filters)
 
     def _extend(self, name: str, values: Array) -> None:
-        dataset = self._file[name]
+        dataset = self._file[name] if name in self._file else self._create(name, values)
         size = len(dataset)
         dataset.resize(size + len(values), axis=0)
         dataset[size:] = values
@@ -230,6 +226,17 @@ class EventWriter:
             _require((values >= -1) & (values < known), name, first, f"no code of its {known} categories")
         self._extend(path, values)
         self._digests[path].update(values.tobytes())
+
+    def _create_missing(self) -> None:
+        """Make the datasets of a file to which nothing was appended."""
+        wanted: dict[str, npt.DTypeLike] = {**EVENT_ARRAYS}
+        wanted |= {variation_path(name): np.float64 for name in self.schema.variations}
+        wanted |= {
+            path: np.float32 if info.kind == "numerical" else np.int32 for path, info in self.schema.stored().items()
+        }
+        for name, dtype in wanted.items():
+            if name not in self._file:
+                self._create(name, np.empty(0, dtype))
 
     def _settle_ids(self) -> None:
         """Make hashed ids unique, or refuse ids that are not."""

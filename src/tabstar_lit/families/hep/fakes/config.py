@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from tabstar_lit.config.foreign import ForeignKey
 from tabstar_lit.config.schema import Experiment, ModelConfig, Section
 from tabstar_lit.config.schema.base import Name
 from tabstar_lit.config.tree import Problem
+from tabstar_lit.families.hep.architecture.before import EARLIER_KEYS
 from tabstar_lit.families.hep.config import EventSource
 from tabstar_lit.families.hep.fakes.architecture import FakesArchitecture
 from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining
+from tabstar_lit.families.hep.seesawml import FAKES
 
 Role = Literal["numerator", "denominator", "ratio"]
 Labels = Annotated[tuple[Name, ...], Field(min_length=1)]
@@ -148,6 +151,9 @@ class FakesModel(ModelConfig):
 
 class FakesExperiment(Experiment):
     """A fake-factor estimate."""
+
+    foreign_keys: ClassVar[tuple[ForeignKey, ...]] = FAKES
+    earlier_keys: ClassVar[tuple[ForeignKey, ...]] = EARLIER_KEYS
 
     dataset_config: FakesDataset
     model: FakesModel = Field(alias="model_config")

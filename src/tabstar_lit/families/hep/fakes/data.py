@@ -131,6 +131,11 @@ class FakesData(DataModule):
         """Return the dataset that serves all other batches."""
         return WeightedEvents(self.events.dataset(shuffled=False), self.weights)
 
+    @property
+    def test_side(self) -> str:
+        """Return ``test``: these families have rows for it."""
+        return "test"
+
     def test_dataloader(self) -> DataLoader[Any]:
         """Return the loader of this rank's share of the test events."""
         return self.split_dataloader("test")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from tabstar_lit.engine.family import Family
 from tabstar_lit.errors import ConfigError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.engine.reports.card_text import CardText
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.hep.fakes.config import FakesExperiment
     from tabstar_lit.families.hep.fakes.data import FakesData
@@ -177,6 +178,12 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
         from tabstar_lit.families.hep.fakes.verbs import fakes
 
         return (fakes,)
+
+    def card(self, config: Mapping[str, Any]) -> CardText:
+        """Return what the card of a model says of it."""
+        from tabstar_lit.families.hep.fakes.card import card_text
+
+        return card_text(config)
 
     def restore(self, checkpoint: Path) -> Restored:
         """Return the trained model of a stage; that of the ratio predicts."""

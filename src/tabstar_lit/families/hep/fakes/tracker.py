@@ -59,6 +59,8 @@ class FakesTracker(Tracker):
         ``plotting`` names a variable that there is not.
     """
 
+    rows = "events"
+
     def __init__(
         self,
         figures: Path,
@@ -125,9 +127,10 @@ class FakesTracker(Tracker):
             ("metrics", [f"val_{name}" for name in SUMMARY], "Scores of the {}", "share (logerror: |Δ log ratio|)"),
         )
         for name, values, title, ylabel in summaries:
-            labels = {"title": title.format(self.role), "ylabel": ylabel}
-            wanted = self.plotting.wants(name)
-            figure = epoch_figure(self.history, values, log=name == "chi2", **labels) if wanted else None
+            if not self.plotting.wants(name):
+                continue
+            log, title = name == "chi2", title.format(self.role)
+            figure = epoch_figure(self.history, values, title=title, ylabel=ylabel, log=log)
             if figure is not None:
                 yield name, figure
 

@@ -22,6 +22,7 @@ from tabstar_lit.families.hep.networks.particle_transformer import ParticleTrans
 from tabstar_lit.families.hep.networks.resnet import ResNet
 from tabstar_lit.families.hep.networks.set_transformer import SetTransformer
 from tabstar_lit.families.hep.networks.tabstar import TabSTAR
+from tabstar_lit.nn.compiling import compile_in_place
 from tabstar_lit.nn.fusion import OutputFusion
 
 FLAT_NETWORKS: Registry[type[nn.Module]] = Registry(
@@ -98,7 +99,7 @@ def build_network(
     if isinstance(architecture, ObjectsArchitecture) and architecture.flat_model is not None:
         network = _with_flat_network(network, architecture, inputs, output_dim)
     if architecture.compile:
-        network.compile(**(architecture.compile_kwargs or {}))
+        compile_in_place(network, **(architecture.compile_kwargs or {}))
     return network
 
 

@@ -89,7 +89,7 @@ def _refuse_nothing(columns: Columns) -> None:
 def _numerical(embeddings: Embeddings, columns: Columns, width: int) -> NumericalEmbedding:
     options = embeddings.piecewise
     if options is None:
-        shared = embeddings.conv1d_embedding
+        shared = embeddings.numer_shared_linear
         return NumericalEmbedding(len(columns.numerical), width, start=_start(embeddings), shared=shared)
     if not columns.bin_edges:
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.architecture.jagged import ObjectsArchitecture, ObjectTransformerKeys
 from tabstar_lit.families.hep.architecture.sections import Embeddings, PostEmbeddings
 from tabstar_lit.families.hep.batch import Columns, Features, Inputs, Objects
-from tabstar_lit.families.hep.networks.features import build_embedding
+from tabstar_lit.families.hep.networks.features import OneHotFeatures, build_embedding
 from tabstar_lit.nn.attention import MultiHeadAttention
 from tabstar_lit.nn.embeddings import post_embedding
 from tabstar_lit.nn.fusion import EmbeddingFusion
@@ -42,25 +42,27 @@ class TypeMask(nn.Module):
     ----------
     columns : Columns
         Of the type.
-    valid : dict of str to tuple of int
-        Categorical feature -> the codes to keep; features not named keep all.
+    valid : sequence of str, or dict of str to sequence of str
+        Categorical feature -> the categories to keep, ``#3`` being that of code 3; features not named keep all. Without
+        features, of the one whose name ends in ``type``.
     name : str
         The type of object, for messages.
 
     Raises
     ------
     ConfigError
-        When the type has no such categorical feature, or the feature no such code.
+        When the type has no such categorical feature, or the feature no such category.
     """
 
-    def __init__(self, columns: Columns, valid: dict[str, tuple[int, ...]], name: str) -> None:
+    def __init__(self, columns: Columns, valid: Sequence[str] | Mapping[str, Sequence[str]], name: str) -> None:
         super().__init__()
+        if not isinstance(valid, Mapping):
+            valid = {_type_feature(columns, name): valid} if valid else {}
         refuse_unknown(f"valid_type_values.{name}", valid, columns.categorical, f"categorical feature of {name}")
         self.places = tuple(columns.categorical.index(feature) for feature in valid)
-        for place, codes in zip(self.places, valid.values(), strict=True):
-            _refuse_codes(codes, columns, place, name)
+        for place, categories in zip(self.places, valid.values(), strict=True):
             keep = torch.zeros(columns.cardinalities[place], dtype=torch.bool)
-            keep[list(codes)] = True
+            keep[[_code(category, columns, place, name) for category in categories]] = True
             self.register_buffer(f"keep_{place}", keep, persistent=False)
 
     def forward(self, objects: Objects) -> Tensor:
@@ -103,6 +105,35 @@ class TypeEmbedding(nn.Module):
         tokens = self.norm(tokens, mask[..., None].expand(tokens.shape[:-1]))
         vectors = self.embed.reduction(self.after(tokens))
         return vectors
+
+
+class ProjectedType(nn.Module):
+    """All features of an object of one type in one linear layer, between two batch norms, then ReLU.
+
+    A convolution over the objects of kernel size 1. The batch norms see valid objects only.
+
+    Parameters
+    ----------
+    embeddings, post, columns, width
+        As for :class:`TypeEmbedding`; of ``embeddings`` nothing else has an effect.
+    """
+
+    def __init__(self, embeddings: Embeddings, post: PostEmbeddings, columns: Columns, width: int) -> None:
+        super().__init__()
+        self.features = OneHotFeatures(len(columns.numerical), columns.cardinalities)
+        self.norm, self.project = MaskedBatchNorm(self.features.n_out), nn.Linear(self.features.n_out, width)
+        self.norm_out = MaskedBatchNorm(width)
+        self.post_norm = MaskedBatchNorm(width) if post.batchnorm else None
+        self.after = post_embedding(width, act=post.act, layernorm=post.layernorm, dropout=post.dropout)
+
+    def forward(self, objects: Objects, mask: Tensor) -> Tensor:
+        """Return ``[B, P, E]``, of arbitrary content where padded."""
+        features = self.features(objects.numerical, objects.categorical)
+        vectors = self.norm_out(self.project(self.norm(features, mask)), mask).relu()
+        if self.post_norm is not None:
+            vectors = self.post_norm(vectors, mask)
+        embedded: Tensor = vectors if self.after is None else self.after(vectors)
+        return embedded
 
 
 class EventEmbedding(nn.Module):
@@ -167,7 +198,8 @@ class ObjectEmbedding(nn.Module):
         valid, embeddings, post = config.valid_type_values, config.embeddings, config.post_embeddings
         columns = inputs.objects.items()
         self.masks = nn.ModuleList(TypeMask(c, valid.get(name, {}), name) for name, c in columns)
-        self.embeddings = nn.ModuleList(TypeEmbedding(embeddings, post, c, width) for _, c in columns)
+        kind = ProjectedType if embeddings.conv1d_embedding else TypeEmbedding
+        self.embeddings = nn.ModuleList(kind(embeddings, post, c, width) for _, c in columns)
         self.type_vectors = nn.Parameter(torch.randn(len(types), width) * 0.02) if config.add_particle_types else None
         reads_event = bool(inputs.events.numerical or inputs.events.categorical)
         fuses = config.flat_embeddings is not None or (reads_event and config.flat_model is None)
@@ -196,17 +228,29 @@ class ObjectEmbedding(nn.Module):
         return parts
 
 
-def _refuse_codes(codes: Iterable[int], columns: Columns, place: int, name: str) -> None:
-    """Refuse codes of the categorical feature number ``place`` that no object can have."""
-    feature, known = columns.categorical[place], columns.cardinalities[place]
-    wrong = [code for code in codes if code >= known]
-    if wrong:
-        names = columns.categories[place] if columns.categories else ()
-        meanings = ", ".join(["0 (unknown)", *(f"{code} ({text})" for code, text in enumerate(names, start=1))])
+def _type_feature(columns: Columns, name: str) -> str:
+    """Return the categorical feature of a type of object that tells its kinds apart."""
+    found = [feature for feature in columns.categorical if feature.endswith("type")]
+    if len(found) != 1:
         raise ConfigError(
-            f"architecture_config.valid_type_values.{name}.{feature} lists {', '.join(map(str, wrong))}, and the codes "
-            f"of that feature are {meanings if names else f'0 to {known - 1}'}."
+            f"architecture_config.valid_type_values.{name} names no feature, and {len(found) or 'none'} of the "
+            f"categorical features of {name} in dataset_config.features ({', '.join(columns.categorical) or 'none'}) "
+            f"end in 'type': write {{{name}: {{FEATURE: [CATEGORY, ...]}}}}, and add the feature if it is not there."
         )
+    return found[0]
+
+
+def _code(category: str, columns: Columns, place: int, name: str) -> int:
+    """Return the code of a category of the categorical feature number ``place``."""
+    names = columns.categories[place] if columns.categories else ()
+    if category in names:
+        return names.index(category) + 1
+    if category.startswith("#") and category[1:].isdigit() and int(category[1:]) < columns.cardinalities[place]:
+        return int(category[1:])
+    raise ConfigError(
+        f"architecture_config.valid_type_values.{name}.{columns.categorical[place]} lists '{category}', which no "
+        f"training event has.{suggestion(category, names, listed='It has')}"
+    )
 
 
 def attention_of(config: ObjectTransformerKeys) -> MultiHeadAttention:

@@ -255,6 +255,8 @@ def arrange(offsets: Int64, keys: Array | None, slots: int) -> tuple[Int64, Int6
     """
     counts = np.diff(offsets)
     rows = np.arange(offsets[-1])
+    if keys is None and counts.max(initial=0) <= slots:
+        return rows, counts
     if keys is not None:
         rows = np.lexsort((-keys, np.repeat(np.arange(len(counts)), counts)))
     place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)

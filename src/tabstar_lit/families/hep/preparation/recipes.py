@@ -69,12 +69,14 @@ class NumberRecipe:
             Infinite values, missing ones that are not allowed, or values that the scaler takes to infinity.
         """
         numbers = as_numbers(values, info, place)
-        refuse_missing(numbers, place, allowed=info.nullable and not np.isnan(self.fill))
-        scaled = numbers if self.scaler is None else self.scaler.transform(numbers)
-        too_far = np.abs(scaled) > np.finfo(np.float32).max
-        place.refuse(too_far, "too far from those of the training events to be scaled")
         missing = np.isnan(numbers)
-        filled = np.where(missing, self.fill, scaled).astype(np.float32)
+        if not info.nullable or np.isnan(self.fill):
+            place.refuse(missing, f"missing (NaN), {NOT_ALLOWED}")
+        scaled = numbers if self.scaler is None else self.scaler.transform(numbers)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused just below
+            filled = scaled.astype(np.float32)
+        place.refuse(np.isinf(filled), "too far from those of the training events to be scaled")
+        np.copyto(filled, self.fill, where=missing)
         return [filled, missing.astype(np.float32)] if self.indicator else [filled]
 
 

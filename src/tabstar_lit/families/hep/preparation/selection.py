@@ -176,7 +176,8 @@ def _classes(config: EventsDataset, file: EventFile) -> dict[str, tuple[str, ...
 
 def _signal(config: EventsDataset, classes: tuple[str, ...]) -> tuple[str, ...]:
     if config.signal is None:
-        return ("signal",) if "signal" in classes else classes[-1:]
+        others = tuple(name for name in classes if name != "background")
+        return ("signal",) if "signal" in classes else (others if len(classes) == 2 else classes)[-1:]
     signal = (config.signal,) if isinstance(config.signal, str) else config.signal
     for name in signal:
         _require(name, classes, "signal", "no class is called")

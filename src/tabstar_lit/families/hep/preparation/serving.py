@@ -16,6 +16,12 @@ from tabstar_lit.families.hep.preparation.preprocess import EventReader, Preproc
 MIXED_CHUNKS = 8
 """Chunks whose training events are shuffled among each other when streaming, and that are held in memory."""
 
+HELD_CHUNKS = MIXED_CHUNKS + 3
+"""Chunks in memory at most: twice as much as one is held while it is prepared, and validation keeps one more."""
+
+STREAMED_SHARE = 0.25
+"""Of the memory that all events would take, what streaming takes where it is asked for, unless chunks become tiny."""
+
 STORED_ROWS = 1 << 16
 """Rows of a column that an event file compresses together: chunks that begin there are read without waste."""
 
@@ -124,6 +130,9 @@ class EventStore:
         too_large = event_bytes * reader.file.n_events > budget
         asked = "stream" in (config.cache, config.dataloader_kwargs.cache)
         self.streamed = asked or (config.cache == "auto" and too_large)
+        if asked:  # not because memory lacks, but to spare it
+            least = STORED_ROWS * event_bytes * HELD_CHUNKS if reader.preprocessor.events.names() else 0.0
+            budget = int(min(budget, max(least, event_bytes * reader.file.n_events * STREAMED_SHARE)))
         self.chunk_rows = chunk_rows(event_bytes, budget, config.dataloader_kwargs.batch_size)
         self._memory = None if self.streamed else self._load(budget)
 
@@ -173,8 +182,7 @@ def chunk_rows(event_bytes: float, budget: int, batch_size: int) -> int:
     batch_size : int
         Events in a batch; a chunk has at least as many.
     """
-    # Twice as much is held while a chunk is being prepared; validation keeps one more.
-    rows = int(budget / event_bytes / (MIXED_CHUNKS + 3))
+    rows = int(budget / event_bytes / HELD_CHUNKS)
     if rows > STORED_ROWS:
         rows -= rows % STORED_ROWS
     return max(rows, batch_size)

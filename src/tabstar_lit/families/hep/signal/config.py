@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from pydantic import Field
 
+from tabstar_lit.config.foreign import ForeignKey
 from tabstar_lit.config.schema import Experiment, ModelConfig
 from tabstar_lit.config.tree import Problem
+from tabstar_lit.families.hep.architecture.before import EARLIER_KEYS
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.config import EventsDataset
+from tabstar_lit.families.hep.seesawml import SIGNAL
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting
 from tabstar_lit.families.hep.signal.training_config import SignalTraining
 
@@ -28,6 +32,9 @@ class SignalModel(ModelConfig):
 
 class SignalExperiment(Experiment):
     """A signal-versus-background experiment."""
+
+    foreign_keys: ClassVar[tuple[ForeignKey, ...]] = SIGNAL
+    earlier_keys: ClassVar[tuple[ForeignKey, ...]] = EARLIER_KEYS
 
     dataset_config: EventsDataset
     model: SignalModel = Field(alias="model_config")

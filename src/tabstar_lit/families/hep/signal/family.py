@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tabstar_lit.engine.family import Family
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tabstar_lit.config import Problem
     from tabstar_lit.engine.family import Viewer
     from tabstar_lit.engine.module import TrainingModule
+    from tabstar_lit.engine.reports.card_text import CardText
     from tabstar_lit.engine.tracker import Tracker
     from tabstar_lit.families.hep.architecture.union import SignalArchitecture
     from tabstar_lit.families.hep.data import EventData
@@ -135,7 +136,8 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
             spectators=data.spectators,
             plotting=experiment.plotting_config,
             units=data.units,
-            training=data.some_training,
+            some=data.some,
+            inputs=data.inputs,
             disco=experiment.model.training_config.disco,
             check_every=config.check_metrics_n_epoch,
             plot_every=config.plot_metrics_n_epoch,
@@ -159,6 +161,12 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
 
         return (events,)
 
+    def conversions(self) -> Mapping[str, Any]:
+        """Return what a file of ``tabstar_lit convert events`` says."""
+        from tabstar_lit.families.hep.events.conversion_config import ConversionConfig
+
+        return {"events": ConversionConfig}
+
     def viewers(self) -> Mapping[str, Viewer]:
         """Return what shows event files."""
         from tabstar_lit.families.hep.events.commands import show_events
@@ -170,6 +178,12 @@ class SignalFamily(Family["SignalExperiment", "EventData"]):
         from tabstar_lit.families.hep.signal.verbs import calibrate, export, predict
 
         return {"predict": predict, "calibrate": calibrate, "export": export}
+
+    def card(self, config: Mapping[str, Any]) -> CardText:
+        """Return what the card of a model says of it."""
+        from tabstar_lit.families.hep.signal.card import card_text
+
+        return card_text(config)
 
     def restore(self, checkpoint: Path) -> Classifier:
         """Return a trained classifier, calibrated if the checkpoint is."""

@@ -8,8 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tabstar_lit.arrays import Float64
+from tabstar_lit.metrics.importance import Importance
 from tabstar_lit.metrics.significance import Scan
 from tabstar_lit.metrics.weighted import Roc
+from tabstar_lit.plots.bars import MOST_BARS, draw_bars
 from tabstar_lit.plots.classification import thinned
 from tabstar_lit.plots.style import PALETTE, new_figure, palette_color
 
@@ -54,6 +56,14 @@ def significance_figure(scan: Scan, name: str) -> Figure:
             below.legend(frameon=False)
     below.axvline(scan.cuts[best], color="0.6", linewidth=1, linestyle=":")
     below.set(xlabel="cut on log(p signal / p background)", ylabel="efficiency")
+    return figure
+
+
+def importance_figure(found: Mapping[str, Importance], events: int) -> Figure:
+    """Draw how much the loss rises when a feature is shuffled among events, the features that matter most on top."""
+    figure, (axes,) = new_figure(height=1.4 + 0.24 * min(len(found), MOST_BARS))
+    draw_bars(axes, found, xlabel="rise of the cross-entropy when shuffled (nats)")
+    axes.set_title(f"Importance of features, {events} events")
     return figure
 
 

@@ -13,6 +13,7 @@ from sklearn.manifold import TSNE
 
 from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.families.hep.signal.scored import Scored
+from tabstar_lit.metrics.weighted import kolmogorov_smirnov
 from tabstar_lit.plots.histograms import (
     Sample,
     binned,
@@ -43,9 +44,17 @@ def overtraining_figure(trained: Scored, held_out: Scored, bins: int, held_out_n
     """
     first, second = (_by_class(events.logit, events) for events in (trained, held_out))
     edges = range_edges(held_out.logit, min(bins, OVERLAY_BINS))
-    title = f"{len(trained.targets)} training events against {held_out_name}"
+    title = f"{len(trained.targets)} training events against {len(held_out.targets)} of {held_out_name}"
     names, xlabel = ("training", held_out_name), "log(p signal / p background)"
-    return overlay_figure(first, second, edges, names=names, xlabel=xlabel, title=title)
+    others = {own.label: own for own in second}
+    pairs = [(own, others[own.label]) for own in first if own.label in others]
+    notes = {own.label: _compared(own, other) for own, other in pairs}
+    return overlay_figure(first, second, edges, names=names, xlabel=xlabel, title=title, notes=notes)
+
+
+def _compared(own: Sample, other: Sample) -> str:
+    distance, p_value = kolmogorov_smirnov(own.values, other.values, (own.weights, other.weights))
+    return f"KS distance {distance:.3f}, p = {p_value:.2g}"
 
 
 def discriminant_panels(

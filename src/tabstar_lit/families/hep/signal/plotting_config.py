@@ -24,6 +24,7 @@ FigureName = Literal[
     "calibration",
     "sculpting",
     "overtraining",
+    "importance",
     "losses",
     "metrics",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,7 +16,9 @@ from tabstar_lit.engine.tracking.columns import Columns, Kept, stack
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.plotting import name_units
 from tabstar_lit.families.hep.signal.figures import draw_all
+from tabstar_lit.families.hep.signal.figures_curves import importance_figure
 from tabstar_lit.families.hep.signal.figures_scores import overtraining_figure
+from tabstar_lit.families.hep.signal.importance import feature_importances
 from tabstar_lit.families.hep.signal.plotting_config import SignalPlotting, check_plotting
 from tabstar_lit.families.hep.signal.scored import Scored
 from tabstar_lit.families.hep.signal.scores import metric_names, score
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tabstar_lit.engine.module import TrainingModule
-    from tabstar_lit.families.hep.batch import EventBatch
+    from tabstar_lit.families.hep.batch import EventBatch, Inputs
     from tabstar_lit.families.hep.signal.training_config import DiscoConfig
 
 SUMMARY = ("auroc", "auroc_unweighted", "auprc", "accuracy", "f1", "ece")
@@ -54,8 +56,11 @@ class SignalTracker(Tracker):
         Its variables are measured as ``dcorr_<variable>``; None measures none.
     units : mapping of str to str
         Units of columns, for the axes of figures.
-    training : callable or None
-        Returns batches of some training events, whose scores are drawn over those of validation; None draws none.
+    some : callable or None
+        Returns batches of some events of a split: those of ``train`` are drawn over validation, and features of others
+        are shuffled to see which matter. None draws neither.
+    inputs : Inputs or None
+        Names of the features.
     check_every, plot_every : int or None
         As in :class:`~tabstar_lit.engine.tracker.Tracker`.
 
@@ -64,6 +69,8 @@ class SignalTracker(Tracker):
     ConfigError
         ``plotting`` or ``disco`` name a class or a variable that there is not.
     """
+
+    rows = "events"
 
     def __init__(
         self,
@@ -75,7 +82,8 @@ class SignalTracker(Tracker):
         plotting: SignalPlotting | None = None,
         disco: DiscoConfig | None = None,
         units: Mapping[str, str] | None = None,
-        training: Callable[[], Iterable[EventBatch]] | None = None,
+        some: Callable[[str], Iterable[EventBatch]] | None = None,
+        inputs: Inputs | None = None,
         check_every: int | None,
         plot_every: int | None,
     ) -> None:
@@ -84,7 +92,8 @@ class SignalTracker(Tracker):
         self.signal = (signal,) if isinstance(signal, int) else tuple(signal)
         self.spectators = tuple(spectators)
         self.units = dict(units or {})
-        self.training = training
+        self.some = some
+        self.inputs = inputs
         self.plotting = plotting or SignalPlotting()
         self.disco = () if disco is None else disco.variables
         self.disco_weighted = disco is not None and disco.weighted
@@ -120,16 +129,11 @@ class SignalTracker(Tracker):
     def samples(self, module: LightningModule, collected: Mapping[str, Columns]) -> Iterable[tuple[str, Figure]]:
         """Yield the scores of training over those of validation events, where one process has the whole network."""
         held_out = self._events(collected)
-        if (
-            self.training is None
-            or held_out is None
-            or module.trainer.world_size > 1
-            or not self._wants("overtraining")
-        ):
+        if self.some is None or held_out is None or module.trainer.world_size > 1 or not self._wants("overtraining"):
             return
         kept = Kept()
-        for batch in self.training():
-            output = cast("TrainingModule", module).compute(move_data_to_device(batch, module.device))
+        for batch in self._some("train", module):
+            output = cast("TrainingModule", module).compute(batch)
             kept.add(output.source, output.columns, self.keeps())
         trained = self._events(kept.stacked())
         if trained is not None and np.isfinite(trained.log_p).all() and np.isfinite(held_out.log_p).all():
@@ -137,11 +141,26 @@ class SignalTracker(Tracker):
             few = held_out.at_most(self.plotting.max_events)
             yield "overtraining", overtraining_figure(trained, few, self.plotting.bins, name)
 
+    def closing_figures(self, module: LightningModule) -> Iterable[tuple[str, Figure]]:
+        """Yield which features matter, by shuffling them among held-out events."""
+        if self.inputs is None or module.trainer.world_size > 1 or not self._wants("importance"):
+            return
+        batches = list(self._some("test" if module.trainer.testing else "val", module))
+        network = cast("TrainingModule", module).network
+        found = feature_importances(network, batches, self.inputs, self.signal[0])
+        if found:
+            yield "importance", importance_figure(found, sum(len(batch.targets) for batch in batches))
+
+    def _some(self, split: str, module: LightningModule) -> Iterator[EventBatch]:
+        """Yield some events of a split where the network is."""
+        if self.some is not None:
+            yield from (move_data_to_device(batch, module.device) for batch in self.some(split))
+
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield losses and scores by epoch."""
         for name, values, title, ylabel in (
-            ("losses", ["train_loss", "val_loss"], "Loss", "loss, mean over events"),
             ("metrics", [f"val_{metric}" for metric in SUMMARY], "Scores on validation events", "score (ece: error)"),
+            ("losses", ["train_loss", "val_loss"], "Loss", "loss, mean over events"),
         ):
             figure = epoch_figure(self.history, values, title=title, ylabel=ylabel) if self._wants(name) else None
             if figure is not None:

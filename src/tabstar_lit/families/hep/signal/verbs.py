@@ -109,8 +109,10 @@ def export(checkpoint: Path, form: str, output: Path, raw: bool) -> None:
     """
     if raw and form != "onnx":
         raise click.UsageError("--raw puts the scaling into a graph; it goes with --onnx.")
+    from tabstar_lit.engine.reports.card import CARD_FILE, write_card
     from tabstar_lit.families.hep.deployment.export import export_onnx, export_safetensors
     from tabstar_lit.families.hep.deployment.restore import restore
+    from tabstar_lit.families.hep.signal.card import card_text
 
     classifier = restore(checkpoint)
     if form == "onnx":
@@ -118,3 +120,5 @@ def export(checkpoint: Path, form: str, output: Path, raw: bool) -> None:
         click.echo(f"wrote {output}: onnxruntime and torch agree to {difference:.1e} in the probabilities")
     else:
         click.echo(f"wrote {output}: {export_safetensors(classifier, output)} tensors")
+    text, path = card_text(classifier.config), output.with_name(f"{output.stem}.{CARD_FILE}")
+    click.echo(f"wrote {write_card(text, path, checkpoint.name, family=classifier.family)}")

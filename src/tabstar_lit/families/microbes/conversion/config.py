@@ -25,6 +25,9 @@ def _file(value: Any) -> Any:
     return {"file": value} if isinstance(value, str) else value
 
 
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...] | None)]
+
+
 class Rarefaction(Section):
     """Equal numbers of reads in all samples, drawn without replacement."""
 
@@ -71,21 +74,23 @@ class StudyConfig(Section):
         None, description="FASTA or .qza with the sequence of each feature; null: the ids are the sequences."
     )
     metadata: Name | None = Field(None, description="TSV, .csv or .qza with a row for each sample; null: none.")
-    taxonomy: Annotated[TaxonomySpec | None, BeforeValidator(_file)] = Field(None, description="Taxa of the features.")
-    distances: Annotated[DistanceFile | None, BeforeValidator(_file)] = Field(
-        None, description="Distances that others computed, instead of `unifrac`."
-    )
+    taxonomy: Annotated[
+        TaxonomySpec | None, BeforeValidator(_file, json_schema_input_type=Name | TaxonomySpec | None)
+    ] = Field(None, description="Taxa of the features.")
+    distances: Annotated[
+        DistanceFile | None, BeforeValidator(_file, json_schema_input_type=Name | DistanceFile | None)
+    ] = Field(None, description="Distances that others computed, instead of `unifrac`.")
     unifrac: UnifracSpec = Field(default_factory=UnifracSpec, description="Distances that are computed from the tree.")
     columns: dict[Name, Literal["class", "number"]] = Field(
         default={}, description="What columns of the metadata hold; of others it is guessed, as QIIME 2 does."
     )
     only_columns: bool = Field(False, description="Keep the named columns alone, and the group.")
-    group: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = Field(
+    group: Names = Field(
         (),
         description="Column, or several together, whose samples belong together (a subject; a village and its house), "
         "which no split may separate.",
     )
-    missing: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    missing: Names = Field(
         (), description="Further marks of missing values, beside those of Qiita, QIIME 2 and the INSDC."
     )
     without_tip: Literal["drop", "keep", "refuse"] = Field(
@@ -96,9 +101,13 @@ class StudyConfig(Section):
     other_letters: Literal["refuse", "n"] = Field(
         "refuse", description="IUPAC letters for one of several bases: stop, or read them as N."
     )
-    rarefy: Annotated[Rarefaction | None, BeforeValidator(lambda own: {"depth": own} if type(own) is int else own)] = (
-        Field(None, description="Equal numbers of reads; null: all reads of all samples.")
-    )
+    rarefy: Annotated[
+        Rarefaction | None,
+        BeforeValidator(
+            lambda own: {"depth": own} if type(own) is int else own,
+            json_schema_input_type=PositiveCount | Rarefaction | None,
+        ),
+    ] = Field(None, description="Equal numbers of reads; null: all reads of all samples.")
     min_samples: PositiveCount = Field(1, description="Leave out features that fewer samples have, after rarefaction.")
     min_reads: PositiveCount = Field(1, description="Leave out samples with fewer reads, before rarefaction.")
 

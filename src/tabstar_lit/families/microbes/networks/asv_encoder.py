@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tabstar_lit.families.microbes.networks.layers import Pooling, Sizes
+from tabstar_lit.families.microbes.networks.lineages import Lineages
 from tabstar_lit.families.microbes.study.batch import MASK, PAD, VOCABULARY_SIZE
 from tabstar_lit.nn.positions import LearnedPositions
 
@@ -17,10 +18,14 @@ STD = 0.02
 
 
 class Sequences(NamedTuple):
-    """The vectors ``[U, D]`` of sequences, and scores ``[U, L, 7]`` of their letters, where asked for."""
+    """The vectors ``[U, D]`` of sequences, scores ``[U, L, 7]`` of their letters, and logits ``[U, K]`` of lineages.
+
+    Letters are there where they are asked for, lineages where the network has some.
+    """
 
     vectors: Tensor
     letters: Tensor | None
+    lineages: Tensor | None = None
 
 
 class ASVEncoder(nn.Module):
@@ -38,10 +43,19 @@ class ASVEncoder(nn.Module):
         Neighbouring letters that make one token.
     at_once : int or None
         Sequences that are read at once; None: all.
+    n_lineages : int
+        Lineages ``K`` that are told from the letters and joined to the vectors.
     """
 
     def __init__(
-        self, sizes: Sizes, layers: int, max_letters: int, *, per_token: int = 1, at_once: int | None = None
+        self,
+        sizes: Sizes,
+        layers: int,
+        max_letters: int,
+        *,
+        per_token: int = 1,
+        at_once: int | None = None,
+        n_lineages: int = 0,
     ) -> None:
         super().__init__()
         self.per_token, self.at_once, self.max_letters = per_token, at_once, max_letters
@@ -52,6 +66,8 @@ class ASVEncoder(nn.Module):
         self.transformer = sizes.transformer(layers)
         self.pooling = Pooling(sizes.width)
         self.letter_scores = nn.Linear(sizes.width, per_token * VOCABULARY_SIZE)
+        self.lineages = Lineages(max_letters * (VOCABULARY_SIZE - 1), n_lineages) if n_lineages else None
+        self.kin = nn.Linear(n_lineages, sizes.width, bias=False) if n_lineages else None
 
     def forward(self, sequences: Tensor, hidden: Tensor | None = None, *, letters: bool = False) -> Sequences:
         """Encode.
@@ -61,24 +77,45 @@ class ASVEncoder(nn.Module):
         sequences : Tensor of int64
             ``[U, L]`` letters.
         hidden : Tensor or None
-            ``[U, L]`` bool, True where a letter is not shown.
+            ``[U, L]`` bool, True where a letter is not shown; lineages are told from all letters.
         letters : bool
             Whether the scores of letters are wanted.
         """
-        if hidden is not None:
-            sequences = torch.where(hidden, MASK, sequences)
-        parts = [sequences] if self.at_once is None else torch.split(sequences, self.at_once)
-        vectors, scores = zip(*(self._encode(part, letters) for part in parts), strict=True)
-        return Sequences(_joined(vectors), _joined([own for own in scores if own is not None]) if letters else None)
+        shown = sequences if hidden is None else torch.where(hidden, MASK, sequences)
+        parts = [shown] if self.at_once is None else torch.split(shown, self.at_once)
+        encoded, scores = zip(*(self._encode(part, letters) for part in parts), strict=True)
+        vectors = _joined(encoded)
+        told = _joined([own for own in scores if own is not None]) if letters else None
+        if self.lineages is None or self.kin is None:
+            return Sequences(vectors, told)
+        lineages = self.lineages(_one_hot(sequences).to(vectors))
+        return Sequences(vectors + self.kin(lineages.sigmoid()), told, lineages)
 
-    def _encode(self, sequences: Tensor, letters: bool) -> Sequences:
+    def _encode(self, sequences: Tensor, letters: bool) -> tuple[Tensor, Tensor | None]:
         length = sequences.shape[1]
         sequences = functional.pad(sequences, (0, -length % self.per_token), value=PAD)
         mask = (sequences != PAD).view(len(sequences), -1, self.per_token).any(-1)
-        tokens = self.join(self.letters(sequences).view(*mask.shape, -1))
+        tokens = self._tokens(sequences.view(*mask.shape, -1))
         states = self.transformer(self.positions(tokens), mask)
         scores = self.letter_scores(states).unflatten(2, (-1, VOCABULARY_SIZE)).flatten(1, 2) if letters else None
-        return Sequences(self.pooling(states, mask).vector, None if scores is None else scores[:, :length])
+        return self.pooling(states, mask).vector, None if scores is None else scores[:, :length]
+
+    def _tokens(self, sequences: Tensor) -> Tensor:
+        """Map letters ``[U, T, P]`` to tokens ``[U, T, D]``.
+
+        ``join`` of the vectors of letters is linear in the letters: both make one small table, times ones and zeros.
+        """
+        if isinstance(self.join, nn.Identity):
+            tokens: Tensor = self.letters(sequences[..., 0])
+            return tokens
+        weight = self.join.weight.view(-1, self.per_token, self.letters.embedding_dim)
+        table = torch.einsum("dpe,ve->dpv", weight, self.letters.weight[1:]).flatten(1)
+        return functional.linear(_one_hot(sequences).flatten(2).to(table), table, self.join.bias)
+
+
+def _one_hot(letters: Tensor) -> Tensor:
+    """Return ``[..., 6]``, 1 where a letter is and 0 elsewhere, for PAD everywhere."""
+    return functional.one_hot(letters, VOCABULARY_SIZE)[..., 1:]
 
 
 def _joined(parts: tuple[Tensor, ...] | list[Tensor]) -> Tensor:

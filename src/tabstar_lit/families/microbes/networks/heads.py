@@ -71,14 +71,18 @@ class TargetHead(nn.Module):
         if config.head in ("mlp", "residual"):
             layers = FeedForward(width, config.hidden_dims)
             self.hidden = nn.Sequential(layers, nn.Linear(layers.n_out, total))
+        self.n_outputs = total
         self.by_category = None if scaled_by is None else CategoryScale(scaled_by, total)
         self.scale = nn.Parameter(torch.ones(total)) if config.learnable_scale else None
         self.bound = BOUNDS[config.bound]
 
-    def forward(self, vector: Tensor, codes: Tensor | None = None) -> Tensor:
-        """Map ``[B, D]`` to ``[B, K]``, or to ``[B, K, Q]`` of ``Q`` quantiles; ``codes`` ``[B]`` are categories."""
+    def forward(self, vector: Tensor, codes: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
+        """Map ``[B, D]`` to ``[B, K]``, or to ``[B, K, Q]`` of ``Q`` quantiles.
+
+        ``codes`` ``[B]`` are categories, ``beside`` ``[B, K]`` or ``[B, K * Q]`` what another model adds.
+        """
         parts = [layer(vector) for layer in (self.linear, self.hidden) if layer is not None]
-        values = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        values = sum(parts[1:], parts[0]) if beside is None else sum(parts, beside)
         if self.by_category is not None and codes is not None:
             values = self.by_category(values, codes)
         if self.scale is not None:

@@ -30,7 +30,7 @@ class CountEmbedding(nn.Module):
 
     def forward(self, vectors: Tensor, counts: Tensor) -> Tensor:
         """Map ``[B, S, D]`` and ``[B, S]`` to ``[B, S, D]``."""
-        embedded: Tensor = self.count(counts.log1p()[..., None])
+        embedded: Tensor = self.count(counts.log1p()[..., None].to(vectors.dtype))
         if self.mode == "add":
             return vectors + embedded
         if self.mode == "concat":

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tabstar_lit.families.microbes.architecture import MicrobesArchitecture
 from tabstar_lit.families.microbes.networks.asv_encoder import ASVEncoder
-from tabstar_lit.families.microbes.networks.layers import Pooling, Sizes
+from tabstar_lit.families.microbes.networks.layers import Pooled, Pooling, Sizes
+from tabstar_lit.families.microbes.networks.lineages import LineagePooling
 from tabstar_lit.families.microbes.networks.sample_encoder import SampleEncoder
 from tabstar_lit.families.microbes.study.batch import SampleBatch
 
@@ -28,7 +30,7 @@ class Encoded:
     mask : Tensor
         ``[B, S]`` bool, True where there is an ASV.
     embedding : Tensor
-        ``[B, D]`` the sample.
+        ``[B, D]`` the sample, or ``[B, K]`` its lineages.
     weights : Tensor
         ``[B, S]`` how much each ASV counts in the embedding.
     letters : Tensor or None
@@ -74,6 +76,7 @@ class SequenceEncoder(nn.Module):
             max_bases + 1,
             per_token=config.bases_per_token,
             at_once=config.asvs_at_once,
+            n_lineages=config.lineages,
         )
         self.sample_encoder = SampleEncoder(
             sizes,
@@ -82,10 +85,10 @@ class SequenceEncoder(nn.Module):
             max_asvs=config.token_limit + SPARE_POSITIONS if config.compat else None,
         )
         self.encoder = sizes.transformer(config.encoder_layers)
-        self.pooling = Pooling(width)
-        tasks = config.encoder_type
-        self.faith_pd = nn.Linear(width, 1) if tasks in ("faith_pd", "combined") else None
-        self.taxa = nn.Linear(width, n_taxa) if tasks in ("taxonomy", "combined") and n_taxa else None
+        self.pooling = LineagePooling(width, config.lineages) if config.lineages else Pooling(width)
+        tasks, vector = config.encoder_type, config.lineages or width
+        self.faith_pd = nn.Linear(vector, 1) if tasks in ("faith_pd", "combined") else None
+        self.taxa = nn.Linear(vector, n_taxa) if tasks in ("taxonomy", "combined") and n_taxa else None
 
     def forward(self, batch: SampleBatch, hidden: Tensor | None = None, *, letters: bool = False) -> Encoded:
         """Encode samples.
@@ -102,7 +105,7 @@ class SequenceEncoder(nn.Module):
         sequences = self.asv_encoder(batch.sequences, hidden, letters=letters)
         mask = batch.asvs >= 0
         states = self.sample_states(sequences.vectors, batch, mask)
-        pooled = self.pooling(self.encoder(states, mask), mask)
+        pooled = self._pooled(self.encoder(states, mask), sequences.lineages, batch.asvs, mask)
         return Encoded(
             states,
             mask,
@@ -112,6 +115,11 @@ class SequenceEncoder(nn.Module):
             None if self.faith_pd is None else self.faith_pd(pooled.vector).squeeze(-1),
             None if self.taxa is None else self.taxa(pooled.vector),
         )
+
+    def _pooled(self, states: Tensor, lineages: Tensor | None, asvs: Tensor, mask: Tensor) -> Pooled:
+        placed = () if lineages is None else (functional.embedding(asvs.clamp(min=0), lineages),)
+        pooled: Pooled = self.pooling(states, *placed, mask)
+        return pooled
 
     def sample_states(self, vectors: Tensor, batch: SampleBatch, mask: Tensor) -> Tensor:
         """Put vectors ``[U, D]`` of sequences into their samples: ``[B, S, D]``, what a predictor reads."""

@@ -12,6 +12,7 @@ from tabstar_lit.families.microbes.networks.fusion import TargetBranch
 from tabstar_lit.families.microbes.networks.heads import TargetHead
 from tabstar_lit.families.microbes.networks.layers import EPS, Sizes
 from tabstar_lit.families.microbes.networks.sequence_encoder import Encoded, SequenceEncoder
+from tabstar_lit.families.microbes.networks.wide import WideReads
 from tabstar_lit.families.microbes.study.batch import SampleBatch
 
 
@@ -68,6 +69,7 @@ class SequencePredictor(nn.Module):
         self.scaled_by = None if own.category_scale is None else names.index(own.category_scale)
         scale = None if own.category_scale is None else facts.categories[own.category_scale]
         self.head = TargetHead(own, width, facts.n_outputs, scaled_by=scale)
+        self.wide = WideReads(facts.max_bases + 1, self.head.n_outputs) if own.wide else None
 
     def forward(self, batch: SampleBatch, hidden: Tensor | None = None, *, letters: bool = False) -> Predicted:
         """Predict, and return what the encoder says as well; see :meth:`SequenceEncoder.forward`."""
@@ -87,4 +89,5 @@ class SequencePredictor(nn.Module):
         counts = self.count_head(self.count_transformer(states, mask)).squeeze(-1).sigmoid()
         pooled = self.target_branch(states, mask, batch.categories)
         codes = None if self.scaled_by is None else batch.categories[:, self.scaled_by]
-        return Predicted(self.head(self.norm(pooled.vector), codes), counts, pooled.weights, mask)
+        beside = None if self.wide is None else self.wide(batch)
+        return Predicted(self.head(self.norm(pooled.vector), codes, beside), counts, pooled.weights, mask)

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tabstar_lit.config import Loaded, load_experiment
+from tabstar_lit.config import Loaded
 from tabstar_lit.data.outputs import whole_file
 from tabstar_lit.data.plans import RowBatch
+from tabstar_lit.engine.folds import load_fold
 from tabstar_lit.engine.run import run
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.microbes.classical.line import fit_line
@@ -67,24 +68,12 @@ def cross_validate(
     judged = []
     for fold in range(n_folds):
         own = (*overrides, f"dataset_config.folds={{n: {n_folds}, fold: {fold}}}")
-        loaded = _load(family, own, config_dir)
-        if (name := loaded.experiment.experiment_config.run_name) is not None:
-            loaded = _load(family, (*own, f"experiment_config.run_name={name}_fold{fold}"), config_dir)
+        loaded = load_fold(family, own, config_dir, fold)
         if loaded.stages[-1].experiment.model.role != "predictor":
             raise ConfigError("stages: the last stage must train a predictor, whose predictions are judged.")
         judged.append(judge_run(family, loaded, run(family, loaded, argv=argv)))
         tell(f"fold {fold + 1} of {n_folds}: {score_line(judged[-1])}")
     return judged
-
-
-def _load(family: AnyFamily, overrides: Sequence[str], config_dir: Path | None) -> Loaded[Any]:
-    return load_experiment(
-        family.schema(),
-        command=family.command,
-        overrides=list(overrides),
-        config_dir=config_dir,
-        family_directory=family.name,
-    )
 
 
 def judge_run(family: AnyFamily, loaded: Loaded[Any], directory: Any) -> Judged:

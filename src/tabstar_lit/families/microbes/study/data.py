@@ -159,6 +159,11 @@ class MicrobesData(DataModule):
         """Return the dataset that serves all other batches."""
         return self._dataset
 
+    @property
+    def test_side(self) -> str:
+        """Return ``test``: these families have rows for it."""
+        return "test"
+
     def test_dataloader(self) -> DataLoader[Any]:
         """Return the loader of this rank's test samples; of its validation samples where none are set apart."""
         if not self._tests:

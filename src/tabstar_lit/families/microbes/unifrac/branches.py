@@ -7,13 +7,15 @@ because they are sums of whole numbers, and as fast for a comb as for a balanced
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
-from tabstar_lit.arrays import Bool, Float64, Int64
+from tabstar_lit.arrays import Float64, Int64
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.microbes.tables.tree import Tree
+from tabstar_lit.families.microbes.unifrac.paths import Paths
 
 BLOCK_BYTES = 1 << 26
 """A block of samples takes at most about this much: 64 MiB."""
@@ -74,6 +76,11 @@ class Branches:
         """Number of samples ``N``."""
         return int(self.counts.shape[0])
 
+    @cached_property
+    def paths(self) -> Paths:
+        """Walks of the samples through the tree."""
+        return Paths(self.counts, self.lengths, self.first, self.end)
+
     def blocks(self) -> list[slice]:
         """Return consecutive samples in blocks."""
         size = int(np.clip(BLOCK_BYTES // (8 * max(1, len(self.lengths))), 16, BLOCK_SAMPLES))
@@ -94,17 +101,9 @@ class Branches:
         totals = np.asarray(self.counts[samples].sum(axis=1), dtype=np.float64).ravel()
         return np.divide(reads, totals, out=reads, where=totals > 0)
 
-    def presence(self, samples: slice) -> Bool:
-        """Tell where a sample has reads below a branch: ``[M, B]``."""
-        own = self.counts[samples]
-        sums = np.zeros((self.counts.shape[1] + 1, samples.stop - samples.start), dtype=np.int32)
-        sums[own.indices + 1, np.repeat(np.arange(own.shape[0]), np.diff(own.indptr))] = own.data > 0
-        np.cumsum(sums, axis=0, out=sums)
-        return np.asarray(sums[self.end] > sums[self.first])
-
     def faith_pd(self) -> Float64:
         """Return Faith's phylogenetic diversity of each sample, ``[N]``: the length of all branches it has reads below.
 
         D. P. Faith, Biological Conservation 61 (1992) 1; the branches up to the root count.
         """
-        return np.concatenate([np.zeros(0), *(self.lengths @ self.presence(block) for block in self.blocks())])
+        return self.paths.lengths()

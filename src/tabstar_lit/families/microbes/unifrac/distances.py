@@ -20,7 +20,7 @@ from itertools import combinations_with_replacement
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+from threadpoolctl import threadpool_limits
 
 from tabstar_lit.arrays import Float64
 from tabstar_lit.data.progress import Progress, no_progress
@@ -37,8 +37,7 @@ KEPT_BYTES = 1 << 30
 class _Block(NamedTuple):
     """Some samples: a value at each branch ``[M, B]``, and a sum over branches ``[B]``.
 
-    Of ``unweighted``: presence times the root of the length, and the length of all branches that are present. Of the
-    others: shares, and the sum of lengths times shares, to the power ``alpha`` where that is asked for.
+    Values are shares of reads; sums are those of lengths times shares, to the power ``alpha`` where that is asked for.
     """
 
     values: Float64
@@ -84,13 +83,30 @@ def unifrac(
         raise DataError(f"alpha is {alpha:g}; generalized UniFrac has an alpha between 0 and 1.")
     out = np.zeros((branches.n_samples, branches.n_samples))
     threads = threads or len(os.sched_getaffinity(0))
-    get, compute = _getter(branches, metric, alpha, threads), partial(_PAIRS[metric], alpha=alpha)
-    fill = partial(_fill, out, get, partial(compute, lengths=branches.lengths))
-    pairs = list(combinations_with_replacement(branches.blocks(), 2))
+    tasks: list[Callable[[], int]]
+    if metric == "unweighted":
+        lengths = branches.paths.lengths()
+        tasks = [partial(_fill_unweighted, out, branches, lengths, block) for block in branches.blocks()]
+    else:
+        get, compute = _getter(branches, metric, alpha, threads), partial(_PAIRS[metric], alpha=alpha)
+        fill = partial(_fill, out, get, partial(compute, lengths=branches.lengths))
+        tasks = [partial(fill, pair) for pair in combinations_with_replacement(branches.blocks(), 2)]
     with threadpool_limits(1), ThreadPoolExecutor(threads) as pool, progress(out.size) as advance:
-        for n_cells in pool.map(fill, pairs):
+        for n_cells in pool.map(lambda task: task(), tasks):
             advance(n_cells)
     return out
+
+
+def _fill_unweighted(out: Float64, branches: Branches, lengths: Float64, samples: slice) -> int:
+    """Put the distances of some samples, to each other and to all after them, at both of their places."""
+    shared = branches.paths.shared(samples)
+    either = lengths[samples.start :, None] + lengths[samples]
+    distances = _ratio(np.maximum(either - 2 * shared, 0.0), either - shared)
+    n_own = distances.shape[1]
+    distances[:n_own] = _mirrored(distances[:n_own])
+    out[samples.start :, samples] = distances
+    out[samples, samples.start :] = distances.T
+    return int(n_own * (2 * len(distances) - n_own))
 
 
 def _fill(
@@ -99,33 +115,29 @@ def _fill(
     """Put the distances of two blocks at both of their places, and return how many cells that are."""
     rows, columns = pair
     distances = compute(get(rows), get(columns))
-    if rows == columns:  # the sums of a pair and of its mirror image may differ in their last digit
-        distances = np.triu(distances, 1)
-        distances += distances.T
+    if rows == columns:
+        distances = _mirrored(distances)
     out[rows, columns] = distances
     out[columns, rows] = distances.T
     return distances.size * (1 if rows == columns else 2)
+
+
+def _mirrored(distances: Float64) -> Float64:
+    """Take the upper triangle for the lower one: sums of a pair and its mirror image may differ in their last digit."""
+    upper = np.triu(distances, 1)
+    return upper + upper.T
 
 
 def _getter(branches: Branches, metric: Metric, alpha: float, threads: int) -> Callable[[slice], _Block]:
     """Return what computes the values of some samples, or looks them up where all fit into memory."""
 
     def computed(start: int, stop: int) -> _Block:
-        if metric == "unweighted":
-            presence = branches.presence(slice(start, stop))
-            return _Block(np.sqrt(branches.lengths)[:, None] * presence, branches.lengths @ presence)
         shares = branches.shares(slice(start, stop))
         return _Block(shares, branches.lengths @ (_power(shares, alpha) if metric == "generalized" else shares))
 
     all_fit = 8 * branches.n_samples * len(branches.lengths) <= KEPT_BYTES
     cached = lru_cache(None if all_fit else 2 * threads)(computed)
     return lambda samples: cached(samples.start, samples.stop)
-
-
-def _unweighted(left: _Block, right: _Block, *, lengths: Float64, alpha: float) -> Float64:
-    shared = left.values.T @ right.values  # one product of matrices for all pairs
-    either = left.sums[:, None] + right.sums
-    return _ratio(np.maximum(either - 2 * shared, 0.0), either - shared)
 
 
 def _weighted(left: _Block, right: _Block, *, lengths: Float64, alpha: float) -> Float64:
@@ -167,7 +179,6 @@ def _ratio(part: Float64, whole: Float64) -> Float64:
 
 
 _PAIRS: dict[str, Callable[..., Float64]] = {
-    "unweighted": _unweighted,
     "weighted": _weighted,
     "weighted_normalized": _weighted_normalized,
     "generalized": _generalized,

@@ -22,9 +22,8 @@ import pyarrow.parquet as pq
 
 from tabstar_lit.data import verbalize
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.features import FeatureReader
-from tabstar_lit.families.tabstar.reading import Reading
-from tabstar_lit.families.tabstar.tables import (
+from tabstar_lit.families.tabstar.tables.features import FeatureReader
+from tabstar_lit.families.tabstar.tables.files import (
     cell_options,
     cells_of,
     check_names,
@@ -33,6 +32,7 @@ from tabstar_lit.families.tabstar.tables import (
     is_single,
     named_columns,
 )
+from tabstar_lit.families.tabstar.tables.reading import Reading
 
 CHUNK_ROWS = 4096
 """Rows held at a time."""

@@ -21,14 +21,14 @@ from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.deployment.embedding import fused
 from tabstar_lit.families.tabstar.deployment.serving import TableServer
 from tabstar_lit.nn.tabstar import InteractionEncoder
-from tabstar_lit.plots.style import PALETTE, new_figure, save_figure
+from tabstar_lit.plots.bars import MOST_BARS, draw_bars
+from tabstar_lit.plots.style import new_figure, save_figure
 
 Method = Literal["rollout", "mean", "last"]
 """How layers become one: attention rollout (arXiv 2005.00928, the residual stream counted as half of each layer), the
 mean over layers, or the last layer alone."""
 
 METHODS: tuple[Method, ...] = get_args(Method)
-MOST_BARS = 25
 
 
 class Importance(NamedTuple):
@@ -84,11 +84,11 @@ def explain(
 
 def draw_importance(importance: Importance, path: Path, *, note: str) -> Path:
     """Draw the most important columns as bars, with the spread over rows."""
-    shown = importance.columns.head(MOST_BARS)[::-1]
-    figure, (axes,) = new_figure(height=1.2 + 0.24 * len(shown))
-    axes.barh(shown["column"], shown["importance"], xerr=shown["spread"], color=PALETTE[0], ecolor="0.5")
-    axes.set(xlabel="share of attention", xlim=(0, None))
-    axes.grid(visible=False, axis="y")
+    table = importance.columns
+    values = dict(zip(table["column"], zip(table["importance"], table["spread"], strict=True), strict=True))
+    figure, (axes,) = new_figure(height=1.2 + 0.24 * min(len(values), MOST_BARS))
+    draw_bars(axes, values, xlabel="share of attention")
+    axes.set_xlim(0, None)
     return save_figure(figure, path, note=note)
 
 

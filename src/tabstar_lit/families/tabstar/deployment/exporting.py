@@ -10,15 +10,24 @@ from typing import Any
 from safetensors.torch import save_file
 
 from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.engine.reports.card import CARD_FILE, write_card
+from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_VERSION, AtomicCheckpointIO
 from tabstar_lit.engine.weights.folders import CONFIG_FILE, WEIGHTS_FILE
+from tabstar_lit.engine.weights.loading import NETWORK
 from tabstar_lit.errors import CheckpointError, DataError
-from tabstar_lit.families.tabstar.deployment.model_card import CARD_FILE, model_card
+from tabstar_lit.families.tabstar.card import card_text
 from tabstar_lit.families.tabstar.deployment.official import (
+    BINS,
     ENCODER_FOLDER,
+    NEWER,
+    NEWER_CONFIG,
+    OLDER,
     PAYLOAD_FILE,
     PUBLISHED_ENCODER,
     SIZES,
     WIDTH,
+    is_newer,
+    newer_name,
 )
 from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
 from tabstar_lit.nn.text_sources import save_encoder
@@ -39,6 +48,28 @@ def export_safetensors(model: TrainedTabstar, output: Path) -> list[Path]:
     with whole_file(output) as part:
         save_file(weights, part, metadata=metadata)
     return [output, _card(model, output.with_name(f"{output.stem}.{CARD_FILE}"), output.name)]
+
+
+def write_checkpoint(model: TrainedTabstar, path: Path, **more: Any) -> Path:
+    """Write a model as one checkpoint, whole: of adapters as part of the weights. ``more`` is kept beside it.
+
+    It holds tensors and plain values only: loading it runs no code.
+    """
+    weights = {NETWORK + name: tensor.cpu() for name, tensor in model.network.state_dict().items()}
+    own = {"schema_version": CHECKPOINT_SCHEMA_VERSION, "payload": dict(model.config), **more}
+    AtomicCheckpointIO().save_checkpoint({"state_dict": weights, CHECKPOINT_KEY: own}, path)
+    return path
+
+
+def export_checkpoint(model: TrainedTabstar, output: Path) -> list[Path]:
+    """Write a checkpoint that every command takes, and its model card.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    return [write_checkpoint(model, output), _card(model, output.with_name(f"{output.stem}.{CARD_FILE}"), output.name)]
 
 
 def export_official(model: TrainedTabstar, folder: Path) -> list[Path]:
@@ -72,11 +103,13 @@ def write_official(model: TrainedTabstar, folder: Path) -> list[Path]:
     """
     require_official(model)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
+    newer = is_newer(model.config["architecture_config"])
+    state = model.network.state_dict().items()
+    weights = {newer_name(name) if newer else name: tensor.detach().cpu().contiguous() for name, tensor in state}
     name = model.config["architecture_config"]["text_encoder"]["name"]
     with whole_file(folder / WEIGHTS_FILE) as part:
         save_file(weights, part, metadata={"format": "pt"})
-    _write_json(folder / CONFIG_FILE, _package_config(name))
+    _write_json(folder / CONFIG_FILE, NEWER_CONFIG | {"text_model": name} if newer else _package_config(name))
     _write_json(folder / PAYLOAD_FILE, dict(model.config))
     written = [folder / WEIGHTS_FILE, folder / CONFIG_FILE, folder / PAYLOAD_FILE]
     if name != PUBLISHED_ENCODER:
@@ -96,13 +129,14 @@ def require_official(model: TrainedTabstar) -> None:
     own, encoder = model.config["architecture_config"], model.network.text_encoder
     seen = {"text_encoder width": encoder.width, "text_encoder.pooling": encoder.pooling}
     wanted = {"text_encoder width": WIDTH, "text_encoder.pooling": "cls"}
-    seen |= {key: own[key] if own[key] is not None else value for key, value in SIZES.items()}
-    wanted |= SIZES
+    sizes = SIZES | (NEWER | {"regression_bins": BINS} if is_newer(own) else OLDER)
+    seen |= {key: value if own.get(key) is None else own[key] for key, value in sizes.items()}
+    wanted |= sizes
     for key, value in wanted.items():
         if seen[key] != value:
             raise CheckpointError(
                 f"{model.path}: the package tabstar has {key} {value}, and this model has {seen[key]}, so it cannot "
-                "load it. Use --safetensors, or train model_config=tabstar/base."
+                "load it. Use --safetensors, or train model_config=tabstar/base or tabstar/v11."
             )
     kind = encoder.config.model_type
     if kind != "bert":
@@ -123,9 +157,7 @@ def _package_config(encoder: str) -> dict[str, Any]:
 
 
 def _card(model: TrainedTabstar, path: Path, name: str) -> Path:
-    with whole_file(path) as part:
-        part.write_text(model_card(model, name), encoding="utf-8")
-    return path
+    return write_card(card_text(model.config), path, name, family="tabstar")
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

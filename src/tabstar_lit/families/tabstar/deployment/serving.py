@@ -19,7 +19,8 @@ from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.deployment.chunks import Wanted
 from tabstar_lit.families.tabstar.network import TabStarNetwork
-from tabstar_lit.families.tabstar.preprocessing import Encoded, Preprocessor
+from tabstar_lit.families.tabstar.numbers import QUANTILES, SixNumbers, z_scores
+from tabstar_lit.families.tabstar.tables.preprocessing import Encoded, Preprocessor
 from tabstar_lit.families.tabstar.text_cache import GROUP_SIZE
 from tabstar_lit.nn.text_encoder import TextEncoder
 
@@ -94,15 +95,17 @@ class TableServer:
         self.memory = StringMemory(network.text_encoder, tokenizer)
         self.wanted = Wanted.of(schema)
         self._preprocessor = _in_use(schema)
+        self._six = SixNumbers(schema[QUANTILES]) if QUANTILES in schema else None
         self._heads = verbalize.target_texts(schema["target"]["text"], schema["target"]["classes"])
         self._told: set[str] = set()
         self.n_targets = len(self._heads)
         self.features = tuple(column.name for column in self._preprocessor.columns)
 
     def outputs(self, frame: pd.DataFrame, batch_size: int) -> Tensor:
-        """Return what the network says of a chunk's rows, ``[N, C]`` on the host."""
+        """Return what the network says of a chunk's rows: logits ``[N, C]``, or values ``[N]`` as learned."""
         with self.served(frame, batch_size) as batches:
-            return torch.cat([self.network(batch).float().cpu() for batch in batches])
+            own = torch.cat([self.network(batch).float() for batch in batches])
+            return (own if self.schema["target"]["classes"] else self.network.reg_head.values(own)).cpu()
 
     @contextmanager
     def served(self, frame: pd.DataFrame, batch_size: int) -> Iterator[Iterator[TableBatch]]:
@@ -117,12 +120,15 @@ class TableServer:
                 self.network.text_lookup = None
 
     def _encoded(self, frame: pd.DataFrame) -> Encoded:
-        """Turn rows into string numbers and z-scores, as the corpus of the training was made."""
+        """Turn rows into string numbers and numbers, as the corpus of the training was made."""
         warnings: list[str] = []
         self._tell_extra(frame)
         features = self.wanted.reader.read(frame[self.wanted.columns(frame.columns)], warnings)
         self._tell(warnings)
-        return self._preprocessor.transform(features, first=self._heads)
+        encoded = self._preprocessor.transform(features, first=self._heads)
+        if self._six is None:
+            return replace(encoded, numbers=z_scores(encoded.numbers))
+        return self._six.apply(encoded, self.features, heads=self.n_targets)
 
     def _batches(self, encoded: Encoded, batch_size: int, place: torch.device) -> Iterator[TableBatch]:
         heads = np.arange(self.n_targets)
@@ -130,7 +136,7 @@ class TableServer:
             own = encoded.codes[first : first + batch_size]
             elements = np.concatenate([np.broadcast_to(heads, (len(own), len(heads))), own], axis=1)
             unique, index = np.unique(elements, return_inverse=True)
-            numbers = np.zeros(elements.shape, dtype=np.float32)
+            numbers = np.zeros((*elements.shape, *encoded.numbers.shape[2:]), dtype=np.float32)
             numbers[:, self.n_targets :] = encoded.numbers[first : first + batch_size]
             yield TableBatch(
                 source=self.name,

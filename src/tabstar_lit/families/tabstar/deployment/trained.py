@@ -12,23 +12,22 @@ import pandas as pd
 from torch import Tensor
 
 from tabstar_lit.config.tree import suggestion
-from tabstar_lit.data.scalers import ZScore
 from tabstar_lit.data.tokenizers import JsonTokenizer
-from tabstar_lit.engine.trained import Trained, find_device, read_stored, stored_architecture
+from tabstar_lit.engine.trained import Trained, find_device, stored_architecture
 from tabstar_lit.engine.weights.loading import load_strict
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.tabstar.config import TabstarArchitecture
 from tabstar_lit.families.tabstar.deployment.chunks import Wanted, file_chunks, frame_chunks
 from tabstar_lit.families.tabstar.deployment.embedding import Vectors, embed
 from tabstar_lit.families.tabstar.deployment.explaining import Importance, Method, explain
-from tabstar_lit.families.tabstar.deployment.official import read_official
 from tabstar_lit.families.tabstar.deployment.serving import TableServer
+from tabstar_lit.families.tabstar.deployment.stored import stored_model
 from tabstar_lit.families.tabstar.deployment.unseen import described
 from tabstar_lit.families.tabstar.network import TabStarNetwork
-from tabstar_lit.families.tabstar.tables import read_table
+from tabstar_lit.families.tabstar.tables.files import read_table
+from tabstar_lit.families.tabstar.targets import TargetScale
 from tabstar_lit.nn.text_sources import from_payload
 
-NEEDED = ("architecture_config", "encoder", "tables")
 NEEDED_OF_A_TABLE = ("task", "target", "columns", "dates", "dropped", "features", "ignored", "parsed_dates")
 BATCH_SIZE = 256
 
@@ -187,7 +186,9 @@ class TrainedTabstar(Trained):
         else:
             if isinstance(data, str | Path):
                 data = read_table(Path(data)).frame
-            name, schema = table or "unseen", described(next(frame_chunks(data, len(data) or 1)), target, task, classes)
+            rows = next(frame_chunks(data, len(data) or 1))
+            six = self.config["architecture_config"].get("numbers") == "six"
+            name, schema = table or "unseen", described(rows, target, task, classes, six_numbers=six)
         chunks = frame_chunks(data) if isinstance(data, pd.DataFrame) else file_chunks(Path(data), Wanted.of(schema))
         network = self.network.to(find_device(device))
         tokenizer = JsonTokenizer(str(self.config["encoder"]["tokenizer"]), self.max_tokens)
@@ -218,34 +219,32 @@ class TrainedTabstar(Trained):
 
 
 def restore(path: Path) -> TrainedTabstar:
-    """Rebuild network, tokenizer and tables.
+    """Rebuild network, tokenizer and tables; adapters become part of the weights.
 
     Parameters
     ----------
     path : Path
-        A checkpoint of ``train_tabstar``, or a folder as ``tabstar_lit export --tabstar`` and the package ``tabstar``
-        write it.
+        As for :func:`~tabstar_lit.families.tabstar.deployment.stored.stored_model`.
 
     Raises
     ------
     CheckpointError
         It cannot be read, is of another family or release, or its weights do not fit.
     """
-    stored = read_official(path) if path.is_dir() else read_stored(path, family="tabstar", needed=NEEDED)
-    config, weights = stored
+    config, weights = stored_model(path)
     architecture: TabstarArchitecture = stored_architecture(TabstarArchitecture, config["architecture_config"], path)
     encoder = from_payload(config["encoder"], architecture.text_encoder)
     network = TabStarNetwork(architecture, encoder)
     load_strict(network, weights, strict=True, source=str(path))
     encoder.requires_grad_(False)  # a string's vector is now a constant, whatever was trained
-    return TrainedTabstar(path, network.eval(), config, architecture.text_encoder.max_tokens)
+    whole = {key: value for key, value in config.items() if key not in ("lora", "base")}
+    return TrainedTabstar(path, network.eval(), whole, architecture.text_encoder.max_tokens)
 
 
 def _predictions(outputs: Tensor, target: dict[str, Any], index: pd.Index) -> pd.DataFrame:
-    """Make what the network gave, ``[N, C]``, classes with probabilities, or numbers in the target's unit."""
+    """Make logits ``[N, C]`` classes with probabilities, or learned values ``[N]`` numbers in the target's unit."""
     if not target["classes"]:
-        scale = ZScore(target["mean"], target["std"])
-        return pd.DataFrame({"prediction": outputs.squeeze(1).numpy() * scale.std + scale.mean}, index=index)
+        return pd.DataFrame({"prediction": TargetScale.from_schema(target).values(outputs.numpy())}, index=index)
     probabilities = outputs.softmax(dim=1).numpy()
     classes = np.array(target["classes"], dtype=object)
     columns = {f"p_{name}": probabilities[:, i] for i, name in enumerate(classes)}

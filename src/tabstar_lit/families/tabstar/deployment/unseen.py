@@ -10,9 +10,10 @@ import pandas as pd
 
 from tabstar_lit.data import verbalize
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.features import FeatureReader
-from tabstar_lit.families.tabstar.preprocessing import Preprocessor
-from tabstar_lit.families.tabstar.reading import Reading
+from tabstar_lit.families.tabstar.numbers import QUANTILES, SixNumbers
+from tabstar_lit.families.tabstar.tables.features import FeatureReader
+from tabstar_lit.families.tabstar.tables.preprocessing import Preprocessor
+from tabstar_lit.families.tabstar.tables.reading import Reading
 
 MIN_CLASSES = 2
 
@@ -20,7 +21,12 @@ log = logging.getLogger(__name__)
 
 
 def described(
-    frame: pd.DataFrame, target: str, task: Literal["classification", "regression"] | None, classes: Sequence[str]
+    frame: pd.DataFrame,
+    target: str,
+    task: Literal["classification", "regression"] | None,
+    classes: Sequence[str],
+    *,
+    six_numbers: bool = False,
 ) -> dict[str, Any]:
     """Return the schema of a table that was not trained on, for predictions by its names and values alone (zero-shot).
 
@@ -37,6 +43,8 @@ def described(
         Classes given say ``classification``.
     classes : sequence of str
         Its classes, as texts; none for regression.
+    six_numbers : bool
+        Whether the network is told numbers by six, see ``architecture_config.numbers``.
 
     Raises
     ------
@@ -55,7 +63,8 @@ def described(
     warnings: list[str] = []
     reader = FeatureReader.fit(frame, Reading(), left_out=(), dates=(), warnings=warnings)
     features = frame.drop(columns=target, errors="ignore")
-    preprocessor = Preprocessor.fit(reader.read(features, warnings))
+    read = reader.read(features, warnings)
+    preprocessor = Preprocessor.fit(read)
     for line in (
         f"zero-shot: '{target}' was not trained on; scales and bins are those of the {len(frame)} rows given, and "
         "nothing says how good the predictions are",
@@ -75,4 +84,11 @@ def described(
         **preprocessor.to_schema(),
         **reader.to_schema(),
         "features": [column.name for column in preprocessor.columns],
+        **(_quantiles(preprocessor, read) if six_numbers else {}),
     }
+
+
+def _quantiles(preprocessor: Preprocessor, features: pd.DataFrame) -> dict[str, Any]:
+    names = [column.name for column in preprocessor.columns if column.kind == "number"]
+    numbers = preprocessor.transform(features).numbers
+    return {QUANTILES: SixNumbers.fit(numbers[:, numbers.shape[1] - len(names) :], names).quantiles}

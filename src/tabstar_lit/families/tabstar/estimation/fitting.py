@@ -12,31 +12,36 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from safetensors.torch import save_file
-from torch import nn
 
 from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.data.splits import row_ids
-from tabstar_lit.engine.weights.folders import CONFIG_FILE, WEIGHTS_FILE
-from tabstar_lit.families.tabstar.corpus import write_corpus
-from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
-from tabstar_lit.families.tabstar.encoding import Settings, encode_table
-from tabstar_lit.families.tabstar.manifest import TableEntry
-from tabstar_lit.families.tabstar.tables import RawTable
-from tabstar_lit.nn.text_sources import save_encoder
+from tabstar_lit.families.tabstar.deployment.stored import stored_config
+from tabstar_lit.families.tabstar.tables.corpus import write_corpus
+from tabstar_lit.families.tabstar.tables.encoding import Settings, encode_table
+from tabstar_lit.families.tabstar.tables.files import RawTable
+from tabstar_lit.families.tabstar.tables.manifest import TableEntry
 
 TABLE = "table"
 """Name of the one table."""
 
-MODULES = ("text_encoder", "text_projection", "numerical_fusion", "tabular_encoder", "cls_head", "reg_head")
+Method = Literal["lora", "full", "probe"]
+"""What is trained: adapters; the last ``unfreeze_layers`` of the text encoder and all above it; the heads alone."""
 
-Method = Literal["full", "probe"]
-"""What is trained: the last ``unfreeze_layers`` of the text encoder and all above it, or the prediction heads alone."""
+FILES: dict[Method, str] = {"lora": "tabstar/finetune", "full": "tabstar/finetune_full", "probe": "tabstar/probe"}
+"""The shipped configuration of each method."""
 
-FROZEN: dict[Method, tuple[str, ...]] = {
-    "full": (),
-    "probe": ("text_encoder", "text_projection", "numerical_fusion", "tabular_encoder"),
-}
+NEW = "tabstar/builtin"
+"""That of a new network."""
+
+PUBLISHED_LAYERS = 6
+"""Upper layers of the text encoder that the package ``tabstar`` adapts."""
+
+MOST_ROWS = 32
+"""Rows that go through the network at once; larger batches are made of several."""
+
+LEAST_STEPS = 8
+"""Steps of an epoch: of few rows, fewer make a step."""
+
 SECONDS_PER_DAY = 86_400
 
 
@@ -70,10 +75,16 @@ class Wishes:
     ----------
     method : str
         See :data:`Method`.
-    unfreeze_layers : int or "all"
-        Trained layers of the text encoder, where everything else is.
-    max_epochs, patience, batch_size, learning_rate
-        As in ``training_config`` and ``dataset_config``.
+    unfreeze_layers : int or "all", or None
+        Layers of the text encoder that are trained, or have adapters; None: as many as the method's file says.
+    max_epochs, patience
+        As in ``training_config``.
+    batch_size : int
+        Rows whose gradients make a step.
+    learning_rate : float, optional
+        None: the method's own.
+    class_weights : str, or dict of str to float, or None
+        As in ``dataset_config``.
     validation_fraction : float
         Share of the rows that choose the best epoch, where none are given.
     time_limit : float, optional
@@ -89,11 +100,12 @@ class Wishes:
     """
 
     method: Method
-    unfreeze_layers: int | str
+    unfreeze_layers: int | str | None
     max_epochs: int
     patience: int
     batch_size: int
-    learning_rate: float
+    learning_rate: float | None
+    class_weights: str | dict[str, float] | None
     validation_fraction: float
     time_limit: float | None
     seed: int
@@ -125,45 +137,44 @@ def write_table(rows: Rows, task: Literal["classification", "regression"], wishe
     write_corpus(path, [table], order=[TABLE])
 
 
-def base_settings(base: TrainedTabstar | None, wishes: Wishes, folder: Path) -> list[str]:
-    """Return the settings that start a training from a model, whose parts are written to ``folder``; None: from new."""
+def base_settings(base: Path | None, wishes: Wishes) -> list[str]:
+    """Return the settings that start a training from the model at ``base``; None: from new.
+
+    Raises
+    ------
+    CheckpointError
+        It cannot be read, or is no TabSTAR.
+    """
     if base is None:
-        return ["model_config=tabstar/builtin"]
-    save_encoder(base.network.text_encoder, folder / "encoder")
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in base.network.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_FILE)
-    (folder / CONFIG_FILE).write_text("{}", encoding="utf-8")
-    layers = len(base.network.text_encoder.encoder.layer)
-    architecture = json.loads(json.dumps(base.config["architecture_config"]))
-    architecture["text_encoder"] |= {
-        "name": str(folder / "encoder"),
-        "unfreeze_layers": _trained_layers(wishes, layers),
-    }
-    modules = [name for name in MODULES if not isinstance(base.network.get_submodule(name), nn.Identity)]
-    frozen = [name for name in FROZEN[wishes.method] if name in modules]
-    return [
-        "model_config=tabstar/base",
-        f"model_config.architecture_config={json.dumps(architecture)}",
-        f"model_config.load_modules={json.dumps(dict.fromkeys(modules, str(folder)))}",
-        f"model_config.freeze={json.dumps(frozen)}",
-    ]
+        return [f"model_config={NEW}"]
+    settings = [f"model_config={FILES[wishes.method]}", f"model_config.base={json.dumps(str(base))}"]
+    asked = wishes.unfreeze_layers
+    if asked is None and wishes.method == "lora":
+        asked = PUBLISHED_LAYERS
+    if isinstance(asked, int):
+        asked = min(asked, int(stored_config(base)["encoder"]["config"]["num_hidden_layers"]))
+    if asked is not None and wishes.method != "probe":
+        settings.append(f"model_config.architecture_config.text_encoder.unfreeze_layers={asked}")
+    return settings
 
 
-def run_settings(wishes: Wishes, corpus: Path, folder: Path) -> list[str]:
-    """Return the settings of data, training and folders."""
+def run_settings(wishes: Wishes, rows: Rows, folder: Path) -> list[str]:
+    """Return the settings of data, which is ``table.h5`` in ``folder``, training and folders."""
     training = "model_config.training_config"
+    step = max(1, min(wishes.batch_size, len(rows.features) // LEAST_STEPS))
+    at_once = min(step, MOST_ROWS)
     settings = [
-        f"dataset_config.corpus={json.dumps(str(corpus))}",
+        f"dataset_config.corpus={json.dumps(str(folder / 'table.h5'))}",
         "dataset_config.name=table",
         "dataset_config.rows_per_dataset=1000000000",
-        f"dataset_config.batch_size={wishes.batch_size}",
+        f"dataset_config.batch_size={at_once}",
+        f"dataset_config.class_weights={json.dumps(wishes.class_weights)}",
         "dataset_config.same_tokens=warn",
         f"{training}.max_epochs={wishes.max_epochs}",
         f"{training}.early_stop_patience={wishes.patience}",
-        f"{training}.optimizer.optimizer_params.lr={wishes.learning_rate}",
+        f"{training}.accumulate_grad_batches={round(step / at_once)}",
         f"{training}.monitor=val_loss",
         f"{training}.monitor_mode=min",
-        f"{training}.scheduler=null",
         f"{training}.model_save_path={json.dumps(str(folder / 'models'))}",
         f"experiment_config.save_dir={json.dumps(str(folder / 'logs'))}",
         f"experiment_config.tracker_path={json.dumps(str(folder / 'figures'))}",
@@ -177,6 +188,8 @@ def run_settings(wishes: Wishes, corpus: Path, folder: Path) -> list[str]:
         f"experiment_config.tqdm_refresh_rate={10 if wishes.progress_bar else 0}",
         f"min_logging_level={'info' if wishes.progress_bar else 'warning'}",
     ]
+    if wishes.learning_rate is not None:
+        settings.append(f"{training}.optimizer.optimizer_params.lr={wishes.learning_rate}")
     if wishes.time_limit is not None:
         settings.append(f"{training}.max_time={json.dumps(wall_time(wishes.time_limit))}")
     return [*settings, *wishes.overrides]
@@ -216,9 +229,3 @@ def quiet(silent: bool) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
-
-
-def _trained_layers(wishes: Wishes, layers: int) -> int | str:
-    if wishes.method == "probe":
-        return 0
-    return wishes.unfreeze_layers if isinstance(wishes.unfreeze_layers, str) else min(wishes.unfreeze_layers, layers)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from labels import unlabelled
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -53,6 +54,7 @@ def drawn(own: FakesTracker, rows: Columns) -> dict[str, Figure]:
     figures = dict(own.figures({own.role: rows}))
     for figure in figures.values():
         figure.draw_without_rendering()
+        assert unlabelled(figure) == []
     return figures
 
 

@@ -48,6 +48,10 @@ class Reader:
         Other names of its columns, such as short ones of branches in branches.
     members : callable
         The columns ``name.member`` of a column that is a record, where :attr:`names` do not list them.
+    codes : mapping of str to int
+        Label -> its number in the column of labels, where the file says it.
+    notes : tuple of str
+        What is read otherwise than it stands there.
     """
 
     names: tuple[str, ...]
@@ -56,6 +60,8 @@ class Reader:
     guesses_types: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
     members: Callable[[str], tuple[str, ...]] = no_members
+    codes: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def has(self, name: str) -> bool:
         """Tell whether a name is a column, another name of one, or a component of a momentum it holds."""

@@ -1,0 +1,98 @@
+"""Lineages that are learned from letters: what UniFrac sees in a tree, without the tree.
+
+Unweighted UniFrac of two samples is the length of the branches that one of them has, in units of that of the branches
+that any has, and a sample has a branch as soon as one of its sequences lies below. With vectors ``a`` and ``b`` that
+hold the root of a branch's length where it is there, and 0 elsewhere, this is ``2 u / (|a|^2 + |b|^2 + u)``, where
+``u = |a - b|^2``. Here branches are half-spaces of sequences instead.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tabstar_lit.families.microbes.networks.layers import Pooled
+
+SHARPNESS = 8.0
+"""Logits in a standard deviation over sequences."""
+RAREST, WIDEST = -5.0, -1.5
+"""Thresholds at first, in standard deviations: most lineages have few sequences."""
+PACE = 5.0
+"""Thresholds and lengths are stored divided by it, and so learn as many times faster than the rest of a network."""
+STD = 0.2
+"""Of the initial points of letters; only their size beside the learning rate matters, as sums are standardised."""
+
+
+class Lineages(nn.Module):
+    """Tell how surely a sequence lies in each lineage, from a sum of points for its letters.
+
+    Parameters
+    ----------
+    n_letters : int
+        Letters ``L`` of the longest sequence, times those of the alphabet ``A``.
+    n_lineages : int
+        Number of lineages ``K``.
+    """
+
+    def __init__(self, n_letters: int, n_lineages: int) -> None:
+        super().__init__()
+        self.points = nn.Linear(n_letters, n_lineages, bias=False)
+        self.norm = nn.BatchNorm1d(n_lineages, affine=False)
+        self.thresholds = nn.Parameter(torch.linspace(RAREST, WIDEST, n_lineages) / PACE)
+        nn.init.normal_(self.points.weight, std=STD)
+
+    def forward(self, letters: Tensor) -> Tensor:
+        """Map letters ``[U, L, A]`` of different sequences, 1 where a letter is, to logits ``[U, K]``."""
+        flat = letters.flatten(1)
+        sums = functional.linear(flat, self.points.weight[:, : flat.shape[1]])
+        if self.training and len(sums) == 1:  # one sequence has no deviation
+            standard = functional.batch_norm(sums, self.norm.running_mean, self.norm.running_var)
+        else:
+            standard = self.norm(sums)
+        return SHARPNESS * (standard + PACE * self.thresholds)
+
+
+class LineagePooling(nn.Module):
+    """Tell which lineages a sample has: those that any of its sequences lies in.
+
+    Parameters
+    ----------
+    width : int
+        Length ``D`` of the state of an ASV in its sample.
+    n_lineages : int
+        Number of lineages ``K``.
+    """
+
+    def __init__(self, width: int, n_lineages: int) -> None:
+        super().__init__()
+        self.context = nn.Linear(width, n_lineages, bias=False)
+        self.log_lengths = nn.Parameter(torch.zeros(n_lineages))
+        nn.init.zeros_(self.context.weight)  # letters alone tell at first
+
+    def forward(self, states: Tensor, lineages: Tensor, mask: Tensor) -> Pooled:
+        """Pool.
+
+        Parameters
+        ----------
+        states : Tensor
+            ``[B, S, D]``.
+        lineages : Tensor
+            ``[B, S, K]`` logits of the ASVs.
+        mask : Tensor
+            ``[B, S]`` bool, True where there is an ASV.
+
+        Returns
+        -------
+        Pooled
+            ``[B, K]`` root of the length of each lineage that the sample has; weights are the shares ``[B, S]`` of the
+            total length that ASVs stand for, where those of one lineage share it.
+        """
+        # 1 - product of (1 - p), in logarithms: -ln(1 - sigmoid(z)) is softplus(z).
+        surely = torch.where(mask[..., None], functional.softplus(lineages + self.context(states)), 0.0)
+        total = surely.sum(1)
+        vector = -torch.expm1(-total) * (PACE * self.log_lengths).exp()
+        with torch.no_grad():
+            weights = torch.einsum("bsk,bk->bs", surely, vector.square() / total.clamp(min=1e-12))
+            weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
+        return Pooled(vector, weights)

@@ -1,0 +1,54 @@
+"""A linear model of the reads of each sequence, beside a network: wide and deep (arXiv 1606.07792).
+
+Sequences are known by a hash of their letters (the hashing trick, arXiv 0902.2206), so that no list of them is kept,
+and one that was never trained on has no part.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tabstar_lit.families.microbes.study.batch import SampleBatch
+
+N_PLACES = 1 << 17
+"""Different sequences share a weight by chance: of 5,000 one in 26 does."""
+RAREST_SHARE = 1e-3
+"""Shares count by ``ln(1 + share / RAREST_SHARE)``: 0 without a read, linear below this, a logarithm above."""
+FACTOR = 6364136223846793005
+"""Its powers are the factors of the hash (D. Knuth's for random numbers)."""
+
+
+class WideReads(nn.Module):
+    """Sum over the ASVs of a sample: a weight of the sequence times the logarithm of its share of reads.
+
+    Parameters
+    ----------
+    max_letters : int
+        Letters ``L`` of the longest sequence.
+    outputs : int
+        Number of outputs ``O``.
+    """
+
+    factors: Tensor
+
+    def __init__(self, max_letters: int, outputs: int) -> None:
+        super().__init__()
+        powers = [pow(FACTOR, power, 1 << 62) for power in range(1, max_letters + 1)]
+        self.register_buffer("factors", torch.tensor(powers), persistent=False)
+        self.weights = nn.Embedding(N_PLACES, outputs)
+        nn.init.zeros_(self.weights.weight)
+
+    def forward(self, batch: SampleBatch) -> Tensor:
+        """Return ``[B, O]``, zero at first; sums are divided by the root of their number of ASVs."""
+        there = batch.asvs >= 0
+        places = torch.where(there, self.places(batch.sequences)[batch.asvs.clamp(min=0)], 0)
+        shares = batch.counts / batch.counts.sum(1, keepdim=True).clamp(min=1)
+        logs = torch.where(there, (shares / RAREST_SHARE).log1p(), 0.0) / there.sum(1, keepdim=True).clamp(min=1).sqrt()
+        summed: Tensor = (logs[..., None] * self.weights(places)).sum(1)
+        return summed
+
+    def places(self, sequences: Tensor) -> Tensor:
+        """Hash sequences ``[U, L]`` to numbers ``[U]`` below :data:`N_PLACES`; padding changes nothing."""
+        sums = (sequences * self.factors[: sequences.shape[1]]).sum(1)  # overflows, as is meant
+        return (sums >> 32).remainder(N_PLACES)

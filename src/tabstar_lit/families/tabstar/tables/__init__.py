@@ -1,0 +1,1 @@
+"""Tables: files, cells, dates and manifests in, corpora out."""

@@ -1,0 +1,40 @@
+"""Numbers are predicted in the target's own unit, whatever scale and head they were learned with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import r2_score
+from trained_tables import Bench, train
+
+import tabstar_lit
+from tabstar_lit.families.tabstar.tables.corpus import Corpus
+
+
+@pytest.mark.parametrize(
+    ("transform", "head", "numbers"),
+    [("log", "both", "six"), ("quantile", "binned", "bins"), ("z_score", "scalar", "six")],
+)
+def test_the_score_of_a_training_is_that_of_its_predictions(
+    bench: Bench, tmp_path: Path, transform: str, head: str, numbers: str
+) -> None:
+    architecture = "model_config.architecture_config"
+    _, checkpoint = train(
+        tmp_path, bench.corpus, "dataset_config.tables=[diabetes]", f"dataset_config.target_transform={transform}",
+        f"{architecture}.regression_head={head}", f"{architecture}.numbers={numbers}",
+    )  # fmt: skip
+    raw, held_out = bench.raw["diabetes"], Corpus.open(bench.corpus).load("diabetes").is_validation
+    model = tabstar_lit.load(checkpoint)
+    target = model.config["tables"]["diabetes"]["target"]["name"]
+    predicted = model.predict(raw)["prediction"]
+    assert predicted.between(25, 346).all(), "the unit of the target"
+    assert predicted.nunique() > 100
+    expected = r2_score(raw[target][held_out], predicted[held_out])
+    (metrics,) = tmp_path.rglob("metrics.jsonl")
+    scores = [line["val_score"] for line in map(json.loads, metrics.read_text().splitlines()) if "val_score" in line]
+    assert scores[-1] == pytest.approx(expected, abs=1e-4)
+    alone = [model.predict(raw[i : i + 1])["prediction"][i] for i in range(5)]
+    np.testing.assert_allclose(alone, predicted[:5], rtol=1e-5)
