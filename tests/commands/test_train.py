@@ -233,7 +233,7 @@ def test_a_missing_checkpoint_is_never_from_scratch(tmp_path: Path) -> None:
 
 EVERYTHING_WRONG = {
     "experiment_config.devices=[]": "expected a number of devices",
-    "experiment_config.strategy=dpp": "no strategy 'dpp' of Lightning. Did you mean 'ddp'",
+    "experiment_config.strategy=dpp": "no strategy 'dpp'. Did you mean 'ddp'",
     "model_config.training_config.max_epoch=3": "unknown key 'max_epoch'",
     "model_config.training_config.optimizer=AdmW": "unknown optimizer 'AdmW'. Did you mean 'AdamW'",
     "model_config.training_config.scheduler={scheduler_name: OneCycelLR}": "Did you mean 'OneCycleLR'",

@@ -224,15 +224,15 @@ def test_parameters_of_the_files_choice_are_told_from_those_of_the_command_line(
     config = bench.folder / "training_config.yaml"
     more = "    scheduler: {scheduler_name: OneCycleLR, interval: step, scheduler_params: {pct_start: 0.2}}\n"
     config.write_text(config.read_text() + more)
-    chosen = f"{TRAINING}.scheduler={{scheduler_name: StepLR, interval: epoch, scheduler_params: {{step_size: 1}}}}"
+    chosen = (f"{TRAINING}.scheduler.scheduler_name=StepLR", f"{TRAINING}.scheduler.scheduler_params.step_size=1")
     remove = f"~{TRAINING}.scheduler.scheduler_params"
     with pytest.raises(
         ConfigError, match=rf"unknown parameter 'pct_start' of StepLR\. .* put '{re.escape(remove)}' before"
     ):
-        check_names(bench.family, bench.load(chosen))
-    check_names(bench.family, bench.load(remove, chosen))
+        check_names(bench.family, bench.load(*chosen))
+    check_names(bench.family, bench.load(remove, *chosen))
     with pytest.raises(ConfigError, match="stepsize") as refusal:
-        check_names(bench.family, bench.load(remove, chosen.replace("step_size", "stepsize")))
+        check_names(bench.family, bench.load(remove, *(word.replace("step_size", "stepsize") for word in chosen)))
     assert remove not in str(refusal.value)
 
 

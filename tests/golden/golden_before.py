@@ -134,7 +134,10 @@ FAKES = Before(
     ("numerator", "denominator", "ratio"),
     (
         "model_config.architecture_config.ensemble.trunk=shared",  # these were the defaults then
+        "model_config.architecture_config.act=SiLU",
         "model_config.architecture_config.ensemble.act=SiLU",
+        "model_config.architecture_config.ensemble.average=log",
+        "dataset_config.feature_scaling.numer_scaler_type=power",
         "model_config.training_config.negative_weights=correction",
         "model_config.training_config.twins=0",
         *(f"model_config.{x}_checkpoint={CHECKPOINTS}/{x}/before_last.ckpt" for x in ("numerator", "denominator")),

@@ -12,8 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tabstar_lit.engine.runs.files import format_value
-
 GAP = 2
 """Spaces between two columns."""
 
@@ -62,7 +60,7 @@ def fitted(
     header: Sequence[str], rows: Rows, width: int | None, first: int, optional: Collection[str] = ()
 ) -> list[Block]:
     """Return the blocks in which a table fits into ``width`` characters; None: there is no end to a line."""
-    widths = [max(len(format_value(row[i])) for row in [header, *rows]) for i in range(len(header))]
+    widths = [max(len(_shown(row[i])) for row in [header, *rows]) for i in range(len(header))]
     shown = list(range(len(header)))
 
     def needed(columns: Sequence[int]) -> int:
@@ -92,7 +90,7 @@ def _rendered(console: Console, header: Sequence[str], rows: Rows, block: Block)
         width = block.folded if i == 0 else None
         table.add_column(header[i], justify="right" if numbers else "left", overflow="fold", width=width)
     for row in rows:
-        cells = [format_value(row[i]) for i in block.columns]
+        cells = [_shown(row[i]) for i in block.columns]
         if block.folded is not None and len(cells[0]) > block.folded:
             cells[0] = cells[0].replace("/", "/\n")
         table.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in cells))
@@ -132,7 +130,7 @@ def curve(points: Sequence[tuple[int, float]], *, width: int = 64, height: int =
         for dot in range(min(y, start), max(y, start) + 1):
             grid[dot // 4][x // 2] |= DOTS[dot % 4][x % 2]
         previous = y
-    labels = [format_value(high), *[""] * (height - 2), format_value(low)]
+    labels = [_shown(high), *[""] * (height - 2), _shown(low)]
     margin = max(map(len, labels))
     lines = [
         f"{label.rjust(margin)} ┤{''.join(chr(BRAILLE + cell) for cell in row).rstrip(chr(BRAILLE))}"
@@ -155,3 +153,9 @@ def _columns(points: Sequence[tuple[int, float]], last_column: int) -> Iterator[
         for between in range(x, following):
             yield between, value + (target - value) * (between - x) / (following - x)
     yield list(means.items())[-1]
+
+
+def _shown(value: object) -> str:
+    from tabstar_lit.engine.runs.files import format_value  # it brings YAML along, which no help needs
+
+    return format_value(value)

@@ -19,7 +19,6 @@ from tabstar_lit.commands.completion import overrides_of
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.terminal import examples
 from tabstar_lit.engine.distributed import is_main_process
-from tabstar_lit.engine.runs.files import RunFiles, format_value
 from tabstar_lit.errors import ConfigError, FamilyError, RunError
 from tabstar_lit.families import family_of_command, get_family
 
@@ -169,6 +168,8 @@ def note(text: str) -> None:
 
 def say_where(root: Path) -> None:
     """Print what came of a run: best score, checkpoint, and where the rest is; the first of several processes does."""
+    from tabstar_lit.engine.runs.files import RunFiles, format_value
+
     if not is_main_process():
         return
     run = RunFiles(root)

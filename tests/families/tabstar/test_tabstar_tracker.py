@@ -39,7 +39,11 @@ def values(rows: int = 50, seed: int = 0) -> Columns:
 def tracker(tasks: dict[str, str] = TASKS, history: list[dict[str, float]] | None = None) -> TabstarTracker:
     target = {"classes": [], "mean": 200.0, "std": 50.0}
     schemas = {
-        name: {"task": task, "target": target | ({} if task == "regression" else {"classes": ["a", "b"]})}
+        name: {
+            "task": task,
+            "features": ["x"],
+            "target": target | ({} if task == "regression" else {"classes": ["a", "b"]}),
+        }
         for name, task in tasks.items()
     }
     made = TabstarTracker(Path(), schemas=schemas, check_every=1, plot_every=1)

@@ -153,7 +153,7 @@ def test_an_antigen_is_chosen_by_name_or_sequence(toy: Pairs) -> None:
         chosen, rows = select_pairs(toy, dataset(antigen=wanted, split={"by": "antibody"}))
         assert set(chosen.antigen.tolist()) == {7}
         assert len(rows) == 3
-    with pytest.raises(DataError, match=r"'toy_x'.*Did you mean"):
+    with pytest.raises(DataError, match=r"'toy_x'.*Allowed: toy_0"):
         select_pairs(toy, dataset(antigen="toy_x", split={"by": "antibody"}))
 
 

@@ -114,8 +114,8 @@ class ASVEncoder(nn.Module):
 
 
 def _one_hot(letters: Tensor) -> Tensor:
-    """Return ``[..., 6]``, 1 where a letter is and 0 elsewhere, for PAD everywhere."""
-    return functional.one_hot(letters, VOCABULARY_SIZE)[..., 1:]
+    """Return ``[..., 6]``, true where a letter is; of PAD nowhere. Unlike torch's own, it reads nothing back."""
+    return letters.unsqueeze(-1) == torch.arange(1, VOCABULARY_SIZE, device=letters.device)
 
 
 def _joined(parts: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
