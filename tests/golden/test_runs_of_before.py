@@ -23,7 +23,7 @@ def stored(family: str) -> dict[str, Any]:
 
 
 REDEFINED = ("_chi2", " lr")
-"""What has another definition since: bins of fakes merge until each can be tested, and ``lr`` is that of its own step."""
+"""What has another definition since: bins of fakes merge until each can be tested; ``lr`` is that of its own step."""
 
 
 def apart(found: Any, expected: Any, place: str = "") -> list[str]:
