@@ -24,7 +24,7 @@ TOY_COMMAND = Path(__file__).parents[2] / "support" / "toy_command.py"
 WATCHED = (
     "experiment_config.tqdm_refresh_rate=1",
     "experiment_config.log_every_n_steps=5",
-    "dataset_config.rows=1000",
+    "dataset_config.rows=6000",  # half a second an epoch on a fast machine: several drawings
     "model_config.training_config.monitor=val_error",
 )
 TIME = r"\d+:\d\d"

@@ -17,6 +17,7 @@ from stopping import SHORT, STEPS, assert_same_end, status, typed
 from toy import ToyModule
 from toy_bench import Bench
 
+from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.runs import opening
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.logs import logging_to
@@ -116,9 +117,9 @@ def test_a_log_that_is_full_says_so_once(bench: Bench, capsys: pytest.CaptureFix
 def test_a_report_that_cannot_be_written_is_written_when_there_is_space(bench: Bench) -> None:
     written = opening.write_report
 
-    def filling(run: RunDirectory) -> Path:
+    def filling(run: RunDirectory, family: AnyFamily) -> Path:
         with full(run.root):
-            return written(run)
+            return written(run, family)
 
     with patch.object(opening, "write_report", filling):
         done = typed(bench, *SHORT)
