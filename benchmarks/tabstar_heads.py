@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pandas as pd
 
-from benchmarks.page import Section, results_table
+from benchmarks.page import Section, print_results, results_table
 from benchmarks.tabstar_leftout import HEADS, Budget, Job, mean_and_error, scores
 from benchmarks.tabstar_results import find_manifest
 from tabstar_lit.engine.reports.markdown import table
@@ -68,8 +68,7 @@ def main(**budget: Any) -> None:
     """Print what the comparison finds with another budget than the page has."""
     section = run(Budget(**budget))
     click.echo("\n".join(section.lines))
-    for name, value in section.results.items():
-        click.echo(f"RESULT {name}={value:.4f}")
+    print_results(section)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.experiment import limits, train
-from benchmarks.page import Section, embedded, results_table
+from benchmarks.page import Section, embedded, print_results, results_table
 from benchmarks.tabstar_results import CORPUS, ReadingOnce, convert_tables, find_manifest
 from tabstar_lit.arrays import Bool
 from tabstar_lit.config.paths import roots
@@ -343,8 +343,7 @@ def main(**budget: Any) -> None:
     """Print what the experiment finds with another budget than the page has."""
     section = run(Budget(**budget))
     click.echo("\n".join(section.lines))
-    for name, value in section.results.items():
-        click.echo(f"RESULT {name}={value:.4f}")
+    print_results(section)
 
 
 if __name__ == "__main__":
