@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from benchmarks.experiment import EXPERIMENT, Trained, train
-from benchmarks.page import Section, embedded, how_it_was_made, results_table
+from benchmarks.page import Section, embedded, how_it_was_made, print_results, results_table
 from tabstar_lit.config.paths import roots
 from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.errors import DataError
@@ -273,8 +273,7 @@ def main(*, name: str, device: str, size: str, steps: int, documents: int) -> No
             more = [*more, "experiment_config.precision=bf16-mixed"]
         section = equal_budget(Budget(size, steps, documents or None, tuple(more)))
     click.echo("\n".join(section.lines))
-    for figure, value in section.results.items():
-        click.echo(f"RESULT {figure}={value:.4f}")
+    print_results(section)
 
 
 if __name__ == "__main__":

@@ -144,6 +144,7 @@ def assert_same_weights(path: Path, other: Path) -> None:
     [
         ({}, None),
         ({"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4"}, None),
+        ({**JOB, "SLURM_NTASKS": "1"}, None),
         ({**JOB, "SLURM_JOB_NAME": "interactive"}, None),
         ({**JOB, "SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "2"}, Launch("Slurm", 4, 2)),
         (

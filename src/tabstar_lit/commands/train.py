@@ -191,12 +191,13 @@ def relative(path: Path) -> Path:
 def train_all(family: AnyFamily, overrides: tuple[str, ...], config_dir: Path | None) -> None:
     """Train every combination of the listed values, each in a run directory of its own."""
     from tabstar_lit.config import expand_multirun
+    from tabstar_lit.engine.launchers import job_name
 
     combinations = expand_multirun(overrides)
     experiments = [load(family, combination, config_dir) for combination in combinations]
     for number, (combination, loaded) in enumerate(zip(combinations, experiments, strict=True), start=1):
         click.echo(f"run {number} of {len(combinations)}: {' '.join(combination)}")
-        name = loaded.experiment.experiment_config.run_name
+        name = loaded.experiment.experiment_config.run_name or job_name()
         if name is not None:
             combination = [*combination, f"experiment_config.run_name={name}-{number}"]
             loaded = load(family, combination, config_dir)

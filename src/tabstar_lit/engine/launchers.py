@@ -47,7 +47,7 @@ def launch() -> Launch | None:
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return Launch(TORCHRUN, int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"]))
-    if slurm_step() is None:
+    if slurm_step() is None or os.environ.get("SLURM_NTASKS", "1") == "1":
         return None
     tasks = int(os.environ["SLURM_NTASKS"])
     nodes = int(os.environ.get("SLURM_STEP_NUM_NODES") or os.environ.get("SLURM_NNODES", "1"))
@@ -60,10 +60,10 @@ def launch() -> Launch | None:
 
 
 def slurm_step() -> str | None:
-    """Return job and step, which the processes that ``srun`` started have in common; None for a process alone."""
+    """Return job and step of what ``srun`` started, which its processes have in common, also when it begins anew."""
     job, step = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_STEP_ID")
-    alone = os.environ.get("SLURM_NTASKS", "1") == "1" or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    return None if job is None or step is None or alone else f"{job}-{step}"
+    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    return None if job is None or step is None or interactive else f"{job}-{step}"
 
 
 def job_name() -> str | None:

@@ -202,6 +202,7 @@ JOB = {"SLURM_JOB_ID": "4711", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "4"}
     [
         ({}, "mlp_4711-0"),
         ({"SLURM_STEP_ID": "2"}, "mlp_4711-2"),
+        ({"SLURM_NTASKS": "1"}, "mlp_4711-0"),
         ({"SLURM_RESTART_COUNT": "1"}, "mlp_4711-0"),
         ({"SLURM_RESTART_COUNT": "0"}, "mlp_4711-0"),
     ],
@@ -218,8 +219,8 @@ def test_all_processes_of_a_job_call_the_run_after_it(
         assert choose_run_name(config.experiment_config, config.model) == name
 
 
-@pytest.mark.parametrize("changes", [{"SLURM_NTASKS": "1"}, {"SLURM_JOB_NAME": "interactive"}, {"SLURM_STEP_ID": ""}])
-def test_a_process_alone_in_its_job_is_named_after_the_time(
+@pytest.mark.parametrize("changes", [{"SLURM_JOB_NAME": "interactive"}, {"SLURM_STEP_ID": ""}])
+def test_what_srun_did_not_start_is_named_after_the_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]
 ) -> None:
     config = experiment(tmp_path)
