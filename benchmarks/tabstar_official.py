@@ -20,10 +20,10 @@ from tabstar_lit.families.tabstar.deployment.official import ENCODER_VARIABLE
 
 TEXT = """\
 Models of the package's v1 and v1.1, with weights that follow from their names, each on a small text encoder, predict
-{rows} rows of words, gaps and numbers. The package has done so in an environment of its own, for v1 also from the folder
-that `tabstar_lit export --tabstar` writes; `benchmarks/golden` keeps its answers and the scripts that made them. Here the
-folder of the package is read, and what is written from it is read again. What is compared are class probabilities, from
-the cells on, and z-scores of v1.1.
+{rows} rows of words, gaps and numbers. The package has done so in an environment of its own, for v1 also from the
+folder that `tabstar_lit export --tabstar` writes; `benchmarks/golden` keeps its answers and the scripts that made them.
+Here the folder of the package is read, and what is written from it is read again. What is compared are class
+probabilities, from the cells on, and z-scores of v1.1.
 """
 
 

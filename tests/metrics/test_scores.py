@@ -14,7 +14,7 @@ from tabstar_lit.metrics.scores import area_under_roc, r_squared, roc_auc
 
 
 def official_score(targets: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
-    """Return the mean of scikit-learn's score of each class that occurs against the rest; of two classes, the second's."""
+    """Return the mean of scikit-learn's scores of each class that occurs against the rest; of two, the second's."""
     classes = [1] if scores.shape[1] == 2 else np.unique(targets)
     return float(np.mean([roc_auc_score(targets == own, scores[:, own]) for own in classes]))
 
