@@ -11,6 +11,7 @@ import pytest
 from benchmarks.golden import tabstar_inputs as asked
 from benchmarks.golden.tabstar_v1 import answers
 from official_answers import assert_cells
+from sklearn.preprocessing import StandardScaler
 
 from tabstar_lit.data import verbalize
 from tabstar_lit.errors import DataError
@@ -124,6 +125,19 @@ def test_new_rows_must_have_the_columns() -> None:
 def test_numbers_beyond_scaling_are_refused() -> None:
     with pytest.raises(DataError, match="column 'x' holds numbers too large"):
         Preprocessor.fit(pd.DataFrame({"x": [1e300, -1e300, 0.0]}))
+
+
+def test_columns_are_fitted_together_and_as_if_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wide table is one call of scikit-learn, and another for each number of gaps."""
+    wide = pd.DataFrame(RNG.lognormal(0, 3, (90, 40)), columns=[f"c{number:02}" for number in range(40)])
+    wide.loc[:8, "c07"] = np.nan
+    wide.loc[:8, "c21"] = np.nan
+    alone = [Preprocessor.fit(wide[[name]]).columns[0] for name in wide]
+    shapes: list[tuple[int, ...]] = []
+    fit = StandardScaler.fit
+    monkeypatch.setattr(StandardScaler, "fit", lambda own, values: shapes.append(values.shape) or fit(own, values))
+    assert list(Preprocessor.fit(wide).columns) == alone
+    assert shapes == [(90, 38), (81, 2)]
 
 
 def test_a_million_numbers_a_second() -> None:
