@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib
+import gc
+import importlib.util
 import json
 import multiprocessing
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -37,11 +39,16 @@ from cosmic_ray.plugins import get_operator, operator_names
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "tabstar_lit"
 ROOMS = ("engine", "config", "losses", "metrics")
-HEAVY = ("torch", "lightning.pytorch", "pandas", "sklearn.metrics", "matplotlib.figure", "mlflow", "transformers")
+HEAVY = (
+    "torch", "lightning.pytorch", "pandas", "sklearn.metrics", "matplotlib.figure", "mlflow", "transformers",
+    "pydantic", "pytest", "hypothesis",
+)  # fmt: skip
 """What is imported once, for all."""
-BUDGET = 15
+PLUGINS = ("pytest_timeout", "_hypothesis_pytestplugin")
+"""Those that the tests need. Finding and importing whatever else is installed takes longer than most tests."""
+BUDGET = 10
 """Processor seconds of the tests that one change meets."""
-PATIENCE = 60
+PATIENCE = 40
 """Processor seconds that a change may cost, with the start of pytest. Four times the budget is a loop that the change
 has left without an end: the suite's limit of time would notice it, so it counts, and is said."""
 CLOCK = 20
@@ -64,12 +71,13 @@ class Mutant(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """What came of a change."""
+    """What came of a change; ``by`` names the test that noticed it, and says how."""
 
     place: str
     was: str
     now: str
     outcome: str
+    by: str
     seconds: float
 
 
@@ -83,10 +91,12 @@ def main() -> None:
     options = parser.parse_args()
     for name in HEAVY:
         importlib.import_module(name)
+    gc.freeze()  # what is imported is not looked at again by each of the processes
     with TemporaryDirectory(prefix="mutants-") as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         copy = Path(temporary, "src")
+        sys.pycache_prefix = str(Path(temporary, "compiled"))
         shutil.copytree(REPOSITORY / "src", copy, ignore=shutil.ignore_patterns("__pycache__"))
         tests = watched(folder / "tests.json", copy)
         chosen = sample(options.sample, options.seed)
@@ -175,15 +185,22 @@ def attempt(mutant: Mutant, tests: line_tests.LineTests, copy: Path) -> Tried:
     below = mutant.module.relative_to(REPOSITORY / "src")
     (first, _), (last, _) = mutant.position
     met = tests.of(below, range(first, last + 1), BUDGET) or tests_naming(mutant.module)
-    (copy / below).write_text(changed, encoding="utf-8")
+    write(copy / below, changed)
     ended = outcome(met, copy, PATIENCE)
-    (copy / below).write_text(source, encoding="utf-8")
+    write(copy / below, source)
     said = {0: "not noticed", None: LATE}.get(ended, "noticed")
     was, now = (text.splitlines()[first - 1].strip() for text in (source, changed))
     if said != "noticed":
         print(f"{below}:{first} {said}\n  - {was}\n  + {now}", flush=True)
     seconds = sum(os.times()[2:4]) - sum(began[2:4])
-    return Tried(f"{below}:{first}", was, now, said, round(seconds, 1))
+    by = re.search(r"^(?:FAILED|ERROR) (.+)$", (copy / OUTPUT).read_text(errors="replace"), flags=re.MULTILINE)
+    return Tried(f"{below}:{first}", was, now, said, by[1][:200] if by else "", round(seconds, 1))
+
+
+def write(module: Path, source: str) -> None:
+    """Change a module of the copy; what was compiled of it could be as old and as long to the second and byte."""
+    module.write_text(source, encoding="utf-8")
+    Path(importlib.util.cache_from_source(str(module))).unlink(missing_ok=True)
 
 
 def tests_naming(module: Path) -> list[str]:
@@ -217,14 +234,18 @@ def run_tests(tests: Iterable[str], copy: Path, seconds: int | None, found: Path
     os.chdir(REPOSITORY)
     if seconds is not None:
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    sys.dont_write_bytecode = True
     sys.path.insert(0, str(copy))
-    os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    os.environ |= {
+        "PYTHONPATH": str(copy),
+        "PYTHONPYCACHEPREFIX": str(sys.pycache_prefix),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     output = os.open(copy / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(output, stream)
     watch = [] if found is None else [line_tests.Watch(copy, found)]
-    code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests], plugins=watch)
+    plugins = [word for name in ("no:cacheprovider", *PLUGINS) for word in ("-p", name)]
+    code = pytest.main(["-x", "-q", "-o", "timeout=0", *plugins, *tests], plugins=watch)
     sys.stdout.flush()
     os._exit(code)
 

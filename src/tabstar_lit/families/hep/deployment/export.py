@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from tabstar_lit.arrays import Float32
 from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.engine.exporting import write_weights
 from tabstar_lit.errors import CheckpointError, ConfigError
 from tabstar_lit.families.hep.deployment.classifier import Classifier
 from tabstar_lit.families.hep.deployment.export_check import made_up, require_equal
@@ -71,28 +71,22 @@ def export_onnx(classifier: Classifier, output: Path, *, raw: bool = False) -> f
 
 
 def export_safetensors(classifier: Classifier, output: Path) -> int:
-    """Write the weights, named as in the network, with everything else as JSON in the file's metadata.
+    """Write the weights, named as in the network, as :func:`~tabstar_lit.engine.exporting.write_weights` does.
 
-    A calibration is written as ``calibration.weight`` and ``calibration.bias``.
+    What other programs need stands as JSON in the file's metadata under ``tabstar_lit``; a calibration is written as
+    ``calibration.weight`` and ``calibration.bias``.
 
     Returns
     -------
     int
         Number of tensors.
     """
-    network = classifier.network
-    tensors = dict(network.state_dict())
-    if isinstance(network, Calibrated):
-        tensors = dict(network.network.state_dict())
-        tensors |= {"calibration.weight": network.weight, "calibration.bias": network.bias}
-    metadata = describe(classifier, raw=False) | {
+    network = classifier.network.network if isinstance(classifier.network, Calibrated) else classifier.network
+    description = describe(classifier, raw=False) | {
         "architecture_config": classifier.config["architecture_config"],
         "output_dim": classifier.config["output_dim"],
     }
-    with whole_file(output) as part:
-        own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        part.write_bytes(save(own, metadata={METADATA_KEY: json_text(metadata)}))
-    return len(tensors)
+    return write_weights(network, classifier.config, output, {METADATA_KEY: json_text(description)})
 
 
 def describe(classifier: Classifier, *, raw: bool) -> dict[str, Any]:
