@@ -89,7 +89,7 @@ def test_a_file_that_is_not_there_is_refused_as_any_checkpoint(tmp_path: Path) -
 
 def test_weights_of_another_program_are_refused(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(CheckpointError, match="holds weights alone, .* that 'tabstar_lit export --safetensors' wrote"):
+    with pytest.raises(CheckpointError, match=r"holds weights alone, .* that 'tabstar_lit export --safetensors' wrote"):
         read_checkpoint(tmp_path / "other.safetensors")
 
 
