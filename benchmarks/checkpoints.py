@@ -1,4 +1,4 @@
-"""Processor time to read a checkpoint with a look at its check sums, as a ratio to ``torch.load``, which does not look."""
+"""Processor time to read a checkpoint and its check sums, as a ratio to ``torch.load``, which looks at none."""
 
 from __future__ import annotations
 
