@@ -76,12 +76,18 @@ def test_predictions_of_training_samples_are_those_of_the_network(classifier: Ru
     assert tuple(predicted.index) == study.sample_ids
 
 
-@pytest.mark.parametrize("stage", ["encoder", "predictor"])
-def test_exported_weights_load_back_to_the_same_outputs(
-    classifier: RunDirectory, study: Study, tmp_path: Path, stage: str
-) -> None:
-    again = loaded_from_weights(best(classifier, stage), tmp_path)
-    assert torch.equal(again.outputs(study), restore(best(classifier, stage)).outputs(study))
+def test_exported_weights_load_back_to_the_same_outputs(classifier: RunDirectory, study: Study, tmp_path: Path) -> None:
+    again = loaded_from_weights(best(classifier, "predictor"), tmp_path)
+    assert torch.equal(again.outputs(study), restore(best(classifier, "predictor")).outputs(study))
+    encoder = loaded_from_weights(best(classifier, "encoder"), tmp_path)
+    pd.testing.assert_frame_equal(encoder.embed(study), restore(best(classifier, "encoder")).embed(study))
+
+
+def test_a_prediction_that_fails_leaves_gradients_as_they_were(classifier: RunDirectory, study: Study) -> None:
+    with pytest.raises(AttributeError) as failed:  # whose traceback, as in a notebook, holds on to what was under way
+        restore(best(classifier, "encoder")).outputs(study)
+    assert torch.is_grad_enabled(), failed
+    assert not torch.is_inference_mode_enabled()
 
 
 def test_batches_and_order_change_nothing(classifier: RunDirectory, study: Study) -> None:
