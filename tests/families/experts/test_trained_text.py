@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from exported import loaded_from_weights
 from trained_experts import DOMAINS, RECORDS, best_checkpoints, train, write_trees
 
 import tabstar_lit
@@ -66,6 +67,12 @@ def test_documents_get_the_bits_that_validation_gave_them(trained: TrainedText, 
         scores = trained.predict(held_out(name), device="cpu")
         bits = scores["nats"].sum() / math.log(2) / scores["bytes"].sum()
         assert bits == pytest.approx(last[f"val_bits_per_byte/{name}"], rel=1e-5)
+
+
+def test_exported_weights_load_back_to_the_same_scores(trained: TrainedText, tmp_path: Path) -> None:
+    again = loaded_from_weights(trained.path, tmp_path)
+    texts = DOMAINS["forest"][:5]
+    pd.testing.assert_frame_equal(again.predict(texts, device="cpu"), trained.predict(texts, device="cpu"))
 
 
 def test_a_document_has_the_same_score_alone_and_among_others(trained: TrainedText) -> None:

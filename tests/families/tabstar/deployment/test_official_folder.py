@@ -14,6 +14,7 @@ import pytest
 import torch
 from benchmarks.golden.tabstar_inputs import CLASSES, rows
 from benchmarks.golden.tabstar_v1 import ROWS, answers, named_weights, write_published
+from checks import assert_equal
 from click.testing import CliRunner
 from safetensors import safe_open
 from trained_tables import Bench, train
@@ -126,6 +127,7 @@ def test_safetensors_hold_the_weights_and_what_they_need(bench: Bench, model: Tr
         assert all(torch.equal(file.get_tensor(name), own[name]) for name in own)
     assert kept["tables"]["iris"] == json.loads(json.dumps(model.config["tables"]["iris"]))
     assert "| trips | classification |" in (tmp_path / "m.README.md").read_text()
+    assert_equal(dict(tabstar_lit.load(tmp_path / "m.safetensors").network.state_dict()), dict(own))
 
 
 def test_what_the_package_cannot_load_is_refused(bench: Bench, tmp_path: Path) -> None:
