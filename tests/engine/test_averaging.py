@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from ddp_run import launch
 from torch.optim.swa_utils import AveragedModel
 from toy_bench import Bench, load_checkpoint
 
@@ -69,3 +71,15 @@ def test_a_mean_of_what_is_not_kept_is_refused(bench: Bench) -> None:
         bench.train(f"{TRAINING}.average_best=3")
     with pytest.raises(ConfigError, match="gives no train_loss"):
         bench.train(f"{TRAINING}.average_best=2", f"{TRAINING}.save_top_k=2", f"{TRAINING}.monitor=train_loss")
+
+
+def test_two_processes_take_the_mean_that_one_takes(make_bench: Callable[[str], Bench]) -> None:
+    """One writes it and both judge it, in the same words and on the same rows."""
+    one, two = make_bench("one"), make_bench("two")
+    averaged = (*FOUR, f"{TRAINING}.average_best=3")
+    launch(one, *averaged, f"{TRAINING}.accumulate_grad_batches=2")
+    launch(two, *averaged, "experiment_config.devices=2", "experiment_config.strategy=ddp")
+    alone, together = stage_of(one), stage_of(two)
+    assert together["best_checkpoint"] == alone["best_checkpoint"]
+    assert together["averaged_epochs"] == alone["averaged_epochs"]
+    assert together["best_score"] == pytest.approx(alone["best_score"], abs=1e-5)

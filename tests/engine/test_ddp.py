@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
+from ddp_run import launch
 from toy_bench import Bench, load_checkpoint, metrics
-
-SCRIPT = Path(__file__).parents[1] / "support" / "ddp_run.py"
-
-
-def launch(bench: Bench, *overrides: str) -> None:
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(bench.folder), *overrides],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COMET_MODE": "disabled"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("batch_size", [8, 16], ids=["several batches a rank", "a source a rank in validation"])

@@ -203,6 +203,8 @@ def test_the_best_weights_are_tested_after_the_training(bench: Bench) -> None:
     }
     assert stage["test"]["test_loss"] == pytest.approx(stage["best_score"], rel=1e-6), "the toy tests validation rows"
     assert stage["test_side"] == "val"
+    [tested] = [line for line in metrics(run) if "test_loss" in line]
+    assert tested["epoch"] == stage["best_epoch"], "the epoch of the weights"
     assert "The data has no test side" in (run.root / "log.txt").read_text()
     assert "test" not in plain
     assert stage["figures"][0] == "history"

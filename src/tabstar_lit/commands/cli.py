@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from tabstar_lit.commands.errors import reported_errors
-from tabstar_lit.commands.terminal import examples
+from tabstar_lit.engine.options import examples
 
 COMMANDS = {
     "init": ("tabstar_lit.commands.init", "init", "Copy the configuration here for editing."),

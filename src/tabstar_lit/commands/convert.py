@@ -8,6 +8,7 @@ import click
 
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.offers import by_name, offered_once
+from tabstar_lit.engine.options import examples
 
 
 class ConvertGroup(click.Group):
@@ -27,7 +28,13 @@ class ConvertGroup(click.Group):
             return super().invoke(ctx)
 
 
-@click.command(cls=ConvertGroup)
+@click.command(
+    cls=ConvertGroup,
+    epilog=examples(
+        ("tabstar_lit convert tables tables.yaml -o tables.h5", "tables"),
+        ("tabstar_lit convert events events.yaml -o events.h5", "collision events"),
+    ),
+)
 def convert() -> None:
     """Turn raw data into the HDF5 file a family trains on.
 

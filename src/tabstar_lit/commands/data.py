@@ -9,18 +9,24 @@ import click
 
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.offers import offered_once
+from tabstar_lit.engine.options import examples
 from tabstar_lit.errors import DataError
 
 if TYPE_CHECKING:
     from tabstar_lit.engine.family import Viewer
 
 
-@click.group()
+@click.group(epilog=examples(("tabstar_lit data show events.h5", "what is in a file")))
 def data() -> None:
     """Look into the HDF5 files that training reads."""
 
 
-@data.command()
+@data.command(
+    epilog=examples(
+        ("tabstar_lit data show events.h5", "in the terminal"),
+        ("tabstar_lit data show events.h5 -o figures", "histograms, too"),
+    )
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for histograms of all columns."

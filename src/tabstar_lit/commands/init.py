@@ -10,7 +10,7 @@ import click
 
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.offers import usable_families
-from tabstar_lit.commands.terminal import examples
+from tabstar_lit.engine.options import examples
 
 SHIPPED = ("training_config.yaml", "model_config", "dataset_config", "tuning_config", "schemas")
 

@@ -14,9 +14,10 @@ import click
 
 from tabstar_lit.commands.completion import names_of_runs
 from tabstar_lit.commands.errors import reported_errors
-from tabstar_lit.commands.terminal import curve, examples, print_table
+from tabstar_lit.commands.terminal import curve, print_table
 from tabstar_lit.config import roots
 from tabstar_lit.config.tree import did_you_mean, suggestion
+from tabstar_lit.engine.options import examples
 from tabstar_lit.engine.runs.differences import (
     Cells,
     StepDifference,
@@ -58,7 +59,9 @@ def runs() -> None:
     """Group of the verbs below."""
 
 
-@runs.command("list")
+@runs.command(
+    "list", epilog=examples(("tabstar_lit runs list", "all"), ("tabstar_lit runs list --json", "for programs"))
+)
 @save_dir_option
 @json_option
 def list_runs(save_dir: Path | None, as_json: bool) -> None:
@@ -75,7 +78,14 @@ def list_runs(save_dir: Path | None, as_json: bool) -> None:
             print_table(header, rows, optional=("stage", "epochs", "created"))
 
 
-@runs.command("show")
+@runs.command(
+    "show",
+    epilog=examples(
+        ("tabstar_lit runs show RUN", "tables and curves"),
+        ("tabstar_lit runs show RUN -m val_loss -m train_loss", "these curves"),
+        ("tabstar_lit runs show RUN --follow", "while it goes on"),
+    ),
+)
 @click.argument("name", shell_complete=names_of_runs)
 @click.option("--metric", "-m", "metrics", multiple=True, help="Metric whose curve is drawn; can be repeated.")
 @click.option("--follow", "-f", is_flag=True, help="Print new metrics as they come, until the run ends.")
@@ -96,7 +106,7 @@ def show(name: str, metrics: tuple[str, ...], follow: bool, save_dir: Path | Non
             print_portrait(run, metrics)
 
 
-@runs.command("compare")
+@runs.command("compare", epilog=examples(("tabstar_lit runs compare RUN OTHER THIRD", "side by side")))
 @click.argument("names", nargs=-1, required=True, metavar="NAME NAME ...", shell_complete=names_of_runs)
 @save_dir_option
 @json_option
@@ -112,7 +122,7 @@ def compare(names: tuple[str, ...], save_dir: Path | None, as_json: bool) -> Non
             print_cells("metrics", results, found)
 
 
-@runs.command("diff")
+@runs.command("diff", epilog=examples(("tabstar_lit runs diff RUN OTHER", "why they differ")))
 @click.argument("one", shell_complete=names_of_runs)
 @click.argument("other", shell_complete=names_of_runs)
 @save_dir_option
@@ -136,7 +146,14 @@ def diff(one: str, other: str, save_dir: Path | None, as_json: bool) -> None:
         click.echo(f"metrics: {describe_step(step, first, second)}")
 
 
-@runs.command("best")
+@runs.command(
+    "best",
+    epilog=examples(
+        ("tabstar_lit runs best", "as monitored"),
+        ("tabstar_lit runs best --metric val_loss -n 3", "by another metric"),
+        ("tabstar_lit runs best --experiment higgs", "of one experiment"),
+    ),
+)
 @click.option("--metric", "-m", help="What is ranked; default: what the youngest run monitored.")
 @click.option(
     "--mode", type=click.Choice(["min", "max"]), help="Whether small or large is good; default: as monitored."

@@ -16,6 +16,7 @@ import click
 from tabstar_lit import api
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.train import note
+from tabstar_lit.engine.options import examples
 from tabstar_lit.errors import RunError
 from tabstar_lit.families import family_of_command
 from tabstar_lit.files import write_text
@@ -60,7 +61,13 @@ class Job:
         return max(self.gpus, 1)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit submit train_signal --gpus 4 --hours 12", "the script for Slurm"),
+        ("tabstar_lit submit train_signal --gpus 4 --now", "handed in, too"),
+        ("tabstar_lit submit train_signal --condor", "for HTCondor"),
+    )
+)
 @click.argument("command", metavar="COMMAND")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--slurm", "system", flag_value="slurm", default="slurm", help="A batch script of Slurm (the default).")

@@ -1,4 +1,4 @@
-"""Tables, curves and examples as text."""
+"""Tables and curves as text."""
 
 from __future__ import annotations
 
@@ -97,12 +97,6 @@ def _rendered(console: Console, header: Sequence[str], rows: Rows, block: Block)
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
-
-
-def examples(*lines: tuple[str, str]) -> str:
-    """Return the end of a help text: commands as one types them, each with what it is for."""
-    width = max(len(command) for command, _ in lines)
-    return "\n".join(["\b", "Examples:", *(f"  {command:<{width}}  {what}" for command, what in lines)])
 
 
 def curve(points: Sequence[tuple[int, float]], *, width: int = 64, height: int = 10) -> str:

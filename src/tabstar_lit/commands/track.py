@@ -22,8 +22,8 @@ import click
 
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.offers import training_commands
-from tabstar_lit.commands.terminal import examples
 from tabstar_lit.config import roots
+from tabstar_lit.engine.options import examples
 from tabstar_lit.engine.runs.records import VIEW
 from tabstar_lit.errors import RunError
 

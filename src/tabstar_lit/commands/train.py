@@ -17,8 +17,8 @@ import click
 from tabstar_lit import api
 from tabstar_lit.commands.completion import overrides_of
 from tabstar_lit.commands.errors import reported_errors
-from tabstar_lit.commands.terminal import examples
 from tabstar_lit.engine.distributed import is_main_process
+from tabstar_lit.engine.options import examples
 from tabstar_lit.errors import ConfigError, FamilyError, RunError
 from tabstar_lit.families import family_of_command, get_family
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tabstar_lit.commands.errors import reported_errors
-from tabstar_lit.commands.terminal import examples
 from tabstar_lit.commands.train import relative
+from tabstar_lit.engine.options import examples
 from tabstar_lit.errors import RunInterrupted
 from tabstar_lit.families import family_of_command
 

@@ -110,6 +110,7 @@ class CheckpointVerb(click.Command):
                 command.format_help_text(own, formatter)
                 formatter.write_paragraph()
                 formatter.write_dl([record for option in _options(command) if (record := option.get_help_record(own))])
+                command.format_epilog(own, formatter)
 
 
 def checkpoint_verbs(taken: Collection[str]) -> dict[str, click.Command]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tabstar_lit.config.schema import TrainingConfig
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
+from tabstar_lit.engine.distributed import gather, is_main_process
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, AtomicCheckpointIO, read_checkpoint
 
 AVERAGED = "_averaged"
@@ -48,19 +49,25 @@ class Averaged(NamedTuple):
             ", ".join(map(str, self.epochs)), training.monitor, score, best, "taken" if better else "not taken",
         )  # fmt: skip
         if not better:
-            self.path.unlink()
+            if is_main_process():
+                self.path.unlink()
             return None
         place = {"epoch": self.epochs[0], "step": None, "time": time.time(), "kind": "averaged"}
         return {**place, "monitor": training.monitor, "score": score, "path": self.path.name}
 
 
 def average_best(checkpoints: Checkpoints) -> Averaged | None:
-    """Write the mean of the best weights; None where it is not asked for, or there are not two of them."""
+    """Write the mean of the best weights; None where it is not asked for, or there are not two of them.
+
+    Of several processes the first writes, and the others wait until they can read.
+    """
     best = checkpoints.best[: checkpoints.training.average_best or 0]
     if len(best) < 2:
         return None
     path = checkpoints.directory / f"{checkpoints.run_name}{AVERAGED}.ckpt"
-    AtomicCheckpointIO().save_checkpoint(mean_of([checkpoints.directory / own.name for own in best]), path)
+    if is_main_process():
+        AtomicCheckpointIO().save_checkpoint(mean_of([checkpoints.directory / own.name for own in best]), path)
+    gather(None)
     return Averaged(path, tuple(own.epoch for own in best))
 
 

@@ -1,4 +1,4 @@
-"""Arguments and options that the commands of families share: each is declared here once, and means the same everywhere.
+"""Arguments, options and examples of commands: each is declared here once, and means the same everywhere.
 
 Light: a command's help must not wait for torch.
 """
@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+LINE = 68
+"""Characters of an example and what it is for, with which an indented line fits into a terminal."""
 
 
 def checkpoint_argument(command: F) -> F:
@@ -46,3 +49,14 @@ def device_option(command: F) -> F:
     """Add ``--device``, see :func:`tabstar_lit.engine.trained.find_device`."""
     help_text = "Such as cpu or cuda:1; auto: a GPU if there is one."
     return click.option("--device", default="auto", show_default=True, help=help_text)(command)
+
+
+def examples(*lines: tuple[str, str]) -> str:
+    """Return the end of a help text: commands as one types them, each with what it is for.
+
+    What is said of a command stands behind it, and below it where one of the lines would be too long for a terminal.
+    """
+    width = max(len(command) for command, _ in lines)
+    beside = width + max(len(what) for _, what in lines) <= LINE
+    shown = [f"  {command:<{width}}  {what}" if beside else f"  {command}\n      {what}" for command, what in lines]
+    return "\n".join(["\b", "Examples:", *shown])

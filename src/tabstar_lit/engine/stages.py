@@ -191,10 +191,10 @@ def run_stage(
         with signals.blocked() if trainer.world_size > 1 else nullcontext():
             trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
         notes, result = list(parts.tracker.notes()), outcome(trainer, checkpoints, run)
-        if trainer.world_size == 1:
-            result |= _average(stage, run, parts, checkpoints, seed)
+        result |= _average(stage, run, parts, checkpoints, seed)
         if stage.experiment.experiment_config.test_after_fit:
             best = result["best_checkpoint"]
+            parts.tracker.weights_of = max(trainer.current_epoch - 1, 0) if best is None else result["best_epoch"]
             result |= evaluate_best(trainer, parts, None if best is None else run.checkpoints / best)
         if trainer.is_global_zero:
             for note in notes:
@@ -213,12 +213,14 @@ def _average(stage: Stage[Any], run: RunDirectory, parts: Parts, checkpoints: Ch
     tracker.check_every, tracker.plot_every = 1, None
     callbacks = [StepNoise(seed), parts.tracker, Interrupt()]
     trainer = build_trainer(stage.experiment, run, parts.module, loggers=[], callbacks=callbacks)
-    trainer.validate(parts.module, datamodule=parts.data, verbose=False)
+    with signals.blocked() if trainer.world_size > 1 else nullcontext():
+        trainer.validate(parts.module, datamodule=parts.data, verbose=False)
     tracker.check_every, tracker.plot_every = every
     entry = mean.entry(checkpoints.training, float(trainer.callback_metrics[monitor]), checkpoints.best[0].score)
     if entry is None:
         return {}
-    _record_checkpoint(run, {"stage": stage.name, **entry})
+    if trainer.is_global_zero:
+        _record_checkpoint(run, {"stage": stage.name, **entry})
     path = mean.path.relative_to(run.checkpoints).as_posix()
     return {"best_score": entry["score"], "best_checkpoint": path, "averaged_epochs": list(mean.epochs)}
 

@@ -48,6 +48,8 @@ class Tracker(Callback, ABC):
         Where the training losses of the epoch are read from; the engine puts the run's own here.
     history : list of dict
         Every validated epoch's values under ``epoch`` and the metric names; survives a resume.
+    weights_of : int or None
+        The epoch whose weights are looked at; None: those of the epoch that the trainer counts.
     """
 
     rows: ClassVar[str] = "rows"
@@ -59,6 +61,7 @@ class Tracker(Callback, ABC):
         self.streams: dict[str, Stream] = {}
         self.training_log = TrainingLog()
         self.history: list[dict[str, float]] = []
+        self.weights_of: int | None = None
         self._gallery = Gallery(figures, type(self).__name__)
         self._means = Means()
         self._kept = Kept()
@@ -133,8 +136,7 @@ class Tracker(Callback, ABC):
     def closing_figures(self, module: LightningModule) -> Iterable[tuple[str, Figure]]:
         """Yield figures of the trained network that take a while, such as importances of columns.
 
-        They are drawn after the last epoch and in a test, under the rules of :meth:`samples`; the main process has the
-        whole network only where there is one process.
+        They are drawn after the last epoch and in a test, under the rules of :meth:`samples`.
         """
         return ()
 
@@ -206,8 +208,9 @@ class Tracker(Callback, ABC):
         for name in [name for name in trainer.callback_metrics if name.startswith(f"{prefix}_")]:
             del trainer.callback_metrics[name]
         module.log_dict(values, logger=False, sync_dist=True)  # equal on all ranks already
-        log_metrics(trainer, values)
-        self.history.append({"epoch": trainer.current_epoch, **self.training_log.epoch, **values})
+        log_metrics(trainer, values, self.weights_of)
+        epoch = trainer.current_epoch if self.weights_of is None else self.weights_of
+        self.history.append({"epoch": epoch, **self.training_log.epoch, **values})
         if self._due(trainer, self.plot_every) and trainer.is_global_zero:
             self._draw(trainer, module, collected, f"epoch_{trainer.current_epoch:04d}" if prefix == "val" else prefix)
 

@@ -128,7 +128,7 @@ class TrainingConfig(Section):
         None,
         ge=2,
         description="In the end take the mean of the weights of so many of the best checkpoints, where `monitor` is "
-        "better with it than with the best of them; null: never. On one device.",
+        "better with it than with the best of them; null: never.",
     )
     save_last: bool = Field(True, description="Keep the latest checkpoint as well.")
     save_every_n_epochs: PositiveCount | None = Field(None, description="Epochs between snapshots; null takes none.")

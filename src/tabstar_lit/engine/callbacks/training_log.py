@@ -14,10 +14,11 @@ from tabstar_lit.engine.optim.schedulers import learning_rates
 from tabstar_lit.engine.tracking.means import LOSS, Means, joined
 
 
-def log_metrics(trainer: Trainer, metrics: Mapping[str, float]) -> None:
-    """Send ``metrics`` to every logger under the current epoch and optimizer step."""
+def log_metrics(trainer: Trainer, metrics: Mapping[str, float], epoch: int | None = None) -> None:
+    """Send ``metrics`` to every logger under an epoch, by default the current one, and the optimizer step."""
+    place = {"epoch": trainer.current_epoch if epoch is None else epoch}
     for logger in trainer.loggers:
-        logger.log_metrics({**metrics, "epoch": trainer.current_epoch}, step=trainer.global_step)
+        logger.log_metrics({**metrics, **place}, step=trainer.global_step)
 
 
 def rates_by_group(optimizer: Optimizer) -> dict[str, float]:

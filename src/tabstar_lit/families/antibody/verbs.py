@@ -8,10 +8,12 @@ from typing import Literal
 import click
 
 from tabstar_lit.data.progress import progress_bar
-from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, device_option, output_option
+from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, device_option, examples, output_option
 
 
-@click.command()
+@click.command(
+    epilog=examples(("tabstar_lit predict model.ckpt pairs.csv -o ranked.parquet --pkd 9", "for strong binding"))
+)
 @checkpoint_argument
 @click.argument("data", type=click.Path(path_type=Path))
 @output_option("The Parquet file.")
@@ -35,7 +37,12 @@ def predict(*, checkpoint: Path, data: Path, output: Path, pkd: float | None, ba
     click.echo(f"wrote {output}: likelihoods of {len(scored)} antibodies")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit generate model.ckpt --antigen antigens.fasta --pkd 9", "ten for each"),
+        ("tabstar_lit generate model.ckpt --antigen a.fasta --beams 5 -n 5", "the likeliest"),
+    )
+)
 @checkpoint_argument
 @click.option("--antigen", "antigens", type=click.Path(path_type=Path), required=True, help="FASTA file of antigens.")
 @click.option("--pkd", type=float, help="Affinity asked for, -log10 of K_D in mol/l; left out: none is asked for.")

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
-from tabstar_lit.engine.options import output_option
+from tabstar_lit.engine.options import examples, output_option
 
 
-@click.command()
+@click.command(
+    epilog=examples(("tabstar_lit convert nanothink transformer_expert.pt -o expert.ckpt", "theirs to ours"))
+)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @output_option("The checkpoint of this program.")
 @click.option("--tokenizer", default="gpt2", show_default=True, help="What it was trained with: bytes, or gpt2.")

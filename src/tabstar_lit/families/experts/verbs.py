@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from tabstar_lit.data.progress import progress_bar
-from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, device_option, output_option
+from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, device_option, examples, output_option
 
 
-@click.command()
+@click.command(epilog=examples(("tabstar_lit predict model.ckpt new.jsonl -o likelihoods.parquet", "of each document")))
 @checkpoint_argument
 @click.argument("data", type=click.Path(path_type=Path))
 @output_option("The Parquet file.")
@@ -35,7 +35,12 @@ def predict(*, checkpoint: Path, data: Path, output: Path, batch_size: int, devi
     click.echo(f"wrote {output}: {totals}")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit generate model.ckpt 'Once upon a time'", "go on with it"),
+        ("tabstar_lit generate model.ckpt -n 3 --temperature 0.5", "three from nothing"),
+    )
+)
 @checkpoint_argument
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
 @click.option("-n", "--number", type=click.IntRange(min=1), default=1, show_default=True, help="Texts for each PROMPT.")

@@ -8,10 +8,10 @@ import click
 
 from tabstar_lit.data.conversion import outcome_line
 from tabstar_lit.data.progress import progress_bar
-from tabstar_lit.engine.options import checkpoint_argument, output_option
+from tabstar_lit.engine.options import checkpoint_argument, examples, output_option
 
 
-@click.command()
+@click.command(epilog=examples(("tabstar_lit convert microbiome study.yaml -o study.h5", "as study.yaml says")))
 @click.argument("config", type=click.Path(path_type=Path))
 @output_option("The study file; kept as it is when nothing changed.")
 def microbiome(config: Path, output: Path) -> None:
@@ -29,12 +29,23 @@ def microbiome(config: Path, output: Path) -> None:
         click.echo(f"- {line}")
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        ("tabstar_lit microbes unifrac table.biom tree.nwk -o unifrac.h5", "distances"),
+        ("tabstar_lit microbes folds -o folds.md", "cross-validate"),
+    )
+)
 def microbes() -> None:
     """Work with tables, trees and studies of microbial communities."""
 
 
-@microbes.command("unifrac")
+@microbes.command(
+    "unifrac",
+    epilog=examples(
+        ("tabstar_lit microbes unifrac table.biom tree.nwk -o unifrac.h5", "unweighted"),
+        ("tabstar_lit microbes unifrac table.qza tree.qza -o d.tsv --metric weighted", "as text"),
+    ),
+)
 @click.argument("table", type=click.Path(path_type=Path))
 @click.argument("tree", type=click.Path(path_type=Path))
 @output_option("The HDF5 file: 'matrix' and 'order', as ssu writes them; .tsv writes text.")
@@ -78,7 +89,12 @@ def unifrac_command(
         click.echo(line)
 
 
-@microbes.command()
+@microbes.command(
+    epilog=examples(
+        ("tabstar_lit microbes folds -o folds.md", "the shipped study"),
+        ("tabstar_lit microbes folds dataset_config.study=study.h5 -n 10 -o folds.md", "your own"),
+    )
+)
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("-n", "--folds", "n_folds", type=click.IntRange(min=2), default=5, show_default=True, help="How many.")
 @click.option("--config-dir", type=click.Path(path_type=Path), help="Folder with training_config.yaml and its groups.")
@@ -103,7 +119,12 @@ def folds(*, overrides: tuple[str, ...], n_folds: int, config_dir: Path | None, 
     click.echo(f"wrote {output} and {output.with_suffix('.parquet').name}")
 
 
-@microbes.command()
+@microbes.command(
+    epilog=examples(
+        ("tabstar_lit microbes robustness model.ckpt study.h5 -o report.md", "disturbed"),
+        ("tabstar_lit microbes robustness model.ckpt own.h5 --on other.h5 -o report.md", "elsewhere"),
+    )
+)
 @checkpoint_argument
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--on", type=click.Path(path_type=Path), help="Judge all samples of this study instead of held-out ones.")

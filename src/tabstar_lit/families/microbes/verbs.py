@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, device_option, output_option
+from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, device_option, examples, output_option
 
 
 def _table_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,7 +29,7 @@ def _table_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command()
+@click.command(epilog=examples(("tabstar_lit predict model.ckpt new.biom -o predictions.parquet", "new samples")))
 @_table_options
 @output_option("The Parquet file.")
 def predict(*, checkpoint: Path, output: Path, **options: Any) -> None:
@@ -47,7 +47,12 @@ def predict(*, checkpoint: Path, output: Path, **options: Any) -> None:
     click.echo(f"wrote {output}: predictions for {len(predictions)} samples")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit embed model.ckpt new.biom -o samples.parquet", "of samples"),
+        ("tabstar_lit embed model.ckpt new.biom -o asvs.parquet --of asvs", "of sequences"),
+    )
+)
 @_table_options
 @click.option(
     "--of",

@@ -11,7 +11,7 @@ import click
 
 from tabstar_lit.data.conversion import outcome_line
 from tabstar_lit.data.progress import item_progress
-from tabstar_lit.engine.options import output_option
+from tabstar_lit.engine.options import examples, output_option
 from tabstar_lit.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command()
+@click.command(epilog=examples(("tabstar_lit convert tables tables.yaml -o tables.h5", "as tables.yaml says")))
 @click.argument("manifest", type=click.Path(path_type=Path))
 @_options
 def tables(manifest: Path, output: Path, seed: int, bin_labels: str) -> None:
@@ -52,7 +52,7 @@ def tables(manifest: Path, output: Path, seed: int, bin_labels: str) -> None:
     _print(convert(sources, output, settings=_settings(seed, bin_labels), progress=_progress()))
 
 
-@click.command()
+@click.command(epilog=examples(("tabstar_lit convert builtin -o builtin.h5", "five real tables")))
 @_options
 def builtin(output: Path, seed: int, bin_labels: str) -> None:
     """Make a corpus of five real tables that scikit-learn carries; needs no data of yours."""
@@ -62,12 +62,17 @@ def builtin(output: Path, seed: int, bin_labels: str) -> None:
     _print(convert(SOURCES, output, settings=_settings(seed, bin_labels), progress=_progress()))
 
 
-@click.group()
+@click.group(epilog=examples(("tabstar_lit tabstar folds tables.yaml -o folds.md", "cross-validate")))
 def tabstar() -> None:
     """Work with tables."""
 
 
-@tabstar.command()
+@tabstar.command(
+    epilog=examples(
+        ("tabstar_lit tabstar folds tables.yaml -o folds.md", "the one table of it"),
+        ("tabstar_lit tabstar folds tables.yaml --table wine -n 10 -o folds.md", "of several"),
+    )
+)
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--table", help="Which table of MANIFEST; not needed where there is one.")

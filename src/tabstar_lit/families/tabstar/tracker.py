@@ -92,7 +92,7 @@ class TabstarTracker(Tracker):
     def closing_figures(self, module: LightningModule) -> Iterable[tuple[str, Figure]]:
         """Yield ROC and confusion of the classification tables, and which columns of each table matter."""
         yield from self._drawn(draw.CLOSING, self._latest)
-        if self.held_out is not None and module.trainer.world_size == 1:
+        if self.held_out is not None:
             network = cast("TabStarNetwork", module.network)
             batches = (batch.to(module.device) for batch in self.held_out())
             found = column_importances(network, batches, self.columns)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, device_option, output_option
+from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, device_option, examples, output_option
 
 METHODS = ("rollout", "mean", "last")
 
@@ -33,7 +33,12 @@ def described(
     return {"table": table, "target": target, "task": task, "classes": names}
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit predict model.ckpt new.csv -o predictions.parquet", "new rows"),
+        ("tabstar_lit predict model.ckpt new.csv --table wine -o wine.parquet", "of one table"),
+    )
+)
 @checkpoint_argument
 @click.argument("data", type=click.Path(path_type=Path))
 @output_option("The Parquet file.")
@@ -68,7 +73,12 @@ def predict(*, checkpoint: Path, data: Path, output: Path, batch_size: int, devi
     click.echo(f"wrote {output}: predictions for {sum(counts)} rows")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit embed model.ckpt new.csv -o vectors.parquet", "of rows"),
+        ("tabstar_lit embed model.ckpt new.csv --cells -o vectors.npz", "of cells, too"),
+    )
+)
 @checkpoint_argument
 @click.argument("data", type=click.Path(path_type=Path))
 @output_option("The Parquet or NumPy (.npz) file.")
@@ -92,7 +102,12 @@ def embed(
     click.echo(f"wrote {output}: vectors of {count} rows")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit explain model.ckpt new.csv -o columns.csv", "overall"),
+        ("tabstar_lit explain model.ckpt new.csv -o columns.csv --figure columns.png", "drawn"),
+    )
+)
 @checkpoint_argument
 @click.argument("data", type=click.Path(path_type=Path))
 @output_option("The table of columns, as CSV.")
@@ -138,7 +153,12 @@ def explain(
     click.echo(f"wrote {', '.join(str(path) for path in (output, rows, figure) if path is not None)}")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit export model.ckpt -o model.safetensors", "weights"),
+        ("tabstar_lit export model.ckpt --tabstar -o folder", "for the package tabstar"),
+    )
+)
 @checkpoint_argument
 @click.option("--safetensors", "form", flag_value="safetensors", default="safetensors", help="Named weights (default).")
 @click.option(

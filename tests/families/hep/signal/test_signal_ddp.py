@@ -22,7 +22,7 @@ SCORES = {"val_loss", "val_auroc", "val_auprc", "val_accuracy", "val_significanc
 def test_two_ranks_equal_one(make_bench: Callable[[str], SignalBench]) -> None:
     one, two = make_bench("one"), make_bench("two")
     # In double precision rounding is far below any mistake: Adam divides small gradients by their own size.
-    trained = (*JAGGED, "experiment_config.precision=64-true")
+    trained = (*JAGGED, "experiment_config.precision=64-true", "experiment_config.plot_metrics_n_epoch=2")
     alone = one.train(*trained, "model_config.training_config.accumulate_grad_batches=2")
     done = subprocess.run(
         [
@@ -51,6 +51,9 @@ def test_two_ranks_equal_one(make_bench: Callable[[str], SignalBench]) -> None:
         pairs = [torch.tensor(logged(directory, name)) for directory in (together, alone)]
         torch.testing.assert_close(*pairs, atol=1e-5, rtol=0)
     assert [set(line) for line in metrics(together)] == [set(line) for line in metrics(alone)]
+    figures = together.stage("train")["figures"]
+    assert figures == alone.stage("train")["figures"]
+    assert {"overtraining", "importance"} <= set(figures)
 
 
 def test_an_odd_number_of_batches_is_shared_without_loss(bench: SignalBench) -> None:

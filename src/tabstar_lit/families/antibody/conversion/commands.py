@@ -8,10 +8,10 @@ import click
 
 from tabstar_lit.data.conversion import outcome_line
 from tabstar_lit.data.progress import progress_bar
-from tabstar_lit.engine.options import output_option
+from tabstar_lit.engine.options import examples, output_option
 
 
-@click.command()
+@click.command(epilog=examples(("tabstar_lit convert antibody pairs.yaml -o pairs.h5", "as pairs.yaml says")))
 @click.argument("config", type=click.Path(path_type=Path))
 @output_option("The pairs file; kept as it is when nothing changed.")
 def antibody(config: Path, output: Path) -> None:
@@ -28,7 +28,10 @@ def antibody(config: Path, output: Path) -> None:
     click.echo(outcome_line(output, report.written, summary(report.pairs)))
 
 
-@click.command(name="antibody-checkpoint")
+@click.command(
+    name="antibody-checkpoint",
+    epilog=examples(("tabstar_lit convert antibody-checkpoint theirs.pt -o model.ckpt", "theirs to ours")),
+)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @output_option("The checkpoint, for generate, predict and load_modules.")
 def antibody_checkpoint(checkpoint: Path, output: Path) -> None:

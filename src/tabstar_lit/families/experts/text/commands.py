@@ -9,13 +9,18 @@ import click
 
 from tabstar_lit.data.conversion import outcome_line
 from tabstar_lit.data.progress import progress_bar
-from tabstar_lit.engine.options import output_option
+from tabstar_lit.engine.options import examples, output_option
 
 if TYPE_CHECKING:
     from tabstar_lit.families.experts.text.converter import Report
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit convert text texts -o texts.h5", "bytes"),
+        ("tabstar_lit convert text texts -o texts.h5 --train-bpe 8192", "an encoding of your own"),
+    )
+)
 @click.argument("root", type=click.Path(path_type=Path))
 @output_option("The corpus; domains that did not change are kept as they are.")
 @click.option(

@@ -8,10 +8,10 @@ import click
 
 from tabstar_lit.data.conversion import outcome_line
 from tabstar_lit.data.progress import progress_bar
-from tabstar_lit.engine.options import output_option
+from tabstar_lit.engine.options import examples, output_option
 
 
-@click.command()
+@click.command(epilog=examples(("tabstar_lit convert events events.yaml -o events.h5", "as events.yaml says")))
 @click.argument("config", type=click.Path(path_type=Path))
 @output_option("The event file; kept as it is when nothing changed.")
 def events(config: Path, output: Path) -> None:

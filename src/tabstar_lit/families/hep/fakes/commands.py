@@ -7,13 +7,19 @@ from typing import Any
 
 import click
 
-from tabstar_lit.engine.options import output_option
+from tabstar_lit.engine.options import examples, output_option
 from tabstar_lit.families.hep.fakes.toy.config import TOYS, WEIGHT_KINDS, FakesToy
 
 SHAPE = "signal, background, resonance or qcd, with parameters as in 'resonance:250,100' and '+tail' for a boosted tail"
 
 
-@click.command("fakes-toy")
+@click.command(
+    "fakes-toy",
+    epilog=examples(
+        ("tabstar_lit convert fakes-toy -o toy.h5", "one variable"),
+        ("tabstar_lit convert fakes-toy -o toy.h5 --variables pt_eta --seed 1", "two"),
+    ),
+)
 @output_option("The event file.")
 @click.option("--variables", type=click.Choice(TOYS), default="pt", show_default=True, help="One variable, or two.")
 @click.option("--events", "n_events", type=int, default=200_000, show_default=True, help="Number of events.")

@@ -7,17 +7,27 @@ from pathlib import Path
 import click
 
 from tabstar_lit.data.progress import progress_bar
-from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, output_option
+from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, examples, output_option
 
 SPLITS = click.Choice(["test", "val", "calib", "train", "all"])
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        ("tabstar_lit fakes closure model.ckpt -o closure", "on held-out events"),
+        ("tabstar_lit fakes apply model.ckpt loose.h5 -o fakes.parquet", "on loose ones"),
+    )
+)
 def fakes() -> None:
     """Test a learned fake factor, and apply it to loose events."""
 
 
-@fakes.command()
+@fakes.command(
+    epilog=examples(
+        ("tabstar_lit fakes closure model.ckpt -o closure", "all variables"),
+        ("tabstar_lit fakes closure model.ckpt --variable pt --bins 10 -o closure", "one"),
+    )
+)
 @checkpoint_argument
 @click.option("--events", type=click.Path(path_type=Path), help="An event file; that of the training by default.")
 @click.option("--split", type=SPLITS, default="test", show_default=True, help="Side of the training's split.")
@@ -55,7 +65,7 @@ def closure(
     click.echo(f"\nwrote closure.csv and {count} figures to {output}")
 
 
-@fakes.command()
+@fakes.command(epilog=examples(("tabstar_lit fakes apply model.ckpt loose.h5 -o fakes.parquet", "all loose events")))
 @checkpoint_argument
 @click.argument("events", type=click.Path(path_type=Path))
 @click.option("--split", type=SPLITS, default="all", show_default=True, help="Only this side of the training's split.")

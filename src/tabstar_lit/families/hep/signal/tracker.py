@@ -127,9 +127,9 @@ class SignalTracker(Tracker):
                 yield name, name_units(figure, self.units)
 
     def samples(self, module: LightningModule, collected: Mapping[str, Columns]) -> Iterable[tuple[str, Figure]]:
-        """Yield the scores of training over those of validation events, where one process has the whole network."""
+        """Yield the scores of training over those of validation events, where they are held in memory."""
         held_out = self._events(collected)
-        if self.some is None or held_out is None or module.trainer.world_size > 1 or not self._wants("overtraining"):
+        if self.some is None or held_out is None or not self._wants("overtraining"):
             return
         kept = Kept()
         for batch in self._some("train", module):
@@ -143,7 +143,7 @@ class SignalTracker(Tracker):
 
     def closing_figures(self, module: LightningModule) -> Iterable[tuple[str, Figure]]:
         """Yield which features matter, by shuffling them among held-out events."""
-        if self.inputs is None or module.trainer.world_size > 1 or not self._wants("importance"):
+        if self.inputs is None or not self._wants("importance"):
             return
         batches = list(self._some("test" if module.trainer.testing else "val", module))
         network = cast("TrainingModule", module).network

@@ -8,12 +8,17 @@ from typing import Literal
 import click
 
 from tabstar_lit.data.progress import progress_bar
-from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, device_option, output_option
+from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, device_option, examples, output_option
 
 METHODS = ("temperature", "vector", "matrix")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit predict model.ckpt new.csv -o scores.parquet", "new events"),
+        ("tabstar_lit predict model.ckpt new.root -o scores.root --root", "ROOT to ROOT"),
+    )
+)
 @checkpoint_argument
 @click.argument("data", type=click.Path(path_type=Path))
 @output_option("The Parquet file, or with --root the ROOT file.")
@@ -55,7 +60,12 @@ def predict(
     click.echo(f"wrote {output}: scores of {n_events} events")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit calibrate model.ckpt", "on what was kept for it"),
+        ("tabstar_lit calibrate model.ckpt --data more.h5 --split all", "on other events"),
+    )
+)
 @checkpoint_argument
 @click.option(
     "-m", "--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True, help="What is fitted."
@@ -93,7 +103,12 @@ def calibrate(
     click.echo(f"{report}\nwrote {output}")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit export model.ckpt -o model.onnx --raw", "for onnxruntime"),
+        ("tabstar_lit export model.ckpt --safetensors -o model.safetensors", "weights"),
+    )
+)
 @checkpoint_argument
 @click.option(
     "--onnx", "form", flag_value="onnx", default="onnx", help="As a graph that onnxruntime computes (default)."
