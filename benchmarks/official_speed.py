@@ -30,7 +30,7 @@ from tabstar_lit.families.tabstar.data import TabstarData
 from tabstar_lit.families.tabstar.deployment.serving import TableServer
 from tabstar_lit.families.tabstar.family import family
 from tabstar_lit.families.tabstar.network import TabStarNetwork
-from tabstar_lit.families.tabstar.table_plan import WindowRows, windows
+from tabstar_lit.families.tabstar.table_plan import windows
 from tabstar_lit.families.tabstar.tables.builtin import SOURCES
 from tabstar_lit.families.tabstar.tables.converter import FileSource, Source, convert
 from tabstar_lit.families.tabstar.tables.manifest import TableEntry
