@@ -22,7 +22,7 @@ from tabstar_lit.families.tabstar.family import family
 from tabstar_lit.families.tabstar.tables.builtin import ensure_builtin
 
 E5_SMALL = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 1536}
-BATCHES_PER_TABLE = 2
+BATCHES_PER_TABLE, WINDOW = 2, 4
 
 
 def encoder_folder(options: Options, folder: Path) -> str:
@@ -102,6 +102,24 @@ def _figures(options: Options, size: int) -> Figures:
         engine = statistics.median(clock.seconds[-2:])
         yield f"tabstar_engine_rows_per_s_b{size}", rows / engine
         yield f"tabstar_engine_vs_bare_b{size}", bare / engine
+
+
+def windows(options: Options) -> Figures:
+    """Yield rows a second where four batches make a step, each with strings of its own, and as one window."""
+    size = options.pick(32, 8)
+    with tempfile.TemporaryDirectory() as name:
+        chosen = [
+            *overrides(options, Path(name), size),
+            f"model_config.training_config.accumulate_grad_batches={WINDOW}",
+            f"dataset_config.rows_per_dataset={size * WINDOW}",
+            f"model_config.training_config.max_epochs={options.pick(4, 2)}",
+        ]
+        seconds = []
+        for length in (1, WINDOW):
+            clock = EpochClock(options.device)
+            train(family, [*chosen, f"dataset_config.window={length}"], clock, warm=False)
+            seconds.append(statistics.median(clock.seconds[-2:]))
+        yield f"tabstar_window_vs_accumulated_b{size}", seconds[0] / seconds[1]
 
 
 def compiled(options: Options) -> Figures:
