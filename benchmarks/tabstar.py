@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from benchmarks.loops import compare, compare_lightning
+from benchmarks.loops import beside_lightning, compare, compare_lightning
 from tabstar_lit.data.plans import PlanSampler, SequentialPlan
 from tabstar_lit.data.tokenizers import JsonTokenizer
 from tabstar_lit.data.tokens import StringTokens
@@ -121,8 +121,7 @@ def figures() -> dict[str, float]:
         "tabstar.loop_vs_bare": shipped.ratio,
         "tabstar.extra_ms_per_step": shipped.extra_ms,
         "tabstar.step_ms": shipped.step_ms,
-        "tabstar.loop_vs_fused_bare": fused.ratio,
-        "tabstar.lightning_alone_vs_fused_bare": floor.ratio,
+        **beside_lightning("tabstar.loop", fused, floor),
         "tabstar.published_loop_vs_bare": published.ratio,
         "tabstar.loader_rows_per_s": loader_rows_per_s(),
         "tabstar.wide_convert_cpu_s": wide_convert_cpu_s(),
