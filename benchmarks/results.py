@@ -51,6 +51,7 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "antibody_her2": antibody_results.her2,
     "microbes_ibd": microbes_results.ibd,
     "microbes_ibd_sex": microbes_results.sex,
+    "microbes_ibd_age": microbes_results.age,
 }
 """In the order of the page."""
 
@@ -58,7 +59,7 @@ NEEDS: dict[str, Callable[[], object]] = {
     **dict.fromkeys(("real_tables", "tabstar_leftout", "tabstar_heads"), tabstar_results.find_manifest),
     **dict.fromkeys(("experts_shakespeare", "experts_equal_budget"), experts_results.find_texts),
     **dict.fromkeys(("antibody_complexes", "antibody_her2"), antibody_results.find_antibodies),
-    **dict.fromkeys(("microbes_ibd", "microbes_ibd_sex"), microbes_results.find_microbiome),
+    **dict.fromkeys(("microbes_ibd", "microbes_ibd_sex", "microbes_ibd_age"), microbes_results.find_microbiome),
     **dict.fromkeys(("higgsml", "higgs_uci", "jets", "fakes_zee"), signal_results.find_events),
 }
 """What an experiment must find before anything is trained."""

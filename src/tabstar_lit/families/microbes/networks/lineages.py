@@ -33,10 +33,14 @@ class Lineages(nn.Module):
         Letters ``L`` of the longest sequence, times those of the alphabet ``A``.
     n_lineages : int
         Number of lineages ``K``.
+    given : bool
+        They are to be given by :meth:`take`: sums are then put on the scale of those at first, and not on that of the
+        sequences of a batch.
     """
 
-    def __init__(self, n_letters: int, n_lineages: int) -> None:
+    def __init__(self, n_letters: int, n_lineages: int, *, given: bool = False) -> None:
         super().__init__()
+        self.given = given
         self.points = nn.Linear(n_letters, n_lineages, bias=False)
         self.norm = nn.BatchNorm1d(n_lineages, affine=False)
         self.thresholds = nn.Parameter(torch.linspace(RAREST, WIDEST, n_lineages) / PACE)
@@ -46,11 +50,24 @@ class Lineages(nn.Module):
         """Map letters ``[U, L, A]`` of different sequences, 1 where a letter is, to logits ``[U, K]``."""
         flat = letters.flatten(1)
         sums = functional.linear(flat, self.points.weight[:, : flat.shape[1]])
-        if self.training and len(sums) == 1:  # one sequence has no deviation
+        if self.given or (self.training and len(sums) == 1):  # one sequence has no deviation
             standard = functional.batch_norm(sums, self.norm.running_mean, self.norm.running_var)
         else:
             standard = self.norm(sums)
         return SHARPNESS * (standard + PACE * self.thresholds)
+
+    @torch.no_grad()
+    def take(self, points: Tensor, added: Tensor) -> None:
+        """Begin with logits that are sums of ``points`` ``[k, F]`` of the first letters, and ``added`` ``[k]``.
+
+        The first ``k`` lineages are these; others, where there are more, stay as they are.
+        """
+        given, known = points.shape
+        self.points.weight[:given, :known] = points
+        self.points.weight[:given, known:] = 0.0
+        self.thresholds[:given] = added / (SHARPNESS * PACE)
+        self.norm.get_buffer("running_mean")[:given] = 0.0
+        self.norm.get_buffer("running_var")[:given] = SHARPNESS**2 - self.norm.eps
 
 
 class LineagePooling(nn.Module):
@@ -69,6 +86,11 @@ class LineagePooling(nn.Module):
         self.context = nn.Linear(width, n_lineages, bias=False)
         self.log_lengths = nn.Parameter(torch.zeros(n_lineages))
         nn.init.zeros_(self.context.weight)  # letters alone tell at first
+
+    @torch.no_grad()
+    def take(self, lengths: Tensor) -> None:
+        """Begin with ``lengths`` ``[k]`` of the first lineages, in units of their mean."""
+        self.log_lengths[: len(lengths)] = (lengths / lengths.mean()).log() / (2 * PACE)
 
     def forward(self, states: Tensor, lineages: Tensor, mask: Tensor) -> Pooled:
         """Pool.

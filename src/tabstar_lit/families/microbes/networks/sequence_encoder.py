@@ -77,6 +77,7 @@ class SequenceEncoder(nn.Module):
             per_token=config.bases_per_token,
             at_once=config.asvs_at_once,
             n_lineages=config.lineages,
+            given=config.lineage_start == "linkage",
         )
         self.sample_encoder = SampleEncoder(
             sizes,
