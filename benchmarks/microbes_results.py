@@ -45,12 +45,36 @@ SCRATCH = (
     "model_config.architecture_config.lineage_start=random",
 )
 
+
+class Question(NamedTuple):
+    """What is cross-validated: a name for its figures, a target of a study, and words for both."""
+
+    name: str
+    study: str
+    target: str
+    title: str
+    samples: str
+
+
+CROHNS = "Stool of people with Crohn's disease and of others (Qiita study 2538)"
+IBD = Question("ibd", "ibd", "ibd", "Crohn's disease", CROHNS)
+SEX = Question("ibd_sex", "ibd", "sex", "the sex of people with Crohn's disease and of others", CROHNS)
+AGE = Question("ibd_age", "ibd", "age", "the age of people with Crohn's disease and of others", CROHNS)
+APNEA = Question(
+    "apnea",
+    "sleep_apnea",
+    "exposure_type",
+    "mice in air, or in the changing oxygen of sleep apnea",
+    "Droppings of mice in air, or in the changing oxygen of sleep apnea (Qiita study 10422)",
+)
+QUESTIONS = (IBD, SEX, AGE, APNEA)
+
 TEXT = """\
-Stool of people with Crohn's disease and of others (Qiita study 2538): {samples} samples of {subjects} subjects at 5,000
-reads, in five folds of subjects. For each fold an encoder is pretrained on the samples of the other subjects, and a
-predictor trained on it; `scratch` is the same predictor without pretraining and with lineages that start at random, all
-of its weights trained. Forest and linear model are tuned by inner folds of subjects on the same samples. Scores are of
-the held-out samples of all folds together, and intervals over subjects drawn with replacement.
+{what}: {samples} samples of {subjects} subjects, in five folds of subjects.
+For each fold an encoder is pretrained on the samples of the other subjects, and a predictor trained on it; `scratch` is
+the same predictor without pretraining and with lineages that start at random, all of its weights trained. Forest and
+linear model are tuned by inner folds of subjects on the same samples. Scores are of the held-out samples of all folds
+together, and intervals over subjects drawn with replacement.
 """
 
 DISTANCES = """\
@@ -99,29 +123,15 @@ def find_microbiome() -> Path:
     return folder
 
 
-def ibd() -> Section:
-    """Cross-validate network, forest and linear model on Crohn's disease, pretrained and from scratch."""
-    return _cross_validated("ibd", "Crohn's disease")
-
-
-def sex() -> Section:
-    """Do the same with the sex of the subjects."""
-    return _cross_validated("sex", "the sex of subjects")
-
-
-def age() -> Section:
-    """Do the same with the age of the subjects."""
-    return _cross_validated("age", "the age of subjects")
-
-
-def _cross_validated(target: str, what: str) -> Section:
+def cross_validated(question: Question) -> Section:
+    """Cross-validate network, forest and linear model, the network pretrained and from scratch."""
     start, cpu = time.perf_counter(), time.process_time()
-    _convert()
-    linkage = linkage_distances(read_study(roots().data / "ibd.h5"))
-    folds = [_fold(target, fold, linkage) for fold in range(N_FOLDS)]
+    study = _converted(question.study)
+    linkage = linkage_distances(study)
+    folds = [_fold(question, fold, linkage) for fold in range(N_FOLDS)]
     together = joined([own.judged for own in folds])
     rows = [scored(name, [joined(own) for own in _by_draw(name, folds)]) for name in folds[0].disturbed]
-    name, kind = _name(target), {"auroc": "auc"}.get(together.score, together.score)
+    name, kind = question.name, {"auroc": "auc"}.get(together.score, together.score)
     scores = {model: own[together.score] for model, own in together.scores().items()}
     distances = _Distances(*(np.concatenate(own) for own in zip(*(own.distances for own in folds), strict=True)))
     results = {f"microbes.{name}_{model}_{kind}": value for model, value in scores.items()}
@@ -130,21 +140,17 @@ def _cross_validated(target: str, what: str) -> Section:
     results[f"microbes.{name}_unifrac_mse_linkage"] = float(distances.linkage.mean())
     wall, processor = time.perf_counter() - start, time.process_time() - cpu
     lines = [
-        TEXT.format(samples=len(together.true), subjects=len(set(together.groups.tolist()))),
+        TEXT.format(what=question.samples, samples=len(together.true), subjects=len(set(together.groups.tolist()))),
         *_scores(together),
         "",
         *(verdict(together, other) for other in together.predicted if other != NETWORK),
         "",
         *_disturbed(rows),
         "",
-        _told(folds, distances),
+        _told(study, folds, distances),
         f"`python -m benchmarks.results microbes_{name}`: {wall:.0f} s, {processor:.0f} s of processor time.",
     ]
-    return Section(f"Microbes: {what}, subjects held out", lines, results)
-
-
-def _name(target: str) -> str:
-    return "ibd" if target == "ibd" else f"ibd_{target}"
+    return Section(f"Microbes: {question.title}, subjects held out", lines, results)
 
 
 def _by_draw(condition: str, folds: Sequence[_Fold]) -> list[tuple[Judged, ...]]:
@@ -170,11 +176,10 @@ def _disturbed(rows: Sequence[Row]) -> list[str]:
     return table([f"held-out samples, mean of {N_DRAWS} draws", *names], cells)
 
 
-def _told(folds: Sequence[_Fold], distances: _Distances) -> str:
+def _told(study: Study, folds: Sequence[_Fold], distances: _Distances) -> str:
     """Tell of the errors of distances, and of those of their mean."""
     spread = np.concatenate([own.distances.spread for own in folds])
     apart = [own.distances.true[~own.distances.within] for own in folds]
-    study = read_study(roots().data / "ibd.h5")
     groups, pairs = group_codes(study)[0], np.triu_indices(len(study), 1)
     return DISTANCES.format(
         baseline=spread.mean(),
@@ -187,23 +192,31 @@ def _told(folds: Sequence[_Fold], distances: _Distances) -> str:
     )
 
 
-def _convert() -> None:
-    """Convert the study to below the data root, where dataset_config/microbes/ibd.yaml looks for it."""
-    target = roots().data / "ibd.h5"
-    recipe = find_microbiome() / "ibd.yaml"
-    source = (REPOSITORY / "examples/microbiome/ibd.yaml").read_text(encoding="utf-8")
+def _converted(name: str) -> Study:
+    """Convert a study to below the data root, where dataset_config/microbes/ibd.yaml looks for it, and return it."""
+    target, folder = roots().data / f"{name}.h5", find_microbiome()
+    source = (REPOSITORY / f"examples/microbiome/{name}.yaml").read_text(encoding="utf-8")
     config = target.with_suffix(".yaml")
     config.parent.mkdir(parents=True, exist_ok=True)
-    config.write_text(source.replace("ibd/", f"{recipe.parent}/ibd/"), encoding="utf-8")
+    config.write_text(source.replace(f" {name}/", f" {folder}/{name}/"), encoding="utf-8")
     convert_study(read_conversion(config), target)
+    return read_study(target)
 
 
-def _fold(target: str, fold: int, linkage: Float64) -> _Fold:
+def _fold(question: Question, fold: int, linkage: Float64) -> _Fold:
     """Train both networks of a fold, and judge them beside classical models that are fitted once."""
-    place = f"dataset_config.folds={{n: {N_FOLDS}, fold: {fold}}}"
-    common = ("dataset_config=microbes/ibd", f"dataset_config.target={target}", place, EXPERIMENT, *QUIET, *limits())
-    loaded, directory = _trained(("model_config=microbes/ibd", *common))
-    _, scratch = _trained(("model_config=microbes/ibd", *common, *SCRATCH))
+    common = (
+        "model_config=microbes/ibd",
+        "dataset_config=microbes/ibd",
+        f"dataset_config.study={question.study}.h5",
+        f"dataset_config.target={question.target}",
+        f"dataset_config.folds={{n: {N_FOLDS}, fold: {fold}}}",
+        EXPERIMENT,
+        *QUIET,
+        *limits(),
+    )
+    loaded, directory = _trained(common)
+    _, scratch = _trained((*common, *SCRATCH))
     data = family.data(loaded.stages[-1].experiment, directory.record()["seed"])
     line, predictor = fit_line(data), best_of("predictor", directory)
     judged = judge(predictor, data, line)
