@@ -205,16 +205,7 @@ def _converted(name: str) -> Study:
 
 def _fold(question: Question, fold: int, linkage: Float64) -> _Fold:
     """Train both networks of a fold, and judge them beside classical models that are fitted once."""
-    common = (
-        "model_config=microbes/ibd",
-        "dataset_config=microbes/ibd",
-        f"dataset_config.study={question.study}.h5",
-        f"dataset_config.target={question.target}",
-        f"dataset_config.folds={{n: {N_FOLDS}, fold: {fold}}}",
-        EXPERIMENT,
-        *QUIET,
-        *limits(),
-    )
+    common = _common(question, fold)
     loaded, directory = _trained(common)
     _, scratch = _trained((*common, *SCRATCH))
     data = family.data(loaded.stages[-1].experiment, directory.record()["seed"])
@@ -231,6 +222,20 @@ def _fold(question: Question, fold: int, linkage: Float64) -> _Fold:
         Judged(judged.facts, predicted, judged.true, judged.groups),
         judge_disturbed(predictor, line, held_out(predictor, data.study), N_DRAWS),
         _distances(best_of("encoder", directory), data, scale, linkage),
+    )
+
+
+def _common(question: Question, fold: int) -> tuple[str, ...]:
+    """Return the settings that all trainings of a fold have."""
+    return (
+        "model_config=microbes/ibd",
+        "dataset_config=microbes/ibd",
+        f"dataset_config.study={question.study}.h5",
+        f"dataset_config.target={question.target}",
+        f"dataset_config.folds={{n: {N_FOLDS}, fold: {fold}}}",
+        EXPERIMENT,
+        *QUIET,
+        *limits(),
     )
 
 

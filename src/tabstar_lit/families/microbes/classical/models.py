@@ -20,6 +20,8 @@ from tabstar_lit.arrays import Array, Float64, Int64
 
 N_TREES = 300
 INNER_FOLDS = 3
+STRENGTHS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+"""How far a linear model may follow the samples: from hardly at all, where they say nothing of the target."""
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ def linear_candidates(kind: str, *reading: Any) -> Candidates:
             StandardScaler(),
             LogisticRegression(C=strength, max_iter=2000) if classes else Ridge(alpha=1 / strength),
         )
-        for strength in (1e-4, 1e-3, 1e-2, 1e-1)
+        for strength in STRENGTHS
     }
     return Candidates("linear", models)
 
