@@ -106,7 +106,8 @@ class MicrobesArchitecture(ArchitectureConfig):
     lineage_start: Literal["random", "linkage"] = Field(
         "random",
         description="What lineages are before training. linkage: the clades that tell most of the distances between "
-        "training samples, on a tree that average linkage makes of their sequences; no tree is needed later.",
+        "training samples, on a tree that average linkage makes of their sequences; letters alone tell of them, and "
+        "no tree is needed later.",
     )
     compat: bool = Field(
         False, description="Learned positions of ASVs, as in AAM, so that their order in the table matters."

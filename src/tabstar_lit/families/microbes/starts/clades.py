@@ -16,8 +16,9 @@ from tabstar_lit.arrays import Bool, Float32, Float64, Int64
 
 MOST_SEQUENCES = 5000
 """Sequences in the tree, those that most samples have: memory and time of linkage grow with their square."""
-RIDGE = 10.0
-"""Penalty of half-spaces, in sequences."""
+RIDGE = 1e4
+"""Penalty of half-spaces, in sequences: so strong that points are nearly the difference of the shares of letters within
+and without, which holds for sequences of other samples, too."""
 SURE = 4.0
 """Logit of the nearest sequence on either side of a half-space's border."""
 
