@@ -42,7 +42,9 @@ SCRATCH = (
     "stages=[predictor]",
     "~stage_config.predictor.model_config.load_modules",
     "model_config.freeze_base=false",
+    "model_config.freeze=[]",
     "model_config.architecture_config.lineage_start=random",
+    "model_config.architecture_config.lineages=512",
 )
 
 
@@ -72,9 +74,9 @@ QUESTIONS = (IBD, SEX, AGE, APNEA)
 TEXT = """\
 {what}: {samples} samples of {subjects} subjects, in five folds of subjects.
 For each fold an encoder is pretrained on the samples of the other subjects, and a predictor trained on it; `scratch` is
-the same predictor without pretraining and with lineages that start at random, all of its weights trained. Forest and
-linear model are tuned by inner folds of subjects on the same samples. Scores are of the held-out samples of all folds
-together, and intervals over subjects drawn with replacement.
+the same predictor without pretraining and with 512 lineages that start at random, all of its weights trained. Forest
+and linear model are tuned by inner folds of subjects on the same samples. Scores are of the held-out samples of all
+folds together, and intervals over subjects drawn with replacement.
 """
 
 DISTANCES = """\
