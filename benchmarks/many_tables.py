@@ -1,6 +1,6 @@
 """A corpus of many tables: how long it takes to open, how much memory, how fast its batches come.
 
-``python -m benchmarks.many_tables FOLDER`` makes 400 tables of 5,000 rows and 30 columns, where the folder has none yet.
+``python -m benchmarks.many_tables FOLDER`` makes 400 tables of 5,000 rows and 30 columns, where the folder has none.
 Opening is measured in a process of its own, once the strings' tokens are known.
 """
 
