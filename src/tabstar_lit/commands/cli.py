@@ -75,7 +75,7 @@ def _of_families() -> dict[str, click.Command]:
     cls=LazyGroup,
     help="Work with configurations, data and runs.",
     epilog=examples(
-        ("tabstar_lit init", "copy the configuration here for editing"),
+        ("tabstar_lit init", "copy the configuration here"),
         ("tabstar_lit runs best", "the best checkpoint of all runs"),
         ("tabstar_lit predict CHECKPOINT --help", "what a model does with new data"),
     ),

@@ -16,6 +16,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 LINE = 68
 """Characters of an example and what it is for, with which an indented line fits into a terminal."""
 
+SENTENCE = 200
+"""Characters of what a command is for, at most."""
+
 
 def checkpoint_argument(command: F) -> F:
     """Add ``CHECKPOINT``, with which the commands of a trained model begin; the function gets a path.
@@ -49,6 +52,16 @@ def device_option(command: F) -> F:
     """Add ``--device``, see :func:`tabstar_lit.engine.trained.find_device`."""
     help_text = "Such as cpu or cuda:1; auto: a GPU if there is one."
     return click.option("--device", default="auto", show_default=True, help=help_text)(command)
+
+
+class CommandGroup(click.Group):
+    """A group whose help says of each command the whole first sentence, in as many lines as it takes."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands and what each is for."""
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(SENTENCE)) for name, command in found if command])
 
 
 def examples(*lines: tuple[str, str]) -> str:
