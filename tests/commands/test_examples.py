@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from typed_commands import PROGRAMS, understand
 
 from tabstar_lit.commands.verbs import CheckpointVerb
@@ -55,3 +56,12 @@ def test_an_example_is_understood(line: str, family: str, tmp_path: Path, monkey
     (tmp_path / "model.ckpt").touch()
     monkeypatch.chdir(tmp_path)
     understand(line.replace("COMMAND", "train_signal").partition(" > ")[0], family)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"), [(["pedict"], "predict"), (["runs", "lst"], "list"), (["convert", "event"], "events")]
+)
+def test_a_misspelt_command_is_answered_with_the_nearest(words: list[str], meant: str) -> None:
+    done = CliRunner().invoke(PROGRAMS["tabstar_lit"], words)
+    assert done.exit_code == 2
+    assert f"Did you mean '{meant}'?" in done.output

@@ -114,6 +114,8 @@ def test_every_problem_of_every_file_is_reported_at_once(project: Any) -> None:
         ("stages=[a/b]", "stage 'a/b' cannot name a folder"),
         ("stages=train", "expected a list, got the text 'train'"),
         ("stage_config={train: 3}", "expected a mapping, got the number 3"),
+        ("max_epochs=3", "unknown key 'max_epochs'. Did you mean 'model_config.training_config.max_epochs'?"),
+        ("model_config.optimizer=Adam", "Did you mean 'model_config.training_config.optimizer'?"),
         ("model={}", "unknown key 'model'. Allowed: min_logging_level, experiment_config,"),
     ],
 )

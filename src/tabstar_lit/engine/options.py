@@ -55,7 +55,25 @@ def device_option(command: F) -> F:
 
 
 class CommandGroup(click.Group):
-    """A group whose help says of each command the whole first sentence, in as many lines as it takes."""
+    """A group that says of each command the whole first sentence, and of a misspelt one which may be meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant by the first of ``args``, and the rest.
+
+        Raises
+        ------
+        click.UsageError
+            There is none; names the nearest.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from tabstar_lit.config.tree import did_you_mean
+
+            error.message += did_you_mean(args[0], self.list_commands(ctx))
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands and what each is for."""
