@@ -29,7 +29,7 @@ def test_what_is_named_exists(named: str, repository: Path, tmp_path: Path, monk
     if first in PROGRAMS:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "model.ckpt").touch()
-        understand(named if named != "tabstar_lit runs show" else f"{named} RUN")
+        assert understand(named if named != "tabstar_lit runs show" else f"{named} RUN").help
     elif first == "make":
         assert re.search(rf"^{rest}:", (repository / "Makefile").read_text(), flags=re.MULTILINE)
     elif (repository / named).exists():

@@ -38,13 +38,14 @@ def found(words: list[str], family: str = "") -> Typed:
     return Typed(command, words)
 
 
-def understand(line: str, family: str = "") -> None:
-    """Parse a line, and compose the configuration where it has overrides; files it names have to be there."""
+def understand(line: str, family: str = "") -> click.Command:
+    """Return the command of a line that it parses and composes, where it has overrides; its files have to be there."""
     words = shlex.split(line)
     command, rest = found(words, family)
     if "--help" in rest:
-        return
+        return command
     given = command.make_context(line, rest).params
     if given.get("overrides") and not given.get("multirun"):
         training = given.get("command") or (words[0] if words[0] in TRAINING else f"train_{words[1]}")
         api.compose(family_of_command(training), given["overrides"], None, tell=print)
+    return command

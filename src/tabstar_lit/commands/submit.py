@@ -218,6 +218,7 @@ def hand_in_by_submitit(script: Path) -> None:
             return Path(command).read_text(encoding="utf-8")
 
     folder = script.with_name(f"{script.stem}_jobs")
+    folder.mkdir(exist_ok=True)
     try:
         job = AsWritten(folder)._submit_command(str(script))
     except RuntimeError as error:  # without srun

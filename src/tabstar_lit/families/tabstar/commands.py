@@ -142,3 +142,4 @@ def _print(report: Report) -> None:
     click.echo(outcome_line(report.path, report.written, what))
     if report.problems:
         raise DataError("\n".join(report.problems))
+    click.echo(f"train on it with: train_tabstar dataset_config=tabstar/corpus dataset_config.corpus={report.path}")
