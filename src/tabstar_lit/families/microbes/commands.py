@@ -123,7 +123,7 @@ def folds(*, overrides: tuple[str, ...], n_folds: int, config_dir: Path | None, 
 @microbes.command(
     epilog=examples(
         ("tabstar_lit microbes robustness model.ckpt study.h5 -o report.md", "disturbed"),
-        ("tabstar_lit microbes robustness model.ckpt own.h5 --on other.h5 -o report.md", "elsewhere"),
+        ("tabstar_lit microbes robustness model.ckpt own.h5 --on other.h5 -o r.md", "elsewhere"),
     )
 )
 @checkpoint_argument
