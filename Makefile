@@ -1,32 +1,34 @@
 # Everything a developer types. `make help` explains.
 #
 #   VENV=path       where the virtual environment lives (default .venv)
+#   CONSTRAINTS=file the version of every package (default constraints.txt)
 #   PYTHON=command  the Python it is made from (default python3.11, else python3; 3.11 or newer)
 #   ARGS='...'      passed on to the command, for example: make train ARGS='model_config.training_config.max_epochs=2'
 
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
+CONSTRAINTS ?= constraints.txt
 ARGS ?=
 
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c $(CONSTRAINTS)
 # Two test processes, one thread each: more threads than cores make PyTorch slower, not faster.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help train track test soak mutants golden screenshots lint house keys format bench bench-gpu speedrun results notebooks docs docs-serve clean
+.PHONY: help train track test test-oldest soak mutants golden screenshots lint house keys format bench bench-gpu speedrun results notebooks docs docs-serve clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-# One stamp for each extra: a second call installs nothing unless pyproject.toml or constraints.txt changed.
+# One stamp for each extra: a second call installs nothing unless pyproject.toml or the constraints changed.
 $(VENV)/.created:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed-%: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.installed-%: $(VENV)/.created pyproject.toml $(CONSTRAINTS)
 	@echo "Installing tabstar_lit[$*] into $(VENV) (minutes the first time)"
 	$(INSTALL) -e '.[$*]'
 	@touch $@
@@ -39,6 +41,9 @@ track: $(VENV)/.installed-encoder ## open the MLflow UI over the runs (ARGS='-p 
 
 test: $(VENV)/.installed-test ## install the test tools and run every test (ARGS='-k name')
 	$(PYTEST) $(ARGS)
+
+test-oldest: ## the same with the oldest packages that pyproject.toml allows, in .venv-oldest
+	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt ARGS='$(ARGS)'
 
 soak: $(VENV)/.installed-test ## the proofs that take minutes each (ARGS='-k name')
 	$(PYTEST) -m soak $(ARGS)

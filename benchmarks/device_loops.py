@@ -42,15 +42,20 @@ def half(device: str) -> AbstractContextManager[Any]:
 
 
 def step_of(
-    network: nn.Module, loss: Callable[[Any], Tensor], device: str, clip: float | None
+    network: nn.Module,
+    loss: Callable[[Any], Tensor],
+    device: str,
+    clip: float | None,
+    precision: Callable[[], AbstractContextManager[Any]] | None = None,
 ) -> Callable[[Any], None]:
-    """Return a training step as one writes it by hand: half precision, clipping, the fused optimizer."""
+    """Return a training step as one writes it by hand: half precision on a card, clipping, the fused optimizer."""
+    own_precision = precision or (lambda: half(device))
     trained = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
 
     def step(batch: Any) -> None:
         optimizer.zero_grad()
-        with half(device):
+        with own_precision():
             value = loss(batch)
         value.backward()  # type: ignore[no-untyped-call]  # torch's stubs leave it untyped
         if clip is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.loops import compare
+from benchmarks.loops import beside_lightning, compare, compare_lightning
 from benchmarks.signal import Shuffled
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.families.hep.batch import EventBatch
@@ -52,9 +52,10 @@ def figures() -> dict[str, float]:
         trained = [f"dataset_config.files={toy}", *ONLY_TRAINING]
         step = compare(family, trained, bare_loss, in_memory=WEIGHTED)
         fused = compare(family, trained, bare_loss, in_memory=WEIGHTED, fused=True)
+        floor = compare_lightning(family, trained, bare_loss)
     return {
         "fakes.loop_vs_bare": step.ratio,
-        "fakes.loop_vs_fused_bare": fused.ratio,
+        **beside_lightning("fakes.loop", fused, floor),
         "fakes.loop_extra_ms_per_step": step.extra_ms,
         "fakes.loop_step_ms": step.step_ms,
     }

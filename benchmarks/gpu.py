@@ -62,8 +62,9 @@ PARTS = {
     "part": Part("benchmarks.gpu_events:particle_transformer", 90),
     "plain": Part("benchmarks.gpu_events:plain_transformer", 60),
     "resume": Part("benchmarks.gpu_runs:resume", 40),
-    "precision": Part("benchmarks.gpu_runs:precision", 40),
     "compiled": Part("benchmarks.gpu_tabstar:compiled", 100),
+    "windows": Part("benchmarks.gpu_tabstar:windows", 45),
+    "precision": Part("benchmarks.gpu_runs:precision", 90),
 }
 """In order."""
 

@@ -40,6 +40,7 @@ PARTICLE_TRANSFORMER = (
 )
 """The published sizes."""
 
+BUCKETS = "dataset_config.dataset_kwargs.bucket_batches"
 WITHOUT_PAIRS = "model_config.architecture_config.particle_attention=null"
 
 
@@ -146,6 +147,8 @@ def particle_transformer(options: Options) -> Figures:
         compiles = [] if options.tiny else ["model_config.training_config.compile=true"]
         engine, trained = engine_seconds(options, [*chosen, *compiles]), size * parts.data.batches_per_epoch()
         yield "part_engine_jets_per_s", trained / engine
+        bucketed = engine_seconds(options, [*chosen, *compiles, f"{BUCKETS}={options.pick(16, 2)}"])
+        yield "part_bucketed_vs_engine", engine / bucketed
         yield "part_engine_vs_network", trained / n_jets * compiled / engine
         if options.profile:
             step = bare_step(parts, bare_loss, options.device)

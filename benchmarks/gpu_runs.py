@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks.device_loops import seconds_of
 from benchmarks.gpu import Figures, Options
 from benchmarks.gpu_tabstar import engine_options, overrides
-from benchmarks.loops import train
+from benchmarks.precision import CURVE_STEPS, SMALL, largest_difference, losses
 from tabstar_lit.commands.train import load
 from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.run import run
@@ -29,8 +29,6 @@ from tabstar_lit.engine.weights.loading import load_weights
 from tabstar_lit.errors import RunInterrupted
 from tabstar_lit.families import get_family
 from tabstar_lit.families.hep.events.toys import ensure_toy
-
-CURVE_STEPS = 200
 
 
 def machine(options: Options) -> Figures:
@@ -102,36 +100,14 @@ def _trained(family: AnyFamily, folder: Path, name: str, chosen: Sequence[str], 
     return list(weights.values())
 
 
-class Losses(Callback):
-    """Keep the loss of every step, on the device."""
-
-    def __init__(self) -> None:
-        self.kept: list[Tensor] = []
-
-    def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Keep it."""
-        self.kept.append(outputs["mean"])
-
-    def values(self) -> Tensor:
-        """Return them."""
-        return torch.stack(self.kept).float().cpu()
-
-
 def precision(options: Options) -> Figures:
-    """Yield how far the loss in half precision is from that in single precision, in the mean over the last steps."""
+    """Yield how far the curve of the loss in half precision is from that in single precision, by family."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        text = overrides(options._replace(tiny=True), folder, 16)
-        events = [f"dataset_config.files={ensure_toy(folder / 'toy.h5')}", *engine_options(options)]
-        for family_name, chosen in (("tabstar", text), ("signal", events)):
-            curves = []
-            for kind in ("32-true", "bf16-mixed"):
-                losses = Losses()
-                steps = f"model_config.training_config.max_steps={options.pick(CURVE_STEPS, 8)}"
-                more = [steps, f"experiment_config.precision={kind}", "model_config.training_config.max_epochs=200"]
-                train(get_family(family_name), [*chosen, *more], losses, warm=False)
-                curves.append(losses.values()[-50:])
-            exact, rough = (float(curve.mean()) for curve in curves)
-            yield f"bf16_loss_ratio_{family_name}", rough / exact
+        os.environ["ANALYSIS_ML_DATA_DIR"] = name  # families that generate their data put it there
+        steps = options.pick(CURVE_STEPS, 8)
+        for family_name in SMALL:
+            more = [engine_options(options)[0]]
+            exact, rough = (
+                losses(family_name, kind, Path(name), more, steps=steps) for kind in ("32-true", "bf16-mixed")
+            )
+            yield f"bf16_curve_difference_{family_name}", largest_difference(exact, rough)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from benchmarks.device_loops import EpochClock, bare_step, on_device, profile, seconds_of, step_of
 from benchmarks.gpu import Figures, Options
 from benchmarks.loops import experiment, train
+from benchmarks.official_network import official_loss, official_network, string_batches
 from benchmarks.tabstar import bare_loss
 from tabstar_lit.data.plans import RowBatch
 from tabstar_lit.engine.stages import build_parts
@@ -22,10 +21,9 @@ from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.data import TabstarData
 from tabstar_lit.families.tabstar.family import family
 from tabstar_lit.families.tabstar.tables.builtin import ensure_builtin
-from tabstar_lit.families.tabstar.tables.corpus import Corpus
 
 E5_SMALL = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 1536}
-BATCHES_PER_TABLE = 2
+BATCHES_PER_TABLE, WINDOW = 2, 4
 
 
 def encoder_folder(options: Options, folder: Path) -> str:
@@ -107,6 +105,24 @@ def _figures(options: Options, size: int) -> Figures:
         yield f"tabstar_engine_vs_bare_b{size}", bare / engine
 
 
+def windows(options: Options) -> Figures:
+    """Yield rows a second where four batches make a step, each with strings of its own, and as one window."""
+    size = options.pick(32, 8)
+    with tempfile.TemporaryDirectory() as name:
+        chosen = [
+            *overrides(options, Path(name), size),
+            f"model_config.training_config.accumulate_grad_batches={WINDOW}",
+            f"dataset_config.rows_per_dataset={size * WINDOW}",
+            f"model_config.training_config.max_epochs={options.pick(4, 2)}",
+        ]
+        seconds = []
+        for length in (1, WINDOW):
+            clock = EpochClock(options.device)
+            train(family, [*chosen, f"dataset_config.window={length}"], clock, warm=False)
+            seconds.append(statistics.median(clock.seconds[-2:]))
+        yield f"tabstar_window_vs_accumulated_b{size}", seconds[0] / seconds[1]
+
+
 def compiled(options: Options) -> Figures:
     """Yield the speed of compiled parts in batches of 128, and how often they were compiled after a first epoch."""
     size = options.pick(128, 16)
@@ -132,66 +148,42 @@ def compilations() -> int:
 
 
 def official(options: Options) -> Figures:
-    """Yield rows a second of the official package's network, in batches of 32 of every table."""
-    from tabstar.arch import arch
-    from tabstar.arch.config import TabStarConfig
+    """Yield rows a second of the official package's network, in batches of 32 of every table.
 
+    Where there is the package: its versions of others are older than the ones that this program is tested with.
+    """
+    if importlib.util.find_spec("tabstar") is None:
+        print("# official: the package tabstar is not installed", flush=True)
+        return
     size = options.pick(32, 4)
     with tempfile.TemporaryDirectory() as name:
         chosen = overrides(options, Path(name), size)
         if "name: random" in chosen[1]:
             print("# official: no tokenizer.json in the folder of data", flush=True)
             return
-        arch.E5_SMALL_LOCAL_PATH = str(Path(name) / "encoder")
-        network = arch.TabStarModel(TabStarConfig()).to(options.device).train()
-        _freeze_as_published(network)
+        network = official_network(Path(name) / "encoder", options.device)
         data = cast(TabstarData, build_parts(family, *experiment(family, Path(name), "rows", chosen), seed=0).data)
-        batches = _as_strings(data, chosen[2].partition("=")[2])
-        step = step_of(network, lambda batch: _official_loss(network, batch), options.device, 1.0)
+        keys = first_of_each(data)
+        batches = string_batches(data, Path(chosen[2].partition("=")[2]), keys)
+        step = step_of(network, lambda batch: official_loss(network, batch), options.device, 1.0)
 
         def epoch() -> None:
             for batch in batches:
                 step(batch)
 
         seconds = seconds_of(epoch, options.device, warm=1, repeats=1)
-        yield "tabstar_official_rows_per_s_b32", sum(len(batch[2]) for batch in batches) / seconds
+        yield "tabstar_official_rows_per_s_b32", sum(len(batch.targets) for batch in batches) / seconds
         own = build_parts(family, *experiment(family, Path(name), "same", chosen), seed=0)
-        same = on_device([own.data.train_dataset()[key] for key in _first_of_each(data)], options.device)
+        same = on_device([own.data.train_dataset()[key] for key in keys], options.device)
         own_step = bare_step(own, bare_loss, options.device)
         own_seconds = seconds_of(lambda: [own_step(batch) for batch in same], options.device, warm=2)
         yield "tabstar_vs_official_b32", seconds / own_seconds
 
 
-def _freeze_as_published(network: Any) -> None:
-    for part in (network.text_encoder.embeddings, *network.text_encoder.encoder.layer[:6]):
-        part.requires_grad_(False)
-
-
-def _first_of_each(data: TabstarData) -> list[RowBatch]:
+def first_of_each(data: TabstarData) -> list[RowBatch]:
     """Return the first whole batch of every table."""
     keys: dict[int, RowBatch] = {}
     for key in data.train_plan().batches(0):
         if key.source not in keys or len(keys[key.source].rows) < len(key.rows):
             keys[key.source] = key
     return list(keys.values())
-
-
-def _as_strings(data: TabstarData, corpus: str) -> list[tuple[Any, Tensor, Tensor, int]]:
-    """Return batches as the official network takes them: strings ``[B, S]``, numbers, targets, number of targets."""
-    opened = Corpus.open(Path(corpus))
-    batches = []
-    for key in _first_of_each(data):
-        table, batch = opened.load(data.names[key.source]), data.train_dataset()[key]
-        words = np.array(table.vocabulary, dtype=object)
-        heads = np.tile(words[table.target_codes], (len(key.rows), 1))
-        strings = np.concatenate([heads, words[table.codes[key.rows]]], axis=1).astype(str)
-        batches.append((strings, batch.numbers, batch.targets, batch.n_targets))
-    return batches
-
-
-def _official_loss(network: Any, batch: tuple[Any, Tensor, Tensor, int]) -> Tensor:
-    strings, numbers, targets, n_targets = batch
-    place = network.device
-    logits = network(x_txt=strings, x_num=numbers.to(place), d_output=n_targets).float()
-    targets = targets.to(place)
-    return F.mse_loss(logits.squeeze(-1), targets) if n_targets == 1 else F.cross_entropy(logits, targets)

@@ -218,6 +218,16 @@ def compare_lightning(family: AnyFamily, overrides: Sequence[str], bare_loss: Ba
     return turns.comparison()
 
 
+def beside_lightning(name: str, engine: Comparison, lightning: Comparison) -> dict[str, float]:
+    """Return what the engine costs beside Lightning alone, both against a loop whose optimizer is fused, by name."""
+    return {
+        f"{name}_vs_fused_bare": engine.ratio,
+        f"{name}_fused_extra_ms": engine.extra_ms,
+        f"{name}_lightning_alone_vs_fused_bare": lightning.ratio,
+        f"{name}_lightning_alone_extra_ms": lightning.extra_ms,
+    }
+
+
 def experiment(family: AnyFamily, folder: Path, name: str, overrides: Sequence[str]) -> tuple[Stage[Any], RunDirectory]:
     """Compose what a command trains by default under ``overrides``, with a run directory below ``folder``."""
     loaded = load_experiment(

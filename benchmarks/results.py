@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from benchmarks import (
+    antibody_pairs,
     antibody_results,
     coverage,
     experts_results,
@@ -57,7 +58,7 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
 NEEDS: dict[str, Callable[[], object]] = {
     **dict.fromkeys(("real_tables", "tabstar_leftout", "tabstar_heads"), tabstar_results.find_manifest),
     **dict.fromkeys(("experts_shakespeare", "experts_equal_budget"), experts_results.find_texts),
-    **dict.fromkeys(("antibody_complexes", "antibody_her2"), antibody_results.find_antibodies),
+    **dict.fromkeys(("antibody_complexes", "antibody_her2"), antibody_pairs.find_antibodies),
     **dict.fromkeys(("microbes_ibd", "microbes_ibd_sex"), microbes_results.find_microbiome),
     **dict.fromkeys(("higgsml", "higgs_uci", "jets", "fakes_zee"), signal_results.find_events),
 }

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from benchmarks.loops import compare, compare_lightning
+from benchmarks.loops import beside_lightning, compare, compare_lightning
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.families.hep.batch import EventBatch
 from tabstar_lit.families.hep.config import EventLoaderOptions, EventsDataset
@@ -142,8 +142,7 @@ def figures() -> dict[str, float]:
         "signal.mlp_vs_bare": large.ratio,
         "signal.mlp_step_ms": large.step_ms,
         "signal.mlp_extra_ms_per_step": large.extra_ms,
-        "signal.mlp_vs_fused_bare": fused.ratio,
-        "signal.mlp_lightning_alone_vs_fused_bare": floor.ratio,
+        **beside_lightning("signal.mlp", fused, floor),
         "signal.mlp_embeddings_vs_bare": embedded.ratio,
         "signal.mlp_small_vs_bare": small.ratio,
         "signal.mlp_small_extra_ms_per_step": small.extra_ms,

@@ -24,6 +24,11 @@ def test_every_event_is_predicted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cache", ["memory", "stream"])
 def test_an_epoch_of_jets_is_read(cache: str, tmp_path: Path) -> None:
-    speed, peak = events.jets_streamed(str(events.jet_file(tmp_path / "jets.h5", 900)), cache, batch_size=64)
-    assert speed > 0
-    assert 0.05 < peak < 20
+    read = events.jets_streamed(str(events.jet_file(tmp_path / "jets.h5", 900)), cache, batch_size=64)
+    assert min(read.per_cpu_s, read.per_s) > 0
+    assert 0.05 < read.peak_gb < 20
+
+
+def test_workers_read_an_epoch_of_jets(tmp_path: Path) -> None:
+    data = str(events.jet_file(tmp_path / "jets.h5", 900))
+    assert events.jets_streamed(data, "stream", batch_size=64, workers=2).per_s > 0

@@ -139,6 +139,10 @@ def test_static_check_passes(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+TOOLS = {"test", "mutants", "docs", "dev"}
+"""Extras that work on the program."""
+
+
 def canonical(requirement: str) -> str:
     """Name of the package a requirement asks for, as the index spells it."""
     return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]).lower()
@@ -150,6 +154,16 @@ def test_every_requirement_is_pinned() -> None:
     extras = PROJECT["project"]["optional-dependencies"].values()
     asked = {canonical(name) for names in [PROJECT["project"]["dependencies"], *extras] for name in names}
     assert asked - pinned == {"tabstar-lit"}, "a new requirement needs its line in constraints.txt"
+
+
+def test_the_oldest_versions_are_those_that_are_tested() -> None:
+    """What ``make test-oldest`` installs is what ``pyproject.toml`` promises."""
+    pins = (REPOSITORY / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()
+    tested = {canonical(line): line.partition("==")[2] for line in pins if "==" in line}
+    extras = PROJECT["project"]["optional-dependencies"]
+    groups = [PROJECT["project"]["dependencies"], *(extras[name] for name in extras if name not in TOOLS)]
+    promised = {canonical(line): re.split(r">=|,", line)[1] for group in groups for line in group if ">=" in line}
+    assert tested == promised
 
 
 def third_party_imports(path: Path) -> Iterator[tuple[str, bool]]:

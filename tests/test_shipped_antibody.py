@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from checks import assert_check_passes
 from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.cli import main
@@ -14,6 +15,7 @@ from tabstar_lit.commands.train import train_antibody
 from tabstar_lit.families.antibody.pairs.toy import AntibodyToy, ensure_toy
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+MODELS = [f"antibody/{path.stem}" for path in sorted((REPOSITORY / "model_config/antibody").glob("*.yaml"))]
 SHORT = (
     "dataset_config.max_samples=8",
     "dataset_config.dataloader_kwargs.batch_size=4",
@@ -77,6 +79,18 @@ def test_real_sets_train(folder: Path, nanobodies: Path, dataset: str, by: str) 
     assert done.exit_code == 0, done.output
     assert f"by: {by}" in (folder / f"runs/logs/antibody_{dataset}/{dataset}/config.yaml").read_text()
     assert losses(folder, f"antibody_{dataset}", dataset)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_passes_the_check(folder: Path, model: str) -> None:
+    assert_check_passes(train_antibody, folder, *SHORT, f"model_config={model}", "dataset_config.files=small.h5")
+
+
+@pytest.mark.parametrize("dataset", ["complexes", "her2"])
+def test_real_sets_pass_the_check(folder: Path, nanobodies: Path, dataset: str) -> None:
+    shutil.copyfile(nanobodies, folder / "data" / f"{dataset}.h5")
+    real = (f"dataset_config=antibody/{dataset}", "dataset_config.chains=all", "dataset_config.max_antigen_tokens=40")
+    assert_check_passes(train_antibody, folder, *SHORT, "model_config=antibody/tiny", *real)
 
 
 def test_stages_hand_on_their_weights(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from checks import assert_check_passes
 from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.train import train_experts
@@ -80,6 +81,11 @@ def test_all_stages_train_and_build_on_each_other(model: str, folder: Path) -> N
         assert torch.equal(own[embedding], contents["transformer"]["state_dict"][embedding])
     optimized = sum(len(group["params"]) for group in contents["mixture"]["optimizer_states"][0]["param_groups"])
     assert optimized == sum(not name.startswith("network.experts.") and "store" not in name for name in mixture)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_passes_the_check(model: str, folder: Path) -> None:
+    assert_check_passes(train_experts, folder, *SHORT, f"model_config={model}", stages=len(EXPERTS) + 1)
 
 
 def test_a_state_space_alone_trains_an_embedding_of_its_own(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checks import assert_check_passes
 from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.convert import convert
@@ -76,6 +77,15 @@ def test_every_shipped_model_trains_on_real_electrons_in_one_stage(folder: Path,
     done = train(name, f"model_config={model}", "dataset_config=fakes/zee", "stages=[ratio]")
     assert done.exit_code == 0, done.output
     assert list(stages_of(folder, "fakes_zee_probes", name)) == ["ratio"]
+
+
+@pytest.mark.parametrize(
+    ("data", "stages"), [("dataset_config.files=few.h5", 3), ("dataset_config=fakes/zee", 1)], ids=sorted(DATASETS)
+)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_and_data_set_passes_the_check(folder: Path, model: str, data: str, stages: int) -> None:
+    alone = ("stages=[ratio]",) if stages == 1 else ()
+    assert_check_passes(train_fakes, folder, *SHORT, f"model_config={model}", data, *alone, stages=stages)
 
 
 def test_probes_of_one_pair_stand_on_one_side(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checks import assert_refused
+from checks import assert_check_passes, assert_refused
 from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.convert import convert
@@ -70,12 +70,25 @@ def test_every_shipped_model_trains_in_two_stages_and_predicts(folder: Path, mod
     assert len(trained.predict(generate(seed=1, n_subjects=2))) == 8
 
 
-def test_real_studies_train_as_shipped(folder: Path, shared_data: Path) -> None:
-    assert {"generated", "ibd"} == DATASETS
+@pytest.fixture(scope="module")
+def ibd(folder: Path, shared_data: Path) -> None:
+    """Convert the study that a shipped data set looks for."""
     recipe = shutil.copyfile(REPOSITORY / "examples/microbiome/ibd.yaml", folder / "ibd.yaml")
     (folder / "ibd").symlink_to(shared_data / "microbiome/ibd")
     made = CliRunner().invoke(convert, ["microbiome", str(recipe), "-o", str(folder / "data/ibd.h5")])
     assert made.exit_code == 0, made.output
+
+
+@pytest.mark.parametrize("data", ["dataset_config.study=few.h5", "dataset_config=microbes/ibd"], ids=sorted(DATASETS))
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.usefixtures("ibd")
+def test_every_model_and_data_set_passes_the_check(folder: Path, model: str, data: str) -> None:
+    assert_check_passes(train_microbes, folder, *SHORT, f"model_config={model}", data, stages=2)
+
+
+@pytest.mark.usefixtures("ibd")
+def test_real_studies_train_as_shipped(folder: Path) -> None:
+    assert {"generated", "ibd"} == DATASETS
     done = train("ibd", "dataset_config=microbes/ibd")
     assert done.exit_code == 0, done.output
     assert list(stages_of(folder, "microbes_ibd", "ibd")) == ["encoder", "predictor"]

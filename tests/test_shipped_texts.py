@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from checks import assert_check_passes
 from click.testing import CliRunner, Result
 
 from tabstar_lit.commands.cli import main
@@ -57,6 +58,11 @@ def test_two_steps(dataset: str, folder: Path) -> None:
     assert record["stages"]["transformer"]["steps"] == 2
     logged = (folder / f"runs/logs/experts_{dataset}/{dataset}/metrics.jsonl").read_text()
     assert "val_bits_per_byte" in logged
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_data_set_passes_the_check(dataset: str, folder: Path) -> None:
+    assert_check_passes(train_experts, folder, *SHORT, f"dataset_config=experts/{dataset}")
 
 
 def test_public_texts_hold_what_their_manifest_says(folder: Path) -> None:

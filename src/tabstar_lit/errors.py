@@ -55,6 +55,13 @@ class RunError(TabstarLitError):
     """A run directory or tracking service that cannot be used as asked."""
 
 
+class RunRefused(RunError):
+    """Raised in the further processes of a run that the first one could not open, with what it met there.
+
+    Commands leave the message to the first process.
+    """
+
+
 class RunWriteError(RunError):
     """A record of a run that could not be written: the disk is full, or gone."""
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from benchmarks.golden.tabstar_inputs import columns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tabstar_lit.data.splits import SPLIT_VERSION, Fold, Split, document_ids, row_ids
+from tabstar_lit.data.splits import SPLIT_VERSION, Fold, Split, document_ids, frame_hashes, row_ids
 from tabstar_lit.errors import DataError
 
 IDS = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=120).map(lambda ids: np.array(ids, dtype=np.uint64))
@@ -75,6 +76,14 @@ def test_ids_are_the_same_on_every_machine() -> None:
     # As b2sum -l 64 gives them, which writes the last byte of such a number first.
     sums = ["e4a6a0577479b2b4", "40f89e395b66422f", "bef26892eeeb4cdc"]
     assert [int(value).to_bytes(8, "little").hex() for value in document_ids(["", "a", "naïve"])] == sums
+
+
+@pytest.mark.parametrize("cells", [1, 7, 1 << 16])
+def test_columns_have_the_same_hashes_in_whatever_blocks(monkeypatch: pytest.MonkeyPatch, cells: int) -> None:
+    table = columns()
+    one_by_one = [next(frame_hashes(table[[name]])) for name in table]
+    monkeypatch.setattr("tabstar_lit.data.splits.CELLS", cells * len(table))
+    np.testing.assert_array_equal(list(frame_hashes(table)), one_by_one)
 
 
 # -- what the docstring promises --------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from toy_bench import Bench, load_checkpoint
 
 from tabstar_lit.engine import launchers
 from tabstar_lit.engine.launchers import Launch, began_anew, launch, requeue
-from tabstar_lit.errors import RunError
+from tabstar_lit.engine.runs import opening
+from tabstar_lit.errors import RunError, RunRefused
 
 MakeBench = Callable[[str], Bench]
 SCRIPT = Path(__file__).parents[1] / "support" / "toy_command.py"
@@ -130,6 +131,24 @@ def test_torchrun_needs_no_key(make_bench: MakeBench) -> None:
     )  # fmt: skip
     assert launched.returncode == 0, launched.stderr
     assert_same_weights(last_checkpoint(bench), last_checkpoint(named))
+
+
+def test_a_run_that_exists_is_refused_in_both_processes_and_told_of_by_the_first(bench: Bench) -> None:
+    name = "experiment_config.run_name=taken"
+    bench.train(*SHORT, name)
+    (code, told), (other_code, other) = srun(bench, name)
+    assert (code, other_code) == (2, 2), (told, other)
+    assert "exists already" in told
+    assert "error" not in other
+
+
+def test_a_caller_in_another_process_is_told_what_the_first_one_met(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "is_main_process", lambda: False)
+    monkeypatch.setattr(opening, "gather", lambda _: ["The run is held by process 12."])
+    with pytest.raises(RunRefused, match="first process of this run did not open it: The run is held by process 12"):
+        bench.train()
 
 
 def assert_same_weights(path: Path, other: Path) -> None:

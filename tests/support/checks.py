@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import click
 import torch
-from click.testing import Result
+from click.testing import CliRunner, Result
 
 from tabstar_lit.errors import TabstarLitError
 
@@ -43,6 +45,15 @@ def assert_refused(done: Result, *words: str) -> None:
     for word in words:
         assert word in done.stderr, done.stderr
     assert "Traceback" not in done.output
+
+
+def assert_check_passes(command: click.Command, folder: Path, *arguments: str, stages: int = 1) -> None:
+    """Try a configuration with ``--check`` in ``folder``: each stage has a gradient, and no file is left behind."""
+    before = sorted(folder.rglob("*"))
+    done = CliRunner().invoke(command, ["--check", *arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("gradient norm") == stages, done.stdout
+    assert sorted(folder.rglob("*")) == before
 
 
 def message_of_refusal(call: Callable[..., object], *arguments: Any) -> str:

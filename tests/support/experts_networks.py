@@ -24,10 +24,16 @@ NETWORKS: dict[str, tuple[Role, dict[str, Any]]] = {
     "state space, rank 2": ("state_space", {"state_space": {"dt_rank": 2, "d_conv": 3}}),
     "continuous diffuser": ("diffuser", {}),
     "continuous diffuser, 3 passes": ("diffuser", {"diffuser": {"denoising_steps": 3}}),
+    "continuous diffuser, in blocks": ("diffuser", {"diffuser": {"attention": "block", "block": 4}}),
+    "continuous diffuser, in blocks, 2 passes": (
+        "diffuser",
+        {"diffuser": {"attention": "block", "block": 3, "denoising_steps": 2}},
+    ),
     "masked diffuser": ("diffuser", {"diffuser": {"kind": "masked", "block": 4}}),
     "mixture": ("mixture", {}),
     "mixture of latents": ("mixture", {"mixture": {"kv_latent_dim": 6, "router": "prefix"}}),
     "mixture with memory": ("mixture", {"mixture": {"use_vector_store": True, "max_vectors": 20}}),
+    "mixture, in blocks": ("mixture", {"diffuser": {"attention": "block", "block": 3}}),
     "mixture, masked": ("mixture", {"diffuser": {"kind": "masked", "block": 3}}),
 }
 """Role and options of a network, by what they are called in tests."""

@@ -1,26 +1,36 @@
 """Change the source in small ways, one at a time, and count the changes that the tests notice: `make mutants`.
 
-The changes are those of cosmic-ray. They are made in a copy of the source, and each runs, in a process of its own that
-has torch imported already, the tests that name the changed module. What is not noticed is printed with its place.
+The changes are those of cosmic-ray, made in a copy of the source. The tests are run once unchanged, to see which lines
+each runs; a change then meets, in a process of its own that has torch imported already, the tests that run its line,
+and where there are none, those that name its module. What is not noticed is printed with its place.
+
+What was tried is written down as it comes, so that a call that was stopped is gone on with by the same call:
+`make mutants ARGS='--folder build/mutants'`. Begin in an empty folder when source or tests have changed.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import importlib
+import gc
+import importlib.util
+import json
 import multiprocessing
 import os
 import random
+import re
+import resource
 import shutil
+import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import line_tests
 import parso
 from cosmic_ray.ast import ast_nodes
 from cosmic_ray.mutating import mutate_code
@@ -29,17 +39,24 @@ from cosmic_ray.plugins import get_operator, operator_names
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "tabstar_lit"
 ROOMS = ("engine", "config", "losses", "metrics")
-HEAVY = ("torch", "lightning.pytorch", "pandas", "sklearn.metrics", "matplotlib.figure", "mlflow", "transformers")
+HEAVY = (
+    "torch", "lightning.pytorch", "pandas", "sklearn.metrics", "matplotlib.figure", "mlflow", "transformers",
+    "pydantic", "pytest", "hypothesis",
+)  # fmt: skip
 """What is imported once, for all."""
-EVERYWHERE = {
-    "engine": ("engine/runs/test_resume_details.py", "engine/test_keys.py"),
-    "config": ("config/test_load.py", "config/test_compose.py", "config/test_validation.py"),
-}
-"""Tests of a room that use most of it."""
-SECONDS = 30
-"""Of tests for one change; one that they do not notice in this time counts as not noticed, and is said to be late."""
+PLUGINS = ("pytest_timeout", "_hypothesis_pytestplugin")
+"""Those that the tests need. Finding and importing whatever else is installed takes longer than most tests."""
+BUDGET = 10
+"""Processor seconds of the tests that one change meets."""
+PATIENCE = 40
+"""Processor seconds that a change may cost, with the start of pytest. Four times the budget is a loop that the change
+has left without an end: the suite's limit of time would notice it, so it counts, and is said."""
+CLOCK = 20
+"""Seconds on the clock for each of the processor's: the machine may be busy."""
 OUTPUT = "output.txt"
 """What the tests print, beside the copy of the source."""
+LATE = "late"
+NOTICED = ("noticed", LATE)
 
 Position = tuple[tuple[int, int], tuple[int, int]]
 
@@ -53,29 +70,69 @@ class Mutant(NamedTuple):
     position: Position
 
 
+class Tried(NamedTuple):
+    """What came of a change; ``by`` names the test that noticed it, and says how."""
+
+    place: str
+    was: str
+    now: str
+    outcome: str
+    by: str
+    seconds: float
+
+
 def main() -> None:
     """Sample changes, try each, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="Begin no further change after these.")
+    parser.add_argument("--folder", type=Path, help="Keep what is found there, and go on from it.")
     options = parser.parse_args()
     for name in HEAVY:
         importlib.import_module(name)
-    until, noticed, tried = time.monotonic() + 60 * options.minutes, 0, 0
-    with TemporaryDirectory(prefix="mutants-") as folder:
-        copy = Path(folder, "src")
+    gc.freeze()  # what is imported is not looked at again by each of the processes
+    with TemporaryDirectory(prefix="mutants-") as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        copy = Path(temporary, "src")
+        sys.pycache_prefix = str(Path(temporary, "compiled"))
         shutil.copytree(REPOSITORY / "src", copy, ignore=shutil.ignore_patterns("__pycache__"))
-        unchanged = [str(REPOSITORY / "tests" / name) for names in EVERYWHERE.values() for name in names]
-        if outcome(unchanged, copy, 20 * SECONDS) != 0:
+        tests = watched(folder / "tests.json", copy)
+        chosen = sample(options.sample, options.seed)
+        done = try_all(chosen, tests, copy, folder / f"tried-{options.seed}.jsonl", 60 * options.minutes)
+    noticed = sum(tried.outcome in NOTICED for tried in done)
+    late = sum(tried.outcome == LATE for tried in done)
+    share = noticed / max(len(done), 1)
+    print(f"MUTANTS noticed={noticed} tried={len(done)} share={share:.3f} late={late} seed={options.seed}")
+
+
+def watched(found: Path, copy: Path) -> line_tests.LineTests:
+    """Return which tests run which line, from the file of an earlier call or by running them all."""
+    if not found.exists():
+        names = [str(REPOSITORY / "tests" / room) for room in ROOMS]
+        if outcome(names, copy, None, found) != 0:
             raise SystemExit(f"{(copy / OUTPUT).read_text()[-3000:]}\nThe tests fail without any change.")
-        for mutant in sample(options.sample, options.seed):
+    return line_tests.read(found)
+
+
+def try_all(
+    chosen: Sequence[Mutant], tests: line_tests.LineTests, copy: Path, record: Path, seconds: float
+) -> list[Tried]:
+    """Try changes one after the other, write each down, and return them with those that were tried before."""
+    until = time.monotonic() + seconds
+    lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+    done = [Tried(**json.loads(line)) for line in lines]
+    with record.open("a", encoding="utf-8") as file:
+        for mutant in chosen[len(done) :]:
             if time.monotonic() > until:
                 break
-            tried += 1
-            noticed += is_noticed(mutant, copy)
-            print(f"{noticed} of {tried} noticed", end="\r", file=sys.stderr)
-    print(f"MUTANTS noticed={noticed} tried={tried} share={noticed / max(tried, 1):.3f} seed={options.seed}")
+            done.append(attempt(mutant, tests, copy))
+            file.write(json.dumps(done[-1]._asdict()) + "\n")
+            file.flush()
+            noticed = sum(tried.outcome in NOTICED for tried in done)
+            print(f"{noticed} of {len(done)} noticed", end="\r", file=sys.stderr)
+    return done
 
 
 def sample(size: int, seed: int) -> list[Mutant]:
@@ -120,25 +177,34 @@ def unevaluated_lines(source: str) -> list[Position]:
     return [((n.lineno, n.col_offset), (n.end_lineno, n.end_col_offset)) for n in found]  # type: ignore[attr-defined]  # of all these kinds
 
 
-def is_noticed(mutant: Mutant, copy: Path) -> bool:
-    """Make the change, run the tests of its module, and take it back."""
+def attempt(mutant: Mutant, tests: line_tests.LineTests, copy: Path) -> Tried:
+    """Make the change, run the tests of its line, and take it back; print it where they pass."""
+    began = os.times()
     source = mutant.module.read_text(encoding="utf-8")
     changed = mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
-    target = copy / mutant.module.relative_to(REPOSITORY / "src")
-    target.write_text(changed, encoding="utf-8")
-    ended = outcome(tests_of(mutant.module), copy, SECONDS)
-    target.write_text(source, encoding="utf-8")
-    if ended in (0, None):
-        (line, _), _ = mutant.position
-        was, now = (text.splitlines()[line - 1].strip() for text in (source, changed))
-        late = " (time was up)" if ended is None else ""
-        print(f"{mutant.module.relative_to(REPOSITORY)}:{line}{late}\n  - {was}\n  + {now}", flush=True)
-        return False
-    return True
+    below = mutant.module.relative_to(REPOSITORY / "src")
+    (first, _), (last, _) = mutant.position
+    met = tests.of(below, range(first, last + 1), BUDGET) or tests_naming(mutant.module)
+    write(copy / below, changed)
+    ended = outcome(met, copy, PATIENCE)
+    write(copy / below, source)
+    said = {0: "not noticed", None: LATE}.get(ended, "noticed")
+    was, now = (text.splitlines()[first - 1].strip() for text in (source, changed))
+    if said != "noticed":
+        print(f"{below}:{first} {said}\n  - {was}\n  + {now}", flush=True)
+    seconds = sum(os.times()[2:4]) - sum(began[2:4])
+    by = re.search(r"^(?:FAILED|ERROR) (.+)$", (copy / OUTPUT).read_text(errors="replace"), flags=re.MULTILINE)
+    return Tried(f"{below}:{first}", was, now, said, by[1][:200] if by else "", round(seconds, 1))
 
 
-def tests_of(module: Path) -> list[str]:
-    """Return the test files that name a module, those called after it first, and those that use all of its room."""
+def write(module: Path, source: str) -> None:
+    """Change a module of the copy; what was compiled of it could be as old and as long to the second and byte."""
+    module.write_text(source, encoding="utf-8")
+    Path(importlib.util.cache_from_source(str(module))).unlink(missing_ok=True)
+
+
+def tests_naming(module: Path) -> list[str]:
+    """Return the test files that name a module, those called after it first; all of its room where none does."""
     room = module.relative_to(REPOSITORY / "src" / PACKAGE).parts[0]
     dotted = ".".join(module.relative_to(REPOSITORY / "src").with_suffix("").parts).removesuffix(".__init__")
     named = [
@@ -147,33 +213,39 @@ def tests_of(module: Path) -> list[str]:
         if dotted in path.read_text(encoding="utf-8") or module.stem in path.stem
     ]
     named.sort(key=lambda path: (module.stem not in path.stem, path.stat().st_size))
-    always = [REPOSITORY / "tests" / name for name in EVERYWHERE.get(room, (room,))]
-    return list(dict.fromkeys(map(str, [*named, *always])))
+    return [str(path) for path in named] or [str(REPOSITORY / "tests" / room)]
 
 
-def outcome(files: list[str], copy: Path, seconds: float) -> int | None:
+def outcome(tests: Iterable[str], copy: Path, seconds: int | None, found: Path | None = None) -> int | None:
     """Return the exit code of tests in a process of their own; None where their time was up."""
-    process = multiprocessing.get_context("fork").Process(target=run_tests, args=(files, copy))
+    process = multiprocessing.get_context("fork").Process(target=run_tests, args=(tests, copy, seconds, found))
     process.start()
-    process.join(seconds)
+    process.join(None if seconds is None else CLOCK * seconds)
     code = process.exitcode
     process.kill()
     process.join()
-    return code
+    return None if code in (None, -signal.SIGKILL, -signal.SIGXCPU) else code
 
 
-def run_tests(files: list[str], copy: Path) -> None:
-    """Run test files against the changed copy, until one fails; the exit code is pytest's."""
+def run_tests(tests: Iterable[str], copy: Path, seconds: int | None, found: Path | None) -> None:
+    """Run tests against the copy, until one fails; the exit code is pytest's, or the signal at the end of the time."""
     import pytest
 
     os.chdir(REPOSITORY)
-    sys.dont_write_bytecode = True
+    if seconds is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     sys.path.insert(0, str(copy))
-    os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    os.environ |= {
+        "PYTHONPATH": str(copy),
+        "PYTHONPYCACHEPREFIX": str(sys.pycache_prefix),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     output = os.open(copy / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(output, stream)
-    code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files])
+    watch = [] if found is None else [line_tests.Watch(copy, found)]
+    plugins = [word for name in ("no:cacheprovider", *PLUGINS) for word in ("-p", name)]
+    code = pytest.main(["-x", "-q", "-o", "timeout=0", *plugins, *tests], plugins=watch)
     sys.stdout.flush()
     os._exit(code)
 

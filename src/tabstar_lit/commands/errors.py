@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import click
 
 from tabstar_lit.engine.runs.signals import signals
-from tabstar_lit.errors import RunInterrupted, TabstarLitError
+from tabstar_lit.errors import RunInterrupted, RunRefused, TabstarLitError
 
 
 @contextmanager
@@ -19,7 +19,8 @@ def reported_errors() -> Iterator[None]:
         with signals.held():
             yield
     except TabstarLitError as error:
-        click.echo(f"error: {error}", err=True)
+        if not isinstance(error, RunRefused):
+            click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except RunInterrupted as interruption:
         if interruption.exit_code:

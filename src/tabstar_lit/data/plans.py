@@ -53,6 +53,10 @@ class BatchPlan(ABC, Generic[K]):
     def split(self, key: K) -> tuple[K, K]:
         """Return two keys that together hold the rows of ``key``, which has at least two."""
 
+    def dealt(self, keys: list[K]) -> list[K]:
+        """Return the keys that a rank is dealt, in order; a plan may tell each of those that follow one another."""
+        return keys
+
     def __len__(self) -> int:
         """Return the number of batches in an epoch, over all ranks."""
         return len(self.batches(0))
@@ -128,7 +132,7 @@ class PlanSampler(Sampler[K], Generic[K]):
 
     def __iter__(self) -> Iterator[K]:
         """Yield the keys of this rank."""
-        own = self._even(self.plan.batches(self.epoch))[self.rank :: self.world_size]
+        own = self.plan.dealt(self._even(self.plan.batches(self.epoch))[self.rank :: self.world_size])
         skip = self._start[1] if self._start is not None and self._start[0] == self.epoch else 0
         yield from own[skip:]
 

@@ -91,9 +91,14 @@ class ZScore(NamedTuple):
         ZScore
             The statistics.
         """
-        known = values[~np.isnan(values)]
-        scaler = StandardScaler().fit(known.reshape(-1, 1))
-        return cls(mean=float(scaler.mean_[0]), std=float(scaler.scale_[0]))
+        (own,) = cls.fit_columns(values[~np.isnan(values)].reshape(-1, 1))
+        return own
+
+    @classmethod
+    def fit_columns(cls, values: Float64) -> list[ZScore]:
+        """Measure each column of ``[N, M]`` without gaps, as :meth:`fit` does, in one call of scikit-learn."""
+        scaler = StandardScaler().fit(np.asfortranarray(values))
+        return [cls(mean, std) for mean, std in zip(scaler.mean_.tolist(), scaler.scale_.tolist(), strict=True)]
 
     def apply(self, values: Float64) -> Float64:
         """Return values ``[N]``, in the column's unit, in standard deviations from the mean; NaN stays NaN."""

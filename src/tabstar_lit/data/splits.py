@@ -18,8 +18,9 @@ Versions of the rule
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,9 @@ SPLIT_VERSION = 2
 
 UNSTORED_VERSION = 1
 """The rule of splits that were stored without its version."""
+
+CELLS = 1 << 16
+"""Cells of neighbouring columns that are hashed together: in a wide table the calls would cost more than they do."""
 
 
 class Fold(NamedTuple):
@@ -175,8 +179,8 @@ def row_ids(frame: pd.DataFrame) -> UInt64:
         One id a row; ids are unique but for hash collisions (one in 1e8 for a million rows).
     """
     content = np.zeros(len(frame), dtype=np.uint64)
-    for position in range(frame.shape[1]):
-        content = _mix(content ^ column_hashes(frame.iloc[:, position]))
+    for hashes in frame_hashes(frame):
+        content = _mix(content ^ hashes)
     occurrence = pd.Series(content).groupby(content).cumcount().to_numpy().astype(np.uint64)
     return _mix(content ^ _mix(occurrence))
 
@@ -205,12 +209,25 @@ def salt(text: str) -> np.uint64:
     return np.uint64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little"))
 
 
-def column_hashes(column: pd.Series) -> UInt64:
-    """Hash the cells of a column, ``[N]``: equal numbers and equal texts alike, whatever type the column has."""
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        values: Array = column.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0  # -0.0 is 0.0
+def frame_hashes(frame: pd.DataFrame) -> Iterator[UInt64]:
+    """Yield the hashes ``[N]`` of the cells of each column: equal numbers and equal texts alike, whatever their types.
+
+    Neighbours of one type are hashed together, as many as make a block of :data:`CELLS`.
+    """
+    wide = max(1, CELLS // max(1, len(frame)))
+    for dtype, group in groupby(range(frame.shape[1]), key=frame.dtypes.tolist().__getitem__):
+        positions = list(group)
+        for start in range(positions[0], positions[-1] + 1, wide):
+            block = frame.iloc[:, start : min(start + wide, positions[-1] + 1)]
+            yield from _cell_hashes(block, dtype).reshape(block.shape[::-1])
+
+
+def _cell_hashes(block: pd.DataFrame, dtype: Any) -> UInt64:
+    """Hash the cells of columns of one type, column after column."""
+    if pd.api.types.is_numeric_dtype(dtype):
+        values: Array = block.to_numpy(dtype=np.float64, na_value=np.nan).ravel(order="F") + 0.0  # -0.0 is 0.0
     else:
-        cells = column.astype(object)
+        cells = pd.Series(block.to_numpy(dtype=object).ravel(order="F"), dtype=object)
         values = cells.where(cells.notna(), "\0").map(str).to_numpy(dtype=object)  # None, NaN and NaT alike
     return np.asarray(pd.util.hash_array(values, categorize=True), dtype=np.uint64)
 

@@ -7,6 +7,7 @@ at 1 from the step on that ends the run, so that what is trained until it is not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from tabstar_lit.config.schema import NonFinite
+from tabstar_lit.engine.reading import Reading, comes_later
 from tabstar_lit.errors import NonFiniteError
 
 LONGEST_WAIT = 512
@@ -64,6 +66,7 @@ class FiniteGuard:
         self.skipped = 0
         self._count: Tensor | None = None
         self._waiting: list[Checked] = []
+        self._sent: list[tuple[list[Checked], Reading]] = []
 
     def check(self, checked: Checked) -> Tensor:
         """Take note of a step; returns 1 if it must not change anything, else 0: a float32 scalar on the device."""
@@ -78,40 +81,62 @@ class FiniteGuard:
         over = (self._count - self.budget if self.budget else self._count).clamp(0, 1)
         found = torch.maximum(over, bad.to(over.dtype)) if self.budget else over
         if len(self._waiting) >= LONGEST_WAIT:
-            self.read()
+            self.look()
         return found
 
+    def look(self) -> None:
+        """Read what has been sent to the host before, and send the steps that wait; all at once where none is sent.
+
+        Raises
+        ------
+        NonFiniteError
+            As :meth:`read`.
+        """
+        if self._waiting and not comes_later(self._waiting[0].norm.device):
+            self.read()
+            return
+        sent, self._sent = self._sent, []
+        self._send()
+        self._told(sent)
+
     def read(self) -> bool:
-        """Read the steps that wait, in one transfer; returns whether the last one was skipped.
+        """Read all steps that have not been; returns whether the last one was skipped.
 
         Raises
         ------
         NonFiniteError
             A step was not finite and may not be skipped. Weights and optimizer are as they were before it.
         """
+        self._send()
+        sent, self._sent = self._sent, []
+        return self._told(sent)
+
+    def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return False
         scalars = [value.float() for checked in waiting for value in (*checked.losses, checked.norm)]
-        numbers = torch.stack(scalars)
-        finite = iter(numbers.isfinite().tolist())
-        values = iter(numbers.tolist())
+        if scalars:
+            self._sent.append((waiting, Reading(scalars)))
+
+    def _told(self, sent: Sequence[tuple[list[Checked], Reading]]) -> bool:
+        """Tell of the steps among these that were not finite; returns whether the last one was skipped."""
         skipped = False
-        for checked in waiting:
-            known = [(next(finite), next(values)) for _ in (*checked.losses, checked.norm)]
-            skipped = not all(is_finite for is_finite, _ in known)
-            if skipped:
-                self._tell(checked, known)
+        for steps, reading in sent:
+            values = iter(reading.values())
+            for checked in steps:
+                known = [next(values) for _ in (*checked.losses, checked.norm)]
+                skipped = not all(map(math.isfinite, known))
+                if skipped:
+                    self._tell(checked, known)
         return skipped
 
     def restore(self, skipped: int) -> None:
         """Go on with so many steps skipped."""
         self.skipped, self._count = skipped, None
 
-    def _tell(self, checked: Checked, known: Sequence[tuple[bool, float]]) -> None:
-        what, source = f"gradient norm {known[-1][1]}", " + ".join(dict.fromkeys(checked.sources))
-        for (is_finite, value), name in zip(known[:-1], checked.sources, strict=True):
-            if not is_finite:
+    def _tell(self, checked: Checked, known: Sequence[float]) -> None:
+        what, source = f"gradient norm {known[-1]}", " + ".join(dict.fromkeys(checked.sources))
+        for value, name in zip(known[:-1], checked.sources, strict=True):
+            if not math.isfinite(value):
                 what, source = f"loss {value}", name
                 break
         where = f"optimizer step {checked.step}, epoch {checked.epoch}, source {source!r}"

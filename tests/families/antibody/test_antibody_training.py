@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from exported import loaded_from_weights
 from stopping import signal_in
 
+import tabstar_lit
 from tabstar_lit.commands.cli import main
 from tabstar_lit.commands.train import train_antibody
 from tabstar_lit.families.antibody.module import AntibodyModule
@@ -87,6 +89,16 @@ def test_regions_of_a_template_are_filled_in_by_name(tmp_path: Path, data: Path)
     refused = CliRunner().invoke(main, [*asked, "--template", "template.fasta", "--fill", "h_cdr4"])
     assert refused.exit_code == 2
     assert "no region 'h_cdr4'; there are h_fr1" in refused.output
+
+
+def test_exported_weights_load_back_to_the_same_likelihoods(tmp_path: Path, data: Path) -> None:
+    checkpoint = trained("exported", "model_config.training_config.max_steps=2")
+    again = loaded_from_weights(checkpoint, tmp_path)
+    texts = [text for text in read_pairs(data / "small.h5").antibodies if "|" in text][:5]
+    heavy, light = zip(*(text.split("|") for text in texts), strict=True)
+    given = pd.DataFrame({"antigen": "AGILDKNPQFWST", "heavy": heavy, "light": light})
+    expected = tabstar_lit.load(checkpoint).predict(given, device="cpu")
+    pd.testing.assert_frame_equal(again.predict(given, device="cpu"), expected)
 
 
 def test_a_training_that_is_stopped_and_resumed_ends_as_one_that_was_not() -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from exported import loaded_from_weights
 from trained_experts import DOMAINS, RECORDS, best_checkpoints, train, write_trees
 
 import tabstar_lit
@@ -66,6 +67,12 @@ def test_documents_get_the_bits_that_validation_gave_them(trained: TrainedText, 
         scores = trained.predict(held_out(name), device="cpu")
         bits = scores["nats"].sum() / math.log(2) / scores["bytes"].sum()
         assert bits == pytest.approx(last[f"val_bits_per_byte/{name}"], rel=1e-5)
+
+
+def test_exported_weights_load_back_to_the_same_scores(trained: TrainedText, tmp_path: Path) -> None:
+    again = loaded_from_weights(trained.path, tmp_path)
+    texts = DOMAINS["forest"][:5]
+    pd.testing.assert_frame_equal(again.predict(texts, device="cpu"), trained.predict(texts, device="cpu"))
 
 
 def test_a_document_has_the_same_score_alone_and_among_others(trained: TrainedText) -> None:
@@ -145,3 +152,23 @@ def test_texts_end_where_the_model_ends_them(
     always = torch.nn.functional.one_hot(torch.tensor(token), 259) * 50.0
     monkeypatch.setattr(trained.network, "logits", lambda states: always.expand(len(states), -1))
     assert trained.generate(["a", ""], max_new_tokens=9, sampling=GREEDY, device="cpu") == written
+
+
+def test_what_fills_in_nothing_refuses_to_fill_in(folder: Path) -> None:
+    done = run("generate", best_checkpoints(folder)["transformer"], "1: ash", "--at-once", 2, "--device", "cpu")
+    assert done.exit_code == 2
+    assert "only masked diffusers fill in tokens at once" in done.stderr
+
+
+def test_a_masked_diffuser_writes_several_tokens_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    masked = ("stages=[diffuser]", "model_config.architecture_config.diffuser.kind=masked")
+    assert train(*masked, "dataset_config.documents=padded", "experiment_config.run_name=masked").exit_code == 0
+    stages = json.loads((folder / "runs/logs/trees/masked/run.json").read_text())["stages"]
+    checkpoint = folder / "runs/models/checkpoints/trees/masked" / stages["diffuser"]["best_checkpoint"]
+    arguments = ("generate", checkpoint, "1: ash", "2: elm pine", "--max-new-tokens", 9, "--device", "cpu")
+    several = run(*arguments, "--at-once", 4)
+    assert several.exit_code == 0, several.output
+    assert [text[:6] for text in several.stdout.split("---\n")] == ["1: ash", "2: elm"]
+    assert run(*arguments, "--at-once", 4).stdout == several.stdout
+    assert run(*arguments).stdout != several.stdout

@@ -13,6 +13,7 @@ import torch
 from bench import Bench
 from checks import assert_refused, message_of_refusal
 from click.testing import CliRunner
+from exported import loaded_from_weights
 from hand_made_tables_of_microbes import SAMPLES, SEQUENCES, write_biom
 
 import tabstar_lit
@@ -73,6 +74,20 @@ def test_predictions_of_training_samples_are_those_of_the_network(classifier: Ru
     assert predicted[["p_control", "p_case"]].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-6)
     assert (predicted["prediction"] == np.where(predicted["p_case"] > 0.5, "case", "control")).all()
     assert tuple(predicted.index) == study.sample_ids
+
+
+def test_exported_weights_load_back_to_the_same_outputs(classifier: RunDirectory, study: Study, tmp_path: Path) -> None:
+    again = loaded_from_weights(best(classifier, "predictor"), tmp_path)
+    assert torch.equal(again.outputs(study), restore(best(classifier, "predictor")).outputs(study))
+    encoder = loaded_from_weights(best(classifier, "encoder"), tmp_path)
+    pd.testing.assert_frame_equal(encoder.embed(study), restore(best(classifier, "encoder")).embed(study))
+
+
+def test_a_prediction_that_fails_leaves_gradients_as_they_were(classifier: RunDirectory, study: Study) -> None:
+    with pytest.raises(AttributeError) as failed:  # whose traceback, as in a notebook, holds on to what was under way
+        restore(best(classifier, "encoder")).outputs(study)
+    assert torch.is_grad_enabled(), failed
+    assert not torch.is_inference_mode_enabled()
 
 
 def test_batches_and_order_change_nothing(classifier: RunDirectory, study: Study) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmarks.golden.tabstar_inputs import REGRESSION_TARGETS, head_outputs
+from benchmarks.golden.tabstar_v1 import answers
 from scipy.integrate import quad
 from scipy.stats import norm
-from tabstar.tabstarv1p1.training.loss import calculate_mixed_loss, reg_predictions_to_scalar
 
 from tabstar_lit.families.tabstar.config import TabstarArchitecture
 from tabstar_lit.families.tabstar.heads import (
@@ -24,7 +25,7 @@ from tabstar_lit.families.tabstar.heads import (
 from tabstar_lit.families.tabstar.losses import HuberMultiTaskLoss, MultiTaskLoss
 from tabstar_lit.nn.tabstar_config import TextEncoderConfig
 
-TARGETS = torch.tensor([-14.0, -2.4, -0.05, 0.0, 0.3, 1.7, 9.96, 25.0])
+TARGETS = torch.tensor(REGRESSION_TARGETS)
 
 
 def head(kind: str, **sizes: Any) -> RegressionHead:
@@ -36,15 +37,11 @@ def head(kind: str, **sizes: Any) -> RegressionHead:
 
 
 def test_both_heads_learn_and_read_as_the_package_does() -> None:
-    torch.manual_seed(0)
     both = head("both", regression_bins=200, regression_limit=10.0)
     assert isinstance(both, BothHeads)
-    outputs = 3 * torch.randn(len(TARGETS), 201)
-    clipped, edges, centers = TARGETS.clamp(-10, 10), both.dist_head.edges, both.dist_head.centers
-    theirs = calculate_mixed_loss(clipped, outputs, torch.tensor([1]), bin_edges=edges, bin_centers=centers)
-    torch.testing.assert_close(MultiTaskLoss()(outputs, TARGETS, head=both), theirs)
-    expected = reg_predictions_to_scalar(outputs, centers)
-    torch.testing.assert_close(both.values(outputs), expected)
+    outputs, theirs = torch.from_numpy(head_outputs()), answers()
+    assert MultiTaskLoss()(outputs, TARGETS, head=both).item() == pytest.approx(theirs["mixed_loss"], rel=2e-6)
+    torch.testing.assert_close(both.values(outputs), torch.tensor(theirs["head_values"]))
     assert both(torch.randn(5, 1, 16)).shape == (5, 1, 201)
     assert {name for name, _ in both.named_parameters()} == {
         f"{part}.layers.{layer}.{kind}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tabstar_lit.data.plans import source_rng
 from tabstar_lit.families.tabstar.config import TabstarDataset
-from tabstar_lit.families.tabstar.table_plan import TablePlan, table_quotas
+from tabstar_lit.families.tabstar.table_plan import TablePlan, WindowRows, table_quotas
 
 SIZES = st.lists(st.integers(1, 100_000), min_size=1, max_size=12)
 
@@ -82,3 +82,27 @@ def test_generators_of_different_places_are_different(other: tuple[Any, ...]) ->
     seed, name, *more = other
     first, second = source_rng(0, "a", 0), source_rng(seed, name, *more)
     assert first.integers(0, 2**60, 4).tolist() != second.integers(0, 2**60, 4).tolist()
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(2, 5), st.integers(1, 3))
+def test_windows_hold_neighbours_of_one_table_and_lie_within_steps(sizes: list[int], window: int, ranks: int) -> None:
+    made = plan([f"t{i}" for i in range(len(sizes))], sizes, batch_size=2, rows_per_dataset=30, window=window)
+    keys = made.batches(0)
+    assert len(keys) == len(made)
+    for rank in range(ranks):
+        served = keys[rank::ranks]
+        joined = made.dealt(served)
+        assert [key.rows.tolist() for key in joined] == [key.rows.tolist() for key in served]
+        for number, key in enumerate(joined):
+            if isinstance(key, WindowRows) and not key.is_first:
+                assert number % window, "a window reaches over a step"
+                assert key.window is joined[number - 1].window
+                assert set(key.rows) <= set(key.window)
+
+
+def test_a_table_is_served_in_whole_windows_and_what_is_left_at_their_end() -> None:
+    made = plan(["a", "b", "c"], [22, 10, 3], batch_size=2, rows_per_dataset=30, window=4)
+    blocks = [[key.source for key in made.batches(0)][first : first + 4] for first in range(0, 18, 4)]
+    assert sum(len(set(block)) == 1 and len(block) == 4 for block in blocks) == 3
+    assert len(blocks[-1]) == 2
+    assert drawn(made, 0).keys() == {0, 1, 2}

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tabstar.preprocessing.binning import verbalize_bins
-from tabstar.preprocessing.texts import normalize_col_name
-from tabstar.preprocessing.verbalize import prepend_target_tokens, verbalize_feature
-from tabstar.tabstar_verbalizer import TabSTARVerbalizer
+from benchmarks.golden import tabstar_inputs as asked
+from benchmarks.golden.tabstar_v1 import answers
+from official_answers import assert_cells
+from sklearn.preprocessing import StandardScaler
 
 from tabstar_lit.data import verbalize
 from tabstar_lit.errors import DataError
@@ -22,53 +19,6 @@ from tabstar_lit.families.tabstar.numbers import z_scores
 from tabstar_lit.families.tabstar.tables.preprocessing import Encoded, Preprocessor
 
 RNG = np.random.default_rng(0)
-N = 400
-
-
-def columns() -> dict[str, object]:
-    """Every kind of column that the official package survives."""
-    gaps = np.where(RNG.random(N) < 0.2, np.nan, 1.0)
-    times = pd.Series(pd.date_range("1999-12-31 22:15", periods=N, freq="37h"))
-    texts = RNG.choice(["red", "two\nlines", "tab\there", "ünï 漢字", 'quo"te', "", "\x7fcontrol"], N)
-    return {
-        "zeta": RNG.normal(size=N),
-        "Alpha col-umn.x:y": RNG.lognormal(5, 2, N),
-        "snake_case": RNG.integers(5, 101, N),
-        "few ints": RNG.integers(0, 3, N),
-        "flag": RNG.random(N) < 0.3,
-        "gappy": RNG.normal(1e6, 1e-3, N) * gaps,
-        "tiny": RNG.normal(0, 1e-7, N),
-        "huge": RNG.normal(0, 1e12, N),
-        "two\tparts\u00a0here": texts,
-        "text_with_gaps": pd.Series(texts, dtype=object).where(RNG.random(N) < 0.7),
-        "digits": pd.Series(RNG.integers(0, 200, N)).astype(str),
-        "digits and one mark": pd.Series(RNG.integers(0, 200, N)).astype(str).where(RNG.random(N) < 0.9, "?"),
-        "few digits": pd.Series(RNG.integers(0, 30, N)).astype(str),
-        "decimals": pd.Series(RNG.normal(size=N)).map("{:.2f}".format),
-        "constant": 7.5,
-        "constant text": "same",
-        "constant with gaps": gaps,
-        "all missing": np.nan,
-        "when": times,
-        "when, with gaps": times.where(RNG.random(N) < 0.8),
-        "day": times.dt.normalize(),
-        "zoned": times.dt.tz_localize("Asia/Tokyo"),
-        "category": pd.Categorical(RNG.choice(["u", "v"], N)),
-        "maybe": pd.Series(RNG.choice([True, False], N), dtype=object).where(RNG.random(N) < 0.5),
-        "nullable": pd.array(RNG.integers(0, 9, N)).astype("Int64"),
-    }
-
-
-def official(frame: pd.DataFrame, train: np.ndarray) -> Callable[[pd.DataFrame], tuple[np.ndarray, np.ndarray]]:
-    target = pd.Series(RNG.normal(size=len(frame)), name="y", index=frame.index)
-    verbalizer = TabSTARVerbalizer(is_cls=False)
-    verbalizer.fit(frame[train], target[train])
-
-    def transform(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        data = verbalizer.transform(rows, None)
-        return data.x_txt[:, 1:], data.x_num[:, 1:]
-
-    return transform
 
 
 def spelled(encoded: Encoded) -> np.ndarray:
@@ -76,20 +26,16 @@ def spelled(encoded: Encoded) -> np.ndarray:
 
 
 def test_all_kinds_of_columns_equal_the_official_package() -> None:
-    frame = pd.DataFrame(columns())
-    train = RNG.random(N) < 0.8
-    transform = official(frame, train)
+    frame, train = asked.columns(), asked.training_rows()
     ours = Preprocessor.fit(frame[train])
-    for rows in (frame[train], frame[~train]):
-        texts, numbers = transform(rows)
+    for rows, told in zip((frame[train], frame[~train]), answers()["columns"], strict=True):
         encoded = ours.transform(rows)
-        assert spelled(encoded).tolist() == texts.tolist()
-        np.testing.assert_array_equal(z_scores(encoded.numbers), numbers)
+        assert_cells(spelled(encoded), z_scores(encoded.numbers), told)
     assert set(ours.dropped) >= {"constant", "constant text", "constant with gaps", "all missing"}
 
 
 def test_a_stored_preprocessor_is_the_same() -> None:
-    frame = pd.DataFrame(columns())
+    frame = asked.columns()
     fitted = Preprocessor.fit(frame)
     restored = Preprocessor.from_schema(json.loads(json.dumps(fitted.to_schema())))
     assert restored == fitted
@@ -99,23 +45,21 @@ def test_a_stored_preprocessor_is_the_same() -> None:
     assert np.array_equal(again.numbers, first.numbers, equal_nan=True)
 
 
-@given(st.text())
-def test_names_and_cells_equal_the_official_package(text: str) -> None:
-    assert verbalize.column_text(text) == normalize_col_name(text)
-    assert verbalize.feature_text(text, text) == verbalize_feature(col=text, value=text)
+def test_names_and_cells_equal_the_official_package() -> None:
+    texts, told = asked.texts(), answers()
+    assert [verbalize.column_text(text) for text in texts] == told["names"]
+    assert [verbalize.feature_text(text, text) for text in texts] == told["cells"]
 
 
-@pytest.mark.parametrize("classes", [[], ["no", "yes\n"], ["1.0", "2.0", "10.0"]])
-def test_target_texts_equal_the_official_package(classes: list[str]) -> None:
-    theirs = prepend_target_tokens(pd.DataFrame({"x": [1]}), y_name="to\tpredict", y_values=classes)
-    assert verbalize.target_texts("to\tpredict", classes) == theirs.iloc[0, :-1].tolist()
+@pytest.mark.parametrize("number", range(len(asked.TARGET_CLASSES)))
+def test_target_texts_equal_the_official_package(number: int) -> None:
+    told = answers()["targets"][number]
+    assert verbalize.target_texts("to\tpredict", asked.TARGET_CLASSES[number]) == told
 
 
-@given(st.lists(st.floats(-1e9, 1e9), min_size=11, max_size=11).map(sorted))
-@settings(deadline=None)
-def test_bin_labels_equal_the_official_package(boundaries: list[float]) -> None:
-    values = np.array(boundaries)
-    assert verbalize.bin_labels(values, "official") == verbalize_bins(values)
+def test_bin_labels_equal_the_official_package() -> None:
+    labels = [verbalize.bin_labels(edges, "official") for edges in asked.boundaries()]
+    assert labels == answers()["bins"]
 
 
 def test_the_outer_bins_by_letter_or_by_value() -> None:
@@ -181,6 +125,19 @@ def test_new_rows_must_have_the_columns() -> None:
 def test_numbers_beyond_scaling_are_refused() -> None:
     with pytest.raises(DataError, match="column 'x' holds numbers too large"):
         Preprocessor.fit(pd.DataFrame({"x": [1e300, -1e300, 0.0]}))
+
+
+def test_columns_are_fitted_together_and_as_if_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wide table is one call of scikit-learn, and another for each number of gaps."""
+    wide = pd.DataFrame(RNG.lognormal(0, 3, (90, 40)), columns=[f"c{number:02}" for number in range(40)])
+    wide.loc[:8, "c07"] = np.nan
+    wide.loc[:8, "c21"] = np.nan
+    alone = [Preprocessor.fit(wide[[name]]).columns[0] for name in wide]
+    shapes: list[tuple[int, ...]] = []
+    fit = StandardScaler.fit
+    monkeypatch.setattr(StandardScaler, "fit", lambda own, values: shapes.append(values.shape) or fit(own, values))
+    assert list(Preprocessor.fit(wide).columns) == alone
+    assert shapes == [(90, 38), (81, 2)]
 
 
 def test_a_million_numbers_a_second() -> None:

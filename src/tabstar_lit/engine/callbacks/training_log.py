@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
@@ -11,7 +11,17 @@ from torch.optim import Optimizer
 from tabstar_lit.engine.distributed import gather
 from tabstar_lit.engine.finite import FiniteGuard
 from tabstar_lit.engine.optim.schedulers import learning_rates
+from tabstar_lit.engine.reading import comes_later
 from tabstar_lit.engine.tracking.means import LOSS, Means, joined
+
+
+class Line(NamedTuple):
+    """A line of the log whose numbers may be on their way: mean loss and rates of an optimizer step."""
+
+    epoch: int
+    step: int
+    means: Means
+    rates: dict[str, float]
 
 
 def log_metrics(trainer: Trainer, metrics: Mapping[str, float], epoch: int | None = None) -> None:
@@ -38,7 +48,8 @@ class TrainingLog(Callback):
 
     Logs ``train_loss_step`` (mean over the rows since the last line) and ``lr`` while the epoch runs, ``train_loss``,
     ``train_<term>`` and both by source, as ``train_loss/<source>``, at its end. ``lr`` is the rate of that very step: a
-    schedule has gone on to the next one by the time a line is written.
+    schedule has gone on to the next one by the time a line is written. On a card a line is written with the next one,
+    or at the end of the epoch: by then its numbers have come without being waited for.
 
     Attributes
     ----------
@@ -52,6 +63,7 @@ class TrainingLog(Callback):
         self._recent = Means()
         self._means = Means()
         self._rates: dict[str, float] = {}
+        self._line: tuple[Trainer, Line] | None = None
         self.epoch: dict[str, float] = {}
         self.logged = float("nan")
 
@@ -74,14 +86,29 @@ class TrainingLog(Callback):
         last = trainer.is_last_batch
         stepped = last or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         due = stepped and _is_logged(trainer, trainer.global_step)
-        if due or last:
+        if last:
             cast(FiniteGuard, module.finite).read()
+        elif due:
+            cast(FiniteGuard, module.finite).look()
         if due:
-            self.logged = self.recent()
-            log_metrics(trainer, {"train_loss_step": self.logged, **self._rates})
+            self._write()
+            self._recent.send()
+            self._line = trainer, Line(trainer.current_epoch, trainer.global_step, self._recent, self._rates)
             self._recent = Means()
+        if last or not comes_later(loss.device):
+            self._write()
         if last:
             self._close_epoch(trainer)
+
+    def _write(self) -> None:
+        """Write the line that is on its way."""
+        if self._line is None:
+            return
+        (trainer, line), self._line = self._line, None
+        self.logged = line.means.value()
+        metrics = {"train_loss_step": self.logged, **line.rates, "epoch": line.epoch}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=line.step)
 
     def recent(self) -> float:
         """Return the mean loss over the rows since the last line, for which the device may have to be waited for."""
@@ -93,11 +120,13 @@ class TrainingLog(Callback):
         log_metrics(trainer, self.epoch)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Let ``train_loss`` and the rest be monitored."""
+        """Write what is on its way, also of a run that ends inside its epoch; let the rest be monitored."""
+        self._write()
         module.log_dict(self.epoch, logger=False, sync_dist=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the sums, so that a run resumed inside an epoch logs the same means."""
+        """Return the sums, so that a run resumed inside an epoch logs the same means; what is on its way is logged."""
+        self._write()
         recent = self._recent.sums().get("", {})
         return {
             "recent": list(recent.get(LOSS, (0.0, 0))),

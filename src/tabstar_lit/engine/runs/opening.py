@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from tabstar_lit.engine.runs.provenance import describe_program
 from tabstar_lit.engine.runs.records import CONFIG_FILE, PROVENANCE_FILE
 from tabstar_lit.engine.runs.resume import prospect
 from tabstar_lit.engine.runs.signals import heed, signals
-from tabstar_lit.errors import EXIT_BAD_INPUT, RunError, RunInterrupted, TabstarLitError
+from tabstar_lit.errors import EXIT_BAD_INPUT, RunError, RunInterrupted, RunRefused, TabstarLitError
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +53,8 @@ def opened(
     ------
     RunError
         The directory belongs to another run or process, or cannot be written to.
+    RunRefused
+        The first process of the run met such an error, and this is another one.
     RunInterrupted
         A signal came; the run can be gone on with as its ``prospect`` says.
     """
@@ -62,8 +63,8 @@ def opened(
         directory = locate(loaded)
         signals.shared = signals.shared or has_met()
         if not is_main_process():
-            if not gather(True)[0]:
-                sys.exit(EXIT_BAD_INPUT)  # the first process says why
+            if reason := gather("")[0]:
+                raise RunRefused(f"The first process of this run did not open it: {reason}")
             with logging_to(directory, loaded.experiment.min_logging_level), _ending_of_a_helper():
                 yield directory
             return
@@ -88,19 +89,19 @@ def opened(
 
 @contextmanager
 def _others_waiting() -> Iterator[Callable[[], None]]:
-    """Let processes that were started together with this one wait until the run is open; they end if it never is."""
+    """Let processes that were started together with this one wait until the run is open, or tell them why it is not."""
     gone = False
 
     def let_go() -> None:
         nonlocal gone
         gone = True
-        gather(True)
+        gather("")
 
     try:
         yield let_go
-    except BaseException:  # whatever it is, nobody waits any more
+    except BaseException as error:  # whatever it is, nobody waits any more
         if not gone:
-            gather(False)
+            gather(str(error) or type(error).__name__)
         raise
 
 

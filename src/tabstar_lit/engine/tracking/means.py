@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import torch
 from torch import Tensor
+
+from tabstar_lit.engine.reading import Reading
 
 LOSS = "loss"
 LONGEST_WAIT = 512
 """Batches whose values stay unread at most, so that long epochs do not pile them up."""
+
+Batch = tuple[str, float | Tensor, dict[str, Tensor]]
+"""A batch that has not been read: its source, its size, and its scalars by name."""
 
 Sums = dict[str, dict[str, tuple[float, float]]]
 """By source and name: the sum of a value times its size, and of the sizes."""
@@ -49,7 +53,8 @@ class Means:
         self._means = {
             source: {name: Mean(*sum_) for name, sum_ in named.items()} for source, named in (sums or {}).items()
         }
-        self._waiting: list[tuple[str, float | Tensor, dict[str, Tensor]]] = []
+        self._waiting: list[Batch] = []
+        self._sent: list[tuple[list[Batch], Reading]] = []
 
     def add(self, source: str, size: float | Tensor, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
         """Add a batch: scalars that are means over ``size`` rows of ``source``.
@@ -64,7 +69,16 @@ class Means:
         detached = {name: term.detach() for name, term in terms.items()}
         self._waiting.append((source, size, {LOSS: loss.detach(), **detached}))
         if len(self._waiting) >= LONGEST_WAIT:
-            self._read()
+            self.send()
+
+    def send(self) -> None:
+        """Let what waits be copied to the host, which goes on meanwhile."""
+        waiting, self._waiting = self._waiting, []
+        scalars = [scalar for _, _, named in waiting for scalar in named.values()]
+        sizes = [size for _, size, _ in waiting if isinstance(size, Tensor)]
+        if scalars:
+            place = scalars[0].device
+            self._sent.append((waiting, Reading([scalar.to(place) for scalar in (*scalars, *sizes)])))
 
     def join(self, sums: Sums) -> None:
         """Add the sums of another rank."""
@@ -105,14 +119,14 @@ class Means:
 
     def _read(self) -> None:
         """Add what waits to the sums."""
-        waiting, self._waiting = self._waiting, []
-        scalars = [scalar for _, _, named in waiting for scalar in named.values()]
-        sizes = [size.detach() for _, size, _ in waiting if isinstance(size, Tensor)]
-        if not scalars:
-            return
-        numbers = torch.stack([scalar.to(scalars[0].device) for scalar in (*scalars, *sizes)]).tolist()
-        values, counted = iter(numbers), iter(numbers[len(scalars) :])
-        for source, size, named in waiting:
+        self.send()
+        sent, self._sent = self._sent, []
+        for batches, reading in sent:
+            self._add(batches, reading.values())
+
+    def _add(self, batches: list[Batch], numbers: list[float]) -> None:
+        values, counted = iter(numbers), iter(numbers[sum(len(named) for _, _, named in batches) :])
+        for source, size, named in batches:
             rows = next(counted) if isinstance(size, Tensor) else size
             for name in named:
                 self._mean(source, name).add(next(values), rows)

@@ -23,11 +23,16 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from tabstar_lit.config.tree import did_you_mean
+from tabstar_lit.engine.weights.named import SUFFIX as SAFETENSORS
+from tabstar_lit.engine.weights.named import read_named
 from tabstar_lit.errors import CheckpointError, SaveError
 from tabstar_lit.files import replacement
 
 CHECKPOINT_KEY = "tabstar_lit"
 """Entry of a checkpoint that holds what prediction needs beside the weights."""
+
+NETWORK = "network."
+"""What the names of a network's weights begin with in a checkpoint, where other modules have theirs."""
 
 CHECKPOINT_SCHEMA_VERSION = 1
 """Version of the layout under :data:`CHECKPOINT_KEY`; files of a newer one are refused."""
@@ -102,7 +107,7 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     Parameters
     ----------
     path : Path
-        The file.
+        The file; one in safetensors, too, that ``tabstar_lit export`` wrote.
     mmap : bool
         Map tensors instead of reading them: cheap when only the metadata is wanted.
 
@@ -112,6 +117,8 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         The file is missing, a folder, empty, truncated, damaged (mapped tensors are not looked at), not a
         checkpoint, holds Python objects, or was written by a newer version of this package.
     """
+    if path.suffix == SAFETENSORS and path.is_file():
+        return _of_safetensors(path, tensors=not mmap)
     _require_archive(path)
     require_intact(path, tensors=not mmap)
     try:
@@ -130,6 +137,13 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__} where a checkpoint holds a dict.")
+    _require_known_schema(content, path)
+    return content
+
+
+def _of_safetensors(path: Path, *, tensors: bool) -> dict[str, Any]:
+    weights, own = read_named(path, tensors=tensors)
+    content = {"state_dict": {NETWORK + name: weight for name, weight in weights.items()}, CHECKPOINT_KEY: own}
     _require_known_schema(content, path)
     return content
 

@@ -13,6 +13,7 @@ from tabstar_lit.config.tree import nearest_names
 from tabstar_lit.engine.weights.files import (
     CHECKPOINT_KEY,
     CHECKPOINT_SCHEMA_VERSION,
+    NETWORK,
     read_checkpoint,
     require_intact,
 )
@@ -22,6 +23,7 @@ from tabstar_lit.errors import CheckpointError
 __all__ = [
     "CHECKPOINT_KEY",
     "CHECKPOINT_SCHEMA_VERSION",
+    "NETWORK",
     "Latest",
     "LoadReport",
     "difference_table",
@@ -35,7 +37,6 @@ __all__ = [
     "require_finite",
 ]
 
-NETWORK = "network."
 SUFFIX = ".ckpt"
 MAX_ROWS = 24
 

@@ -110,9 +110,10 @@ class AntibodyFamily(Family["AntibodyExperiment", "AntibodyData"]):
 
     def verbs(self) -> Mapping[str, click.Command]:
         """Return what writes antibodies, and what says how likely given ones are."""
+        from tabstar_lit.engine.exporting import export_command
         from tabstar_lit.families.antibody.verbs import generate, predict
 
-        return {"predict": predict, "generate": generate}
+        return {"predict": predict, "generate": generate, "export": export_command(self)}
 
     def card(self, config: Mapping[str, Any]) -> CardText:
         """Return what the card of a model says of it."""

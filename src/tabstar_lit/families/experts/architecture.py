@@ -13,6 +13,7 @@ from tabstar_lit.config.tree import Problem
 
 Role = Literal["transformer", "state_space", "diffuser", "mixture"]
 Size = Literal["nano", "tiny", "small", "base"]
+Search = Literal["torch", "faiss"]
 EXPERTS = ("transformer", "state_space", "diffuser")
 """The experts of a mixture, in the order of its router's weights."""
 
@@ -87,7 +88,14 @@ class DiffuserSection(ExpertSection):
     schedule: Literal["cosine", "linear"] = Field("cosine", description="How the noise grows with the steps.")
     noise_step: int = Field(10, ge=0, description="Step to which the states of a text are noised, and denoised from.")
     denoising_steps: PositiveInt = Field(1, description="Passes of the denoiser from there to no noise.")
-    block: PositiveInt = Field(4, description="With kind: masked, tokens that are filled in together.")
+    attention: Literal["causal", "block"] = Field(
+        "causal",
+        description="With kind: continuous, what a state with noise on it sees: those before it, or all of its "
+        "`block`, too.",
+    )
+    block: PositiveInt = Field(
+        4, description="Tokens that are filled in together (kind: masked), or see each other (attention: block)."
+    )
 
 
 class MixtureSection(Section):
@@ -102,6 +110,11 @@ class MixtureSection(Section):
     use_vector_store: bool = Field(False, description="Remember texts, and attend to the nearest of them.")
     max_vectors: PositiveInt = Field(100_000, description="Texts that are remembered; the oldest are forgotten first.")
     top_k: PositiveInt = Field(4, description="Remembered texts that a text attends to.")
+    search: Search = Field(
+        "torch",
+        description="What finds the nearest, the same ones: torch, where the network is; faiss, on the processor "
+        "(pip install 'tabstar_lit[faiss]').",
+    )
 
 
 class ExpertsArchitecture(ArchitectureConfig):

@@ -139,9 +139,10 @@ class ExpertsFamily(Family["ExpertsExperiment", "TextData"]):
 
     def verbs(self) -> Mapping[str, click.Command]:
         """Return the likelihood of texts, and the writing of new ones."""
+        from tabstar_lit.engine.exporting import export_command
         from tabstar_lit.families.experts.verbs import generate, predict
 
-        return {"predict": predict, "generate": generate}
+        return {"predict": predict, "generate": generate, "export": export_command(self)}
 
     def card(self, config: Mapping[str, Any]) -> CardText:
         """Return what the card of a model says of it."""

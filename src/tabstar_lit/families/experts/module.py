@@ -16,10 +16,12 @@ from tabstar_lit.engine.weights.patterns import matches
 from tabstar_lit.errors import CheckpointError, ConfigError
 from tabstar_lit.families.experts.architecture import ExpertsModel
 from tabstar_lit.families.experts.earlier import Borrower, borrow
+from tabstar_lit.families.experts.flops import batch_flops, step_cost
 from tabstar_lit.families.experts.networks.build import build
 from tabstar_lit.families.experts.networks.objectives import OBJECTIVES
 from tabstar_lit.families.experts.text.batch import TokenBatch
 from tabstar_lit.families.experts.text.sums import row_sums
+from tabstar_lit.nn.flops import may_have_peak
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ class ExpertsModule(TrainingModule):
         }
         super().__init__(network, with_defaults(config, network), kept)
         self.options, self.context_length = config.training_config, context_length
-        self.objective = OBJECTIVES[config.role]
+        self.objective, self.cost = OBJECTIVES[config.role], step_cost(network)
 
     def accept(self, payload: Mapping[str, Any]) -> None:
         """Refuse a checkpoint whose tokens mean something else, which its weights would fit all the same."""
@@ -93,7 +95,8 @@ class ExpertsModule(TrainingModule):
         columns = dict(measured.columns)
         if not self.training and measured.nats is not None:
             columns |= row_sums(measured.nats, batch, self.context_length)
-        return StepOutput(measured.loss, batch.source, batch.n_targets, measured.terms, columns)
+        flops = batch_flops(self.cost, batch) if self.training and may_have_peak(batch.tokens) else None
+        return StepOutput(measured.loss, batch.source, batch.n_targets, measured.terms, columns, flops=flops)
 
 
 def with_defaults(config: ExpertsModel, network: nn.Module) -> ExpertsModel:

@@ -64,6 +64,7 @@ class TrainedText(Trained):
         *,
         max_new_tokens: int = 256,
         sampling: Sampling = READABLE,
+        at_once: int | None = None,
         device: str = "auto",
     ) -> list[str]:
         """Return what the network writes after each prompt; an empty one is the beginning of a text.
@@ -76,12 +77,21 @@ class TrainedText(Trained):
             Tokens that are written, at most; a text also ends where the network ends it.
         sampling : Sampling
             How tokens are chosen.
+        at_once : int or None
+            Tokens that a masked diffuser fills in at once, the surest first; None: one after another.
         device : str
             As for :meth:`predict`.
+
+        Raises
+        ------
+        ConfigError
+            ``at_once`` is asked of a network that is no masked diffuser.
         """
         self.network.to(find_device(device))
         tokens = [self.framing.prompt(prompt) for prompt in prompts]
-        return continuations(self.network, self.framing, tokens, max_new_tokens=max_new_tokens, sampling=sampling)
+        return continuations(
+            self.network, self.framing, tokens, max_new_tokens=max_new_tokens, sampling=sampling, at_once=at_once
+        )
 
 
 def restore(path: Path) -> TrainedText:

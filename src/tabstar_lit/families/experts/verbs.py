@@ -53,6 +53,11 @@ def predict(*, checkpoint: Path, data: Path, output: Path, batch_size: int, devi
 @click.option("--top-k", type=int, help="Choose among so many of the likeliest tokens.")
 @click.option("--top-p", type=float, help="Choose among the fewest tokens that have this probability together.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same texts.")
+@click.option(
+    "--at-once",
+    type=click.IntRange(min=1),
+    help="Masked diffusers: fill in so many tokens of a block at once, the surest first. Fewer passes, a worse text.",
+)
 @device_option
 def generate(
     *,
@@ -64,6 +69,7 @@ def generate(
     top_k: int | None,
     top_p: float | None,
     seed: int,
+    at_once: int | None,
     device: str,
 ) -> None:
     """Print what the model in CHECKPOINT writes after each PROMPT; without one, from the beginning of a text.
@@ -84,6 +90,6 @@ def generate(
             "model was trained on",
             err=True,
         )
-    texts = trained.generate(begun, max_new_tokens=max_new_tokens, sampling=sampling, device=device)
+    texts = trained.generate(begun, max_new_tokens=max_new_tokens, sampling=sampling, at_once=at_once, device=device)
     for position, (prompt, text) in enumerate(zip(begun, texts, strict=True)):
         click.echo(f"{'---' + chr(10) if position else ''}{prompt}{text}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from tabstar_lit.families.experts.networks.decoding import decoder_of
+from tabstar_lit.families.experts.networks.filling import Filler
 from tabstar_lit.families.experts.text.tokenizing import Framing
 from tabstar_lit.nn.generation import Stop, generate, pad_left
 from tabstar_lit.nn.sampling import Sampling
@@ -26,6 +27,7 @@ def continuations(
     *,
     max_new_tokens: int,
     sampling: Sampling,
+    at_once: int | None = None,
 ) -> list[str]:
     """Continue prompts until the token that ends a text, or so many tokens.
 
@@ -41,20 +43,21 @@ def continuations(
         Tokens that are written, at most.
     sampling : Sampling
         How they are chosen.
+    at_once : int or None
+        Tokens that a masked diffuser fills in at once, see :class:`Filler`; None: one after another.
 
     Returns
     -------
     list of str
         What was written after each prompt.
     """
+    stop = Stop(max_new_tokens, end=framing.end, pad=framing.end)
+    if at_once is not None:
+        filled = Filler(network, at_once).write(prompts, stop, sampling)
+        return [framing.tokenizer.decode(tokens) for tokens in filled]
     device = next(network.parameters()).device
-    written = generate(
-        decoder_of(network),
-        pad_left(prompts, pad=framing.end, device=device),
-        Stop(max_new_tokens, end=framing.end, pad=framing.end),
-        sampling,
-        context=None,
-    )
+    begun = pad_left(prompts, pad=framing.end, device=device)
+    written = generate(decoder_of(network), begun, stop, sampling, context=None)
     texts = zip(written.tokens.cpu(), written.lengths.tolist(), strict=True)
     return [framing.tokenizer.decode(tokens[:length].tolist()) for tokens, length in texts]
 

@@ -88,6 +88,12 @@ class DatasetOptions(Section):
     """How an epoch is made of training events."""
 
     drop_last: bool = Field(False, description="Leave out the last training batch of an epoch if it is short.")
+    bucket_batches: PositiveInt | None = Field(
+        None,
+        description="Make batches of events with like numbers of objects, out of so many batches that follow one "
+        "another, and pad each to its own longest event only: networks of objects are faster, and batch norms see "
+        "events that are alike; null: batches at random, all padded to max_objects.",
+    )
     imbalanced_sampler: Sampler | None = Field(
         None, description="Resample the training events afresh each epoch; validation and test stay as they are."
     )

@@ -123,9 +123,10 @@ class MicrobesFamily(Family["MicrobesExperiment", "MicrobesData"]):
 
     def verbs(self) -> Mapping[str, click.Command]:
         """Return prediction and embedding of new samples."""
+        from tabstar_lit.engine.exporting import export_command
         from tabstar_lit.families.microbes.verbs import embed, predict
 
-        return {"predict": predict, "embed": embed}
+        return {"predict": predict, "embed": embed, "export": export_command(self)}
 
     def card(self, config: Mapping[str, Any]) -> CardText:
         """Return what the card of a model says of it."""

@@ -126,7 +126,8 @@ class TrainedMicrobes(Trained):
 
     def outputs(self, study: Study, *, batch_size: int = BATCH_SIZE, device: str = "auto") -> Tensor:
         """Return class probabilities, or values on the target's own scale, of all samples: ``[N, K]``."""
-        return torch.cat([self.values(batch) for batch in self._batches(study, batch_size, device)])
+        with torch.inference_mode():
+            return torch.cat([self.values(batch) for batch in self._batches(study, batch_size, device)])
 
     def values(self, batch: SampleBatch) -> Tensor:
         """Return the same of the samples of a batch, on the CPU."""
@@ -162,11 +163,12 @@ class TrainedMicrobes(Trained):
             Under the ids of samples or ASVs.
         """
         study = self.read(table, sequences=sequences, metadata=metadata)
-        if of == "asvs":
-            vectors, ids = torch.cat(list(self._asv_vectors(study, batch_size, device))), study.asv_ids
-        else:
-            parts = [self.network.base(batch).embedding for batch in self._batches(study, batch_size, device)]
-            vectors, ids = torch.cat(parts), study.sample_ids
+        with torch.inference_mode():
+            if of == "asvs":
+                vectors, ids = torch.cat(list(self._asv_vectors(study, batch_size, device))), study.asv_ids
+            else:
+                parts = [self.network.base(batch).embedding for batch in self._batches(study, batch_size, device)]
+                vectors, ids = torch.cat(parts), study.sample_ids
         names = [f"e{number}" for number in range(vectors.shape[1])]
         index = pd.Index(ids, name="asv" if of == "asvs" else "sample")
         return pd.DataFrame(vectors.float().cpu().numpy(), index=index, columns=names)
@@ -194,17 +196,15 @@ class TrainedMicrobes(Trained):
     def _batches(self, study: Study, batch_size: int, device: str) -> Iterator[SampleBatch]:
         place, dataset = find_device(device), self._dataset(study)
         self.network.to(place)
-        with torch.inference_mode():
-            for rows in cut(np.arange(len(study)), batch_size):
-                yield dataset[RowBatch(0, rows)].to(place)
+        for rows in cut(np.arange(len(study)), batch_size):
+            yield dataset[RowBatch(0, rows)].to(place)
 
     def _asv_vectors(self, study: Study, batch_size: int, device: str) -> Iterator[Tensor]:
         place, tokens = find_device(device), self._dataset(study).tokens
         self.network.to(place)
-        with torch.inference_mode():
-            for rows in cut(np.arange(len(study.asv_ids)), 16 * batch_size):
-                sequences, _ = tokens.padded(rows)
-                yield self.network.base.asv_encoder(torch.from_numpy(sequences.astype(np.int64)).to(place)).vectors
+        for rows in cut(np.arange(len(study.asv_ids)), 16 * batch_size):
+            sequences, _ = tokens.padded(rows)
+            yield self.network.base.asv_encoder(torch.from_numpy(sequences.astype(np.int64)).to(place)).vectors
 
     def _frame(self, values: Tensor, study: Study) -> pd.DataFrame:
         index = pd.Index(study.sample_ids, name="sample")

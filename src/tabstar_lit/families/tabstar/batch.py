@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from tabstar_lit.arrays import Int64
+
+
+class WindowPlace(NamedTuple):
+    """Where a batch stands among those of one table whose strings are encoded together."""
+
+    is_first: bool
+    is_last: bool
 
 
 @dataclass(slots=True)  # not frozen: Lightning sets the fields of a copy when it casts a batch to double precision
@@ -46,6 +54,9 @@ class TableBatch:
         Pairs of tokens within a string, the sum of squared lengths; for counting operations.
     weights : Tensor of float32 or None
         ``[B]`` how much each row counts in the loss; None: all alike.
+    window : WindowPlace or None
+        Of a batch of a window: the unique strings are then those of all its batches, and only the first one has their
+        lengths and tokens.
     """
 
     source: str
@@ -61,6 +72,7 @@ class TableBatch:
     places: Tensor | None = None
     n_pairs: int = 0
     weights: Tensor | None = None
+    window: WindowPlace | None = None
 
     def __len__(self) -> int:
         """Return the number of rows ``B``."""

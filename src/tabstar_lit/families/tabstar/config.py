@@ -106,6 +106,11 @@ class TabstarDataset(DatasetConfig):
     )
     val_rows_per_dataset: PositiveInt | None = Field(None, description="Validation rows of a table; null: all of them.")
     batch_size: PositiveInt = Field(16, description="Rows in a batch; all come from one table.")
+    window: PositiveInt = Field(
+        1,
+        description="Batches of one table that follow one another within an accumulated step, and whose strings a "
+        "text encoder in training reads once; must divide training_config.accumulate_grad_batches. 1: each its own.",
+    )
     strategy: Literal["uniform", "proportional", "temperature"] = Field(
         "uniform",
         description="How many rows each table gives: equally many up to rows_per_dataset, in proportion to "
@@ -147,6 +152,17 @@ class TabstarExperiment(Experiment):
 
     dataset_config: TabstarDataset
     model: TabstarModel = Field(alias="model_config")
+
+    def problems(self) -> Iterable[Problem]:
+        """Refuse windows that reach over a step, after which the strings have other vectors."""
+        yield from super().problems()
+        window, batches = self.dataset_config.window, self.model.training_config.accumulate_grad_batches
+        if batches % window:
+            yield Problem(
+                ("dataset_config", "window"),
+                f"{window} does not divide the batches of a step, {batches}: strings are read anew after each step. "
+                "Change model_config.training_config.accumulate_grad_batches, or this",
+            )
 
     def earlier(self) -> Mapping[str, str | None]:
         """Name the model that is fine-tuned."""

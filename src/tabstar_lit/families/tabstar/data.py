@@ -19,10 +19,10 @@ from tabstar_lit.data.tokenizers import JsonTokenizer
 from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.batch import TableBatch
+from tabstar_lit.families.tabstar.batch import TableBatch, WindowPlace
 from tabstar_lit.families.tabstar.config import TabstarDataset, TargetTransform
 from tabstar_lit.families.tabstar.numbers import with_six_numbers, z_scores
-from tabstar_lit.families.tabstar.table_plan import TablePlan
+from tabstar_lit.families.tabstar.table_plan import TablePlan, WindowRows
 from tabstar_lit.families.tabstar.tables.corpora import Corpora, corpus_paths, select_tables
 from tabstar_lit.families.tabstar.tables.corpus import Table
 from tabstar_lit.families.tabstar.tables.same_tokens import cut_texts, same_texts
@@ -81,19 +81,21 @@ class TableBatches(Dataset[TableBatch]):
         self._tables = tables
         self._tokens = tokens
 
-    def __getitem__(self, key: RowBatch) -> TableBatch:
+    def __getitem__(self, key: RowBatch | WindowRows) -> TableBatch:
         """Return the batch of the rows that ``key`` names."""
         table = self._tables[key.source]
         n_rows, n_targets = len(key.rows), len(table.target_strings)
         cells = np.concatenate([table.target_strings, table.strings[key.rows].ravel()])
-        unique, inverse = np.unique(cells, return_inverse=True)
+        unique, inverse = self._unique(table, key, cells)
         index = np.empty((n_rows, n_targets + table.strings.shape[1]), dtype=np.int64)
         index[:, :n_targets] = inverse[:n_targets]
         index[:, n_targets:] = inverse[n_targets:].reshape(n_rows, -1)
         numbers = np.zeros((*index.shape, *table.numbers.shape[2:]), dtype=np.float32)
         numbers[:, n_targets:] = table.numbers[key.rows]
         string_ids = unique.astype(np.int64) + table.first_string
-        token_ids, lengths = self._tokens.gather(string_ids)
+        window = WindowPlace(key.is_first, key.is_last) if isinstance(key, WindowRows) else None
+        encoded = string_ids if window is None or window.is_first else string_ids[:0]
+        token_ids, lengths = self._tokens.gather(encoded)
         return TableBatch(
             source=table.name,
             task=table.task,
@@ -101,14 +103,23 @@ class TableBatches(Dataset[TableBatch]):
             lengths=lengths,
             token_ids=torch.from_numpy(token_ids),
             starts=torch.from_numpy(np.cumsum((0, *lengths), dtype=np.int32)),
-            places=torch.from_numpy(self._tokens.places(string_ids)),
+            places=torch.from_numpy(self._tokens.places(encoded)),
             n_pairs=int(np.square(lengths).sum()),
             index=torch.from_numpy(index),
             numbers=torch.from_numpy(numbers),
             targets=torch.from_numpy(table.targets[key.rows]),
             weights=None if table.weights is None else torch.from_numpy(table.weights[key.rows]),
             n_targets=n_targets,
+            window=window,
         )
+
+    @staticmethod
+    def _unique(table: ServedTable, key: RowBatch | WindowRows, cells: Int32) -> tuple[Int32, Int64]:
+        """Return the unique strings of a batch, or of its window, and which of them each cell has."""
+        if not isinstance(key, WindowRows):
+            return np.unique(cells, return_inverse=True)
+        unique = np.unique(np.concatenate([table.target_strings, table.strings[key.window].ravel()]))
+        return unique, np.searchsorted(unique, cells)
 
 
 class TabstarData(DataModule):

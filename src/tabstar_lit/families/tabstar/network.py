@@ -22,6 +22,7 @@ from tabstar_lit.arrays import Int64
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarArchitecture
 from tabstar_lit.families.tabstar.heads import regression_head
+from tabstar_lit.families.tabstar.text_window import SharedVectors
 from tabstar_lit.nn.half_weights import HalfWeights
 from tabstar_lit.nn.tabstar import (
     InteractionEncoder,
@@ -75,6 +76,7 @@ class TabStarNetwork(nn.Module):
         self.frozen_lookup: FrozenLookup | None = None
         self.is_compiled = False
         self._half: dict[int, HalfWeights] = {}
+        self._shared = SharedVectors()
 
     def forward(self, batch: TableBatch) -> Tensor:
         """Return one logit per class ``[B, C]``, or what the regression head says, ``[B, 1]`` for a single number.
@@ -91,9 +93,12 @@ class TabStarNetwork(nn.Module):
         """Return the vectors of the batch's unique strings, ``[U, D]``; ``frozen`` are those of their tokens."""
         if self.text_lookup is not None and self.text_encoder.is_frozen:
             vectors = self.text_lookup(batch.string_ids).to(batch.numbers.dtype)
+            return self.text_projection(vectors)  # type: ignore[no-any-return]  # as above
+        if batch.window is None or batch.window.is_first:
+            vectors = self.text_projection(self.text_encoder(batch.token_ids, batch.lengths, batch.starts, frozen))
         else:
-            vectors = self.text_encoder(batch.token_ids, batch.lengths, batch.starts, frozen)
-        return self.text_projection(vectors)  # type: ignore[no-any-return]  # as above
+            vectors = None
+        return vectors if batch.window is None else self._shared.of(batch.window, vectors)
 
     def _predict(self, batch: TableBatch, frozen: Tensor | None) -> Tensor:
         text = F.embedding(batch.index, self.encode_strings(batch, frozen))
@@ -106,6 +111,8 @@ class TabStarNetwork(nn.Module):
     def _frozen_states(self, batch: TableBatch) -> Tensor | None:
         """Return what the frozen layers make of the tokens ``[T, D]``; None where all layers or none are frozen."""
         encoder = self.text_encoder
+        if batch.window is not None and not batch.window.is_first:
+            return None
         if not 0 < encoder.frozen_layers < len(encoder.encoder.layer):
             return None
         states = None if self.frozen_lookup is None else self.frozen_lookup(batch)

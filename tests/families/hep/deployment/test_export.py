@@ -258,3 +258,5 @@ def test_weights_in_safetensors(events: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(tensors["calibration.bias"], torch.arange(3.0))
     assert described["architecture_config"]["n_hidden"] == 8
     assert described["inputs"]["numerical"] == ["met", "m_jj"]
+    own, again = (restore(file).predict(events) for file in (saved.path, path))
+    pd.testing.assert_frame_equal(again, own)

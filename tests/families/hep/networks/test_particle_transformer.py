@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pytest
 import torch
 from hand_made_objects import events, inputs, ragged_events
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.architecture.jagged import ParticleAttention, ParticleTransformerArchitecture
@@ -77,6 +81,34 @@ def test_the_bias_steers_the_answer_and_follows_physics_only() -> None:
 
     torch.testing.assert_close(moved(phi=torch.tensor(1.0)), network(features), atol=1e-5, rtol=1e-5)
     assert (moved(energy=torch.tensor(100.0)) - network(features)).abs().min() > 1e-4
+
+
+class Operators(TorchDispatchMode):
+    """Count the operators that run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.counts[func.overloadpacket.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_gradients_of_pairs_are_read_and_not_added_up_place_by_place() -> None:
+    torch.manual_seed(0)
+    config = ParticleTransformerArchitecture(
+        model="ParticleTransformer", embedding_dim=8, heads=2, dim_head=4, particle_blocks=2
+    )
+    network = ParticleTransformer(config, inputs(), 1)
+    loss = network(events([5, 4], [2, 1])).square().sum()
+    with Operators() as ran:
+        loss.backward()
+    assert network.bias is not None
+    assert float(network.bias.embed.head.weight.grad.abs().max()) > 0  # type: ignore[union-attr]  # it has one now
+    assert ran.counts["index_select"] >= 2, "the matrix of pairs is read twice"
+    slow = ("index_put", "index_put_", "_index_put_impl_", "index_add", "index_add_", "scatter_add", "scatter_add_")
+    assert not {name: ran.counts[name] for name in slow if name in ran.counts}
 
 
 COLUMNS = list(enumerate(("pt", "eta", "phi", "energy")))

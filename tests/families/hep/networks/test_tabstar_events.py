@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from pydantic import TypeAdapter
-from tabstar.preprocessing.verbalize import prepend_target_tokens, verbalize_feature
 
 from tabstar_lit.data.tokenizers import JsonTokenizer
 from tabstar_lit.data.tokens import StringTokens
@@ -129,10 +127,11 @@ def test_one_logit_is_the_log_odds_of_the_signal(signal: str, monkeypatch: pytes
 
 def test_texts_are_worded_as_the_official_package_does() -> None:
     texts = event_texts(TWO)
-    tokens = prepend_target_tokens(pd.DataFrame({"x": [1]}), y_name="class", y_values=["qcd", "signal"])
-    assert texts[:2] == tokens.iloc[0, :-1].tolist()
+    assert texts[:2] == [f"Target Feature: class\nFeature Value: {name}" for name in ("qcd", "signal")]
     assert texts[2:5] == [f"Predictive Feature: {name}" for name in EVENTS.numerical]
-    assert texts[5:8] == [verbalize_feature(col="charge", value=value) for value in ("Unknown Value", "-1", "+1")]
+    assert texts[5:8] == [
+        f"Predictive Feature: charge\nFeature Value: {value}" for value in ("Unknown Value", "-1", "+1")
+    ]
     assert len(texts) == 2 + 3 + 3 + 4
 
 

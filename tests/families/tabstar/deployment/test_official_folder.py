@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from benchmarks.tabstar_official import CLASSES, package_model, package_probabilities, rows, write_encoder
+from benchmarks.golden.tabstar_inputs import CLASSES, rows
+from benchmarks.golden.tabstar_v1 import ROWS, answers, named_weights, write_published
+from checks import assert_equal
 from click.testing import CliRunner
 from safetensors import safe_open
 from trained_tables import Bench, train
@@ -21,21 +23,24 @@ import tabstar_lit
 from tabstar_lit.commands.cli import main
 from tabstar_lit.engine.weights.loading import find_checkpoint
 from tabstar_lit.errors import CheckpointError, DataError, EncoderError
+from tabstar_lit.families.tabstar.deployment.exporting import write_official
 from tabstar_lit.families.tabstar.deployment.official import ENCODER_VARIABLE
 from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar
 
-
-@pytest.fixture(scope="module")
-def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_encoder(tmp_path_factory.mktemp("encoder"))
+TOLD: dict[str, Any] = answers()["model"]
 
 
 @pytest.fixture(scope="module")
-def published(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that the package has written."""
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder as the package writes it."""
     folder = tmp_path_factory.mktemp("published")
-    package_model(encoder_folder).save_pretrained(folder)
+    write_published(TOLD, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def encoder_folder(published: Path) -> Path:
+    return published / "encoder"
 
 
 @pytest.fixture
@@ -46,9 +51,9 @@ def loaded(published: Path, encoder_folder: Path, monkeypatch: pytest.MonkeyPatc
     return model
 
 
-def test_a_folder_of_the_package_predicts_what_the_package_does(loaded: TrainedTabstar, encoder_folder: Path) -> None:
-    frame, y = rows(60, seed=0)
-    expected = package_probabilities(package_model(encoder_folder), frame, y)
+def test_a_folder_of_the_package_predicts_what_the_package_does(loaded: TrainedTabstar) -> None:
+    frame, _ = rows(ROWS, seed=0)
+    expected = np.array(TOLD["probabilities"])
     seen = loaded.predict(frame, target="answer", classes=CLASSES)
     assert expected.std(axis=0).min() > 1e-4, "the oracle must not be constant"
     np.testing.assert_allclose(seen.drop(columns="prediction"), expected, rtol=0, atol=1e-5)
@@ -57,11 +62,27 @@ def test_a_folder_of_the_package_predicts_what_the_package_does(loaded: TrainedT
         loaded.predict(frame)
 
 
-def test_the_package_loads_our_folder_and_predicts_the_same(bench: Bench, encoder_folder: Path, tmp_path: Path) -> None:
+def test_what_is_written_is_what_the_package_has_loaded(
+    loaded: TrainedTabstar, encoder_folder: Path, tmp_path: Path
+) -> None:
+    """The package has read such a folder, with these names, shapes and settings, and said the same from it."""
+    write_official(loaded, tmp_path / "folder")
+    config = json.loads((tmp_path / "folder" / "config.json").read_text())
+    assert config.pop("embedding_model") == str(encoder_folder)
+    assert config == TOLD["exported_config"]
+    own = named_weights(TOLD["shapes"])
+    with safe_open(tmp_path / "folder" / "model.safetensors", "pt") as file:
+        assert set(file.keys()) == set(own)
+        for name, weight in own.items():
+            assert torch.equal(file.get_tensor(name), weight), name
+    np.testing.assert_allclose(TOLD["exported_probabilities"], TOLD["probabilities"], rtol=0, atol=1e-6)
+
+
+def test_a_trained_model_is_written_as_the_package_has_it(bench: Bench, encoder_folder: Path, tmp_path: Path) -> None:
     _, checkpoint = train(
         tmp_path, bench.corpus, "dataset_config.tables=[iris]", "model_config=tabstar/base",
         f"model_config.architecture_config.text_encoder.name={encoder_folder}",
-        "model_config.architecture_config.text_encoder.unfreeze_layers=1",
+        "model_config.architecture_config.text_encoder.unfreeze_layers=2",
     )  # fmt: skip
     done = CliRunner().invoke(main, ["export", str(checkpoint), "--tabstar", "-o", str(tmp_path / "folder")])
     assert done.exit_code == 0, done.output
@@ -71,14 +92,10 @@ def test_the_package_loads_our_folder_and_predicts_the_same(bench: Bench, encode
     raw = bench.raw["iris"]
     before, after = own.predict(raw, table="iris"), again.predict(raw, table="iris")
     pd.testing.assert_frame_equal(before, after, check_exact=True)
-    theirs = package_model(folder / "text_encoder", folder)
-    for name, weight in own.network.state_dict().items():
-        assert torch.equal(weight, theirs.state_dict()[name]), name
-    y = raw[own.config["tables"]["iris"]["target"]["name"]]
-    features = raw.drop(columns=y.name)
-    zero_shot = own.predict(features, target=str(y.name), classes=sorted(y.astype(str).unique()))
-    expected = package_probabilities(theirs, features, y)
-    np.testing.assert_allclose(zero_shot.drop(columns="prediction"), expected, rtol=0, atol=1e-5)
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        assert {name: list(file.get_slice(name).get_shape()) for name in file.keys()} == TOLD["shapes"]  # noqa: SIM118  # not a dictionary
+        for name, weight in own.network.state_dict().items():
+            assert torch.equal(weight, file.get_tensor(name)), name
     card = (folder / "README.md").read_text()
     assert "| iris | classification |" in card
     assert 'tabstar_lit.load("folder")' in card
@@ -95,7 +112,7 @@ def test_a_folder_starts_a_fine_tuning(
         "model_config.training_config.max_epochs=1", "model_config.training_config.optimizer.optimizer_params.lr=0",
         "model_config.training_config.scheduler=null",
     )  # fmt: skip
-    theirs = package_model(encoder_folder).state_dict()
+    theirs = named_weights(TOLD["shapes"])
     for name, weight in tabstar_lit.load(checkpoint).network.state_dict().items():
         assert torch.equal(weight, theirs[name]), name
 
@@ -110,6 +127,7 @@ def test_safetensors_hold_the_weights_and_what_they_need(bench: Bench, model: Tr
         assert all(torch.equal(file.get_tensor(name), own[name]) for name in own)
     assert kept["tables"]["iris"] == json.loads(json.dumps(model.config["tables"]["iris"]))
     assert "| trips | classification |" in (tmp_path / "m.README.md").read_text()
+    assert_equal(dict(tabstar_lit.load(tmp_path / "m.safetensors").network.state_dict()), dict(own))
 
 
 def test_what_the_package_cannot_load_is_refused(bench: Bench, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_other_numbers_than_six_are_refused(tmp_path: Path) -> None:
 
 def test_one_of_our_own_is_written_as_the_package_has_it(bench: Bench, tmp_path: Path) -> None:
     encoder = tmp_path / "encoder"
-    from benchmarks.tabstar_official import write_encoder
+    from benchmarks.golden.tabstar_v1 import write_encoder
 
     write_encoder(encoder)
     _, checkpoint = train(

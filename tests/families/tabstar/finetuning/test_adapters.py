@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.tabstar_official import package_model, write_encoder
-from peft import LoraConfig as PeftConfig
-from peft import get_peft_model
+from benchmarks.golden.tabstar_v1 import answers, write_published
 from torch import Tensor
 from trained_tables import Bench
 
@@ -26,8 +24,6 @@ from tabstar_lit.nn.tabstar_config import RandomEncoder, TextEncoderConfig
 from tabstar_lit.nn.text_sources import load_text_encoder
 
 LORA = LoraConfig(rank=4, alpha=8, dropout=0.1)
-OFFICIAL = ["query", "key", "value", "out_proj", "linear1", "linear2", "cls_head.layers.0", "reg_head.layers.0"]
-"""What the package adapts, besides in the lower layers of its text encoder."""
 
 
 def network(unfreeze_layers: int = 1, **sizes: Any) -> TabStarNetwork:
@@ -57,20 +53,13 @@ def batches(bench: Bench) -> dict[str, TableBatch]:
 
 def test_adapters_are_where_the_package_has_them(tmp_path: Path) -> None:
     """By ``peft`` on the package's own model, as the package calls it."""
-    theirs = package_model(write_encoder(tmp_path))
-    excluded = [name for name, _ in theirs.named_modules() if name.startswith("text_encoder.encoder.layer.0.")]
-    wrapped = get_peft_model(theirs, PeftConfig(r=32, target_modules=OFFICIAL, exclude_modules=excluded))
-    expected = {
-        name.removeprefix("base_model.model.").removesuffix(".lora_A.default")
-        for name, _ in wrapped.named_modules()
-        if name.endswith(".lora_A.default")
-    }
-    text = TextEncoderConfig(name=str(tmp_path), unfreeze_layers=1)
+    told = answers()["model"]
+    text = TextEncoderConfig(name=str(write_published(told, tmp_path)), unfreeze_layers=2)
     ours = TabStarNetwork(TabstarArchitecture(text_encoder=text), load_text_encoder(text))
-    assert set(adapted_layers(ours)) == expected
+    assert sorted(adapted_layers(ours)) == told["adapters"]["layers"]
     add_adapters(ours, LoraConfig())
     count = sum(parameter.numel() for parameter in ours.parameters() if parameter.requires_grad)
-    assert count == sum(parameter.numel() for parameter in wrapped.parameters() if parameter.requires_grad)
+    assert count == told["adapters"]["weights"]
 
 
 def test_adapters_that_learnt_nothing_change_nothing(batches: dict[str, TableBatch]) -> None:

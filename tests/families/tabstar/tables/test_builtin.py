@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from official_answers import assert_table
 from sklearn import datasets
-from tabstar.tabstar_verbalizer import TabSTARVerbalizer
 
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.tables.builtin import SOURCES, BuiltinSource, convert_builtin, ensure_builtin
@@ -46,19 +45,7 @@ def test_classes_have_names_and_about_a_tenth_validates(corpus: Corpus) -> None:
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.entry.name)
 def test_equals_the_official_package(corpus: Corpus, source: BuiltinSource) -> None:
-    table = corpus.load(source.entry.name)
-    frame = source.read().frame
-    features, target = frame.drop(columns=source.entry.target), frame[source.entry.target]
-    train = ~table.is_validation
-    theirs = TabSTARVerbalizer(is_cls=table.task == "classification")
-    theirs.fit(features[train], target[train])
-    data = theirs.transform(features, target)
-    vocabulary = np.array(table.vocabulary, dtype=object)
-    heads = len(table.target_codes)
-    assert vocabulary[table.target_codes].tolist() == data.x_txt[0, :heads].tolist()
-    assert vocabulary[table.codes].tolist() == data.x_txt[:, heads:].tolist()
-    assert isinstance(data.y, pd.Series)
-    np.testing.assert_allclose(np.clip(table.targets, -3, 3) if not table.classes else table.targets, data.y, atol=2e-7)
+    assert_table(corpus.load(source.entry.name))
 
 
 def test_numbers_are_those_of_scikit_learn(corpus: Corpus) -> None:

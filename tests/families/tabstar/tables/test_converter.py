@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from tabstar.tabstar_verbalizer import TabSTARVerbalizer
+from benchmarks.golden.tabstar_v1 import REAL_TABLES
+from official_answers import assert_table
 
 from tabstar_lit.errors import ConfigError, DataError
 from tabstar_lit.families.tabstar.numbers import z_scores
 from tabstar_lit.families.tabstar.tables.converter import FileSource, Report, convert
 from tabstar_lit.families.tabstar.tables.corpus import Corpus
 from tabstar_lit.families.tabstar.tables.encoding import Settings
-from tabstar_lit.families.tabstar.tables.files import read_table
 from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 
 Entry = dict[str, object]
@@ -320,24 +320,6 @@ def test_all_real_tables_convert_and_load(shared_data: Path, real: Corpus) -> No
         assert table.codes.max() == len(table.vocabulary) - 1
 
 
-@pytest.mark.parametrize(
-    "name", ["imdb_genre", "heart_disease", "penguins_raw", "dc_comics", "movies_rating", "nhefs_blood_pressure"]
-)
-def test_real_tables_equal_the_official_package(shared_data: Path, real: Corpus, name: str) -> None:
-    table = real.load(name)
-    entry = next(entry for entry in read_manifest(shared_data / "tabular.yaml") if entry.name == name)
-    rows = read_table(shared_data / entry.file).frame
-    features, target = rows.drop(columns=[entry.target, *entry.ignore]), rows[entry.target]
-    train = ~table.is_validation
-    theirs = TabSTARVerbalizer(is_cls=entry.task == "classification")
-    theirs.fit(features[train], target[train])
-    vocabulary = np.array(table.vocabulary, dtype=object)
-    for part in (train, ~train):
-        data = theirs.transform(features[part], target[part])
-        heads = len(table.target_codes)
-        assert vocabulary[table.target_codes].tolist() == data.x_txt[0, :heads].tolist()
-        assert vocabulary[table.codes[part]].tolist() == data.x_txt[:, heads:].tolist()
-        np.testing.assert_array_equal(z_scores(table.numbers[part]), data.x_num[:, heads:])
-        assert data.y is not None
-        own = table.targets[part] if table.classes else z_scores(table.targets[part])
-        np.testing.assert_allclose(own, data.y, atol=2e-7)
+@pytest.mark.parametrize("name", REAL_TABLES)
+def test_real_tables_equal_the_official_package(real: Corpus, name: str) -> None:
+    assert_table(real.load(name))

@@ -10,6 +10,7 @@ from torch import nn
 
 from tabstar_lit.engine.trained import stored_architecture
 from tabstar_lit.families.experts.architecture import ExpertsArchitecture, Role
+from tabstar_lit.families.experts.networks.block_denoiser import BlockDiffuser
 from tabstar_lit.families.experts.networks.denoiser import DiffuserExpert
 from tabstar_lit.families.experts.networks.diffusion_model import DiffusionModel
 from tabstar_lit.families.experts.networks.expert import Expert
@@ -21,7 +22,9 @@ from tabstar_lit.families.experts.networks.transformer import TransformerExpert
 
 
 def _diffuser(config: ExpertsArchitecture) -> Expert:
-    return DiffuserExpert(config) if config.diffuser.kind == "continuous" else MaskedExpert(config)
+    if config.diffuser.kind == "masked":
+        return MaskedExpert(config)
+    return BlockDiffuser(config) if config.diffuser.attention == "block" else DiffuserExpert(config)
 
 
 MAKERS: Mapping[Role, Callable[[ExpertsArchitecture], Expert]] = {

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Self, cast
+from typing import NamedTuple, Self, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from tabstar_lit.families.experts.architecture import ExpertsArchitecture
 from tabstar_lit.families.experts.networks.expert import Expert, attention_mask, initialise, places
@@ -43,8 +43,30 @@ def signal_shares(steps: int, schedule: str = "cosine") -> Tensor:
     return (1 - betas).cumprod(0).float()
 
 
+class Sight(NamedTuple):
+    """Which places see which.
+
+    Attributes
+    ----------
+    positions : Tensor
+        ``[T]`` or ``[B, T]``, in the document.
+    mask : Tensor or None
+        ``[B, P]`` or ``[B, T, P]`` bool, True where a place may be seen; None: all.
+    causal : bool
+        Whether a place sees none after it, whatever the mask says.
+    """
+
+    positions: Tensor
+    mask: Tensor | None
+    causal: bool
+
+
+Pass = tuple[Sight, DecoderCache | None]
+"""What a pass of the denoiser sees, and remembers."""
+
+
 class DenoiserBlock(nn.Module):
-    """Causal attention, whose norm is scaled and shifted by the step, and a feed-forward part.
+    """Attention, whose norm is scaled and shifted by the step, and a feed-forward part.
 
     Parameters
     ----------
@@ -68,13 +90,14 @@ class DenoiserBlock(nn.Module):
         step: Tensor,
         *,
         mask: Tensor | None,
+        causal: bool,
         turned: Rotation,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """Map ``[B, T, D]`` to the same shape; ``step`` is ``[B, 1, D]``, the embedded step of the noise."""
         scale, shift = self.modulation(step).chunk(2, dim=-1)
         normed = self.attention_norm(x) * (1 + scale) + shift
-        x = x + self.dropout(self.attention(normed, mask=mask, causal=True, rotation=turned, cache=cache))
+        x = x + self.dropout(self.attention(normed, mask=mask, causal=causal, rotation=turned, cache=cache))
         changed: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         return changed
 
@@ -139,28 +162,47 @@ class DiffuserExpert(Expert):
         share = self.shares[steps][:, None, None]
         return share.sqrt() * states + (1 - share).sqrt() * noise
 
+    def sight(self, states: Tensor, documents: Tensor | None = None, generator: Generator | None = None) -> Sight:
+        """Return what places see when noise is learned: those before them, in their document.
+
+        Parameters
+        ----------
+        states : Tensor
+            ``[B, T, D]``.
+        documents : Tensor or None
+            ``[B, T]``, as of :meth:`Expert.forward`.
+        generator : torch.Generator or None
+            Where draws come from, if there are any.
+        """
+        return Sight(places(states, documents), attention_mask(documents), causal=True)
+
     def predicted_noise(
-        self, noised: Tensor, steps: Tensor, documents: Tensor | None = None, cache: DecoderCache | None = None
+        self, noised: Tensor, steps: Tensor, sight: Sight | None = None, cache: DecoderCache | None = None
     ) -> Tensor:
         """Return the noise ``[B, T, D]`` in states that were noised for ``steps`` ``[B]``."""
-        if cache is None:
-            positions, mask = places(noised, documents), attention_mask(documents)
-        else:
-            positions, mask = cache.admit(noised[..., 0], None if documents is None else documents >= 0)
+        positions, mask, causal = sight or self.sight(noised)
         turned = rotation(positions, self.dim_head, self.rope_base)
         step = self.time(sinusoids(steps, self.width).to(noised.dtype))[:, None]
         layers = [None] * len(self.blocks) if cache is None else cache.layers
         for block, layer in zip(self.blocks, layers, strict=True):
-            noised = block(noised, step, mask=mask, turned=turned, cache=layer)
+            noised = block(noised, step, mask=mask, causal=causal, turned=turned, cache=layer)
         found: Tensor = self.out(self.norm(noised))
         return found
 
     def forward(self, states: Tensor, documents: Tensor | None = None, cache: DenoisingCache | None = None) -> Tensor:
         """Noise states ``[B, T, D]`` of the transformer and denoise them; see :meth:`Expert.forward`."""
-        x = self.noised(states, self._steps(self.steps[0], states), self._noise_at(states, documents, cache))
-        for place, step in enumerate(self.steps):
-            one = None if cache is None else cache.passes[place]
-            found = self.predicted_noise(x, self._steps(step, states), documents, one)
+        noise = self._noise_at(states, documents, cache)
+        if cache is None:
+            return self.denoised(states, noise, [(self.sight(states, documents), None)] * len(self.steps))
+        there = None if documents is None else documents >= 0
+        passes = [(Sight(*one.admit(states[..., 0], there), causal=True), one) for one in cache.passes]
+        return self.denoised(states, noise, passes)
+
+    def denoised(self, states: Tensor, noise: Tensor, passes: Sequence[Pass]) -> Tensor:
+        """Mix states ``[B, T, D]`` with noise, and take it off again in as many passes as there are steps."""
+        x = self.noised(states, self._steps(self.steps[0], states), noise)
+        for place, (step, (sight, cache)) in enumerate(zip(self.steps, passes, strict=True)):
+            found = self.predicted_noise(x, self._steps(step, states), sight, cache)
             share = self.shares[step]
             clean = (x - (1 - share).sqrt() * found) / share.sqrt()
             last = place + 1 == len(self.steps)

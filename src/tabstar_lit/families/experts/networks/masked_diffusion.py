@@ -146,9 +146,7 @@ class MaskedExpert(Expert):
         With a cache, several states may be given at first only.
         """
         if cache is not None:
-            seen = cache.seen.extend(states, documents)
-            positions, there = cache.clean.admit(states[..., 0], None if documents is None else documents >= 0)
-            self._read(states, positions, there, cache.clean)
+            seen = self.read(states, documents, cache)
             if states.shape[1] == 1:
                 return self._next(seen, cache.clean)
         positions, _ = self._blocks(states, documents)
@@ -157,6 +155,51 @@ class MaskedExpert(Expert):
         following = torch.cat([states[:, 1:], states[:, :1]], dim=1)  # the last is never shown to what is returned
         filled = self.fill(states, following, hidden, documents)
         return filled.gather(1, offset[:, None, :, None].expand(-1, 1, -1, states.shape[-1]))[:, 0]
+
+    def read(self, states: Tensor, documents: Tensor | None, cache: MaskedCache) -> Seen:
+        """Read more of the clean text into a cache, and return all that is seen; as :meth:`Expert.forward`."""
+        seen = cache.seen.extend(states, documents)
+        positions, there = cache.clean.admit(states[..., 0], None if documents is None else documents >= 0)
+        turned = rotation(positions, self.dim_head, self.rope_base)
+        for block, layer in zip(self.blocks, cache.clean.layers, strict=True):
+            states = block(states, mask=there, causal=True, rotation=turned, cache=layer)
+        return seen
+
+    def begun(self, seen: Seen) -> tuple[Tensor, Tensor]:
+        """Return what is known of the block that each row is in.
+
+        Returns
+        -------
+        told : Tensor
+            ``[B, block, D]``, the embedded tokens of its slots, anything where none is known.
+        shown : Tensor
+            ``[B, block]`` bool, which are known.
+        """
+        offset, length = seen.positions[:, -1:] % self.block, seen.vectors.shape[1]
+        slots = torch.arange(self.block, device=offset.device)
+        after = (length - offset + slots).clamp(max=length - 1)
+        return seen.vectors.gather(1, after[..., None].expand(-1, -1, seen.vectors.shape[-1])), slots < offset
+
+    def slots(self, seen: Seen, cache: DecoderCache, told: Tensor, shown: Tensor) -> Tensor:
+        """Return the states ``[B, block, D]`` of the slots of the block that each row is in.
+
+        Parameters
+        ----------
+        seen, cache : Seen, DecoderCache
+            The text before: embedded, and as keys and values.
+        told, shown : Tensor
+            The slots as of :meth:`begun`, of which some may be filled in by now.
+        """
+        start = seen.positions[:, -1:] // self.block * self.block
+        x = torch.where(shown[..., None], told, self.hidden.weight[0].type_as(told))
+        clean = (seen.positions <= start) & (seen.documents == seen.documents[:, -1:])
+        among = shown[:, None] | torch.eye(self.block, dtype=torch.bool, device=start.device)
+        mask = torch.cat([clean[:, None].expand(-1, self.block, -1), among], dim=2)
+        turned = rotation(start + torch.arange(1, self.block + 1, device=start.device), self.dim_head, self.rope_base)
+        for block, layer in zip(self.blocks, cache.layers, strict=True):
+            x = block(x, mask=mask, rotation=turned, cache=Glance(layer))
+        normed: Tensor = self.norm(x)
+        return normed
 
     def start(self) -> MaskedCache:
         """Return a cache of a text of which nothing is read."""
@@ -185,27 +228,8 @@ class MaskedExpert(Expert):
             mask[:, 1 + copy, :, 1 + copy] = same & ~hidden[:, copy, None] | itself
         return mask.flatten(3, 4).flatten(1, 2)
 
-    def _read(self, states: Tensor, positions: Tensor, there: Tensor | None, cache: DecoderCache) -> None:
-        """Read the clean text on."""
-        turned = rotation(positions, self.dim_head, self.rope_base)
-        for block, layer in zip(self.blocks, cache.layers, strict=True):
-            states = block(states, mask=there, causal=True, rotation=turned, cache=layer)
-
     def _next(self, seen: Seen, cache: DecoderCache) -> Tensor:
         """Return the state ``[B, 1, D]`` of the slot after the last token of each row."""
-        last = seen.positions[:, -1:]
-        offset, start = last % self.block, last // self.block * self.block
-        slots = torch.arange(self.block, device=last.device)
-        shown, length = slots < offset, seen.vectors.shape[1]
-        after = (length - offset + slots).clamp(max=length - 1)
-        told = seen.vectors.gather(1, after[..., None].expand(-1, -1, seen.vectors.shape[-1]))
-        x = torch.where(shown[..., None], told, self.hidden.weight[0].type_as(told))
-        clean = (seen.positions <= start) & (seen.documents == seen.documents[:, -1:])
-        among = shown[:, None] | torch.eye(self.block, dtype=torch.bool, device=last.device)
-        mask = torch.cat([clean[:, None].expand(-1, self.block, -1), among], dim=2)
-        turned = rotation(start + slots + 1, self.dim_head, self.rope_base)
-        for block, layer in zip(self.blocks, cache.layers, strict=True):
-            x = block(x, mask=mask, rotation=turned, cache=Glance(layer))
-        x = x.gather(1, offset[..., None].expand(-1, -1, x.shape[-1]))
-        normed: Tensor = self.norm(x)
-        return normed
+        offset = seen.positions[:, -1:] % self.block
+        states = self.slots(seen, cache, *self.begun(seen))
+        return states.gather(1, offset[..., None].expand(-1, -1, states.shape[-1]))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tabstar_lit.families.experts.architecture import Search
 from tabstar_lit.families.experts.networks.prefixes import Seen
-from tabstar_lit.families.experts.networks.vector_store import VectorStore, marks
+from tabstar_lit.families.experts.networks.vector_store import FaissStore, VectorStore, marks
 from tabstar_lit.nn.masking import masked_softmax
 
 STRIDE = 32
@@ -22,11 +23,14 @@ class Memory(nn.Module):
         Vectors that are remembered, and their length ``D``.
     top_k : int
         How many are added up, with weights that follow from how near they are.
+    search : str
+        ``torch`` or ``faiss``: what finds them.
     """
 
-    def __init__(self, room: int, width: int, top_k: int) -> None:
+    def __init__(self, room: int, width: int, top_k: int, *, search: Search = "torch") -> None:
         super().__init__()
-        self.store, self.top_k = VectorStore(room, width), top_k
+        self.store = FaissStore(room, width) if search == "faiss" else VectorStore(room, width)
+        self.top_k = top_k
         self.add = nn.Linear(width, width, bias=False)
 
     def forward(self, seen: Seen, tokens: Tensor) -> Tensor:

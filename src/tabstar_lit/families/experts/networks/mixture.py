@@ -72,7 +72,7 @@ class Mixture(nn.Module):
             else LatentAttention(width, heads, own.kv_latent_dim, dropout=config.dropout)
         )
         self.router = nn.Linear(width, len(EXPERTS), bias=False)
-        self.memory = Memory(own.max_vectors, width, own.top_k) if own.use_vector_store else None
+        self.memory = Memory(own.max_vectors, width, own.top_k, search=own.search) if own.use_vector_store else None
         initialise(self)
         nn.init.zeros_(self.attention.out.weight)
         if self.memory is not None:

@@ -71,7 +71,8 @@ def denoising(network: DiffusionModel, batch: TokenBatch, training: ExpertsTrain
     expert, there = network.expert, batch.targets != NO_TARGET
     steps = torch.randint(len(expert.shares), (len(states),), device=states.device, generator=generator)
     noise = torch.randn(states.shape, device=states.device, generator=generator)
-    found = expert.predicted_noise(expert.noised(states, steps, noise), steps, batch.documents)
+    sight = expert.sight(states, batch.documents, generator)
+    found = expert.predicted_noise(expert.noised(states, steps, noise), steps, sight)
     loss = noise_error(found, noise, there, batch.n_targets)
     if network.training:
         return Measured(loss, None, {"mse": loss})

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from tabstar_lit.errors import ConfigError
 
 HASH_BASE = 1_000_003
 
@@ -65,6 +69,57 @@ class VectorStore(nn.Module):
         scores = (queries.to(self.vectors) @ self.vectors.T).masked_fill(~foreign, float("-inf"))
         best, places = scores.topk(min(k, len(self.vectors)), dim=-1)
         return self.vectors[places], best > float("-inf")
+
+
+class FaissStore(VectorStore):
+    """The same store, searched by FAISS (arXiv 2401.08281) on the processor: the same vectors are found.
+
+    Parameters
+    ----------
+    room, width
+        As of :class:`VectorStore`, whose checkpoints it reads.
+
+    Raises
+    ------
+    ConfigError
+        FAISS is not installed.
+    """
+
+    def __init__(self, room: int, width: int) -> None:
+        super().__init__(room, width)
+        self.faiss = _faiss()
+
+    @torch.no_grad()
+    def nearest(self, queries: Tensor, k: int, owners: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Find the vectors with the greatest inner products; see :meth:`VectorStore.nearest`."""
+        filled, number = min(int(self.written), len(self.vectors)), min(k, len(self.vectors))
+        if not filled:
+            nothing = torch.zeros((*queries.shape[:2], number), dtype=torch.bool, device=queries.device)
+            return self.vectors[nothing.long()], nothing
+        own = self.owners[:0] if owners is None else owners[:, None] == self.owners[:filled]
+        spare = 0 if owners is None else int(own.sum(1).max())
+        ranked = self._ranked(queries, filled, min(number + spare, filled))
+        passed = torch.zeros_like(ranked) if owners is None else own.long().gather(1, ranked.flatten(1)).view_as(ranked)
+        order = passed.sort(dim=-1, stable=True).indices[..., :number]  # a text's own go behind all others
+        short = number - order.shape[-1]
+        found = functional.pad(passed.gather(-1, order) == 0, (0, short))
+        return self.vectors[functional.pad(ranked.gather(-1, order), (0, short))], found
+
+    def _ranked(self, queries: Tensor, filled: int, number: int) -> Tensor:
+        """Return the places of the best of the first ``filled`` vectors, ``[B, Q, number]``."""
+        asked, known = (one.float().cpu().numpy() for one in (queries.flatten(0, 1), self.vectors[:filled]))
+        _, places = self.faiss.knn(asked, known, number, metric=self.faiss.METRIC_INNER_PRODUCT)
+        return torch.from_numpy(places).to(queries.device).view(*queries.shape[:2], number)
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "model_config.architecture_config.mixture.search: faiss needs FAISS: pip install 'tabstar_lit[faiss]'"
+        ) from error
+    return faiss
 
 
 def marks(tokens: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from torch import Tensor
 from tabstar_lit.arrays import Float32
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import Columns, Features, Objects
-from tabstar_lit.families.hep.deployment.classifier import Classifier
-from tabstar_lit.families.hep.deployment.export_graph import chain_of
+from tabstar_lit.families.hep.deployment.event_model import EventModel
+from tabstar_lit.families.hep.deployment.export_graph import ExportedEvents, chain_of
 from tabstar_lit.families.hep.events.schema import ColumnInfo
 from tabstar_lit.families.hep.preparation.preprocess import ObjectRecipe
 from tabstar_lit.families.hep.preparation.recipes import BlockRecipe, Place
@@ -23,15 +23,21 @@ SHARE_MISSING = 0.2
 
 
 def require_equal(
-    run: Callable[[Mapping[str, Tensor]], Mapping[str, Float32]], classifier: Classifier, *, raw: bool
+    run: Callable[[Mapping[str, Tensor]], Mapping[str, Float32]],
+    exported: ExportedEvents,
+    model: EventModel,
+    *,
+    raw: bool,
 ) -> float:
     """Compare a graph with the network on batches of 1, 2 and 7 events, with objects and without any.
 
     Parameters
     ----------
     run : callable
-        Inputs by name to ``logits`` and ``probabilities``.
-    classifier : Classifier
+        Inputs by name to outputs by name.
+    exported : ExportedEvents
+        What the graph was made of.
+    model : EventModel
         The network and, for ``raw``, the preparation that the graph must repeat.
     raw : bool
         The graph takes numbers in the units of the event file.
@@ -39,40 +45,40 @@ def require_equal(
     Returns
     -------
     float
-        The largest difference of a probability.
+        The largest difference of the last output: a probability, or a fake factor.
 
     Raises
     ------
     CheckpointError
-        They differ by more than 1e-5, absolute, or relative to a logit over 1.
+        They differ by more than 1e-5, absolute, or relative to a number over 1.
     """
     worst = 0.0
     rng = np.random.default_rng(0)
     for n_events in BATCHES:
-        for empty in (False, True) if classifier.preprocessor.objects else (False,):
-            features, inputs = made_up(classifier, n_events, rng, raw=raw, empty=empty)
+        for empty in (False, True) if model.preprocessor.objects else (False,):
+            features, inputs = made_up(model, n_events, rng, raw=raw, empty=empty)
             with torch.no_grad():
-                logits = classifier.network(features)
-            expected = {"logits": logits.numpy(), "probabilities": classifier.probabilities(logits).numpy()}
+                answer = exported.answer(features)
             got = run(inputs)
-            for name, values in expected.items():
-                if not np.allclose(got[name], values, rtol=TOLERANCE, atol=TOLERANCE):
+            for name, output in zip(exported.output_names, answer, strict=True):
+                apart = np.abs(got[name] - output.numpy())
+                if not np.allclose(got[name], output.numpy(), rtol=TOLERANCE, atol=TOLERANCE):
                     raise CheckpointError(
-                        f"{classifier.path}: the exported graph gives other {name} than the network, by up to "
-                        f"{np.abs(got[name] - values).max():.3g} in {n_events} made-up events. Nothing was written."
+                        f"{model.path}: the exported graph gives other {name} than the network, by up to "
+                        f"{apart.max():.3g} in {n_events} made-up events. Nothing was written."
                     )
-            worst = max(worst, float(np.abs(got["probabilities"] - expected["probabilities"]).max()))
+            worst = max(worst, float(apart.max()))
     return worst
 
 
 def made_up(
-    classifier: Classifier, n_events: int, rng: np.random.Generator, *, raw: bool, empty: bool = False
+    model: EventModel, n_events: int, rng: np.random.Generator, *, raw: bool, empty: bool = False
 ) -> tuple[Features, dict[str, Tensor]]:
     """Return events as the network reads them, and the same as the inputs of a graph.
 
     Parameters
     ----------
-    classifier : Classifier
+    model : EventModel
         Says which features there are.
     n_events : int
         How many.
@@ -83,7 +89,7 @@ def made_up(
     empty : bool, default False
         No event has an object.
     """
-    own, columns = classifier.preprocessor, classifier.preprocessor.inputs
+    own, columns = model.preprocessor, model.preprocessor.inputs
     block = _Block(own.events, columns.events, (n_events,), rng, raw=raw)
     inputs = dict(block.inputs(""))
     objects = {}

@@ -1,10 +1,11 @@
-"""A classifier as one module from plain tensors to logits and probabilities: what is exported as a graph."""
+"""A model of events as one module from plain tensors to plain tensors: what is exported as a graph."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,19 +14,20 @@ from tabstar_lit.data.scalers import LOGIT_EPS
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.hep.batch import Features, Objects
 from tabstar_lit.families.hep.deployment.classifier import Classifier
+from tabstar_lit.families.hep.deployment.event_model import EventModel
 from tabstar_lit.families.hep.preparation.recipes import BlockRecipe, NumberRecipe
 
 IN_GRAPH = ("minmax", "maxabs", "standard", "robust", "logit", "standard_logit")
 """Scalers that a graph can compute: affine maps, and logarithms between them."""
 
 
-class ExportedClassifier(nn.Module):
+class ExportedEvents(nn.Module, ABC):
     """Tensors in, tensors out.
 
     Parameters
     ----------
-    classifier : Classifier
-        The network.
+    model : EventModel
+        The network, and the preparation of its events.
     raw : bool
         Take numbers in the units of the event file, NaN for missing, and scale them here; else scaled ones.
 
@@ -35,13 +37,16 @@ class ExportedClassifier(nn.Module):
         ``numerical`` ``[B, F]``, ``categorical`` ``[B, C]``, and for each type of objects ``<type>_numerical``
         ``[B, P, F]``, ``<type>_categorical`` ``[B, P, C]``, ``<type>_mask`` ``[B, P]`` and ``<type>_momenta``
         ``[B, P, 4]``; those that would be empty are left out.
+    output_names : tuple of str
+        Of what :meth:`answer` returns.
     """
 
-    def __init__(self, classifier: Classifier, *, raw: bool) -> None:
+    output_names: ClassVar[tuple[str, ...]]
+
+    def __init__(self, model: EventModel, *, raw: bool) -> None:
         super().__init__()
-        self.network = classifier.network
-        self.probabilities = classifier.probabilities
-        own = classifier.preprocessor
+        self.network = model.network
+        own = model.preprocessor
         self.object_types = tuple(own.objects)
         self.scale = nn.ModuleDict()
         names = list(_block_inputs("", own.events))
@@ -54,8 +59,12 @@ class ExportedClassifier(nn.Module):
                 self.scale[f"objects_{name}"] = BlockScaling(recipe.features, f"{name}.")
         self.input_names = tuple(names)
 
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits ``[B, K]`` and the probability of each class ``[B, C]``."""
+    @abstractmethod
+    def answer(self, features: Features) -> tuple[Tensor, ...]:
+        """Return the outputs, each ``[B, ...]``."""
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs for inputs in the order of their names."""
         given = dict(zip(self.input_names, tensors, strict=True))
         numbers, codes = self._block(given, "", "events", tensors[0].shape[:1])
         objects = {}
@@ -65,8 +74,7 @@ class ExportedClassifier(nn.Module):
             own = torch.where(mask[..., None], own, torch.zeros_like(own))
             momenta = given.get(f"{name}_momenta", mask.new_zeros((*mask.shape, 0), dtype=torch.float32))
             objects[name] = Objects(own, own_codes, mask, momenta)
-        logits: Tensor = self.network(Features(numbers, codes, objects))
-        return logits, self.probabilities(logits)
+        return self.answer(Features(numbers, codes, objects))
 
     def _block(
         self, given: Mapping[str, Tensor], prefix: str, scale: str, shape: Sequence[int]
@@ -76,6 +84,21 @@ class ExportedClassifier(nn.Module):
         numbers = given.get(f"{prefix}numerical", some.new_zeros((*shape, 0), dtype=torch.float32))
         codes = given.get(f"{prefix}categorical", some.new_zeros((*shape, 0), dtype=torch.int64))
         return (self.scale[scale](numbers) if scale in self.scale else numbers), codes
+
+
+class ExportedClassifier(ExportedEvents):
+    """Logits ``[B, K]`` and the probability of each class ``[B, C]``."""
+
+    output_names = ("logits", "probabilities")
+
+    def __init__(self, classifier: Classifier, *, raw: bool) -> None:
+        super().__init__(classifier, raw=raw)
+        self.probabilities = classifier.probabilities
+
+    def answer(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Return logits and probabilities."""
+        logits: Tensor = self.network(features)
+        return logits, self.probabilities(logits)
 
 
 class BlockScaling(nn.Module):

@@ -168,10 +168,10 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
         return (fakes_toy,)
 
     def verbs(self) -> Mapping[str, click.Command]:
-        """Return prediction: the fake factor of loose events, as ``tabstar_lit fakes apply`` writes it."""
-        from tabstar_lit.families.hep.fakes.verbs import apply
+        """Return prediction, the fake factor of loose events as ``tabstar_lit fakes apply`` writes it, and export."""
+        from tabstar_lit.families.hep.fakes.verbs import apply, export
 
-        return {"predict": apply}
+        return {"predict": apply, "export": export}
 
     def groups(self) -> Sequence[click.Command]:
         """Return what is done with a learned fake factor."""

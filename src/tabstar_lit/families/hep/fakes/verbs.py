@@ -88,3 +88,38 @@ def apply(checkpoint: Path, events: Path, split: str, batch_size: int, output: P
     if done.left_out:
         click.echo(f"left out: {done.left_out} events that pt_cut or crack_veto of the training exclude")
     click.echo(str(done.prediction))
+
+
+@click.command(
+    epilog=examples(
+        ("tabstar_lit export model.ckpt -o factor.onnx --raw", "for onnxruntime"),
+        ("tabstar_lit export model.ckpt --safetensors -o factor.safetensors", "weights"),
+    )
+)
+@checkpoint_argument
+@click.option(
+    "--onnx", "form", flag_value="onnx", default="onnx", help="As a graph that onnxruntime computes (default)."
+)
+@click.option("--safetensors", "form", flag_value="safetensors", help="As named weights.")
+@output_option("The file.")
+@click.option("--raw", is_flag=True, help="Put the scaling into the graph: it then takes numbers in the file's units.")
+def export(checkpoint: Path, form: str, output: Path, raw: bool) -> None:
+    """Write the ratio in CHECKPOINT for programs that do without Python: of the stage 'ratio', the fake factor.
+
+    A graph has the factor, its uncertainty and the logarithm by each head, and is written only once it has computed the
+    same as the model. Weights load back: the file can be given wherever a CHECKPOINT is asked for.
+    """
+    if raw and form != "onnx":
+        raise click.UsageError("--raw puts the scaling into a graph; it goes with --onnx.")
+    from tabstar_lit.engine.exporting import write_card_beside, write_weights
+    from tabstar_lit.families.hep.fakes.factor.export import export_onnx
+    from tabstar_lit.families.hep.fakes.factor.restore import restore
+    from tabstar_lit.families.hep.fakes.family import FakesFamily
+
+    model = restore(checkpoint)
+    if form == "onnx":
+        difference = export_onnx(model, output, raw=raw)
+        click.echo(f"wrote {output}: onnxruntime and torch agree to {difference:.1e} in the ratio")
+    else:
+        click.echo(f"wrote {output}: {write_weights(model.network, model.config, output)} tensors")
+    click.echo(f"wrote {write_card_beside(FakesFamily(), model.config, output)}")

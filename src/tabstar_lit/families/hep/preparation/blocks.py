@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ class ObjectBlock:
     starts, counts : Tensor
         ``[N]`` int64 first object of each event, and how many it has.
     slots : int
-        ``P``, at least any of ``counts``: every batch is padded to it, so that shapes never change.
+        ``P``, at least any of ``counts``: every batch is padded to it, unless it is asked for with fewer.
     """
 
     numerical: Tensor
@@ -33,13 +33,13 @@ class ObjectBlock:
     counts: Tensor
     slots: int
 
-    def select(self, index: Tensor) -> Objects:
-        """Return the objects of the events ``index``, padded."""
-        slot = torch.arange(self.slots, device=index.device)
+    def select(self, index: Tensor, slots: int | None = None) -> Objects:
+        """Return the objects of the events ``index``, padded to ``slots``, which is at least any of their counts."""
+        slot = torch.arange(slots or self.slots, device=index.device)
         mask = slot < self.counts.index_select(0, index).unsqueeze(1)
         rows = self.starts.index_select(0, index).unsqueeze(1) + slot
         rows = torch.where(mask, rows, len(self.numerical) - 1).flatten()
-        shape = (len(index), self.slots, -1)
+        shape = (len(index), len(slot), -1)
         return Objects(
             numerical=_wide(self.numerical, rows, shape),
             categorical=_wide(self.categorical, rows, shape),
@@ -60,9 +60,9 @@ class PaddedBlock:
 
     objects: Objects
 
-    def select(self, index: Tensor) -> Objects:
-        """Return the objects of the events ``index``, padded."""
-        return Objects(*(_rows(table, index) for table in self.objects))
+    def select(self, index: Tensor, slots: int | None = None) -> Objects:
+        """Return the objects of the events ``index``, padded to ``slots``, which is at least any of their counts."""
+        return Objects(*(_rows(table[:, :slots], index) for table in self.objects))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +109,20 @@ class EventBlock:
         everything = torch.arange(len(self.targets), device=self.device)
         return replace(self, objects={name: PaddedBlock(own.select(everything)) for name, own in self.objects.items()})
 
-    def select(self, index: Tensor) -> EventBatch:
+    def select(self, index: Tensor, slots: Mapping[str, int] | None = None) -> EventBatch:
         """Return the events at the positions ``index`` as a batch.
 
         Parameters
         ----------
         index : Tensor
             ``[B]`` int64.
+        slots : mapping of str to int, optional
+            By type, what objects are padded to, where that is less than usual.
         """
         features = Features(
             numerical=_rows(self.numerical, index),
             categorical=_rows(self.categorical, index),
-            objects={name: block.select(index) for name, block in self.objects.items()},
+            objects={name: own.select(index, slots[name] if slots else None) for name, own in self.objects.items()},
         )
         return EventBatch(
             features,

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tabstar_lit.arrays import Int64
 from tabstar_lit.data.plans import RowBatch, RowPlan, cut
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.preparation.resampling import Resampler
+from tabstar_lit.families.hep.preparation.trimming import Multiplicities
 
 _ORDER = 1
 """Third number of the generator of the order, which keeps it apart from the one that resamples."""
+
+
+class Buckets(NamedTuple):
+    """Events of like multiplicity in one batch, among so many batches that follow one another."""
+
+    of: Multiplicities
+    batches: int
 
 
 class ShuffledPlan(RowPlan):
@@ -28,6 +38,8 @@ class ShuffledPlan(RowPlan):
         Leave out a short last batch.
     resampler : Resampler, optional
         Draws the events of an epoch.
+    buckets : Buckets, optional
+        Put events of like multiplicity into one batch.
 
     Raises
     ------
@@ -36,12 +48,19 @@ class ShuffledPlan(RowPlan):
     """
 
     def __init__(
-        self, rows: Int64, batch_size: int, *, seed: int, drop_last: bool = False, resampler: Resampler | None = None
+        self,
+        rows: Int64,
+        batch_size: int,
+        *,
+        seed: int,
+        drop_last: bool = False,
+        resampler: Resampler | None = None,
+        buckets: Buckets | None = None,
     ) -> None:
         self._rows = rows
         self._batch_size = batch_size
         self._seed = seed
-        self._resampler = resampler
+        self._resampler, self._buckets = resampler, buckets
         n_events = len(rows) if resampler is None else resampler.n_events
         self._n_batches = n_events // batch_size if drop_last else -(-n_events // batch_size)
         if self._n_batches == 0:
@@ -53,7 +72,10 @@ class ShuffledPlan(RowPlan):
     def batches(self, epoch: int) -> list[RowBatch]:
         """Return the batches of ``epoch``; their rows are views of one array."""
         rows = self._rows if self._resampler is None else self._resampler.draw(epoch)
-        order = self._arrange(rows, np.random.default_rng([self._seed, epoch, _ORDER]))
+        rng = np.random.default_rng([self._seed, epoch, _ORDER])
+        order = self._arrange(rows, rng)
+        if self._buckets is not None:
+            order = self._buckets.of.grouped(order, self._batch_size, self._buckets.batches, rng)
         return [RowBatch(0, part) for part in cut(order, self._batch_size)[: self._n_batches]]
 
     def __len__(self) -> int:
@@ -72,7 +94,7 @@ class ChunkShuffledPlan(ShuffledPlan):
 
     Parameters
     ----------
-    rows, batch_size, seed, drop_last, resampler
+    rows, batch_size, seed, drop_last, resampler, buckets
         As for :class:`ShuffledPlan`.
     chunk_rows : int
         Rows of the file in a chunk.
@@ -90,8 +112,9 @@ class ChunkShuffledPlan(ShuffledPlan):
         mixed: int,
         drop_last: bool = False,
         resampler: Resampler | None = None,
+        buckets: Buckets | None = None,
     ) -> None:
-        super().__init__(rows, batch_size, seed=seed, drop_last=drop_last, resampler=resampler)
+        super().__init__(rows, batch_size, seed=seed, drop_last=drop_last, resampler=resampler, buckets=buckets)
         self._chunk_rows = chunk_rows
         self._mixed = mixed
 

@@ -19,7 +19,7 @@ from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.preparation.agreement import json_text
 from tabstar_lit.families.hep.preparation.fitting import fit_preprocessor
-from tabstar_lit.families.hep.preparation.plans import ChunkShuffledPlan, ShuffledPlan
+from tabstar_lit.families.hep.preparation.plans import Buckets, ChunkShuffledPlan, ShuffledPlan
 from tabstar_lit.families.hep.preparation.preprocess import EventReader, Preprocessor
 from tabstar_lit.families.hep.preparation.resampling import Resampler, epoch_counts
 from tabstar_lit.families.hep.preparation.selection import Selection, class_table, select
@@ -147,17 +147,16 @@ class Events:
         """
         rows, options = self.split_rows["train"], self.config.dataset_kwargs
         batch_size, resampler = self.config.dataloader_kwargs.batch_size, self._resampler(seed)
+        trim, batches = self.store.trim, options.bucket_batches
+        more: dict[str, Any] = {
+            "seed": seed,
+            "drop_last": options.drop_last,
+            "resampler": resampler,
+            "buckets": None if trim is None or batches is None else Buckets(trim, batches),
+        }
         if not self.store.streamed:
-            return ShuffledPlan(rows, batch_size, seed=seed, drop_last=options.drop_last, resampler=resampler)
-        return ChunkShuffledPlan(
-            rows,
-            batch_size,
-            seed=seed,
-            chunk_rows=self.store.chunk_rows,
-            mixed=MIXED_CHUNKS,
-            drop_last=options.drop_last,
-            resampler=resampler,
-        )
+            return ShuffledPlan(rows, batch_size, **more)
+        return ChunkShuffledPlan(rows, batch_size, chunk_rows=self.store.chunk_rows, mixed=MIXED_CHUNKS, **more)
 
     def dataset(self, *, shuffled: bool) -> Dataset[EventBatch]:
         """Return what makes batches of the keys of a plan: of the training plan, or of one in the file's order."""

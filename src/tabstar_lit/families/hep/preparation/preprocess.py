@@ -23,6 +23,7 @@ from tabstar_lit.families.hep.preparation.recipes import (
     refuse_missing,
 )
 from tabstar_lit.families.hep.preparation.selection import class_table
+from tabstar_lit.families.hep.preparation.trimming import Multiplicities
 from tabstar_lit.families.hep.preparation.weights import Policy, usable_weights
 
 PAYLOAD_VERSION = 1
@@ -205,6 +206,11 @@ class EventReader:
             spectators=_float32(np.stack(spectators, axis=1) if spectators else np.empty((stop - start, 0))),
             objects={name: self._objects(name, recipe, start, stop) for name, recipe in own.objects.items()},
         )
+
+    def multiplicities(self) -> Multiplicities:
+        """Return how many objects of each type the events have, of those that are kept."""
+        counts = {name: np.diff(offsets) for name, offsets in self._offsets.items()}
+        return Multiplicities(counts, {name: recipe.slots for name, recipe in self.preprocessor.objects.items()})
 
     def loss_weights(self, start: int = 0, stop: int | None = None) -> Float64:
         """Return the weights in the loss of the events ``start:stop``; 0 for events of no class."""

@@ -12,6 +12,7 @@ from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.preparation.blocks import EventBlock, merge
 from tabstar_lit.families.hep.preparation.preprocess import EventReader, Preprocessor
+from tabstar_lit.families.hep.preparation.trimming import Multiplicities
 
 MIXED_CHUNKS = 8
 """Chunks whose training events are shuffled among each other when streaming, and that are held in memory."""
@@ -36,10 +37,12 @@ class CachedEvents(Dataset[EventBatch]):
     ----------
     block : EventBlock
         All events of the file.
+    trim : Multiplicities or None
+        How long a batch has to be; None: all alike.
     """
 
-    def __init__(self, block: EventBlock) -> None:
-        self._block = block
+    def __init__(self, block: EventBlock, trim: Multiplicities | None = None) -> None:
+        self._block, self._trim = block, trim
         self._moved: CachedEvents | None = None
 
     @property
@@ -50,13 +53,14 @@ class CachedEvents(Dataset[EventBatch]):
     def to(self, device: torch.device) -> CachedEvents:
         """Return the same events on ``device``, moved once."""
         if self._moved is None or self._moved._block.device != device:
-            self._moved = CachedEvents(self._block.to(device))
+            self._moved = CachedEvents(self._block.to(device), self._trim)
         return self._moved
 
     def __getitem__(self, key: RowBatch) -> EventBatch:
         """Return the batch of the rows that ``key`` names."""
         rows = torch.from_numpy(key.rows)
-        return self._block.select(rows.to(self._block.device, non_blocking=True))
+        slots = None if self._trim is None else self._trim.slots(key.rows)
+        return self._block.select(rows.to(self._block.device, non_blocking=True), slots)
 
 
 class StreamedEvents(Dataset[EventBatch]):
@@ -72,12 +76,14 @@ class StreamedEvents(Dataset[EventBatch]):
         Rows of the file in a chunk.
     keep : int
         Chunks held in memory.
+    trim : Multiplicities or None
+        As for :class:`CachedEvents`.
     """
 
     reads_ahead = True
 
-    def __init__(self, reader: EventReader, chunk_rows: int, *, keep: int) -> None:
-        self._reader = reader
+    def __init__(self, reader: EventReader, chunk_rows: int, *, keep: int, trim: Multiplicities | None = None) -> None:
+        self._reader, self._trim = reader, trim
         self._chunk_rows = chunk_rows
         self._keep = keep
         self._chunks: dict[int, EventBlock] = {}
@@ -88,8 +94,9 @@ class StreamedEvents(Dataset[EventBatch]):
         # Those at hand first: reading the others drops them.
         needed = sorted(np.unique(chunks).tolist(), key=lambda number: number not in self._chunks)
         positions = [np.flatnonzero(chunks == number) for number in needed]
+        slots = None if self._trim is None else self._trim.slots(key.rows)
         parts = [
-            self._chunk(number).select(torch.from_numpy(key.rows[own] - number * self._chunk_rows))
+            self._chunk(number).select(torch.from_numpy(key.rows[own] - number * self._chunk_rows), slots)
             for number, own in zip(needed, positions, strict=True)
         ]
         return merge(parts, torch.from_numpy(np.argsort(np.concatenate(positions))))
@@ -121,10 +128,13 @@ class EventStore:
         The events are read anew each epoch instead of being held in memory.
     chunk_rows : int
         Rows of the file in a chunk.
+    trim : Multiplicities or None
+        How long a batch has to be, where batches are of like multiplicity.
     """
 
     def __init__(self, reader: EventReader, config: EventsDataset) -> None:
         self.reader = reader
+        self.trim = reader.multiplicities() if config.dataset_kwargs.bucket_batches else None
         event_bytes = bytes_per_event(reader.preprocessor, reader.file)
         budget = int(config.max_memory_gb * 1e9)
         too_large = event_bytes * reader.file.n_events > budget
@@ -138,12 +148,13 @@ class EventStore:
 
     def dataset(self, *, shuffled: bool) -> Dataset[EventBatch]:
         """Return what serves batches: of shuffled rows, several chunks at a time, or of rows in the file's order."""
-        return self._memory or StreamedEvents(self.reader, self.chunk_rows, keep=MIXED_CHUNKS if shuffled else 1)
+        keep = MIXED_CHUNKS if shuffled else 1
+        return self._memory or StreamedEvents(self.reader, self.chunk_rows, keep=keep, trim=self.trim)
 
     def _load(self, budget: int) -> CachedEvents:
         block = self.reader.block(0, self.reader.file.n_events)
         padded = bytes_per_event(self.reader.preprocessor, self.reader.file, padded=True)
-        return CachedEvents(block.padded() if padded * self.reader.file.n_events <= budget else block)
+        return CachedEvents(block.padded() if padded * self.reader.file.n_events <= budget else block, self.trim)
 
 
 def bytes_per_event(preprocessor: Preprocessor, file: EventFile, *, padded: bool = False) -> float:

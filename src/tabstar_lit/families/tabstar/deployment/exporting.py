@@ -10,6 +10,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from tabstar_lit.data.outputs import whole_file
+from tabstar_lit.engine.exporting import write_weights
 from tabstar_lit.engine.reports.card import CARD_FILE, write_card
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, CHECKPOINT_SCHEMA_VERSION, AtomicCheckpointIO
 from tabstar_lit.engine.weights.folders import CONFIG_FILE, WEIGHTS_FILE
@@ -38,15 +39,15 @@ METADATA_KEY = "tabstar_lit"
 def export_safetensors(model: TrainedTabstar, output: Path) -> list[Path]:
     """Write the weights under their names, with sizes, tokenizer and tables as JSON in the file's metadata.
 
+    The file can be given wherever a checkpoint is asked for, see :func:`~tabstar_lit.engine.exporting.write_weights`.
+
     Returns
     -------
     list of Path
         What was written: the file and the model card beside it.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
-    metadata = {"format": "pt", METADATA_KEY: json.dumps(dict(model.config), ensure_ascii=False)}
-    with whole_file(output) as part:
-        save_file(weights, part, metadata=metadata)
+    description = {METADATA_KEY: json.dumps(dict(model.config), ensure_ascii=False)}
+    write_weights(model.network, model.config, output, description)
     return [output, _card(model, output.with_name(f"{output.stem}.{CARD_FILE}"), output.name)]
 
 

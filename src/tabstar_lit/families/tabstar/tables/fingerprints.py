@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from tabstar_lit.arrays import UInt64
-from tabstar_lit.data.splits import column_hashes, salt
+from tabstar_lit.data.splits import frame_hashes, salt
 from tabstar_lit.data.verbalize import column_text
 
 KEY = "fingerprints"
@@ -36,8 +36,7 @@ def fingerprints(frame: pd.DataFrame) -> dict[str, Any]:
     """Return the sketches of a table: ``rows``, whatever the order of rows and columns, and ``columns`` by name."""
     rows = np.zeros(len(frame), dtype=np.uint64)
     columns = {}
-    for position, name in enumerate(map(_plain, map(str, frame.columns))):
-        hashes = column_hashes(frame.iloc[:, position])
+    for name, hashes in zip(map(_plain, map(str, frame.columns)), frame_hashes(frame), strict=True):
         rows += _scattered(hashes ^ salt(name))
         columns[name] = {"values": len(distinct := np.unique(hashes)), "sketch": _sketch(distinct, VALUES)}
     return {"rows": _sketch(np.unique(rows), ROWS), "columns": columns}

@@ -6,8 +6,8 @@ written out once, not once a cell, and a number is looked up in the twelve texts
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -125,21 +125,25 @@ class Preprocessor:
         """
         parts = dates.fit_dates(features)
         frame = _prepared(features, parts)
-        words, numbers, dropped = [], [], {}
+        words: list[Column] = []
+        numbers: dict[str, tuple[Float64, bool]] = {}
+        dropped: dict[str, str] = {}
         told = {verbalize.column_text(name) for name in texts}
-        for name in frame.columns:
-            numeric, digits = (False, False) if name in told else _is_number(frame[name])
-            reason = _useless(frame[name], numeric=numeric, digits=digits)
+        for name, column in frame.items():
+            numeric, digits = (False, False) if name in told else _is_number(column)
+            values = _as_numbers(column, digits=digits) if numeric else None
+            reason = _useless(column, values)
             if reason:
                 dropped[name] = reason
-            elif numeric:
-                numbers.append(_fit_number(name, _as_numbers(frame[name], digits=digits), digits, bin_labels))
+            elif values is not None:
+                numbers[name] = (values, digits)
             else:
                 words.append(Column(name=name, kind="text"))
         if not words and not numbers:
             reasons = "; ".join(f"'{name}' {reason}" for name, reason in dropped.items()) or "there is no column"
             raise DataError(f"no feature column is left ({reasons}). Name fewer columns under 'ignore'.")
-        return cls((*words, *sorted(numbers, key=lambda column: column.name)), parts, dropped)
+        fitted = _fit_numbers(numbers, bin_labels)
+        return cls((*words, *sorted(fitted, key=lambda column: column.name)), parts, dropped)
 
     def transform(self, features: pd.DataFrame, *, first: Sequence[str] = ()) -> Encoded:
         """Encode rows.
@@ -250,12 +254,9 @@ def _prepared(features: pd.DataFrame, parts: dict[str, list[str]]) -> pd.DataFra
 
 def _is_number(column: pd.Series) -> tuple[bool, bool]:
     """Tell whether a column is numeric, and whether it is so in spite of being text made of digits."""
-    known = column.dropna()
-    if known.empty:
-        return False, False
     if pd.api.types.is_numeric_dtype(column.dtype):
         return True, False
-    unique = known.astype(object).unique()
+    unique = column.dropna().astype(object).unique()
     if len(unique) <= MAX_CATEGORIES_OF_DIGITS or sum(not _is_digits(value) for value in unique) > 1:
         return False, False
     return True, True
@@ -274,12 +275,11 @@ def _as_numbers(column: pd.Series, *, digits: bool) -> Float64:
     return pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _useless(column: pd.Series, *, numeric: bool, digits: bool) -> str:
-    """Return why a column says nothing, or an empty text."""
-    if column.isna().all():
+def _useless(column: pd.Series, values: Float64 | None) -> str:
+    """Return why a column, which is these numbers or text, says nothing, or an empty text."""
+    if column.isna().all() if values is None else np.isnan(values).all():
         return "is missing in all training rows"
-    if numeric:
-        values = _as_numbers(column, digits=digits)
+    if values is not None:
         constant = np.nanmin(values) == np.nanmax(values)
         if constant and _texts(column.dropna()).nunique() > 1:
             return "holds numbers that differ beyond the 15 digits of float64 only; as kind 'text' it would be kept"
@@ -288,34 +288,42 @@ def _useless(column: pd.Series, *, numeric: bool, digits: bool) -> str:
     return "has the same value in all training rows" if constant else ""
 
 
-def _fit_number(name: str, values: Float64, digits: bool, bin_labels: verbalize.BinLabels) -> Column:
-    if np.nanmax(np.abs(values)) > LARGEST:
-        raise DataError(f"column '{name}' holds numbers too large to scale (beyond {LARGEST:g}). Ignore it.")
-    boundaries = decile_boundaries(values[~np.isnan(values)])
-    return Column(
-        name=name,
-        kind="number",
-        digits=digits,
-        scale=ZScore.fit(values),
-        boundaries=tuple(boundaries.tolist()),
-        labels=tuple(verbalize.bin_labels(boundaries, bin_labels)),
-    )
+def _fit_numbers(numbers: Mapping[str, tuple[Float64, bool]], bin_labels: verbalize.BinLabels) -> Iterator[Column]:
+    """Fit columns, those of equally many known cells in one call: tables are often wide, and without gaps."""
+    groups: dict[int, dict[str, Float64]] = defaultdict(dict)
+    for name, (values, _) in numbers.items():
+        if np.nanmax(np.abs(values)) > LARGEST:
+            raise DataError(f"column '{name}' holds numbers too large to scale (beyond {LARGEST:g}). Ignore it.")
+        known = values[~np.isnan(values)]
+        groups[len(known)][name] = known
+    for group in groups.values():
+        known = np.stack(list(group.values()), axis=1)
+        for name, scale, boundaries in zip(group, ZScore.fit_columns(known), decile_boundaries(known).T, strict=True):
+            yield Column(
+                name=name,
+                kind="number",
+                digits=numbers[name][1],
+                scale=scale,
+                boundaries=tuple(boundaries.tolist()),
+                labels=tuple(verbalize.bin_labels(boundaries, bin_labels)),
+            )
 
 
 def decile_boundaries(known: Float64) -> Float64:
-    """Return the 0, 10 … 100 % quantiles of a column.
+    """Return the 0, 10 … 100 % quantiles of columns, ``[11, M]``.
 
     They are what scikit-learn's ``QuantileTransformer`` with up to 1000 quantiles and no subsampling takes back from
     0, 0.1 … 1, which the official package uses.
 
     Parameters
     ----------
-    known : ndarray of float64 [N]
+    known : ndarray of float64 [N, M]
         Without gaps.
     """
     references = np.linspace(0, 1, min(MAX_QUANTILES, len(known)))
-    quantiles = np.maximum.accumulate(np.percentile(known, references * 100))
-    boundaries = np.interp(np.linspace(0, 1, verbalize.N_BINS + 1), references, quantiles)
+    quantiles = np.maximum.accumulate(np.percentile(known, references * 100, axis=0))
+    shares = np.linspace(0, 1, verbalize.N_BINS + 1)
+    boundaries = np.stack([np.interp(shares, references, own) for own in quantiles.T], axis=1)
     return np.maximum.accumulate(boundaries)  # interpolation may overshoot by one unit in the last place
 
 

@@ -1,0 +1,100 @@
+"""What half precision does to a training: the losses of the same steps, family by family, on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from benchmarks.loops import train
+from tabstar_lit.families import get_family
+from tabstar_lit.families.hep.events.toys import ensure_toy
+from tabstar_lit.families.tabstar.tables.builtin import ensure_builtin
+
+CURVE_STEPS = 200
+SMOOTHED = 20
+"""Steps of a running mean: single batches differ by more than precisions do."""
+
+SMALL: dict[str, tuple[str, ...]] = {
+    "tabstar": (
+        "model_config=tabstar/tiny",
+        "model_config.architecture_config.text_encoder={name: random, unfreeze_layers: 1}",
+        "dataset_config={corpus: CORPUS, batch_size: 16, rows_per_dataset: 320, val_rows_per_dataset: 1}",
+    ),
+    "signal": ("dataset_config.files=TOY",),
+    "fakes": ("stages=[numerator]",),
+    "microbes": (),
+    "antibody": (),
+    "experts": (),
+}
+"""Small trainings on what each family generates itself; ``CORPUS`` and ``TOY`` stand for files."""
+
+
+class Losses(Callback):
+    """Keep the loss of every step, on the device."""
+
+    def __init__(self) -> None:
+        self.kept: list[Tensor] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep it."""
+        self.kept.append(outputs["mean"])
+
+    def values(self) -> Tensor:
+        """Return them."""
+        return torch.stack(self.kept).double().cpu()
+
+
+def losses(family_name: str, precision: str, folder: Path, more: Sequence[str] = (), *, steps: int) -> Tensor:
+    """Return the losses of the first steps of a small training: ``[steps]``.
+
+    Parameters
+    ----------
+    family_name : str
+        Of :data:`SMALL`.
+    precision : str
+        As ``experiment_config.precision``.
+    folder : Path
+        Where its data are, or are made.
+    more : sequence of str
+        Further settings.
+    steps : int
+        How many.
+    """
+    files = {"CORPUS": str(ensure_builtin(folder / "builtin.h5")), "TOY": str(ensure_toy(folder / "toy.h5"))}
+    kept = Losses()
+    settings = [
+        *(_filled(setting, files) for setting in SMALL[family_name]),
+        "experiment_config.tracker=none",
+        "experiment_config.check_eval_n_epoch=100000",
+        f"experiment_config.precision={precision}",
+        f"model_config.training_config.max_steps={steps}",
+        "model_config.training_config.max_epochs=100000",
+        *more,
+    ]
+    train(get_family(family_name), settings, kept, warm=False)
+    return kept.values()
+
+
+def _filled(setting: str, files: dict[str, str]) -> str:
+    for word, path in files.items():
+        setting = setting.replace(word, path)
+    return setting
+
+
+def largest_difference(exact: Tensor, rough: Tensor) -> float:
+    """Return the largest difference of running means of two curves, relative to where the first one begins.
+
+    Parameters
+    ----------
+    exact, rough : Tensor
+        ``[steps]`` losses.
+    """
+    means = [curve.unfold(0, min(SMOOTHED, len(curve)), 1).mean(1) for curve in (exact, rough)]
+    return float((means[0] - means[1]).abs().max() / means[0][0].abs())

@@ -1,0 +1,33 @@
+"""Half precision learns what single precision does: the curves of 200 steps stay together, in every family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from benchmarks.precision import CURVE_STEPS, SMALL, largest_difference, losses
+
+BOUND = 0.03
+"""Of the loss at the start."""
+
+
+@pytest.mark.parametrize("family_name", SMALL)
+def test_curves_of_both_precisions_stay_together(
+    family_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANALYSIS_ML_DATA_DIR", str(tmp_path))
+    exact, rough = (
+        losses(family_name, kind, tmp_path, ["experiment_config.accelerator=cpu"], steps=CURVE_STEPS)
+        for kind in ("32-true", "bf16-mixed")
+    )
+    assert len(exact) == len(rough) == CURVE_STEPS
+    assert not torch.equal(exact, rough), "both were computed in single precision"
+    assert exact[-20:].mean() < exact[:20].mean(), "nothing was learned that precision could spoil"
+    assert largest_difference(exact, rough) < BOUND
+
+
+def test_a_curve_that_goes_elsewhere_is_seen() -> None:
+    exact = torch.linspace(1, 0.5, 200)
+    assert largest_difference(exact, exact) == 0
+    assert largest_difference(exact, torch.full((200,), 1.0)) > 0.4
