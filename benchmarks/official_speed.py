@@ -93,11 +93,11 @@ def half_precision() -> torch.autocast:
     return torch.autocast("cpu", dtype=torch.bfloat16)
 
 
-def cpu_seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
+def cpu_seconds(run: Callable[[], object]) -> float:
     """Return the median of the processor seconds of ``run``, after a first one that is not counted."""
     run()
     seconds = []
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         start = time.process_time()
         run()
         seconds.append(time.process_time() - start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -18,14 +17,14 @@ WINE = next(source for source in official_speed.sources() if source.entry.name =
 
 
 @pytest.fixture
-def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[official_speed.Table]:
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> official_speed.Table:
     """Return wine with a text encoder that is as deep as the published one, and thin."""
     monkeypatch.setattr(
         gpu_tabstar, "E5_SMALL", {**gpu_tabstar.E5_SMALL, "num_hidden_layers": 7, "intermediate_size": 8}
     )
     monkeypatch.setattr(official_speed, "BATCH_SIZE", 4)
     monkeypatch.setattr(official_speed, "REPEATS", 1)
-    yield official_speed.Table(tmp_path, WINE)
+    return official_speed.Table(tmp_path, WINE)
 
 
 def test_both_compute_the_same_loss_of_the_same_rows(table: official_speed.Table) -> None:
