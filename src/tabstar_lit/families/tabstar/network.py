@@ -95,11 +95,9 @@ class TabStarNetwork(nn.Module):
         if self.text_lookup is not None and self.text_encoder.is_frozen:
             vectors = self.text_lookup(batch.string_ids).to(batch.numbers.dtype)
             return self.text_projection(vectors)  # type: ignore[no-any-return]  # as above
-        if batch.window is None or batch.window.is_first:
-            vectors = self.text_projection(self.text_encoder(batch.token_ids, batch.lengths, batch.starts, frozen))
-        else:
-            vectors = None
-        return vectors if batch.window is None else self._shared.of(batch.window, vectors)
+        if batch.window is None:
+            return self._read_strings(batch, frozen)
+        return self._shared.of(batch.window, self._read_strings(batch, frozen) if batch.window.is_first else None)
 
     def elements(self, batch: TableBatch, frozen: Tensor | None = None) -> Tensor:
         """Return the elements before the interaction, ``[B, S, D]``; ``frozen`` as for :meth:`encode_strings`.
@@ -114,6 +112,10 @@ class TabStarNetwork(nn.Module):
         pairs, pair = torch.unique(batch.index * len(values) + value, return_inverse=True)
         merged = self.numerical_fusion(strings[pairs // len(values)][None], values[pairs % len(values)][None])
         return F.embedding(pair, merged[0])
+
+    def _read_strings(self, batch: TableBatch, frozen: Tensor | None) -> Tensor:
+        vectors = self.text_encoder(batch.token_ids, batch.lengths, batch.starts, frozen)
+        return self.text_projection(vectors)  # type: ignore[no-any-return]  # as above
 
     def _predict(self, batch: TableBatch, frozen: Tensor | None) -> Tensor:
         targets = self.tabular_encoder(self.elements(batch, frozen), batch.n_targets)
