@@ -18,25 +18,23 @@ STEPS = {
     "train_tabstar": 100,
     "train_signal": 100,
     "train_fakes": 200,
-    "train_experts": 12,
-    "train_microbes": 20,
+    "train_microbes": 8,
     "train_antibody": 20,
 }
 """Optimizer steps of a stage. The schedules of learning rates reach their end in them, as shipped ones do later.
 
 Of tables and toy collisions there are fewer: their networks pass through peaks of the loss, where the rounding of a sum
 in another order has grown to 1e-2 and 1e-4 after 200 steps, but is below 1e-7 and 1e-12 after 100. Logits of tables
-are rounded to single precision by their loss.
+are rounded to single precision by their loss. Those of microbes and antibodies take long: there are few.
 """
 STAGES = {
     "train_tabstar": ("pretrain",),
     "train_signal": ("train",),
     "train_fakes": ("numerator", "denominator", "ratio"),
-    "train_experts": ("transformer", "state_space", "diffuser", "mixture"),
     "train_microbes": ("encoder", "predictor"),
     "train_antibody": ("train",),
 }
-WITHIN_AN_EPOCH = ("train_antibody", "train_experts")
+WITHIN_AN_EPOCH = ("train_antibody",)
 """Commands whose steps end before the first validation."""
 LOSSES = ("train_loss_step", "val_loss")
 
