@@ -47,7 +47,8 @@ def few_pairs(tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(antibody_pairs.DATA_VARIABLE, str(tmp_path / "few"))
     monkeypatch.setattr(results, "PAGE", tmp_path / "docs" / "results.md")
-    monkeypatch.setattr(antibody_ranking, "LEAST_RANKED", 2)
+    for module in (antibody_ranking, antibody_results):
+        monkeypatch.setattr(module, "LEAST_RANKED", 2)
     for name in ("COMPLEXES", "HER2"):
         monkeypatch.setattr(antibody_results, name, (*getattr(antibody_results, name), *SHORT))
     return tmp_path

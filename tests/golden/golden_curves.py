@@ -18,6 +18,8 @@ STEPS = {
     "train_tabstar": 100,
     "train_signal": 100,
     "train_fakes": 200,
+    "train_experts": 12,
+    "train_microbes": 20,
     "train_antibody": 20,
 }
 """Optimizer steps of a stage. The schedules of learning rates reach their end in them, as shipped ones do later.
@@ -30,9 +32,11 @@ STAGES = {
     "train_tabstar": ("pretrain",),
     "train_signal": ("train",),
     "train_fakes": ("numerator", "denominator", "ratio"),
+    "train_experts": ("transformer", "state_space", "diffuser", "mixture"),
+    "train_microbes": ("encoder", "predictor"),
     "train_antibody": ("train",),
 }
-WITHIN_AN_EPOCH = ("train_antibody",)
+WITHIN_AN_EPOCH = ("train_antibody", "train_experts")
 """Commands whose steps end before the first validation."""
 LOSSES = ("train_loss_step", "val_loss")
 

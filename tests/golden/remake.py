@@ -1,7 +1,8 @@
-"""Make the stored loss curves anew: `python tests/golden/remake.py`, or `make golden`."""
+"""Make the stored loss curves anew: `make golden`, or `python tests/golden/remake.py COMMAND ...` for some commands."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,5 +21,5 @@ def remake(command: str) -> None:
 
 
 if __name__ == "__main__":
-    for command in STAGES:
+    for command in sys.argv[1:] or STAGES:
         remake(command)

@@ -26,6 +26,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -136,15 +137,33 @@ def try_all(
 
 
 def sample(size: int, seed: int) -> list[Mutant]:
-    """Return as many changes, each of another place: places have equal chances, however many changes they allow."""
+    """Return as many changes that compile, each of another place: places have equal chances, whatever they allow."""
     modules = [path for room in ROOMS for path in sorted((REPOSITORY / "src" / PACKAGE / room).rglob("*.py"))]
     places: dict[tuple[Path, Position], list[Mutant]] = defaultdict(list)
     for module in modules:
         for mutant in mutants_of(module):
             places[module, mutant.position].append(mutant)
     chosen = random.Random(seed)
-    keys = chosen.sample(sorted(places), min(size, len(places)))
-    return [chosen.choice(places[key]) for key in keys]
+    keys = sorted(places)
+    chosen.shuffle(keys)
+    orders = (chosen.sample(places[key], len(places[key])) for key in keys)
+    found = (next(filter(compiles, order), None) for order in orders)
+    return list(islice((mutant for mutant in found if mutant is not None), size))
+
+
+def compiles(mutant: Mutant) -> bool:
+    """Say whether a change is Python: those of stars in calls, as if they were products, are not."""
+    try:
+        compile(changed_source(mutant), str(mutant.module), "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
+def changed_source(mutant: Mutant) -> str:
+    """Return the module with the change."""
+    source = mutant.module.read_text(encoding="utf-8")
+    return str(mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence))
 
 
 def mutants_of(module: Path) -> Iterator[Mutant]:
@@ -180,8 +199,7 @@ def unevaluated_lines(source: str) -> list[Position]:
 def attempt(mutant: Mutant, tests: line_tests.LineTests, copy: Path) -> Tried:
     """Make the change, run the tests of its line, and take it back; print it where they pass."""
     began = os.times()
-    source = mutant.module.read_text(encoding="utf-8")
-    changed = mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
+    source, changed = mutant.module.read_text(encoding="utf-8"), changed_source(mutant)
     below = mutant.module.relative_to(REPOSITORY / "src")
     (first, _), (last, _) = mutant.position
     met = tests.of(below, range(first, last + 1), BUDGET) or tests_naming(mutant.module)

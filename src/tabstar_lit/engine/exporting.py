@@ -14,6 +14,8 @@ from tabstar_lit.engine.options import checkpoint_argument, examples, output_opt
 if TYPE_CHECKING:
     from torch import nn
 
+    from tabstar_lit.engine.reports.card_text import CardText
+
 
 def export_command(family: AnyFamily) -> click.Command:
     """Return the verb ``export`` of a family: the model of a checkpoint as safetensors, with a card beside it."""
@@ -31,7 +33,7 @@ def export_command(family: AnyFamily) -> click.Command:
         model = family.restore(checkpoint)
         count = write_weights(model.network, model.config, output)
         click.echo(f"wrote {output}: {count} tensors")
-        click.echo(f"wrote {write_card_beside(family, model.config, output)}")
+        click.echo(f"wrote {write_card_beside(output, family.card(model.config), family.name)}")
 
     return export
 
@@ -74,9 +76,8 @@ def write_weights(
     return write_named(output, network.state_dict(), own, description)
 
 
-def write_card_beside(family: AnyFamily, config: Mapping[str, Any], output: Path) -> Path:
-    """Write the model card of an exported file, and return where it is."""
+def write_card_beside(output: Path, text: CardText, family: str) -> Path:
+    """Write the model card of a file that was exported from a model of a family, and return where it is."""
     from tabstar_lit.engine.reports.card import CARD_FILE, write_card
 
-    card = output.with_name(f"{output.stem}.{CARD_FILE}")
-    return write_card(family.card(config), card, output.name, family=family.name)
+    return write_card(text, output.with_name(f"{output.stem}.{CARD_FILE}"), output.name, family=family)

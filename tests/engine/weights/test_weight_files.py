@@ -27,6 +27,7 @@ from tabstar_lit.engine.weights.files import (
     read_checkpoint,
 )
 from tabstar_lit.engine.weights.loading import latest_checkpoint
+from tabstar_lit.engine.weights.sums import BLOCK, RECORD
 from tabstar_lit.errors import CheckpointError
 
 
@@ -188,6 +189,51 @@ def test_no_flipped_bit_goes_unseen(saved: Path) -> None:
         else:
             assert_equal(found, good)  # a bit between the parts, which nobody reads
     assert refused > 100
+
+
+@pytest.mark.parametrize(
+    "byte", [0, 8 * BLOCK + 3, -9, -1], ids=["first block", "second block", "last word", "last byte"]
+)
+def test_a_flipped_bit_of_a_large_tensor_is_seen_wherever_it_is(tmp_path: Path, byte: int) -> None:
+    path, numbers = tmp_path / "large.ckpt", torch.arange(16 * BLOCK + 12, dtype=torch.int64).to(torch.uint8)
+    AtomicCheckpointIO().save_checkpoint({"small": torch.ones(3), "large": numbers}, path)
+    whole = bytearray(path.read_bytes())
+    begin = whole.index(numbers.numpy().tobytes())
+    whole[begin + byte % len(numbers)] ^= 16
+    path.write_bytes(whole)
+    with pytest.raises(CheckpointError, match=r"damaged: a tensor in it has another check sum\. Use an earlier"):
+        read_checkpoint(path)
+
+
+def test_two_blocks_that_changed_places_are_seen(tmp_path: Path) -> None:
+    path, numbers = tmp_path / "large.ckpt", torch.arange(2 * BLOCK)
+    AtomicCheckpointIO().save_checkpoint({"large": numbers}, path)
+    whole = path.read_bytes()
+    first, second = (numbers[part * BLOCK : (part + 1) * BLOCK].numpy().tobytes() for part in (0, 1))
+    path.write_bytes(whole.replace(first + second, second + first))
+    with pytest.raises(CheckpointError, match="another check sum"):
+        read_checkpoint(path)
+
+
+def test_a_file_of_an_earlier_release_is_compared_with_the_sums_of_zip(tmp_path: Path) -> None:
+    path, weights = tmp_path / "earlier.ckpt", torch.arange(100)
+    torch.save({"weights": weights}, path)
+    assert_equal(read_checkpoint(path), {"weights": weights})
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(weights.numpy().tobytes(), weights.flip(0).numpy().tobytes()))
+    with pytest.raises(CheckpointError, match=r"its part \S+/data/0 has another check sum"):
+        read_checkpoint(path)
+
+
+def test_a_damaged_record_of_sums_is_named(saved: Path) -> None:
+    with zipfile.ZipFile(saved) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(RECORD))
+        text = archive.read(name)
+    whole = saved.read_bytes()
+    saved.write_bytes(whole.replace(text, text.replace(b"1", b"2").replace(b"3", b"4")))
+    assert saved.read_bytes() != whole
+    with pytest.raises(CheckpointError, match=rf"its part \S+/{RECORD} has another check sum"):
+        read_checkpoint(saved)
 
 
 def test_a_step_that_was_damaged_is_not_gone_on_from(saved: Path) -> None:

@@ -25,6 +25,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from tabstar_lit.config.tree import did_you_mean
 from tabstar_lit.engine.weights.named import SUFFIX as SAFETENSORS
 from tabstar_lit.engine.weights.named import read_named
+from tabstar_lit.engine.weights.sums import Adding, read_sums, write_sums
 from tabstar_lit.errors import CheckpointError, SaveError
 from tabstar_lit.files import replacement
 
@@ -120,9 +121,11 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     if path.suffix == SAFETENSORS and path.is_file():
         return _of_safetensors(path, tensors=not mmap)
     _require_archive(path)
-    require_intact(path, tensors=not mmap)
+    sums = _intact_sums(path) if not mmap else None
+    require_intact(path, tensors=not mmap and sums is None)
+    adding = Adding(copy=True)
     try:
-        content = torch.load(path, map_location="cpu" if mmap else _copied, weights_only=True, mmap=True)
+        content = torch.load(path, map_location="cpu" if mmap else adding, weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds {_first_object(error)}, which only running code could rebuild. Nothing was run. "
@@ -135,6 +138,8 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is damaged or was not written by torch.save ({_first_line(error)}). Use an earlier checkpoint."
         ) from error
+    if sums is not None and adding.sums != sums:
+        raise CheckpointError(f"{path} is damaged: a tensor in it has another check sum. Use an earlier checkpoint.")
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__} where a checkpoint holds a dict.")
     _require_known_schema(content, path)
@@ -171,9 +176,9 @@ def _write(checkpoint: dict[str, Any], file: Path) -> None:
 
 
 def _verify(checkpoint: dict[str, Any], file: Path) -> None:
-    """Open the written file the way it will be opened later, without reading the tensors."""
+    """Read the written file the way it will be read later, and add what its tensors are compared with then."""
     try:
-        torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        write_sums(file)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_not_plain(checkpoint, error)) from error
     except _DAMAGED as error:
@@ -259,9 +264,12 @@ def require_intact(path: Path, *, tensors: bool = True) -> None:
         raise CheckpointError(f"{path} is damaged: its part {broken} has another check sum. Use an earlier checkpoint.")
 
 
-def _copied(storage: Any, _: str) -> Any:
-    """Take a mapped tensor into memory: less work than torch's own reading, which leaves some for the check sums."""
-    return storage.clone()
+def _intact_sums(path: Path) -> list[int] | None:
+    """Return the sums that tensors are compared with; None where there are none, so that zip's own must do."""
+    try:
+        return read_sums(path)
+    except (zipfile.BadZipFile, zlib.error, OSError, *_DAMAGED):
+        return None  # what is damaged is found, and named, when the parts are compared with zip's sums
 
 
 def _first_broken(archive: zipfile.ZipFile) -> str | None:

@@ -109,17 +109,21 @@ def borrow(network: nn.Module, role: Role, read: Mapping[str, str | None], borro
 def _fill(mixture: Mixture, found: Mapping[str, dict[str, Tensor]], paths: Mapping[str, Path]) -> None:
     """Put the experts into a mixture.
 
+    They are compared in its own precision: what was borrowed for a training in double precision had been rounded to it.
+
     Raises
     ------
     CheckpointError
         They do not read and write the states of one transformer.
     """
-    first = found["transformer"]
+    first, kind = found["transformer"], mixture.embedding.weight.dtype
     for expert in EXPERTS:
         shared = [("embedding.", "embedding."), ("encoder.", "expert.")]
         for own, theirs in shared:
             for name, tensor in found[expert].items():
-                if name.startswith(own) and not torch.equal(tensor, first[theirs + name.removeprefix(own)]):
+                if not name.startswith(own):
+                    continue
+                if not torch.equal(tensor.to(kind), first[theirs + name.removeprefix(own)].to(kind)):
                     raise CheckpointError(
                         f"{paths[expert]} was trained with another transformer than {paths['transformer']}: "
                         f"'{name}' differs. A mixture joins experts of one embedding: train the {expert} with "

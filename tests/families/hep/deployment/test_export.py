@@ -255,7 +255,7 @@ def test_weights_in_safetensors(events: Path, tmp_path: Path) -> None:
     assert len(tensors) == n_tensors
     for name, tensor in saved.module.network.state_dict().items():
         torch.testing.assert_close(tensors[name], tensor)
-    torch.testing.assert_close(tensors["calibration.bias"], torch.arange(3.0))
+    torch.testing.assert_close(tensors["calibration.bias"], torch.arange(3.0, dtype=torch.float64))
     assert described["architecture_config"]["n_hidden"] == 8
     assert described["inputs"]["numerical"] == ["met", "m_jj"]
     own, again = (restore(file).predict(events) for file in (saved.path, path))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from tabstar_lit.families.experts.architecture import ExpertsArchitecture
 from tabstar_lit.families.experts.networks.expert import Expert, attention_mask, initialise, places
 from tabstar_lit.nn.attention import MultiHeadAttention
 from tabstar_lit.nn.cache import DecoderCache, KeyValueCache
+from tabstar_lit.nn.decoders import State
 from tabstar_lit.nn.feed_forward import PointwiseFeedForward
 from tabstar_lit.nn.norms import RMSNorm
 from tabstar_lit.nn.positions import Rotation, rotation, sinusoids
@@ -189,7 +190,7 @@ class DiffuserExpert(Expert):
         found: Tensor = self.out(self.norm(noised))
         return found
 
-    def forward(self, states: Tensor, documents: Tensor | None = None, cache: DenoisingCache | None = None) -> Tensor:
+    def forward(self, states: Tensor, documents: Tensor | None = None, cache: Any = None) -> Tensor:
         """Noise states ``[B, T, D]`` of the transformer and denoise them; see :meth:`Expert.forward`."""
         noise = self._noise_at(states, documents, cache)
         if cache is None:
@@ -209,7 +210,7 @@ class DiffuserExpert(Expert):
             x = clean if last else self.noised(clean, self._steps(self.steps[place + 1], states), found)
         return x
 
-    def start(self) -> DenoisingCache:
+    def start(self) -> State:
         """Return empty caches, one for each pass."""
         return DenoisingCache([DecoderCache([KeyValueCache() for _ in self.blocks]) for _ in self.steps])
 

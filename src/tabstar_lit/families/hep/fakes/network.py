@@ -136,9 +136,8 @@ class FakesNetwork(nn.Module):
             return outputs
         pt = features.numerical[:, self.pt_column].contiguous()
         numbers = torch.bucketize(pt, self.get_buffer("thresholds"), right=True)
-        if torch.compiler.is_exporting():  # how many events a slice has is not known to a graph: each is given all
-            every = torch.stack([network(seen) for network in self.slices], dim=1)
-            return every.take_along_dim(numbers[:, None, None], dim=1).squeeze(1)
+        if torch.compiler.is_exporting():
+            return _chosen([network(seen) for network in self.slices], numbers)
         rows = [torch.nonzero(numbers == number).squeeze(1) for number in range(len(self.slices))]
         parts = [network(_rows(seen, own)) for network, own in zip(self.slices, rows, strict=True)]
         return torch.cat(parts).index_select(0, torch.cat(rows).argsort())
@@ -217,6 +216,14 @@ def _scaled(recipe: NumberRecipe, values: Sequence[float]) -> Tensor:
     """Return values of a column as they stand in batches."""
     numbers = np.asarray(values, dtype=np.float64)
     return torch.from_numpy((numbers if recipe.scaler is None else recipe.scaler.transform(numbers)).astype(np.float32))
+
+
+def _chosen(outputs: Sequence[Tensor], numbers: Tensor) -> Tensor:
+    """Return of each event the output ``[B, C]`` of its slice: a graph cannot know how many events a slice has."""
+    chosen = outputs[0]
+    for number, own in enumerate(outputs[1:], start=1):
+        chosen = torch.where((numbers >= number).unsqueeze(1), own, chosen)
+    return chosen
 
 
 def _rows(features: Features, rows: Tensor) -> Features:

@@ -112,7 +112,7 @@ def export(checkpoint: Path, form: str, output: Path, raw: bool) -> None:
     if raw and form != "onnx":
         raise click.UsageError("--raw puts the scaling into a graph; it goes with --onnx.")
     from tabstar_lit.engine.exporting import write_card_beside, write_weights
-    from tabstar_lit.families import get_family
+    from tabstar_lit.families.hep.fakes.card import card_text
     from tabstar_lit.families.hep.fakes.factor.export import export_onnx
     from tabstar_lit.families.hep.fakes.factor.restore import restore
 
@@ -122,4 +122,4 @@ def export(checkpoint: Path, form: str, output: Path, raw: bool) -> None:
         click.echo(f"wrote {output}: onnxruntime and torch agree to {difference:.1e} in the ratio")
     else:
         click.echo(f"wrote {output}: {write_weights(model.network, model.config, output)} tensors")
-    click.echo(f"wrote {write_card_beside(get_family('fakes'), model.config, output)}")
+    click.echo(f"wrote {write_card_beside(output, card_text(model.config), model.family)}")
