@@ -78,7 +78,7 @@ def quick_stages() -> None:
     Gains GAIN_STAGES. Lightning 2.6 asks some twenty times a step whether it trains. This can go when it asks less, or
     compares faster.
     """
-    RunningStage.__eq__ = _is_same  # type: ignore[method-assign]  # with names it is as before
+    RunningStage.__eq__ = _is_same  # type: ignore[method-assign, assignment]  # with names it is as before
 
 
 def _is_same(stage: RunningStage, other: object) -> bool:

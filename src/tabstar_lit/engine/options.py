@@ -72,8 +72,7 @@ class CommandGroup(click.Group):
         except click.UsageError as error:
             from tabstar_lit.config.tree import did_you_mean
 
-            error.message += did_you_mean(args[0], self.list_commands(ctx))
-            raise
+            raise click.UsageError(f"{error.message}{did_you_mean(args[0], self.list_commands(ctx))}", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands and what each is for."""

@@ -196,8 +196,9 @@ class DiffuserExpert(Expert):
         if cache is None:
             return self.denoised(states, noise, [(self.sight(states, documents), None)] * len(self.steps))
         there = None if documents is None else documents >= 0
-        passes = [(Sight(*one.admit(states[..., 0], there), causal=True), one) for one in cache.passes]
-        return self.denoised(states, noise, passes)
+        admitted = (one.admit(states[..., 0], there) for one in cache.passes)
+        sights = [Sight(positions, mask, causal=True) for positions, mask in admitted]
+        return self.denoised(states, noise, list(zip(sights, cache.passes, strict=True)))
 
     def denoised(self, states: Tensor, noise: Tensor, passes: Sequence[Pass]) -> Tensor:
         """Mix states ``[B, T, D]`` with noise, and take it off again in as many passes as there are steps."""
