@@ -40,6 +40,8 @@ from cosmic_ray.plugins import get_operator, operator_names
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "tabstar_lit"
 ROOMS = ("engine", "config", "losses", "metrics")
+WATCHED = (*ROOMS, "commands")
+"""Folders of the tests that are looked at: commands show runs and their records."""
 HEAVY = (
     "torch", "lightning.pytorch", "pandas", "sklearn.metrics", "matplotlib.figure", "mlflow", "transformers",
     "pydantic", "pytest", "hypothesis",
@@ -111,7 +113,7 @@ def main() -> None:
 def watched(found: Path, copy: Path) -> line_tests.LineTests:
     """Return which tests run which line, from the file of an earlier call or by running them all."""
     if not found.exists():
-        names = [str(REPOSITORY / "tests" / room) for room in ROOMS]
+        names = [str(REPOSITORY / "tests" / room) for room in WATCHED]
         if outcome(names, copy, None, found) != 0:
             raise SystemExit(f"{(copy / OUTPUT).read_text()[-3000:]}\nThe tests fail without any change.")
     return line_tests.read(found)
