@@ -40,8 +40,8 @@ from cosmic_ray.plugins import get_operator, operator_names
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "tabstar_lit"
 ROOMS = ("engine", "config", "losses", "metrics")
-WATCHED = (*ROOMS, "commands")
-"""Folders of the tests that are looked at: commands show runs and their records."""
+WATCHED = (*ROOMS, "commands", "tuning")
+"""Folders of the tests that are looked at: commands show runs and their records, and tuning has a schema of its own."""
 HEAVY = (
     "torch", "lightning.pytorch", "pandas", "sklearn.metrics", "matplotlib.figure", "mlflow", "transformers",
     "pydantic", "pytest", "hypothesis",
