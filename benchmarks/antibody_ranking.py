@@ -11,7 +11,7 @@ from rapidfuzz.distance import Levenshtein
 from scipy.stats import spearmanr
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.antibody_pairs import ASSAYS, parent_text
@@ -50,6 +50,7 @@ def rank_assays(generator: AntibodyGenerator, data: AntibodyData) -> dict[str, R
     """Rank the held-out HER2 binders of each assay by likelihood and by the baselines."""
     pairs, held_out = data.pairs, {data.pairs.antibodies[row] for row in data.split["test"]}
     training = measured(pairs, data.split["train"])
+    ridge = fitted_ridge([pairs.antibodies[row] for row in training], pairs.pkd[training])
     found = {}
     for assay, name in ASSAYS.items():
         own = read_pairs(roots().data / f"{name}.h5")
@@ -58,7 +59,7 @@ def rank_assays(generator: AntibodyGenerator, data: AntibodyData) -> dict[str, R
         scores = {
             **likelihoods(generator, own, rows),
             "parent": -np.array([Levenshtein.distance(text, parent_text()) for text in texts], dtype=np.float64),
-            "ridge": ridge([pairs.antibodies[row] for row in training], pairs.pkd[training], texts),
+            "ridge": ridge.predict(texts),
         }
         found |= {f"{assay}_{ranker}": correlation(by, own.pkd[rows]) for ranker, by in scores.items()}
     return found
@@ -80,24 +81,23 @@ def rank_by_cluster(generator: AntibodyGenerator, data: AntibodyData) -> tuple[d
     pairs, rows = data.pairs, data.split["test"]
     rows, training = measured(pairs, rows), measured(pairs, data.split["train"])
     known = [pairs.antibodies[row] for row in training]
-    scores = likelihoods(generator, pairs, rows) | {
-        "ridge": ridge(known, pairs.pkd[training], [pairs.antibodies[r] for r in rows])
-    }
+    ridge = fitted_ridge(known, pairs.pkd[training])
+    scores = likelihoods(generator, pairs, rows) | {"ridge": ridge.predict([pairs.antibodies[row] for row in rows])}
     clusters = pairs.clusters[pairs.antigen[rows]]
-    groups = [own for own in (clusters == number for number in np.unique(clusters)) if enough(pairs.pkd[rows[own]])]
+    each = (np.flatnonzero(clusters == number) for number in np.unique(clusters))
+    groups = [own for own in each if enough(pairs.pkd[rows[own]])]
     if not groups:
         raise DataError(f"no held-out cluster of antigens has {LEAST_RANKED} measured antibodies that could be ranked.")
-    return {
-        name: mean_of([_rho(scored[own], pairs.pkd[rows[own]]) for own in groups]) for name, scored in scores.items()
-    }, len(groups)
+    return {name: mean_within(own, pairs.pkd[rows], groups) for name, own in scores.items()}, len(groups)
 
 
-def mean_of(correlations: Sequence[float]) -> Ranked:
-    """Return the mean of the correlations of groups, with an interval over resampled groups."""
-    each = np.array(correlations)
-    means = each[np.random.default_rng(0).integers(0, len(each), (RESAMPLES, len(each)))].mean(1)
+def mean_within(scores: Array, pkd: Array, groups: Sequence[Array]) -> Ranked:
+    """Return the mean correlation within groups of rows, with an interval over antibodies resampled in each."""
+    rng = np.random.default_rng(0)
+    chosen = [rng.choice(own, (RESAMPLES, len(own))) for own in groups]
+    means = [np.mean([_rho(scores[own], pkd[own]) for own in drawn]) for drawn in zip(*chosen, strict=True)]
     low, high = np.quantile(means, [0.025, 0.975])
-    return Ranked(float(each.mean()), float(low), float(high))
+    return Ranked(float(np.mean([_rho(scores[own], pkd[own]) for own in groups])), float(low), float(high))
 
 
 def enough(pkd: Array) -> bool:
@@ -119,11 +119,10 @@ def likelihoods(generator: AntibodyGenerator, pairs: Pairs, rows: Array) -> dict
     return {name: generator.predict(frame, pkd=pkd)["per_token"].to_numpy() for name, pkd in asked.items()}
 
 
-def ridge(known: Sequence[str], pkd: Array, texts: Sequence[str]) -> Array:
-    """Return the affinities that a ridge over k-mers predicts."""
+def fitted_ridge(texts: Sequence[str], pkd: Array) -> Pipeline:
+    """Return a ridge over k-mers that predicts the affinities of antibodies."""
     counts = CountVectorizer(analyzer="char", ngram_range=(1, 3), lowercase=False)
-    model = make_pipeline(counts, StandardScaler(with_mean=False), RidgeCV(np.logspace(0, 6, 13)))
-    return np.asarray(model.fit(known, pkd).predict(texts))
+    return make_pipeline(counts, StandardScaler(with_mean=False), RidgeCV(np.logspace(0, 6, 13))).fit(texts, pkd)
 
 
 def correlation(scores: Array, pkd: Array) -> Ranked:

@@ -92,8 +92,8 @@ those alone that were measured: all of them together would be ranked by the assa
 """
 
 WITHIN_TEXT = """\
-Held-out complexes: the mean within {clusters} clusters of antigens with at least {least} measured antibodies, intervals
-over resampled clusters. {sentence}
+Held-out complexes: the mean within {clusters} clusters of antigens with at least {least} measured antibodies.
+{sentence}
 """
 
 HER2_TEXT = """\

@@ -15,7 +15,7 @@ from benchmarks.page import Section, how_it_was_made, one_word_a_line, results_t
 from benchmarks.prompt_rich import NEGATIVE
 from tabstar_lit.arrays import Array, Float64, Int64
 from tabstar_lit.engine.reports.markdown import table
-from tabstar_lit.families.hep.fakes.subtraction import training_spread
+from tabstar_lit.families.hep.fakes.ensemble import Ensemble, training_spread, uncertainty
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 
 PT_SHARES = (0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1)
@@ -36,10 +36,10 @@ were held out, with statistical errors alone.
 """
 
 COVERAGE_TEXT = """\
-*Coverage* is the share of these loose data for which the truth lies within one or two standard deviations of the heads;
-0.683 and 0.954 would be right. Errors within a toy go together, so that the share scatters from toy to toy: the means
-are known to ±{error1:.2f} and ±{error2:.2f}. `sigma` is the standard deviation of the heads, of which training adds
-`training`, as heads tell that learned from equal samples; `spread` is the standard deviation of log F from toy to toy,
+*Coverage* is the share of these loose data for which the truth lies within one or two sigma, the uncertainty that heads
+tell of; 0.683 and 0.954 would be right. Errors within a toy go together, so that the share scatters from toy to toy:
+the means are known to ±{error1:.2f} and ±{error2:.2f}. `sigma` is that uncertainty, of which training adds `training`,
+as heads tell that learned from equal samples; `spread` is the standard deviation of log F from toy to toy,
 which the sampling part of sigma should be, and `bias` the error that remains in the mean over toys: all are root mean
 squares over pt. *Edges* are the bias in the lowest and in the highest twentieth of pt, in units of sigma.
 """
@@ -63,8 +63,7 @@ Row = Mapping[str, Array]
 
 def scores(row: Row) -> dict[str, float]:
     """Return the distance of a sample's factor from the truth, and how often heads cover it."""
-    logs, weights = row["logs"], row["weights"]
-    distance, std = np.abs(_errors(row)), logs.std(1, ddof=1)
+    weights, distance, std = row["weights"], np.abs(_errors(row)), np.sqrt(_variances(row))
     covered = {f"coverage{n}": float(np.average(distance <= n * std, weights=weights)) for n in (1, 2)}
     return {"logerror": float(np.average(distance, weights=weights)), **covered}
 
@@ -203,7 +202,8 @@ def _errors(row: Row) -> Float64:
 
 
 def _variances(row: Row) -> Float64:
-    return np.asarray(row["logs"].var(1, ddof=1), np.float64)
+    ensemble = Ensemble(spread="student", twins=int(row["twins"]))  # as the shipped files have it
+    return np.square(uncertainty(torch.from_numpy(row["logs"]).double(), ensemble).numpy())
 
 
 def _training(row: Row) -> Float64:

@@ -86,7 +86,7 @@ class Estimate:
             "targets": torch.zeros(len(logs)),
             "variables": torch.from_numpy(np.stack(list(columns.values()), axis=1)),
         }
-        return Reweighted.of(rows, names=list(columns), role="ratio", average=self.model.average)
+        return Reweighted.of(rows, names=list(columns), role="ratio", ensemble=self.model.ensemble)
 
     @cached_property
     def central(self) -> tuple[Reweighted, Float64]:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.trainer.states import RunningStage
 
 from benchmarks.loops import train
 from benchmarks.signal import gaussian_events, mlp
@@ -76,12 +77,28 @@ def gradient_norm(trainer: Trainer) -> Undo:
     return _restore(module, {"gradient_norm": kept})
 
 
+def signatures(trainer: Trainer) -> Undo:
+    """Let Lightning look up the signature of the training step."""
+    loop = trainer.fit_loop.epoch_loop
+    kept = {"_build_kwargs": vars(loop).pop("_build_kwargs")}
+    return _restore(loop, kept)
+
+
+def stages(trainer: Trainer) -> Undo:
+    """Let Lightning compare stages as it does."""
+    kept = {"__eq__": vars(RunningStage)["__eq__"]}
+    del RunningStage.__eq__
+    return _restore(RunningStage, kept)
+
+
 MEASURES: Mapping[str, Callable[[Trainer], Undo]] = {
     "without_idle_hooks": idle_hooks,
     "NoProfiler": profiler,
     "LeanModule.__setattr__": without("__setattr__"),
     "LeanModule.transfer": without("_on_before_batch_transfer", "_apply_batch_transfer_handler"),
     "gradient_norm": gradient_norm,
+    "lean_loop": signatures,
+    "quick_stages": stages,
 }
 """How each measure is taken back; what that returns brings it back again."""
 

@@ -15,8 +15,9 @@ from tabstar_lit.families.microbes.unifrac.distances import unifrac
 
 
 def linkage_distances(study: Study) -> Float64:
-    """Return unweighted UniFrac ``[N, N]`` on a tree of the Hamming distances between sequences of one length."""
-    letters = np.array([list(text.encode()) for text in study.sequences], dtype=np.uint8)
+    """Return unweighted UniFrac ``[N, N]`` on a tree of the shares of letters in which sequences differ."""
+    longest = max(map(len, study.sequences))
+    letters = np.array([list(text.ljust(longest).encode()) for text in study.sequences], dtype=np.uint8)
     root, nodes = to_tree(average(pdist(letters, "hamming")), rd=True)
     texts: dict[int, str] = {}
     for node in nodes:  # leaves first, every joint after what it joins

@@ -10,10 +10,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from benchmarks.device_loops import step_of
@@ -55,34 +56,36 @@ def sources() -> list[Source]:
     return [*(source for source in SOURCES if source.entry.name != "iris"), FileSource(entry, path)]
 
 
-class Tables:
-    """The five tables as a corpus, with the sizes of the published network in a folder.
+class Table:
+    """One table as a corpus, with the published network in a folder.
 
     Parameters
     ----------
     folder : Path
         Where they are put.
-    chosen : Sequence of str
-        Names of the tables in use; all by default.
+    source : Source
+        The table.
     """
 
-    def __init__(self, folder: Path, chosen: Sequence[str] = ()) -> None:
-        self.folder = folder
-        self.sources = {s.entry.name: s for s in sources() if not chosen or s.entry.name in chosen}
-        convert(list(self.sources.values()), folder / "corpus.h5")
+    def __init__(self, folder: Path, source: Source) -> None:
+        self.folder, self.source = folder, source
+        convert([source], folder / "corpus.h5")
         tokenizer = load_tokenizer(TextEncoderConfig(name=OFFLINE_ENCODER))
         (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
         self.settings = overrides(Options("cpu", tiny=False, data=folder, profile=False), folder, BATCH_SIZE)
 
     def build(self, name: str) -> Parts:
-        """Return network and data as a training builds them."""
+        """Return network and data as a training builds them, with the batches of a window in an epoch."""
         more = f"dataset_config.rows_per_dataset={WINDOW * BATCH_SIZE}"
         return build_parts(family, *experiment(family, self.folder, name, [*self.settings, more]), seed=0)
 
-    def batches_of(self, data: TabstarData) -> list[list[RowBatch]]:
-        """Return a window's batches of each table, in the order of the tables."""
-        keys = data.train_plan().batches(0)
-        return [[key for key in keys if key.source == source][:WINDOW] for source in range(len(self.sources))]
+    def official(self) -> Any:
+        """Return the network of the package."""
+        return official_network(self.folder / "encoder", "cpu")
+
+    def as_strings(self, data: TabstarData, keys: list[RowBatch]) -> list[StringBatch]:
+        """Return batches as the package takes them."""
+        return string_batches(data, self.folder / "corpus.h5", keys)
 
 
 def half_precision() -> torch.autocast:
@@ -90,31 +93,42 @@ def half_precision() -> torch.autocast:
     return torch.autocast("cpu", dtype=torch.bfloat16)
 
 
-def cpu_seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
+def cpu_seconds(run: Callable[[], object]) -> float:
     """Return the median of the processor seconds of ``run``, after a first one that is not counted."""
     run()
     seconds = []
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         start = time.process_time()
         run()
         seconds.append(time.process_time() - start)
     return statistics.median(seconds)
 
 
-def training_seconds(tables: Tables) -> dict[str, list[float]]:
-    """Return the seconds a batch takes, by way of training and by table."""
-    data = cast(TabstarData, tables.build("rows").data)
-    groups = tables.batches_of(data)
-    found = {"official": _official_seconds(tables, data, [group[0] for group in groups])}
+def training_seconds(table: Table) -> dict[str, float]:
+    """Return the seconds a batch takes by way of training: the package's, and ours."""
+    data = cast(TabstarData, table.build("rows").data)
+    keys = data.train_plan().batches(0)
+    network = table.official()
+    theirs = step_of(network, lambda batch: official_loss(network, batch), "cpu", CLIP)
+    (first,) = table.as_strings(data, keys[:1])
+    found = {"official": cpu_seconds(lambda: theirs(first))}
     for name, precision in (("float32", nullcontext), ("bf16", half_precision)):
-        parts = tables.build(name)
-        module, dataset = parts.module.train(), cast(TabstarData, parts.data).train_dataset()
-        step = step_of(module, lambda batch, m=module: bare_loss(m, batch), "cpu", CLIP, precision)  # type: ignore[misc]  # of this turn
-        found[name] = [cpu_seconds(lambda b=dataset[group[0]], s=step: s(b)) for group in groups]  # type: ignore[misc]  # as above
-        own = [[dataset[key] for key in windows(group, WINDOW)] for group in groups]
-        run = window_step(module, precision)
-        found[f"{name}_window"] = [cpu_seconds(lambda b=batches, r=run: r(b)) / len(batches) for batches in own]  # type: ignore[misc]  # as above
+        found |= own_seconds(table, name, precision)
     return found
+
+
+def own_seconds(table: Table, name: str, precision: Callable[[], AbstractContextManager[Any]]) -> dict[str, float]:
+    """Return the seconds a batch takes here, alone and in a window."""
+    parts = table.build(name)
+    module, data = parts.module.train(), cast(TabstarData, parts.data)
+    keys, dataset = data.train_plan().batches(0), data.train_dataset()
+    step = step_of(module, lambda batch: bare_loss(module, batch), "cpu", CLIP, precision)
+    alone, joined = dataset[keys[0]], [dataset[key] for key in windows(keys[:WINDOW], WINDOW)]
+    in_window = window_step(module, precision)
+    return {
+        name: cpu_seconds(lambda: step(alone)),
+        f"{name}_window": cpu_seconds(lambda: in_window(joined)) / len(joined),
+    }
 
 
 def window_step(module: Any, precision: Callable[[], Any]) -> Callable[[list[TableBatch]], None]:
@@ -134,31 +148,25 @@ def window_step(module: Any, precision: Callable[[], Any]) -> Callable[[list[Tab
     return step
 
 
-def _official_seconds(tables: Tables, data: TabstarData, keys: list[RowBatch]) -> list[float]:
-    network = official_network(tables.folder / "encoder", "cpu")
-    step = step_of(network, lambda batch: official_loss(network, batch), "cpu", CLIP)
-    batches = string_batches(data, tables.folder / "corpus.h5", keys)
-    return [cpu_seconds(lambda b=batch: step(b)) for batch in batches]  # type: ignore[misc]  # of this turn
-
-
-def prediction_ratios(tables: Tables) -> list[float]:
-    """Return, by table, rows a second from cells to outputs here over rows a second from strings to outputs there."""
-    parts = tables.build("predicting")
+def prediction_ratio(table: Table) -> float:
+    """Return rows a second from cells to outputs here over rows a second from strings to outputs in the package."""
+    parts = table.build("predicting")
     data, network = cast(TabstarData, parts.data), cast(TabStarNetwork, parts.module.network.eval())
     network.text_encoder.requires_grad_(False)
     network.text_lookup = None
-    official = official_network(tables.folder / "encoder", "cpu").eval()
-    tokenizer = JsonTokenizer(network.text_encoder.tokenizer, 512)
-    ratios = []
-    for source, name in enumerate(data.names):
-        frame = tables.sources[name].read().frame
-        server = TableServer(network, tokenizer, name, data.schemas[name])
-        own = _once(lambda server=server, frame=frame: server.outputs(frame, 256)) / len(frame)  # type: ignore[misc]  # of this turn
-        keys = [RowBatch(source, rows) for rows in cut(torch.arange(len(frame)).numpy(), PREDICTED)][:PREDICTED_BATCHES]
-        batches = string_batches(data, tables.folder / "corpus.h5", keys)
-        theirs = _once(lambda batches=batches: [_predicted(official, batch) for batch in batches])  # type: ignore[misc]  # as above
-        ratios.append(theirs / sum(len(batch.targets) for batch in batches) / own)
-    return ratios
+    name, frame = table.source.entry.name, table.source.read().frame
+
+    def predict(rows: int) -> None:
+        tokenizer = JsonTokenizer(network.text_encoder.tokenizer, 512)
+        TableServer(network, tokenizer, name, data.schemas[name]).outputs(frame[:rows], 256)
+
+    official = table.official().eval()
+    keys = [RowBatch(0, rows) for rows in cut(np.arange(len(frame)), PREDICTED)][:PREDICTED_BATCHES]
+    batches = table.as_strings(data, keys)
+    predict(2)
+    _predicted(official, batches[:1], rows=2)
+    own = _once(lambda: predict(len(frame))) / len(frame)
+    return _once(lambda: _predicted(official, batches)) / sum(len(batch.targets) for batch in batches) / own
 
 
 def _once(run: Callable[[], object]) -> float:
@@ -168,24 +176,31 @@ def _once(run: Callable[[], object]) -> float:
 
 
 @torch.no_grad()
-def _predicted(network: Any, batch: StringBatch) -> None:
-    network(x_txt=batch.strings, x_num=batch.numbers, d_output=batch.n_targets)
+def _predicted(network: Any, batches: list[StringBatch], rows: int | None = None) -> None:
+    for batch in batches:
+        network(x_txt=batch.strings[:rows], x_num=batch.numbers[:rows], d_output=batch.n_targets)
+
+
+def ratios_of(source: Source) -> dict[str, float]:
+    """Return how many times as fast as the package each way of training is on one table, and prediction."""
+    with tempfile.TemporaryDirectory() as folder:
+        table = Table(Path(folder), source)
+        seconds, predicted = training_seconds(table), prediction_ratio(table)
+    theirs = seconds.pop("official")
+    steps = {f"step_vs_official_{way}": theirs / own for way, own in seconds.items()}
+    return steps | {"predict_vs_official": predicted}
 
 
 def figures(chosen: Sequence[str] = ()) -> dict[str, float]:
-    """Return the figures by name, of these tables."""
+    """Return the geometric means over all tables, or these, by name; those of each are told as they come."""
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name:
-        tables = Tables(Path(name), chosen)
-        seconds = training_seconds(tables)
-        predicted = prediction_ratios(tables)
-    found = {}
-    for way in list(seconds)[1:]:
-        ratios = [theirs / own for theirs, own in zip(seconds["official"], seconds[way], strict=True)]
-        found |= {f"tabstar.step_vs_official_{way}_{t}": r for t, r in zip(tables.sources, ratios, strict=True)}
-        found[f"tabstar.step_vs_official_{way}"] = statistics.geometric_mean(ratios)
-    found |= {f"tabstar.predict_vs_official_{t}": r for t, r in zip(tables.sources, predicted, strict=True)}
-    return found | {"tabstar.predict_vs_official": statistics.geometric_mean(predicted)}
+    found: dict[str, list[float]] = {}
+    for source in sources():
+        name = source.entry.name
+        for way, ratio in ratios_of(source).items() if not chosen or name in chosen else ():
+            print(f"# {name}: {way} {ratio:.3g}", flush=True)
+            found.setdefault(way, []).append(ratio)
+    return {f"tabstar.{way}": statistics.geometric_mean(ratios) for way, ratios in found.items()}
 
 
 if __name__ == "__main__":

@@ -22,16 +22,17 @@ SMOOTHED = 20
 SMALL: dict[str, tuple[str, ...]] = {
     "tabstar": (
         "model_config=tabstar/tiny",
-        "model_config.architecture_config.text_encoder={name: random, unfreeze_layers: 1}",
-        "dataset_config={corpus: CORPUS, batch_size: 16, rows_per_dataset: 320, val_rows_per_dataset: 1}",
+        "model_config.architecture_config.dropout=0",
+        "model_config.training_config.optimizer.optimizer_params.lr=3e-3",
+        "dataset_config={corpus: CORPUS, tables: [iris, breast_cancer], rows_per_dataset: 120}",
     ),
-    "signal": ("dataset_config.files=TOY",),
-    "fakes": ("stages=[numerator]",),
+    "signal": ("dataset_config.files=TOY", "dataset_config.dataloader_kwargs.batch_size=64"),
+    "fakes": ("stages=[numerator]", "dataset_config.dataloader_kwargs.batch_size=256"),
     "microbes": (),
     "antibody": (),
     "experts": (),
 }
-"""Small trainings on what each family generates itself; ``CORPUS`` and ``TOY`` stand for files."""
+"""Small trainings on what each family brings or generates; ``CORPUS`` and ``TOY`` stand for files."""
 
 
 class Losses(Callback):

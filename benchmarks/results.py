@@ -7,6 +7,7 @@ experiments run. Every family adds its own to :data:`EXPERIMENTS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -50,8 +51,7 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "antibody_toy": antibody_results.toy,
     "antibody_complexes": antibody_results.complexes,
     "antibody_her2": antibody_results.her2,
-    "microbes_ibd": microbes_results.ibd,
-    "microbes_ibd_sex": microbes_results.sex,
+    **{f"microbes_{own.name}": partial(microbes_results.cross_validated, own) for own in microbes_results.QUESTIONS},
 }
 """In the order of the page."""
 
@@ -59,7 +59,7 @@ NEEDS: dict[str, Callable[[], object]] = {
     **dict.fromkeys(("real_tables", "tabstar_leftout", "tabstar_heads"), tabstar_results.find_manifest),
     **dict.fromkeys(("experts_shakespeare", "experts_equal_budget"), experts_results.find_texts),
     **dict.fromkeys(("antibody_complexes", "antibody_her2"), antibody_pairs.find_antibodies),
-    **dict.fromkeys(("microbes_ibd", "microbes_ibd_sex"), microbes_results.find_microbiome),
+    **dict.fromkeys((f"microbes_{own.name}" for own in microbes_results.QUESTIONS), microbes_results.find_microbiome),
     **dict.fromkeys(("higgsml", "higgs_uci", "jets", "fakes_zee"), signal_results.find_events),
 }
 """What an experiment must find before anything is trained."""

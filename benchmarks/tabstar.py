@@ -34,10 +34,10 @@ N_ROWS, N_FEATURES, BATCH_SIZE, REPEATS = 50_000, 30, 16, 5
 BINS = 12
 
 
-def numeric_table() -> Table:
-    """Return a regression table of 50,000 x 30 numbers, verbalised in twelve bins per column."""
+def numeric_table(n_rows: int = N_ROWS) -> Table:
+    """Return a regression table of ``n_rows`` x 30 numbers, verbalised in twelve bins per column."""
     rng = np.random.default_rng(0)
-    numbers = rng.normal(size=(N_ROWS, N_FEATURES)).clip(-3, 3).astype(np.float32)
+    numbers = rng.normal(size=(n_rows, N_FEATURES)).clip(-3, 3).astype(np.float32)
     bins = np.clip(((numbers + 3) / 6 * BINS).astype(np.int32), 0, BINS - 1)
     names = [f"measurement_{i}" for i in range(N_FEATURES)]
     ranges = [f"{10 * b} to {10 * b + 10} (Quantile {b} - {b + 1}%)" for b in range(BINS)]
@@ -54,8 +54,8 @@ def numeric_table() -> Table:
         target_codes=np.zeros(1, dtype=np.int32),
         classes=(),
         feature_names=tuple(names),
-        is_validation=np.zeros(N_ROWS, dtype=np.bool_),
-        row_ids=np.arange(N_ROWS, dtype=np.uint64),
+        is_validation=np.zeros(n_rows, dtype=np.bool_),
+        row_ids=np.arange(n_rows, dtype=np.uint64),
         target_mean=0.0,
         target_std=1.0,
         schema={},

@@ -1,17 +1,19 @@
 """Does another head help regression? Heads compared on the left-out tables of :mod:`benchmarks.tabstar_leftout`.
 
 ``python -m benchmarks.tabstar_heads --jobs 4`` spreads the trainings over processes; those of the other are shared.
+``--arm encoder_only --way six --way quantile --seeds 1`` compares other ways of regression, without a pretraining.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 import pandas as pd
 
 from benchmarks.page import Section, print_results, results_table
-from benchmarks.tabstar_leftout import HEADS, Budget, Job, mean_and_error, scores
+from benchmarks.tabstar_leftout import HEADS, LEFT_OUT, Budget, Job, mean_and_error, scores
 from benchmarks.tabstar_results import find_manifest
 from tabstar_lit.engine.reports.markdown import table
 from tabstar_lit.families.tabstar.tables.manifest import read_manifest
@@ -20,7 +22,12 @@ BASELINE = "scalar"
 HEAD_WORDS = {
     BASELINE: "a number, up to 3",
     "both": "both, 200 bins up to 10 (v1.1)",
+    "six": "six numbers for a number (v1.1)",
+    "quantile": "quantiles of the target",
+    "huber": "Huber's error",
 }
+WAYS = ("both",)
+"""What the page compares."""
 
 TEXT = """\
 The {n} left-out regression tables again, fine-tuned from the same pretraining as above with another, new head: it says
@@ -31,13 +38,13 @@ standard errors over seeds; the gain is the mean of paired differences to the fi
 """
 
 
-def run(budget: Budget) -> Section:
-    """Fine-tune every regression table with every head, and tell."""
+def run(budget: Budget, ways: Sequence[str] = WAYS, arm: str = "pretrained") -> Section:
+    """Train every regression table in every way, and tell."""
     tasks = {entry.name: entry.task for entry in read_manifest(find_manifest())}
     names = [name for name in budget.left_out if tasks[name] == "regression"]
-    heads: list[str | None] = [None, *HEADS]
+    heads: list[str | None] = [None, *ways]
     seeds = range(budget.seeds)
-    jobs = [Job(name, "pretrained", seed, budget, head) for head in heads for name in names for seed in seeds]
+    jobs = [Job(name, arm, seed, budget, head) for head in heads for name in names for seed in seeds]
     found = scores(jobs, budget.jobs).assign(head=lambda frame: frame["head"].fillna(BASELINE))
     own = found.pivot_table(index=["table", "seed"], columns="head", values="score")
     gains = own.drop(columns=BASELINE).sub(own[BASELINE], axis=0)
@@ -51,9 +58,10 @@ def run(budget: Budget) -> Section:
 def by_table(found: pd.DataFrame, names: list[str]) -> list[str]:
     """Return mean and standard error over seeds of each table and head, and the mean over tables."""
     own = found.set_index(["table", "head"])["score"].sort_index()
-    rows = [(name, *(mean_and_error(own.loc[name, head]) for head in HEAD_WORDS)) for name in names]
-    means = found.groupby("head")["score"].mean()
-    return table(("table", *HEAD_WORDS.values()), [*rows, ("mean", *(f"{means[head]:.3f}" for head in HEAD_WORDS))])
+    heads = [head for head in HEAD_WORDS if head in set(found["head"])]
+    rows = [(name, *(mean_and_error(own.loc[name, head]) for head in heads)) for name in names]
+    means = ("mean", *(f"{own.xs(head, level='head').mean():.3f}" for head in heads))
+    return table(("table", *(HEAD_WORDS[head] for head in heads)), [*rows, means])
 
 
 def heads() -> Section:
@@ -64,9 +72,12 @@ def heads() -> Section:
 @click.command()
 @click.option("--seeds", type=int, default=Budget().seeds)
 @click.option("--jobs", type=int, default=1)
-def main(**budget: Any) -> None:
-    """Print what the comparison finds with another budget than the page has."""
-    section = run(Budget(**budget))
+@click.option("--way", "ways", multiple=True, default=WAYS, type=click.Choice(list(HEADS)))
+@click.option("--arm", default="pretrained", type=click.Choice(["pretrained", "encoder_only"]))
+@click.option("--table", "left_out", multiple=True, default=LEFT_OUT, type=click.Choice(LEFT_OUT))
+def main(ways: tuple[str, ...], arm: str, **budget: Any) -> None:
+    """Print what the comparison finds with another budget than the page has, or of other ways."""
+    section = run(Budget(**budget), ways, arm)
     click.echo("\n".join(section.lines))
     print_results(section)
 

@@ -51,8 +51,12 @@ ARM_WORDS = {
 LIMIT = "model_config.architecture_config.regression_limit"
 HEAD = "model_config.architecture_config.regression_head"
 BINS = "model_config.architecture_config.regression_bins"
+NUMBERS = "model_config.architecture_config.numbers"
 HEADS: dict[str, dict[str, object]] = {
     "both": {HEAD: "both", BINS: 200, LIMIT: 10.0},
+    "six": {NUMBERS: "six"},
+    "quantile": {"dataset_config.target_transform": "quantile"},
+    "huber": {"model_config.training_config.loss": "multitask_huber"},
 }
 """How a target is learned otherwise than the model has it, as overrides."""
 FEW_VALUES = 50
@@ -167,7 +171,8 @@ def network_score(job: Job) -> float:
         if base is None:
             raise CheckpointError(f"{job.base.name} has left no weights in {job.folder / 'models'}.")
         there = {key.partition(".")[0] for key in load_weights(base)}
-        modules = [name for name in MODULES if name in there and not (name == "reg_head" and HEAD in job.changes)]
+        new = {"reg_head": HEAD, "numerical_fusion": NUMBERS}
+        modules = [name for name in MODULES if name in there and new.get(name) not in job.changes]
         own.append(f"model_config.load_modules={json.dumps(dict.fromkeys(modules, str(base)))}")
     return train(ReadingOnce(), own).value("val_score")
 

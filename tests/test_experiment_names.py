@@ -12,6 +12,7 @@ NAMES = {
     ("tabstar", "dataset_config=tabstar/corpus"): "tabstar_corpus",
     ("signal",): "signal_toy",
     ("signal", "dataset_config=signal/higgsml", "model_config=signal/mlp"): "signal_higgsml",
+    ("signal", "dataset_config=signal/events", "dataset_config.files=mine.h5"): "signal_events",
     ("signal", "dataset_config.name=mine"): "signal_mine",
     ("signal", "dataset_config.name=mine", "experiment_config.experiment_name=study"): "study",
     ("fakes",): "fakes_toy",

@@ -10,6 +10,7 @@ from benchmarks import microbes, microbes_large, microbes_results, results
 from click.testing import CliRunner
 
 from tabstar_lit.families.microbes.classical import models
+from tabstar_lit.families.microbes.reports.disturbed import DISTURBANCES
 
 SHORT = (
     "model_config.training_config.max_epochs=1",
@@ -29,6 +30,7 @@ def test_real_stool_is_judged_in_folds_of_subjects(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(results, "PAGE", tmp_path / "docs" / "results.md")
     monkeypatch.setattr(microbes_results, "N_FOLDS", 2)
+    monkeypatch.setattr(microbes_results, "N_DRAWS", 1)
     monkeypatch.setattr(microbes_results, "QUIET", (*microbes_results.QUIET, *SHORT))
     monkeypatch.setattr(models, "N_TREES", 10)
     options = ["microbes_ibd", "--device", "cpu", "--max-time", "00:00:05:00"]
@@ -38,6 +40,7 @@ def test_real_stool_is_judged_in_folds_of_subjects(
     names = {"network", "scratch", "forest", "linear"}
     assert set(figures) == {
         "microbes.ibd_unifrac_mse",
+        "microbes.ibd_unifrac_mse_between",
         "microbes.ibd_unifrac_mse_linkage",
         *(f"microbes.ibd_{name}_auc" for name in names),
     }
@@ -46,9 +49,12 @@ def test_real_stool_is_judged_in_folds_of_subjects(
     page = (tmp_path / "docs" / "results.md").read_text()
     assert "428 samples of 23 subjects" in page
     assert "| scratch |" in page
-    spread = re.search(r"that of their mean is (0\.0\d+)\.", page.replace("\n", " "))
-    assert spread is not None
-    assert 0.006 < float(spread[1]) < 0.015
+    assert all(f"| {condition} |" in page for condition in DISTURBANCES)
+    pattern = r"mean would have (0\.0\d+): (\d+)% of these .* it is 4\.5% of all pairs .* mean has 0\.0085\."
+    told = re.search(pattern, page.replace("\n", " "))
+    assert told is not None
+    assert 0.006 < float(told[1]) < 0.015
+    assert 5 < int(told[2]) < 30  # pairs of one subject are more among samples of a few
 
 
 def test_data_are_asked_for_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ MODELS, DATASETS = (
 )
 READS_EVENTS = {"signal/mlp", "signal/resnet", "signal/event_transformer", "signal/tabstar"}
 READS_OBJECTS = {"signal/builtin", "signal/set_transformer", "signal/particle_transformer"}
-WITHOUT_OBJECTS = {"signal/higgsml", "signal/higgs_uci"}
+WITHOUT_OBJECTS = {"signal/events", "signal/higgsml", "signal/higgs_uci"}
 N_EVENTS = 500
 SHORT = (
     "dataset_config.dataloader_kwargs.batch_size=256",
@@ -100,8 +100,9 @@ def choose(request: pytest.FixtureRequest, toy_file: Path) -> tuple[str, ...]:
     model, dataset = request.param
     if dataset != "signal/toy":
         request.getfixturevalue("real_files")
-    few = (f"dataset_config.files={toy_file}",) if dataset == "signal/toy" else ()
-    return (f"model_config={model}", f"dataset_config={dataset}", *few)
+    files = {"signal/toy": toy_file, "signal/events": "higgsml.h5"}
+    own = (f"dataset_config.files={files[dataset]}",) if dataset in files else ()
+    return (f"model_config={model}", f"dataset_config={dataset}", *own)
 
 
 @pytest.fixture(autouse=True)

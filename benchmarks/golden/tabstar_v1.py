@@ -113,7 +113,7 @@ def column_answers() -> list[Parts]:
 
 
 def table_answers(table: Table, features: pd.DataFrame, target: pd.Series) -> Parts:
-    """Return texts of targets, and of training and validation rows the cells and targets."""
+    """Return texts of targets, the numbers of validation rows, and of these and the others the cells and targets."""
     from tabstar.tabstar_verbalizer import TabSTARVerbalizer
 
     train, heads = ~table.is_validation, len(table.target_codes)
@@ -122,6 +122,7 @@ def table_answers(table: Table, features: pd.DataFrame, target: pd.Series) -> Pa
     parts = [verbalizer.transform(features[part], target[part]) for part in (train, ~train)]
     return {
         "targets": parts[0].x_txt[0, :heads].tolist(),
+        "held_out": np.flatnonzero(table.is_validation).tolist(),
         "parts": [
             asked.cells_sketch(part.x_txt[:, heads:], part.x_num[:, heads:]) | {"y": asked.sketch(part.y)}
             for part in parts

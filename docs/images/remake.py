@@ -20,11 +20,16 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "tests" / "support"))
 
 from browser import BROWSER, page  # noqa: E402  # what the tests look with
-from command_line import TINY, command, environment  # noqa: E402  # as above
+from command_line import TINY, command, environment, execute  # noqa: E402  # as above
 from screen import watch  # noqa: E402  # as above
 
 COLUMNS = 100
 WORDS = (*TINY[:-2], "model_config.training_config.max_epochs=4", "experiment_config.log_every_n_steps=2")
+OTHERS = {
+    "faster": "model_config.training_config.optimizer.optimizer_params.lr=3e-3",
+    "longer": "model_config.training_config.max_epochs=8",
+}
+"""Runs that stand beside the one that is watched, and what they change."""
 TRACK = [sys.executable, "-c", "from tabstar_lit.commands.track import track; track(prog_name='track')"]
 
 
@@ -34,6 +39,8 @@ def main() -> None:
         raise SystemExit("The pictures need Chromium: apt install chromium")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        for other, changed in OTHERS.items():
+            execute(folder, "train_tabstar", *WORDS, f"experiment_config.run_name={other}", changed)
         screens = watch(command("train_tabstar", *WORDS), COLUMNS, folder, rows=24).screens
         live = [
             screen for screen in screens if any("━" in line and "best" in line and "ETA" in line for line in screen)
@@ -59,11 +66,12 @@ def look(folder: Path) -> None:
     try:
         address = next(iter(server.stdout or ())).strip()
         page(address, folder, picture=HERE / "runs.png", size="1700,620")
-        (record,) = folder.glob("runs/logs/*/*/run.json")
+        (record,) = folder.glob("runs/logs/*/run/run.json")
         run = RunFiles(record.parent)
         run_id = next(iter(run.stages.values()))["mlflow_run_id"]
         at = f"{address.partition('/#')[0]}/#/experiments/1/runs/{run_id}"
-        page(f"{at}/artifacts/figures/scores.png", folder, picture=HERE / "figure.png", size="1700,900")
+        figure = f"{at}/artifacts/figures/scores.png?workflowType=machine_learning"
+        page(figure, folder, picture=HERE / "figure.png", size="1700,900")
     finally:
         server.terminate()
         server.wait()

@@ -34,6 +34,7 @@ def test_tables_are_converted_once(manifest: Path) -> None:
     assert first.exit_code == 0
     assert "toys" in first.stdout
     assert "1 tables converted, 0 kept" in first.stdout
+    assert "train_tabstar dataset_config=tabstar/corpus dataset_config.corpus=" in first.stdout
     assert Corpus.open(output).tables == ("toys",)
     second = CliRunner().invoke(convert, ["tables", str(manifest), "-o", str(output)], catch_exceptions=False)
     assert "up to date: nothing was written" in second.stdout

@@ -26,12 +26,20 @@ def submit(*words: str) -> Result:
     return CliRunner().invoke(main, ["submit", *words])
 
 
-def cluster(folder: Path, name: str, code: int = 0) -> None:
-    """Put a submitter into ``folder`` that prints what it is given, and ends with ``code``."""
-    program = folder / "bin" / name
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\necho "given $@"\necho "no such partition" >&2\nexit {code}\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+def cluster(folder: Path, *names: str, code: int = 0) -> None:
+    """Put programs of a cluster into ``folder`` that print what they are given, and end with ``code``."""
+    (folder / "bin").mkdir()
+    for name in names:
+        program = folder / "bin" / name
+        program.write_text(
+            f'#!/bin/sh\necho "Submitted batch job 4711, given $@"\necho "no such partition" >&2\nexit {code}\n'
+        )
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+
+@pytest.fixture
+def without_submitit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tabstar_lit.commands.submit.find_spec", lambda name: None)
 
 
 def test_a_script_for_slurm_asks_for_a_process_for_each_card(folder: Path) -> None:
@@ -84,17 +92,35 @@ def test_a_mistake_is_found_before_anything_is_written(folder: Path) -> None:
     assert not any(folder.iterdir())
 
 
+@pytest.mark.usefixtures("without_submitit")
 def test_a_job_is_handed_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster(folder, "sbatch")
     monkeypatch.setenv("PATH", str(folder / "bin"), prepend=os.pathsep)
     result = submit("train_signal", "--now")
     assert result.exit_code == 0, result.output
-    assert result.output.strip() == f"given {folder / 'train_signal.sh'}"
+    assert result.output.strip().endswith(f"given {folder / 'train_signal.sh'}")
 
 
-def test_what_a_cluster_refuses_is_said_with_its_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster(folder, "sbatch", code=1)
+def test_submitit_hands_in_the_script_as_it_is_and_keeps_it_under_the_number_of_the_job(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster(folder, "sbatch", "srun")
     monkeypatch.setenv("PATH", str(folder / "bin"), prepend=os.pathsep)
+    result = submit("train_signal", OVERRIDE, "--slurm", "--now")
+    assert result.exit_code == 0, result.output
+    kept = folder / "train_signal_jobs/4711_submission.sh"
+    assert result.output.strip() == f"job 4711: {kept}"
+    assert kept.read_text() == (folder / "train_signal.sh").read_text()
+
+
+@pytest.mark.parametrize("names", [("sbatch",), ("sbatch", "srun")])
+def test_what_a_cluster_refuses_is_said_with_its_reason(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    cluster(folder, *names, code=1)
+    monkeypatch.setenv("PATH", str(folder / "bin"), prepend=os.pathsep)
+    if "srun" not in names:
+        monkeypatch.setattr("tabstar_lit.commands.submit.find_spec", lambda name: None)
     result = submit("train_signal", "--now")
     assert result.exit_code == 2
     assert "no such partition" in result.output
@@ -106,3 +132,11 @@ def test_a_machine_without_the_cluster_says_so(folder: Path, monkeypatch: pytest
     assert result.exit_code == 2
     assert "no condor_submit on this machine" in result.output
     assert (folder / "train_signal.sub").exists()
+
+
+def test_submitit_says_that_there_is_no_slurm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    result = submit("train_signal", "--now")
+    assert result.exit_code == 2
+    assert 'Could not detect "srun"' in result.output
+    assert (folder / "train_signal.sh").exists()

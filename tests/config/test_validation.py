@@ -116,7 +116,9 @@ def test_every_problem_of_every_file_is_reported_at_once(project: Any) -> None:
         ("stages=[a/b]", "stage 'a/b' cannot name a folder"),
         ("stages=train", "expected a list, got the text 'train'"),
         ("stage_config={train: 3}", "expected a mapping, got the number 3"),
-        ("model={}", "unknown key 'model'. Allowed: min_logging_level, experiment_config,"),
+        ("max_epochs=3", "unknown key 'max_epochs'. Did you mean 'model_config.training_config.max_epochs'?"),
+        ("model_config.optimizer=Adam", "Did you mean 'model_config.training_config.optimizer'?"),
+        ("network={}", "unknown key 'network'. Allowed: min_logging_level, experiment_config,"),
     ],
 )
 def test_mistakes_are_told_in_words(project: Any, override: str, expected: str) -> None:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from itertools import product
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 from torch import nn
 from toy_bench import Bench
 
 from tabstar_lit.engine import stages
 from tabstar_lit.engine import trainer as trainers
-from tabstar_lit.engine.lean import BATCH_HOOKS, LeanModule, NoProfiler, gradient_norm, without_idle_hooks
+from tabstar_lit.engine.lean import (
+    BATCH_HOOKS,
+    LeanModule,
+    NoProfiler,
+    gradient_norm,
+    lean_loop,
+    quick_stages,
+    without_idle_hooks,
+)
 
 
 def test_the_gradient_norm_is_torchs() -> None:
@@ -36,6 +47,27 @@ def test_hooks_that_do_something_are_called_and_idle_ones_are_not(
     bench.train("model_config.training_config.max_steps=5")
     assert watcher.steps == 5
     assert [hook for hook in BATCH_HOOKS if getattr(watcher, hook) is not None] == ["on_before_optimizer_step"]
+
+
+def test_a_step_gets_its_batch_and_number_as_from_lightning(bench: Bench) -> None:
+    bench.train("model_config.training_config.max_steps=1")
+    loop = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu").fit_loop.epoch_loop
+    loop.trainer.strategy._lightning_module = bench.module
+    plain = loop._build_kwargs(OrderedDict(), "batch", 3)
+    lean_loop(loop.trainer)
+    assert loop._build_kwargs(OrderedDict(), "batch", 3) == plain == {"batch": "batch", "batch_idx": 3}
+    assert list(plain) == ["batch", "batch_idx"]
+
+
+def test_stages_compare_as_lightnings_do() -> None:
+    quick_stages()
+    for one, other in product(RunningStage, RunningStage):
+        assert (one == other) == (one.value == other.value) == (hash(one) == hash(other))
+        assert (one != other) == (one is not other)
+        assert (one == other.value.upper()) == (one is other)
+    assert RunningStage.VALIDATING == TrainerFn.VALIDATING
+    assert RunningStage.TRAINING != None  # noqa: E711  # a trainer that has not begun has no stage
+    assert {RunningStage.TESTING: 1}[RunningStage("test")] == 1
 
 
 def test_a_class_keeps_its_hooks_for_others() -> None:

@@ -137,6 +137,7 @@ FAKES = Before(
         "model_config.architecture_config.act=SiLU",
         "model_config.architecture_config.ensemble.act=SiLU",
         "model_config.architecture_config.ensemble.average=log",
+        "model_config.architecture_config.ensemble.spread=std",
         "dataset_config.feature_scaling.numer_scaler_type=power",
         "model_config.training_config.negative_weights=correction",
         "model_config.training_config.twins=0",

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from tabstar_lit.commands.errors import reported_errors
-from tabstar_lit.engine.options import examples
+from tabstar_lit.engine.options import CommandGroup, examples
 
 COMMANDS = {
     "init": ("tabstar_lit.commands.init", "init", "Copy the configuration here for editing."),
@@ -25,7 +25,7 @@ COMMANDS = {
 """Module, attribute and one-line help of every command that no family adds."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group that knows its commands' help without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -75,7 +75,7 @@ def _of_families() -> dict[str, click.Command]:
     cls=LazyGroup,
     help="Work with configurations, data and runs.",
     epilog=examples(
-        ("tabstar_lit init", "copy the configuration here for editing"),
+        ("tabstar_lit init", "copy the configuration here"),
         ("tabstar_lit runs best", "the best checkpoint of all runs"),
         ("tabstar_lit predict CHECKPOINT --help", "what a model does with new data"),
     ),

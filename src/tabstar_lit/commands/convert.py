@@ -8,10 +8,10 @@ import click
 
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.offers import by_name, offered_once
-from tabstar_lit.engine.options import examples
+from tabstar_lit.engine.options import CommandGroup, examples
 
 
-class ConvertGroup(click.Group):
+class ConvertGroup(CommandGroup):
     """A group of what the families offer, with user errors reported as messages."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

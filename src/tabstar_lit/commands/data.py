@@ -9,14 +9,14 @@ import click
 
 from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.offers import offered_once
-from tabstar_lit.engine.options import examples
+from tabstar_lit.engine.options import CommandGroup, examples
 from tabstar_lit.errors import DataError
 
 if TYPE_CHECKING:
     from tabstar_lit.engine.family import Viewer
 
 
-@click.group(epilog=examples(("tabstar_lit data show events.h5", "what is in a file")))
+@click.group(cls=CommandGroup, epilog=examples(("tabstar_lit data show events.h5", "what is in a file")))
 def data() -> None:
     """Look into the HDF5 files that training reads."""
 

@@ -17,7 +17,7 @@ from tabstar_lit.commands.errors import reported_errors
 from tabstar_lit.commands.terminal import curve, print_table
 from tabstar_lit.config import roots
 from tabstar_lit.config.tree import did_you_mean, suggestion
-from tabstar_lit.engine.options import examples
+from tabstar_lit.engine.options import CommandGroup, examples
 from tabstar_lit.engine.runs.differences import (
     Cells,
     StepDifference,
@@ -47,6 +47,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 @click.group(
     "runs",
+    cls=CommandGroup,
     help="List, rank, show and compare runs.",
     epilog=examples(
         ("tabstar_lit runs list", "what has been trained"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -115,7 +116,9 @@ def submit(
             write_text(path, text)
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
         *_, handed = files
-        if now:
+        if now and system == "slurm" and find_spec("submitit") is not None:
+            hand_in_by_submitit(handed)
+        elif now:
             hand_in(submitter, handed)
         else:
             click.echo(f"wrote {' and '.join(map(str, files))}\nhand it in: {submitter} {handed}")
@@ -195,6 +198,34 @@ def condor_description(job: Job, script: Path) -> str:
     }
     lines = [f"{key} = {value}" for key, value in asked.items()]
     return "\n".join([*lines, *(option.replace("=", " = ", 1) for option in job.options), "queue"]) + "\n"
+
+
+def hand_in_by_submitit(script: Path) -> None:
+    """Give a script to Slurm by submitit, which keeps it under the number of the job, and can say how the job is.
+
+    Raises
+    ------
+    RunError
+        This machine has no Slurm, or it refused the job.
+    """
+    from submitit.core.utils import FailedJobError
+    from submitit.slurm.slurm import SlurmExecutor
+
+    class AsWritten(SlurmExecutor):  # type: ignore[misc]  # submitit ships no types
+        """Hands in the script as it is: submitit's own would catch the signals on which a run saves and goes on."""
+
+        def _make_submission_file_text(self, command: str, uid: str) -> str:
+            return Path(command).read_text(encoding="utf-8")
+
+    folder = script.with_name(f"{script.stem}_jobs")
+    folder.mkdir(exist_ok=True)
+    try:
+        job = AsWritten(folder)._submit_command(str(script))
+    except RuntimeError as error:  # without srun
+        raise RunError(f"{error} {script} is written; hand it in where the cluster is.") from error
+    except FailedJobError as error:
+        raise RunError(f"sbatch refused {script}: {error}") from error
+    click.echo(f"job {job.job_id}: {job.paths.submission_file}")
 
 
 def hand_in(submitter: str, job: Path) -> None:

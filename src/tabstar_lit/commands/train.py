@@ -71,9 +71,9 @@ def train_command(family_name: str) -> click.Command:
         help=f"{family.summary}\n\nSettings are changed with KEY=VALUE, as in the YAML files.",
         epilog=examples(
             (family.command, "as it comes"),
-            (f"{family.command} --check", "try, write nothing"),
-            (f"{family.command} model_config.training_config.max_epochs=20", "train longer"),
-            (f"{family.command} --print-config > my.yaml", "all settings"),
+            (f"{family.command} --check", "a trial"),
+            (f"{family.command} model_config.training_config.max_epochs=20", "longer"),
+            (f"{family.command} --print-config > my.yaml", "all keys"),
             (f"{family.command} --resume", "go on"),
         ),
     )

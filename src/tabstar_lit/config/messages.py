@@ -10,8 +10,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import ErrorDetails
 
 from tabstar_lit.config.foreign import answer
-from tabstar_lit.config.schema_walk import lookup, models_at, yaml_fields
-from tabstar_lit.config.tree import Path_, Problem, dotted
+from tabstar_lit.config.schema_walk import lookup, models_at, paths_to, yaml_fields
+from tabstar_lit.config.tree import Path_, Problem, dotted, nearest_names
 
 EXPECTED = {
     "int_type": "a whole number",
@@ -32,6 +32,7 @@ EXPECTED = {
 BOUNDS = {"greater_than": ("gt", "greater than"), "greater_than_equal": ("ge", "at least"),
           "less_than": ("lt", "less than"), "less_than_equal": ("le", "at most")}  # fmt: skip
 MAX_SHOWN = 60
+MAX_PLACES = 2
 
 
 class Located(NamedTuple):
@@ -131,7 +132,10 @@ def _problem(located: Located, schema: type[BaseModel], data: dict[str, Any], se
         if instead := answer(getattr(schema, "foreign_keys", ()), path):
             return Problem(path, f"there is no '{path[-1]}' here{_section(path[:-1])}: {instead}")
         names = [name for model in models_at(schema, data, path[:-1]) for name in yaml_fields(model)]
-        return Problem(path, f"unknown key '{path[-1]}'{_section(path[:-1])}.", names)
+        unknown = f"unknown key '{path[-1]}'{_section(path[:-1])}."
+        if elsewhere := [] if nearest_names(str(path[-1]), names) else _elsewhere(path, schema):
+            return Problem(path, f"{unknown} Did you mean {' or '.join(map(repr, elsewhere))}?")
+        return Problem(path, unknown, names)
     if kind == "missing":
         return Problem(path, f"the key '{path[-1]}' is missing{_section(path[:-1])}")
     if kind == "union_tag_not_found":
@@ -149,6 +153,11 @@ def _problem(located: Located, schema: type[BaseModel], data: dict[str, Any], se
     if kind in {"too_short", "string_too_short"}:
         return Problem(path, f"must not be empty, got {shown}")
     return Problem(path, str(context.get("error") or f"{error['msg']}, got {shown}"))
+
+
+def _elsewhere(path: Path_, schema: type[BaseModel]) -> list[str]:
+    """Return where the rest of the configuration has a key of this name."""
+    return [dotted(found) for found in paths_to(str(path[-1]), schema) if found != path][:MAX_PLACES]
 
 
 def _not_allowed(path: Path_, shown: str, expected: str) -> Problem:

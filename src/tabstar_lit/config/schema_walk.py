@@ -95,6 +95,20 @@ def reachable(schema: type[BaseModel]) -> list[type[BaseModel]]:
     return found
 
 
+def paths_to(name: str, schema: type[BaseModel]) -> list[Path_]:
+    """Find the keys called ``name`` with a single place in the whole configuration: not in a list or free mapping."""
+    found: list[Path_] = []
+    sections: list[tuple[Path_, type[BaseModel]]] = [((), schema)]
+    for path, model in sections:  # grows while it is walked
+        for key, field in yaml_fields(model).items():
+            if key == name and (*path, key) not in found:
+                found.append((*path, key))
+            if not any(get_origin(part) in (dict, list, tuple) for part in _parts(field.annotation)):
+                known = {section for _, section in sections}
+                sections.extend(((*path, key), below) for below in models_in(field.annotation) if below not in known)
+    return found
+
+
 def secret_keys(schema: type[BaseModel]) -> frozenset[str]:
     """Name the keys whose values the schema declares secret, at any depth."""
     return frozenset(

@@ -91,12 +91,16 @@ class ZScore(NamedTuple):
         ZScore
             The statistics.
         """
-        (own,) = cls.fit_columns(values[~np.isnan(values)].reshape(-1, 1))
-        return own
+        known = values[~np.isnan(values)]
+        scaler = StandardScaler().fit(known.reshape(-1, 1))
+        return cls(mean=float(scaler.mean_[0]), std=float(scaler.scale_[0]))
 
     @classmethod
     def fit_columns(cls, values: Float64) -> list[ZScore]:
-        """Measure each column of ``[N, M]`` without gaps, as :meth:`fit` does, in one call of scikit-learn."""
+        """Measure each column of ``[N, M]`` without gaps in one call of scikit-learn.
+
+        The sums of :meth:`fit` are of another order: a checkpoint compares what it was scaled by bit for bit.
+        """
         scaler = StandardScaler().fit(np.asfortranarray(values))
         return [cls(mean, std) for mean, std in zip(scaler.mean_.tolist(), scaler.scale_.tolist(), strict=True)]
 

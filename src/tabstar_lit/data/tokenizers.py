@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-import tokenizers  # type: ignore[import-untyped]  # ships no types
+import tokenizers
 
 from tabstar_lit.arrays import Int32
 from tabstar_lit.config.tree import suggestion

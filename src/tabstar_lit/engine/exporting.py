@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tabstar_lit.engine.family import AnyFamily
-from tabstar_lit.engine.options import checkpoint_argument, output_option
+from tabstar_lit.engine.options import checkpoint_argument, examples, output_option
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def export_command(family: AnyFamily) -> click.Command:
     """Return the verb ``export`` of a family: the model of a checkpoint as safetensors, with a card beside it."""
 
-    @click.command("export")
+    @click.command("export", epilog=examples(("tabstar_lit export model.ckpt -o model.safetensors", "named weights")))
     @checkpoint_argument
     @click.option("--safetensors", is_flag=True, default=True, help="As named weights (the only form there is).")
     @output_option("The file, which must end in .safetensors.")

@@ -16,6 +16,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 LINE = 68
 """Characters of an example and what it is for, with which an indented line fits into a terminal."""
 
+SENTENCE = 200
+"""Characters of what a command is for, at most."""
+
 
 def checkpoint_argument(command: F) -> F:
     """Add ``CHECKPOINT``, with which the commands of a trained model begin; the function gets a path.
@@ -49,6 +52,33 @@ def device_option(command: F) -> F:
     """Add ``--device``, see :func:`tabstar_lit.engine.trained.find_device`."""
     help_text = "Such as cpu or cuda:1; auto: a GPU if there is one."
     return click.option("--device", default="auto", show_default=True, help=help_text)(command)
+
+
+class CommandGroup(click.Group):
+    """A group that says of each command the whole first sentence, and of a misspelt one which may be meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant by the first of ``args``, and the rest.
+
+        Raises
+        ------
+        click.UsageError
+            There is none; names the nearest.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from tabstar_lit.config.tree import did_you_mean
+
+            raise click.UsageError(f"{error.message}{did_you_mean(args[0], self.list_commands(ctx))}", ctx) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands and what each is for."""
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(SENTENCE)) for name, command in found if command])
 
 
 def examples(*lines: tuple[str, str]) -> str:

@@ -24,12 +24,16 @@ class State(Protocol):
 StateOf = TypeVar("StateOf", bound=State)
 
 
-class Decoder(Protocol[ContextIn, StateOf]):
-    """A network that writes token by token. It is a module, or holds some."""
+class Writer(Protocol):
+    """What writes: it is a module, or holds some."""
 
     def modules(self) -> Iterator[nn.Module]:
         """Give the modules that are put in evaluation while it writes."""
         ...
+
+
+class Decoder(Writer, Protocol[ContextIn, StateOf]):
+    """A network that writes token by token."""
 
     def start(self, context: ContextIn) -> StateOf:
         """Return the memory before the first token, such as of an encoded source; ``context`` has a row for each text.
@@ -158,9 +162,9 @@ class Guided(nn.Module, Generic[Context, StateOf]):
 
 
 @contextmanager
-def evaluating(decoder: Decoder[Context, StateOf]) -> Iterator[None]:
-    """Put all modules of a decoder in evaluation, and afterwards those in training that were."""
-    training = [module for module in decoder.modules() if module.training]
+def evaluating(writer: Writer) -> Iterator[None]:
+    """Put all modules in evaluation while they write, and afterwards those in training that were."""
+    training = [module for module in writer.modules() if module.training]
     for module in training:
         module.training = False
     try:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer  # type: ignore[import-untyped]  # ships no types
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 

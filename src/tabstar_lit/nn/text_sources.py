@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from tokenizers import (  # type: ignore[import-untyped]  # ships no types
+from tokenizers import (
     Tokenizer,
     models,
     normalizers,

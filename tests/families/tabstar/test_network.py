@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,20 @@ def test_outputs_equal_the_official_ones(network: TabStarNetwork, n_targets: int
     assert seen.shape == (9, n_targets)
     assert expected.std() > 1e-3, "the oracle must not be constant"
     assert (seen - expected).abs().max() <= 1e-5
+
+
+def test_cells_that_are_alike_are_merged_once_in_evaluation(network: TabStarNetwork) -> None:
+    strings, numbers = network_inputs(n_rows=6, n_targets=2, n_features=5)
+    batch = own_batch(strings, numbers.round(0).astype(np.float64), 2, network.text_encoder.tokenizer)
+    twice = replace(batch, index=batch.index.repeat(2, 1), numbers=batch.numbers.repeat(2, 1))
+    merged: list[int] = []
+    network.double().numerical_fusion.register_forward_pre_hook(lambda _, given: merged.append(given[1].numel()))
+    with torch.no_grad():
+        once = network.elements(twice)
+        network.training = True  # the parts stay in evaluation: there is no dropout
+        each = network.elements(twice)
+    assert merged == [len(set(zip(batch.index.flatten().tolist(), batch.numbers.flatten().tolist(), strict=True))), 84]
+    torch.testing.assert_close(once, each, rtol=0, atol=1e-10)
 
 
 def test_gradients_equal_the_official_ones_where_it_trains(network: TabStarNetwork) -> None:

@@ -134,7 +134,7 @@ def test_a_training_with_windows_ends_where_one_without_them_does(
 
 
 def test_a_window_must_end_where_a_step_does(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"dataset_config\.window: 3 does not divide the batches of a step, 4"):
+    with pytest.raises(ConfigError, match=r"window=3.: 3 does not divide the batches of a step, 4"):
         experiment(family, tmp_path, "refused", settings(corpus, "dataset_config.window=3"))
 
 

@@ -125,7 +125,8 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     require_intact(path, tensors=not mmap and sums is None)
     adding = Adding(copy=True)
     try:
-        content = torch.load(path, map_location="cpu" if mmap else adding, weights_only=True, mmap=True)
+        place: Any = "cpu" if mmap else adding
+        content = torch.load(path, map_location=place, weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds {_first_object(error)}, which only running code could rebuild. Nothing was run. "

@@ -112,7 +112,7 @@ def read_named(path: Path, *, tensors: bool = True) -> tuple[dict[str, Tensor], 
 def _sum(text: str, tensors: Mapping[str, Tensor]) -> str:
     total = zlib.crc32(text.encode())
     for name in sorted(tensors):
-        total = zlib.crc32(tensors[name].reshape(-1).view(uint8).numpy(), zlib.crc32(name.encode(), total))
+        total = zlib.crc32(tensors[name].reshape(-1).view(uint8).numpy().data, zlib.crc32(name.encode(), total))
     return f"{total:08x}"
 
 

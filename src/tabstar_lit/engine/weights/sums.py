@@ -41,7 +41,7 @@ class Adding:
 
     def __call__(self, storage: torch.UntypedStorage, _: str) -> torch.UntypedStorage:
         """Return the memory to use."""
-        own = torch.UntypedStorage(storage.nbytes()) if self.copy else storage
+        own = torch.empty(storage.nbytes(), dtype=torch.uint8, device="cpu").untyped_storage() if self.copy else storage
         there, here = _bytes(storage), _bytes(own)
         size = 8 * BLOCK
         totals = np.zeros(len(here) // size, dtype=np.int64)
@@ -53,7 +53,7 @@ class Adding:
         rest = here[len(totals) * size :]
         if self.copy:
             rest[:] = there[len(totals) * size :]
-        self.sums.append(zlib.crc32(rest, zlib.crc32(totals)))
+        self.sums.append(zlib.crc32(rest.data, zlib.crc32(totals.data)))
         return own
 
 
@@ -64,7 +64,7 @@ def _bytes(storage: torch.UntypedStorage) -> np.ndarray[Any, np.dtype[np.uint8]]
 def write_sums(file: Path) -> None:
     """Add the sums of all tensors to a checkpoint file that torch has written."""
     found = Adding(copy=False)
-    torch.load(file, map_location=found, weights_only=True, mmap=True)
+    torch.load(file, map_location=found, weights_only=True, mmap=True)  # type: ignore[arg-type]  # it gives untyped ones
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr(_record(archive), json.dumps(found.sums))
 

@@ -12,11 +12,13 @@ from torch.nn import functional
 from tabstar_lit.engine.module import StepOutput, TrainingModule
 from tabstar_lit.families.antibody import likelihood
 from tabstar_lit.families.antibody.architecture import AntibodyModel
+from tabstar_lit.families.antibody.flops import Count, Read, step_flops
 from tabstar_lit.families.antibody.hiding import hidden_framework, told
 from tabstar_lit.families.antibody.likelihood import Partners, TokenLosses, region_sums, token_losses
 from tabstar_lit.families.antibody.networks.source import Asked, Writer
 from tabstar_lit.families.antibody.pairs.batch import PairBatch
 from tabstar_lit.families.antibody.pairs.tokens import PAD
+from tabstar_lit.nn.flops import Number, may_have_peak
 
 SOURCE = "pairs"
 GERMLINE_CLASSES = 3
@@ -48,6 +50,7 @@ class AntibodyModule(TrainingModule):
     def __init__(self, network: Writer, config: AntibodyModel, payload: Mapping[str, Any]) -> None:
         super().__init__(network, config, payload)
         self.longest = int(payload["max_antibody"])
+        self._count: Count | None = None
 
     def compute(self, batch: PairBatch) -> StepOutput:
         """Return the loss of a batch and, in validation, the columns that :meth:`_columns` tells of."""
@@ -68,7 +71,14 @@ class AntibodyModule(TrainingModule):
             other = token_losses(self._logits(asked, partners, tokens), targets)
             terms["contrastive"] = likelihood.contrast(losses, other, partners.found, training.contrastive.temperature)
             loss = loss + training.contrastive.weight * terms["contrastive"]
-        return StepOutput(loss, SOURCE, batch.n_targets, terms)
+        flops = self._flops(batch) if may_have_peak(batch.antibodies) else None
+        return StepOutput(loss, SOURCE, batch.n_targets, terms, flops=flops)
+
+    def _flops(self, batch: PairBatch) -> Number:
+        if self._count is None:
+            self._count = step_flops(self.network)
+        antigens = 1 if self.config.training_config.contrastive is None else 2
+        return antigens * self._count(Read.of(batch))
 
     def _logits(self, asked: Asked, partners: Partners, tokens: Tensor) -> Tensor:
         """Return the logits ``[B, T, V]`` with the antigens of others."""

@@ -39,6 +39,12 @@ class PredictorArchitecture(Section):
         description="Add a linear model of the reads of each sequence to the output, for studies of few samples: "
         "sequences that were never trained on have no part in it.",
     )
+    wide_weights: Literal["learned", "fitted"] = Field(
+        "learned",
+        description="wide: learned: from 0, along with the network. fitted: logistic or ridge regression of the "
+        "training samples, whose penalty is chosen by folds of groups; it is kept, and the network learns what it "
+        "leaves over.",
+    )
     quantiles: tuple[Quantile, ...] = Field(
         (), description="Quantiles of a numeric target that are predicted, with loss pinball; [] predicts one value."
     )
@@ -51,12 +57,14 @@ class PredictorArchitecture(Section):
     )
 
     def problems(self) -> Iterable[Problem]:
-        """Refuse hidden layers that no head reads, a head without them, and quantiles that do not rise."""
+        """Refuse hidden layers that no head reads, a head without them, falling quantiles, and weights of nothing."""
         if (self.head == "linear") == bool(self.hidden_dims):
             which = "head: linear has none" if self.hidden_dims else f"head: {self.head} needs some, such as [64]"
             yield Problem(("hidden_dims",), f"hidden layers: {which}")
         if list(self.quantiles) != sorted(set(self.quantiles)):
             yield Problem(("quantiles",), "quantiles have to rise, such as [0.1, 0.5, 0.9]")
+        if self.wide_weights == "fitted" and not self.wide:
+            yield Problem(("wide_weights",), "fitted weights are those of the wide part; set wide: true")
 
 
 class MicrobesArchitecture(ArchitectureConfig):
@@ -95,6 +103,12 @@ class MicrobesArchitecture(ArchitectureConfig):
         "sequences lies in, and distances are the share of them that two samples do not have in common, as in "
         "unweighted UniFrac. 0: distances between pooled vectors, as in AAM.",
     )
+    lineage_start: Literal["random", "linkage"] = Field(
+        "random",
+        description="What lineages are before training. linkage: the clades that tell most of the distances between "
+        "training samples, on a tree that average linkage makes of their sequences; letters alone tell of them, and "
+        "no tree is needed later.",
+    )
     compat: bool = Field(
         False, description="Learned positions of ASVs, as in AAM, so that their order in the table matters."
     )
@@ -115,8 +129,10 @@ class MicrobesArchitecture(ArchitectureConfig):
         return None if self.lineages else self.unifrac_scale
 
     def problems(self) -> Iterable[Problem]:
-        """Refuse heads that do not divide the width."""
+        """Refuse heads that do not divide the width, and a start of no lineages."""
         if self.embedding_dim % self.heads:
             yield Problem(
                 ("heads",), f"{self.heads} heads do not divide an embedding_dim of {self.embedding_dim}; change one"
             )
+        if self.lineage_start == "linkage" and not self.lineages:
+            yield Problem(("lineage_start",), "there are no lineages to start; set lineages, such as 512")

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from tabstar_lit.arrays import Array
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.microbes.architecture import MicrobesArchitecture
 from tabstar_lit.families.microbes.facts import StudyFacts
 from tabstar_lit.families.microbes.module import MicrobesModule, Samples
 from tabstar_lit.families.microbes.networks.sequence_encoder import EncoderNetwork, SequenceEncoder
 from tabstar_lit.families.microbes.networks.sequence_predictor import SequencePredictor
+from tabstar_lit.families.microbes.starts.start import start
 from tabstar_lit.families.microbes.target_losses import TargetLoss, class_weights
 from tabstar_lit.families.microbes.targets import TargetTransform
 from tabstar_lit.families.microbes.training_config import MicrobesModel, Role
@@ -46,7 +49,8 @@ def build_module(config: MicrobesModel, facts: StudyFacts, *, samples: Samples |
     facts : StudyFacts
         Of the study.
     samples : callable or None
-        Gives every sample, for what a frozen encoder says of them.
+        Gives every sample, for what a frozen encoder says of them and for what a network begins with; None: it
+        begins at random.
 
     Raises
     ------
@@ -59,6 +63,8 @@ def build_module(config: MicrobesModel, facts: StudyFacts, *, samples: Samples |
     _require_learnable(config, facts)
     column = _scaling_column(config, facts)
     scales = _scales(config, facts, column)
+    if samples is not None:
+        start(network, config, facts, samples, _learned_targets(facts, scales, column))
     payload = {
         "family": "microbes",
         "role": config.role,
@@ -97,6 +103,14 @@ def _scales(config: MicrobesModel, facts: StudyFacts, column: int | None) -> dic
     if config.architecture_config.encoder_type in ("faith_pd", "combined"):
         scales["faith_pd"] = TargetTransform.fit("z_score", facts.train_faith_pd[:, None], names=["Faith's PD"])
     return scales
+
+
+def _learned_targets(facts: StudyFacts, scales: Mapping[str, TargetTransform], column: int | None) -> Array:
+    """Return the targets of training samples on the scale that they are learned on."""
+    if "target" not in scales:
+        return facts.train_targets
+    codes = None if column is None else torch.from_numpy(facts.train_categories[:, column])
+    return np.asarray(scales["target"](torch.from_numpy(facts.train_targets), codes))
 
 
 def _scaling_column(config: MicrobesModel, facts: StudyFacts) -> int | None:

@@ -8,7 +8,7 @@ import click
 
 from tabstar_lit.data.conversion import outcome_line
 from tabstar_lit.data.progress import progress_bar
-from tabstar_lit.engine.options import checkpoint_argument, examples, output_option
+from tabstar_lit.engine.options import CommandGroup, checkpoint_argument, examples, output_option
 
 
 @click.command(epilog=examples(("tabstar_lit convert microbiome study.yaml -o study.h5", "as study.yaml says")))
@@ -30,10 +30,11 @@ def microbiome(config: Path, output: Path) -> None:
 
 
 @click.group(
+    cls=CommandGroup,
     epilog=examples(
         ("tabstar_lit microbes unifrac table.biom tree.nwk -o unifrac.h5", "distances"),
         ("tabstar_lit microbes folds -o folds.md", "cross-validate"),
-    )
+    ),
 )
 def microbes() -> None:
     """Work with tables, trees and studies of microbial communities."""
@@ -122,7 +123,7 @@ def folds(*, overrides: tuple[str, ...], n_folds: int, config_dir: Path | None, 
 @microbes.command(
     epilog=examples(
         ("tabstar_lit microbes robustness model.ckpt study.h5 -o report.md", "disturbed"),
-        ("tabstar_lit microbes robustness model.ckpt own.h5 --on other.h5 -o report.md", "elsewhere"),
+        ("tabstar_lit microbes robustness model.ckpt own.h5 --on other.h5 -o r.md", "elsewhere"),
     )
 )
 @checkpoint_argument

@@ -40,6 +40,8 @@ class StudyFacts:
         ``T`` names of taxa; empty where there is no taxonomy.
     group_names : tuple of str
         Names of the groups (subjects, houses) by number.
+    train_rows : ndarray of int64
+        ``[N]`` training samples, as rows of the study, ascending.
     train_targets : ndarray
         ``[N, K]`` float64 on their own scale, NaN where missing; for classes ``[N]`` int64, -1 where missing.
     train_categories : ndarray of int64
@@ -64,6 +66,7 @@ class StudyFacts:
     categories: Mapping[str, int] = field(default_factory=dict)
     taxa: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
+    train_rows: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     train_targets: Array = field(default_factory=lambda: np.zeros((0, 0)))
     train_categories: Int64 = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
     train_faith_pd: Float64 = field(default_factory=lambda: np.zeros(0))

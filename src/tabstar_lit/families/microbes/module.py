@@ -13,6 +13,7 @@ from torch.nn import functional
 from tabstar_lit.engine.module import StepOutput, TrainingModule
 from tabstar_lit.families.microbes.distances import unifrac_of_all
 from tabstar_lit.families.microbes.facts import StudyFacts
+from tabstar_lit.families.microbes.flops import StepFlops
 from tabstar_lit.families.microbes.frozen import FrozenStates
 from tabstar_lit.families.microbes.networks.masks import hide_bases
 from tabstar_lit.families.microbes.networks.sequence_encoder import Encoded, EncoderNetwork
@@ -21,6 +22,7 @@ from tabstar_lit.families.microbes.study.batch import SampleBatch
 from tabstar_lit.families.microbes.target_losses import TargetLoss
 from tabstar_lit.families.microbes.targets import TargetTransform
 from tabstar_lit.families.microbes.training_config import MicrobesModel
+from tabstar_lit.nn.flops import Number, may_have_peak
 
 Samples = Callable[[], Iterable[SampleBatch]]
 """Gives every sample of the study in one fixed order, in batches."""
@@ -71,6 +73,7 @@ class MicrobesModule(TrainingModule):
         self.target_loss = target_loss
         self.weights = {term: getattr(config.training_config.loss_weights, term) for term in config.loss_terms()}
         self.scale = config.architecture_config.distance_scale
+        self._counted: StepFlops | None = None
         self._states: FrozenStates | None = None
         if config.frozen and facts.fixed and samples is not None and isinstance(network, SequencePredictor):
             self._states = FrozenStates(network, samples)
@@ -96,7 +99,15 @@ class MicrobesModule(TrainingModule):
                 columns |= {"letter_right": letters.argmax(-1) == batch.sequences, "letter_hidden": hidden}
         terms = {name: terms[name] for name in self.weights if name in terms}
         loss = torch.stack([weight * terms[name] for name, weight in self.weights.items() if name in terms]).sum()
-        return StepOutput(loss, batch.source, len(batch), terms, {} if self.training else columns)
+        if not self.training:
+            return StepOutput(loss, batch.source, len(batch), terms, columns)
+        flops = self._flops(batch, letters=hidden is not None) if may_have_peak(batch.sequences) else None
+        return StepOutput(loss, batch.source, len(batch), terms, flops=flops)
+
+    def _flops(self, batch: SampleBatch, *, letters: bool) -> Number:
+        if self._counted is None:
+            self._counted = StepFlops(self.network, frozen=self.config.frozen)
+        return self._counted.of(batch, letters=letters)
 
     # -- what is shown to the network ---------------------------------------------------------------------------------
 

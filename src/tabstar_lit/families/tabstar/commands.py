@@ -11,7 +11,7 @@ import click
 
 from tabstar_lit.data.conversion import outcome_line
 from tabstar_lit.data.progress import item_progress
-from tabstar_lit.engine.options import examples, output_option
+from tabstar_lit.engine.options import CommandGroup, examples, output_option
 from tabstar_lit.errors import DataError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def builtin(output: Path, seed: int, bin_labels: str) -> None:
     _print(convert(SOURCES, output, settings=_settings(seed, bin_labels), progress=_progress()))
 
 
-@click.group(epilog=examples(("tabstar_lit tabstar folds tables.yaml -o folds.md", "cross-validate")))
+@click.group(cls=CommandGroup, epilog=examples(("tabstar_lit tabstar folds tables.yaml -o folds.md", "cross-validate")))
 def tabstar() -> None:
     """Work with tables."""
 
@@ -142,3 +142,4 @@ def _print(report: Report) -> None:
     click.echo(outcome_line(report.path, report.written, what))
     if report.problems:
         raise DataError("\n".join(report.problems))
+    click.echo(f"train on it with: train_tabstar dataset_config=tabstar/corpus dataset_config.corpus={report.path}")

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tabstar_lit.families.tabstar.batch import TableBatch
-from tabstar_lit.families.tabstar.deployment.embedding import fused
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 from tabstar_lit.metrics.importance import Importance, importances
 
@@ -43,7 +42,7 @@ def column_importances(
     found = {}
     for batch in batches:
         shuffles = {name: partial(_shuffled, place=place) for place, name in enumerate(columns[batch.source])}
-        own = Elements(fused(network, batch), batch.targets, batch.n_targets)
+        own = Elements(network.elements(batch), batch.targets, batch.n_targets)
         found[f"{batch.source} ({len(batch)} rows)"] = importances(partial(_losses, network), [own], shuffles)
     return found
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -94,16 +95,30 @@ class TabStarNetwork(nn.Module):
         if self.text_lookup is not None and self.text_encoder.is_frozen:
             vectors = self.text_lookup(batch.string_ids).to(batch.numbers.dtype)
             return self.text_projection(vectors)  # type: ignore[no-any-return]  # as above
-        if batch.window is None or batch.window.is_first:
-            vectors = self.text_projection(self.text_encoder(batch.token_ids, batch.lengths, batch.starts, frozen))
-        else:
-            vectors = None
-        return vectors if batch.window is None else self._shared.of(batch.window, vectors)
+        if batch.window is None:
+            return self._read_strings(batch, frozen)
+        return self._shared.of(batch.window, self._read_strings(batch, frozen) if batch.window.is_first else None)
+
+    def elements(self, batch: TableBatch, frozen: Tensor | None = None) -> Tensor:
+        """Return the elements before the interaction, ``[B, S, D]``; ``frozen`` as for :meth:`encode_strings`.
+
+        In evaluation on a processor each pair of a string and a number is merged once: those of categories and of
+        counts repeat from row to row. (In training, dropout is each cell's own.)
+        """
+        strings, numbers = self.encode_strings(batch, frozen), batch.numbers
+        if self.training or self.is_compiled or numbers.ndim > 2 or numbers.device.type != "cpu":
+            return self.numerical_fusion(F.embedding(batch.index, strings), numbers)  # type: ignore[no-any-return]  # as above
+        values, value = torch.unique(numbers, return_inverse=True)
+        pairs, pair = torch.unique(batch.index * len(values) + value, return_inverse=True)
+        merged = self.numerical_fusion(strings[pairs // len(values)][None], values[pairs % len(values)][None])
+        return F.embedding(pair, merged[0])
+
+    def _read_strings(self, batch: TableBatch, frozen: Tensor | None) -> Tensor:
+        vectors = self.text_encoder(batch.token_ids, batch.lengths, batch.starts, frozen)
+        return self.text_projection(vectors)  # type: ignore[no-any-return]  # as above
 
     def _predict(self, batch: TableBatch, frozen: Tensor | None) -> Tensor:
-        text = F.embedding(batch.index, self.encode_strings(batch, frozen))
-        elements = self.numerical_fusion(text, batch.numbers)
-        targets = self.tabular_encoder(elements, batch.n_targets)
+        targets = self.tabular_encoder(self.elements(batch, frozen), batch.n_targets)
         if batch.n_targets == 1:
             return self.reg_head(targets).squeeze(1)  # type: ignore[no-any-return]  # nn.Module calls are untyped
         return self.cls_head(targets).squeeze(-1)  # type: ignore[no-any-return]  # as above

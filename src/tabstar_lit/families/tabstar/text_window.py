@@ -7,6 +7,8 @@ been collected goes back through the encoder with its own.
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor
 
 from tabstar_lit.families.tabstar.batch import WindowPlace
@@ -47,5 +49,11 @@ class SharedVectors:
             return self._read
         encoded, read, self._vectors, self._read = self._vectors, self._read, None, None
         if encoded.requires_grad:
-            encoded.register_hook(lambda gradient: gradient if read.grad is None else gradient + read.grad)
+            add = partial(_with, read)
+            encoded.register_hook(add)  # type: ignore[no-untyped-call]  # torch's stubs leave it untyped
         return encoded
+
+
+def _with(read: Tensor, gradient: Tensor) -> Tensor:
+    """Return a gradient with what ``read`` has collected."""
+    return gradient if read.grad is None else gradient + read.grad

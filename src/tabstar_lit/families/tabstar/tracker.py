@@ -94,7 +94,8 @@ class TabstarTracker(Tracker):
         yield from self._drawn(draw.CLOSING, self._latest)
         if self.held_out is not None:
             network = cast("TabStarNetwork", module.network)
-            batches = (batch.to(module.device) for batch in self.held_out())
+            precise = module.trainer.precision_plugin.convert_input
+            batches = (precise(batch.to(module.device)) for batch in self.held_out())
             found = column_importances(network, batches, self.columns)
             yield from _numbered("importance", draw.importance_pages(found))
 

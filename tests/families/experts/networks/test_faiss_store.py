@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ def test_both_find_the_same(added: list[tuple[int, list[int]]], asking: list[int
 def test_a_mixture_searches_as_it_is_told_and_checkpoints_fit_both() -> None:
     exact, options = small_network("mixture with memory"), {"use_vector_store": True, "max_vectors": 20}
     other: Any = build("mixture", architecture(mixture={**options, "search": "faiss"}), VOCABULARY)
-    assert isinstance(other.memory.store, FaissStore)
+    assert isinstance(deepcopy(other).memory.store, FaissStore)
     other.load_state_dict(exact.state_dict())
     batch = token_batch()
     for training in (False, True):

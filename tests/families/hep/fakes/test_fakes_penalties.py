@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
+from tabstar_lit.families.hep.fakes.architecture import Spread
+from tabstar_lit.families.hep.fakes.ensemble import Ensemble, over_heads, uncertainty
 from tabstar_lit.families.hep.fakes.regularisers import effective_sample_size, ess_penalty, shrinkage
-from tabstar_lit.families.hep.fakes.subtraction import over_heads, subtraction
+from tabstar_lit.families.hep.fakes.subtraction import subtraction
 
 
 def log_ratios(n: int, *shape: int, seed: int = 0) -> torch.Tensor:
@@ -87,13 +92,38 @@ def test_small_differences_keep_their_digits() -> None:
 
 def test_heads_give_mean_and_standard_deviation_of_the_logarithm() -> None:
     logs = log_ratios(10, 5)
-    result = over_heads(logs)
+    result = over_heads(logs, Ensemble())
     np.testing.assert_allclose(result.mean, logs.numpy().mean(1))
     np.testing.assert_allclose(result.std, logs.numpy().std(1, ddof=1))
     torch.testing.assert_close(result.ratio_error(), result.mean.exp() * result.std)
-    by_ratio = over_heads(logs, "ratio")
+    by_ratio = over_heads(logs, Ensemble("ratio"))
     np.testing.assert_allclose(by_ratio.ratio(), np.exp(logs.numpy()).mean(1))
     assert torch.equal(by_ratio.std, result.std)
-    single = over_heads(logs[:, :1])
+    single = over_heads(logs[:, :1], Ensemble())
     assert torch.equal(single.ratio(), logs[:, 0].exp())
     assert single.std.abs().max() == 0
+
+
+@pytest.mark.parametrize("heads", [2, 3, 8, 20])
+def test_uncertainty_covers_what_one_standard_deviation_of_a_normal_distribution_does(heads: int) -> None:
+    """The truth is as far from the whole sample as bootstrap samples are, and heads are drawn around that."""
+    draws = torch.randn(200_000, heads, generator=torch.Generator().manual_seed(heads), dtype=torch.float64)
+    truth = torch.randn(200_000, generator=torch.Generator().manual_seed(99), dtype=torch.float64)
+    covered = (truth.abs() <= uncertainty(draws, Ensemble(spread="student"))).double().mean()
+    assert covered.item() == pytest.approx(math.erf(math.sqrt(0.5)), abs=4e-3)
+
+
+def test_twins_lower_no_uncertainty() -> None:
+    """Of twins that are equal the variance is as large as that of their samples."""
+    rng = torch.Generator().manual_seed(0)
+    samples = torch.randn(400_000, 6, generator=rng, dtype=torch.float64)
+    twins = torch.cat([samples, samples[:, :3]], dim=1)
+    student = float(stats.t.ppf(stats.norm.cdf(1), 5))
+    variance = (uncertainty(twins, Ensemble(spread="student", twins=3)) / student).square().mean()
+    assert variance.item() == pytest.approx(1, abs=5e-3)
+    assert uncertainty(twins[:, [0, 0]], Ensemble(spread="student", twins=1)).max() == 0
+
+
+@pytest.mark.parametrize("spread", ["std", "student"])
+def test_a_single_head_knows_no_uncertainty(spread: Spread) -> None:
+    assert uncertainty(torch.ones(3, 1), Ensemble(spread=spread)).tolist() == [0, 0, 0]

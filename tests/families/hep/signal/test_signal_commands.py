@@ -36,9 +36,10 @@ def convert(output: str = "new/e.h5") -> Result:
 def test_the_summary_counts_what_was_read_and_kept_and_says_what_is_next(folder: Path) -> None:
     done = convert()
     assert done.exit_code == 0, done.output
-    wrote, hint = done.stdout.splitlines()
+    wrote, hint, further = done.stdout.splitlines()
     assert wrote == "wrote new/e.h5: 3 of 4 events, classes b, s"
     assert hint == "look into it with: tabstar_lit data show new/e.h5"
+    assert further.endswith("model_config=signal/mlp dataset_config=signal/events dataset_config.files=new/e.h5")
     shown = typed(*hint.partition("tabstar_lit ")[2].split())
     assert shown.exit_code == 0
     assert shown.stdout.startswith("new/e.h5: 3 events, without weights, fingerprint ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -175,6 +176,21 @@ def test_a_checkpoint_of_other_data_is_refused_with_what_differs(key: str, chang
         own.adopt({"preprocessing": theirs})
     assert f"trained on other {ADOPTED[key]} than dataset_config gives now" in str(refused.value)
     assert own.network is network
+
+
+def test_a_checkpoint_of_another_processor_differs_in_last_digits_and_is_adopted() -> None:
+    """Sums in another order: what was learned from the same events is the same but for rounding."""
+    own, _ = module()
+
+    def learned(mean: float) -> Mapping[str, Any]:
+        return preprocessing() | {"events": {"mean": [mean, math.nan], "fill": (mean - 51.6) * 1e-3, "digits": 3}}
+
+    own.payload = {**own.payload, "preprocessing": learned(51.635722488946634)}
+    own.adopt({"preprocessing": learned(51.63572248894663)})
+    fewer = preprocessing() | {"events": {**learned(51.635722488946634)["events"], "digits": 4}}
+    for other in (learned(51.63573), fewer):
+        with pytest.raises(CheckpointError, match="training events, to which the features are scaled"):
+            own.adopt({"preprocessing": other})
 
 
 def test_a_run_that_goes_on_names_another_remedy() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hand_made_samples import a_batch, small
 from scipy import sparse
@@ -10,12 +11,14 @@ from scipy import sparse
 from tabstar_lit.families.microbes.distances import predicted_distances
 from tabstar_lit.families.microbes.networks.lineages import PACE, SHARPNESS, LineagePooling, Lineages
 from tabstar_lit.families.microbes.networks.sequence_encoder import SequenceEncoder
+from tabstar_lit.families.microbes.study.batch import NO_ASV
 from tabstar_lit.families.microbes.tables.tree import parse_newick
 from tabstar_lit.families.microbes.unifrac.branches import Branches
 from tabstar_lit.families.microbes.unifrac.distances import unifrac
 
 
-def test_distances_of_the_branches_of_a_tree_are_unifrac() -> None:
+@pytest.mark.parametrize("given", [False, True])
+def test_distances_of_the_branches_of_a_tree_are_unifrac(given: bool) -> None:
     ids, counts = tuple("ABCDE"), np.array([[3, 0, 1, 0, 2], [0, 4, 0, 1, 1], [1, 1, 0, 0, 0]])
     branches = Branches.of(sparse.csr_matrix(counts), ids, parse_newick("(((A:1,B:.5):.25,C:2):.5,(D:.3,E:1.5):.7);"))
     below = np.array(
@@ -23,11 +26,11 @@ def test_distances_of_the_branches_of_a_tree_are_unifrac() -> None:
     )
     # An ASV lies surely within each branch above it, and surely outside all others.
     logits = torch.from_numpy(np.where(below.T, 60.0, -60.0)).float()
-    pooling = LineagePooling(4, len(below))
+    pooling = LineagePooling(4, len(below), given=given)
     with torch.no_grad():
         pooling.log_lengths.copy_(torch.from_numpy(branches.lengths).log() / 2 / PACE)
     mask = torch.from_numpy(counts > 0)
-    pooled = pooling(torch.zeros(3, 5, 4), logits.expand(3, -1, -1), mask)
+    pooled = pooling(torch.zeros(3, 5, 4), logits, torch.arange(5).expand(3, -1), mask)
     distances = predicted_distances(pooled.vector, None).detach().numpy()
     np.testing.assert_allclose(distances, unifrac(branches), atol=1e-6)
     np.testing.assert_allclose(pooled.vector.square().sum(1).detach(), branches.faith_pd(), rtol=1e-6)
@@ -35,14 +38,24 @@ def test_distances_of_the_branches_of_a_tree_are_unifrac() -> None:
     np.testing.assert_allclose(pooled.weights.sum(1), 1.0, rtol=1e-6)
 
 
-def test_a_sample_without_sequences_has_no_lineage_and_no_distance_to_another_one() -> None:
-    pooling = LineagePooling(4, 6)
-    pooled = pooling(torch.zeros(2, 3, 4), torch.zeros(2, 3, 6), torch.zeros(2, 3, dtype=torch.bool))
+@pytest.mark.parametrize("given", [False, True])
+def test_a_sample_without_sequences_has_no_lineage_and_no_distance_to_another_one(given: bool) -> None:
+    pooling, nothing = LineagePooling(4, 6, given=given), torch.full((2, 3), NO_ASV)
+    pooled = pooling(torch.zeros(2, 3, 4), torch.zeros(1, 6), nothing, nothing != NO_ASV)
     assert (pooled.vector == 0).all()
     assert (pooled.weights == 0).all()
     pooled.vector.requires_grad_()
     distances = predicted_distances(pooled.vector, None)
     assert (distances == 0).all()
+
+
+def test_letters_alone_tell_the_same_as_states_that_have_no_say() -> None:
+    torch.manual_seed(3)
+    asvs, logits = torch.tensor([[0, 2, NO_ASV], [1, 2, 3]]), torch.randn(4, 6)
+    states, mask = torch.randn(2, 3, 4), asvs != NO_ASV
+    one, two = (LineagePooling(4, 6, given=own)(states, logits, asvs, mask) for own in (True, False))
+    torch.testing.assert_close(one.vector, two.vector)
+    torch.testing.assert_close(one.weights, two.weights)
 
 
 def test_lineages_are_standardised_over_the_sequences_of_a_batch_and_later_by_what_was_seen() -> None:

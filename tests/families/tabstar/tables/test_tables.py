@@ -46,7 +46,7 @@ def test_quotes_breaks_blank_lines_and_a_byte_order_mark(tmp_path: Path) -> None
 def test_appending_rows_that_change_a_type_keeps_the_ids(tmp_path: Path) -> None:
     before = read_table(save(tmp_path / "t.csv", GOOD)).ids
     after = read_table(save(tmp_path / "u.csv", GOOD + "some,more,text\n"))
-    assert after.frame["a"].dtype == object
+    assert not pd.api.types.is_numeric_dtype(after.frame["a"].dtype)
     assert after.ids[:3].tolist() == before.tolist()
 
 

@@ -79,8 +79,8 @@ class BlockDiffuser(DiffuserExpert):
         positions = places(states, documents).expand(rows, length)
         sight = Sight(positions.repeat(1, self.block), self._mask_of_copies(positions, documents), causal=False)
         noise = self._noise_at(states, documents, None).expand_as(states)
-        both = (part.repeat(1, self.block, 1) for part in (states, noise))
-        said = self.denoised(*both, [(sight, None)] * len(self.steps)).view(rows, self.block, length, width)
+        states, noise = (part.repeat(1, self.block, 1) for part in (states, noise))
+        said = self.denoised(states, noise, [(sight, None)] * len(self.steps)).view(rows, self.block, length, width)
         copy = (positions % self.block)[:, None, :, None].expand(-1, 1, -1, width)
         return said.gather(1, copy)[:, 0]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from tabstar_lit.families.experts.architecture import ExpertsArchitecture
 from tabstar_lit.families.experts.networks.expert import Expert, attention_mask, initialise, places
 from tabstar_lit.nn.attention import MultiHeadAttention
 from tabstar_lit.nn.cache import DecoderCache, KeyValueCache
+from tabstar_lit.nn.decoders import State
 from tabstar_lit.nn.feed_forward import PointwiseFeedForward
 from tabstar_lit.nn.norms import RMSNorm
 from tabstar_lit.nn.positions import Rotation, rotation, sinusoids
@@ -189,14 +190,15 @@ class DiffuserExpert(Expert):
         found: Tensor = self.out(self.norm(noised))
         return found
 
-    def forward(self, states: Tensor, documents: Tensor | None = None, cache: DenoisingCache | None = None) -> Tensor:
+    def forward(self, states: Tensor, documents: Tensor | None = None, cache: Any = None) -> Tensor:
         """Noise states ``[B, T, D]`` of the transformer and denoise them; see :meth:`Expert.forward`."""
         noise = self._noise_at(states, documents, cache)
         if cache is None:
             return self.denoised(states, noise, [(self.sight(states, documents), None)] * len(self.steps))
         there = None if documents is None else documents >= 0
-        passes = [(Sight(*one.admit(states[..., 0], there), causal=True), one) for one in cache.passes]
-        return self.denoised(states, noise, passes)
+        admitted = (one.admit(states[..., 0], there) for one in cache.passes)
+        sights = [Sight(positions, mask, causal=True) for positions, mask in admitted]
+        return self.denoised(states, noise, list(zip(sights, cache.passes, strict=True)))
 
     def denoised(self, states: Tensor, noise: Tensor, passes: Sequence[Pass]) -> Tensor:
         """Mix states ``[B, T, D]`` with noise, and take it off again in as many passes as there are steps."""
@@ -209,7 +211,7 @@ class DiffuserExpert(Expert):
             x = clean if last else self.noised(clean, self._steps(self.steps[place + 1], states), found)
         return x
 
-    def start(self) -> DenoisingCache:
+    def start(self) -> State:
         """Return empty caches, one for each pass."""
         return DenoisingCache([DecoderCache([KeyValueCache() for _ in self.blocks]) for _ in self.steps])
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tabstar_lit.errors import ConfigError
+from tabstar_lit.families.experts.networks.decoding import as_documents
 from tabstar_lit.families.experts.networks.masked_diffusion import MaskedCache, MaskedExpert
 from tabstar_lit.families.experts.networks.prefixes import Seen
 from tabstar_lit.families.experts.networks.text_model import TextModel
@@ -68,8 +69,7 @@ class Filler(nn.Module):
         device = self.network.embedding.weight.device
         tokens, mask = pad_left(prompts, pad=stop.pad, device=device)
         draws, cache = draws.to(device), self.expert.start()
-        documents = None if mask is None else mask.long() - 1
-        seen = self.expert.read(self.network.embedding(tokens), documents, cache)
+        seen = self.expert.read(self.network.embedding(tokens), as_documents(mask), cache)
         written = tokens[:, :0]
         ended = torch.zeros(len(tokens), dtype=torch.bool, device=device)
         while written.shape[1] < stop.max_new_tokens and not ended.all():

@@ -87,7 +87,7 @@ class FaissStore(VectorStore):
 
     def __init__(self, room: int, width: int) -> None:
         super().__init__(room, width)
-        self.faiss = _faiss()
+        _faiss()  # not kept: a network is copied, and a library cannot be
 
     @torch.no_grad()
     def nearest(self, queries: Tensor, k: int, owners: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -108,7 +108,8 @@ class FaissStore(VectorStore):
     def _ranked(self, queries: Tensor, filled: int, number: int) -> Tensor:
         """Return the places of the best of the first ``filled`` vectors, ``[B, Q, number]``."""
         asked, known = (one.float().cpu().numpy() for one in (queries.flatten(0, 1), self.vectors[:filled]))
-        _, places = self.faiss.knn(asked, known, number, metric=self.faiss.METRIC_INNER_PRODUCT)
+        faiss = _faiss()
+        _, places = faiss.knn(asked, known, number, metric=faiss.METRIC_INNER_PRODUCT)
         return torch.from_numpy(places).to(queries.device).view(*queries.shape[:2], number)
 
 

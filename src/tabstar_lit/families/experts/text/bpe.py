@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tokenizers import (  # type: ignore[import-untyped]  # ships no types
+from tokenizers import (
     Tokenizer,
     decoders,
     models,

@@ -83,3 +83,4 @@ def _print(report: Report) -> None:
     kept = sum(row.kept for row in report.domains)
     what = f"{len(report.domains) - kept} domains converted, {kept} kept, vocabulary of {report.vocabulary_size} tokens"
     click.echo(outcome_line(report.path, report.written, what))
+    click.echo(f"train on it with: train_experts dataset_config=experts/text dataset_config.corpus={report.path}")

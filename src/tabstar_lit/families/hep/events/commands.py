@@ -29,6 +29,11 @@ def events(config: Path, output: Path) -> None:
     click.echo(outcome_line(output, report.written, f"{file.n_events} of {report.n_read} events, {classes}"))
     if report.written:
         click.echo(f"look into it with: tabstar_lit data show {output}")
+    if report.written and file.classes:
+        network = "" if file.objects else "model_config=signal/mlp "
+        click.echo(
+            f"train on it with: train_signal {network}dataset_config=signal/events dataset_config.files={output}"
+        )
 
 
 def show_events(path: Path, figures: Path | None) -> None:

@@ -20,6 +20,7 @@ from tabstar_lit.families.hep.architecture.sections import NetworkArchitecture
 
 TRUNK_WIDTH = 32
 Average = Literal["log", "ratio"]
+Spread = Literal["std", "student"]
 
 
 class Heads(Section):
@@ -38,6 +39,11 @@ class Heads(Section):
         "log",
         description="What heads are averaged in. ratio: their ratios, as yields add up, so that where few events are "
         "left single heads close to 0 do not decide; log: the logarithms of these.",
+    )
+    spread: Spread = Field(
+        "std",
+        description="How uncertain a ratio is. std: the standard deviation of the logarithms of all heads, which "
+        "covers too little where heads are few; student: times Student's factor for so many samples, without twins.",
     )
     dropout: Dropout = Field(0.0, description="Dropout after each activation.")
     layernorm: bool = Field(False, description="LayerNorm before each activation.")
@@ -62,6 +68,11 @@ class FakesNetworkArchitecture(NetworkArchitecture):
     def average(self) -> Average:
         """What heads are averaged in."""
         return "log" if self.ensemble is None else self.ensemble.average
+
+    @property
+    def spread(self) -> Spread:
+        """What the uncertainty of heads is; without an ensemble there is none."""
+        return "std" if self.ensemble is None else self.ensemble.spread
 
     @property
     def has_heads(self) -> bool:

@@ -132,16 +132,18 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
 
     def tracker(self, experiment: FakesExperiment, data: FakesData, figures: Path) -> Tracker:
         """Return the tracker of reweighted samples, with the true fake factor where it is known."""
+        from tabstar_lit.families.hep.fakes.ensemble import Ensemble
         from tabstar_lit.families.hep.fakes.tracker import FakesTracker
 
-        config = experiment.experiment_config
+        config, own = experiment.experiment_config, experiment.model.architecture_config
+        twins = experiment.model.training_config.twins_among(own.n_heads)
         return FakesTracker(
             figures,
             role=data.role,
             variables=data.spectators,
             plotting=experiment.plotting_config,
             units=data.units,
-            average=experiment.model.architecture_config.average,
+            ensemble=Ensemble(own.average, own.spread, twins),
             form=_form(data),
             pt_variable=data.fakes.pt_variable,
             check_every=config.check_metrics_n_epoch,

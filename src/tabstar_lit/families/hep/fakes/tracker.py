@@ -10,8 +10,8 @@ from tabstar_lit.config.tree import dotted, suggestion
 from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.fakes.architecture import Average
 from tabstar_lit.families.hep.fakes.config import Role
+from tabstar_lit.families.hep.fakes.ensemble import PLAIN, Ensemble
 from tabstar_lit.families.hep.fakes.plotting_config import FakesPlotting, FigureName, check_plotting
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
 from tabstar_lit.families.hep.fakes.tracking.figures import draw_all
@@ -48,8 +48,8 @@ class FakesTracker(Tracker):
         The transverse momentum, one of ``variables``.
     units : mapping of str to str
         Units of columns, for the axes of figures.
-    average : str
-        What heads are averaged in: ``log`` or ``ratio``.
+    ensemble : Ensemble
+        How heads are taken together.
     check_every, plot_every : int or None
         As in :class:`~tabstar_lit.engine.tracker.Tracker`.
 
@@ -71,7 +71,7 @@ class FakesTracker(Tracker):
         form: ClosedForm | None = None,
         pt_variable: str = "pt",
         units: Mapping[str, str] | None = None,
-        average: Average = "log",
+        ensemble: Ensemble = PLAIN,
         check_every: int | None,
         plot_every: int | None,
     ) -> None:
@@ -80,7 +80,7 @@ class FakesTracker(Tracker):
         self.variables = tuple(variables)
         self.units = dict(units or {})
         self.plotting = plotting or FakesPlotting()
-        self.form, self.average = form, average
+        self.form, self.ensemble = form, ensemble
         self.pt_variable = pt_variable
         self._strayed: tuple[str, ...] = ()
         self._check_names()
@@ -153,4 +153,4 @@ class FakesTracker(Tracker):
         rows = collected.get(self.role)
         if rows is None:
             return None
-        return Reweighted.of(rows, names=self.variables, role=self.role, average=self.average)
+        return Reweighted.of(rows, names=self.variables, role=self.role, ensemble=self.ensemble)

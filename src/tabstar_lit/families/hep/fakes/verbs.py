@@ -7,16 +7,17 @@ from pathlib import Path
 import click
 
 from tabstar_lit.data.progress import progress_bar
-from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, examples, output_option
+from tabstar_lit.engine.options import CommandGroup, batch_size_option, checkpoint_argument, examples, output_option
 
 SPLITS = click.Choice(["test", "val", "calib", "train", "all"])
 
 
 @click.group(
+    cls=CommandGroup,
     epilog=examples(
         ("tabstar_lit fakes closure model.ckpt -o closure", "on held-out events"),
         ("tabstar_lit fakes apply model.ckpt loose.h5 -o fakes.parquet", "on loose ones"),
-    )
+    ),
 )
 def fakes() -> None:
     """Test a learned fake factor, and apply it to loose events."""
@@ -89,7 +90,12 @@ def apply(checkpoint: Path, events: Path, split: str, batch_size: int, output: P
     click.echo(str(done.prediction))
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("tabstar_lit export model.ckpt -o factor.onnx --raw", "for onnxruntime"),
+        ("tabstar_lit export model.ckpt --safetensors -o factor.safetensors", "weights"),
+    )
+)
 @checkpoint_argument
 @click.option(
     "--onnx", "form", flag_value="onnx", default="onnx", help="As a graph that onnxruntime computes (default)."

@@ -116,9 +116,10 @@ def network_type(model: str, inputs: Inputs) -> type[nn.Module]:
         return networks[model]
     kind = "reads event features only" if model in FLAT_NETWORKS else "needs objects, such as jets"
     chosen = f"has objects ({', '.join(inputs.objects)})" if inputs.objects else "has event features only"
+    shipped = "set_transformer" if inputs.objects else "mlp"
     raise ConfigError(
         f"architecture_config.model {model} {kind}, but dataset_config.features {chosen}. "
-        f"Networks for these features: {', '.join(networks)}."
+        f"Networks for these features: {', '.join(networks)}. Choose one by its file: model_config=signal/{shipped}"
     )
 
 

@@ -27,11 +27,11 @@ def card_text(config: Mapping[str, Any]) -> CardText:
     others = [name for name in inputs["classes"] if name not in signal]
     split = f", split by {data['split']['by']}" if data.get("split") else ""
     return CardText(
-        f"A {config['architecture_config']['model']} that tells {', '.join(signal)} from {', '.join(others)} in "
-        "collision events, and gives the probability of each class.",
+        f"{config['architecture_config']['model']}, a network that tells {', '.join(signal)} from {', '.join(others)} "
+        "in collision events, and gives the probability of each class.",
         tags=("physics", "classification"),
         details=features,
-        trained_on=(f"Events of {data['name']}{split}.",),
+        trained_on=(f"The events `{data['name']}`{split}.",),
         use=('model.predict("events.h5")',),
         limits=LIMITS,
     )

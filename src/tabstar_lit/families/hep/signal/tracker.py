@@ -152,9 +152,10 @@ class SignalTracker(Tracker):
             yield "importance", importance_figure(found, sum(len(batch.targets) for batch in batches))
 
     def _some(self, split: str, module: LightningModule) -> Iterator[EventBatch]:
-        """Yield some events of a split where the network is."""
+        """Yield some events of a split where the network is, and as precise."""
+        precise = module.trainer.precision_plugin.convert_input
         if self.some is not None:
-            yield from (move_data_to_device(batch, module.device) for batch in self.some(split))
+            yield from (precise(move_data_to_device(batch, module.device)) for batch in self.some(split))
 
     def summary_figures(self) -> Iterable[tuple[str, Figure]]:
         """Yield losses and scores by epoch."""

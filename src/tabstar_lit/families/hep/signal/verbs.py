@@ -15,8 +15,8 @@ METHODS = ("temperature", "vector", "matrix")
 
 @click.command(
     epilog=examples(
-        ("tabstar_lit predict model.ckpt new.csv -o scores.parquet", "new events"),
-        ("tabstar_lit predict model.ckpt new.root -o scores.root --root", "ROOT to ROOT"),
+        ("tabstar_lit predict model.ckpt new.h5 -o scores.parquet", "new events"),
+        ("tabstar_lit predict model.ckpt new.h5 -o scores.root --root", "for ROOT"),
     )
 )
 @checkpoint_argument

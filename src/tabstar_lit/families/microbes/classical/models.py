@@ -20,6 +20,8 @@ from tabstar_lit.arrays import Array, Float64, Int64
 
 N_TREES = 300
 INNER_FOLDS = 3
+STRENGTHS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+"""How far a linear model may follow the samples: from hardly at all, where they say nothing of the target."""
 
 log = logging.getLogger(__name__)
 
@@ -46,19 +48,24 @@ def candidates(kind: str, seed: int = 0) -> tuple[Candidates, ...]:
     The forest reads shares of reads, of which it tries few or more for each branching; the linear model reads their
     logarithms in standard deviations, and tries several strengths of its penalty.
     """
-    classes = kind == "classification"
-    forest = RandomForestClassifier if classes else RandomForestRegressor
+    forest = RandomForestClassifier if kind == "classification" else RandomForestRegressor
     common = {"n_estimators": N_TREES, "random_state": seed, "n_jobs": -1}
     trees = {f"{share} of features a branching": forest(max_features=share, **common) for share in ("sqrt", 0.1)}
-    linear = {
+    return Candidates("forest", trees), linear_candidates(kind, FunctionTransformer(logs))
+
+
+def linear_candidates(kind: str, *reading: Any) -> Candidates:
+    """Return logistic or ridge regression of features in standard deviations, after ``reading`` them."""
+    classes = kind == "classification"
+    models = {
         f"C {strength:g}" if classes else f"alpha {1 / strength:g}": make_pipeline(
-            FunctionTransformer(_logs),
+            *reading,
             StandardScaler(),
             LogisticRegression(C=strength, max_iter=2000) if classes else Ridge(alpha=1 / strength),
         )
-        for strength in (1e-4, 1e-3, 1e-2, 1e-1)
+        for strength in STRENGTHS
     }
-    return Candidates("forest", trees), Candidates("linear", linear)
+    return Candidates("linear", models)
 
 
 def fit_tuned(
@@ -86,6 +93,12 @@ def fit_tuned(
     callable
         From features to probabilities ``[N, n_classes]``, or values ``[N, 1]``.
     """
+    best, fitted = fit_best(kinds, features, targets, groups, n_classes=n_classes)
+    return best, lambda own: _predict(fitted, own, n_classes)
+
+
+def fit_best(kinds: Candidates, features: Float64, targets: Array, groups: Int64, *, n_classes: int) -> tuple[str, Any]:
+    """Do as :func:`fit_tuned`, and return the fitted estimator itself."""
     folds = _folds(targets, groups, n_classes)
     errors = (
         {name: _error(model, features, targets, folds, n_classes) for name, model in kinds.models.items()}
@@ -93,8 +106,7 @@ def fit_tuned(
         else dict.fromkeys(kinds.models, 0.0)
     )
     best = min(errors, key=lambda name: errors[name])
-    fitted = clone(kinds.models[best]).fit(features, targets)
-    return best, lambda own: _predict(fitted, own, n_classes)
+    return best, clone(kinds.models[best]).fit(features, targets)
 
 
 def _folds(targets: Array, groups: Int64, n_classes: int) -> Sequence[tuple[Int64, Int64]]:
@@ -135,5 +147,6 @@ def _predict(model: Any, features: Float64, n_classes: int) -> Float64:
     return out
 
 
-def _logs(shares: Float64) -> Float64:
+def logs(shares: Float64) -> Float64:
+    """Return what linear models read of shares of reads: 0 without a read, nearly linear below 1e-4."""
     return np.log1p(1e4 * shares)

@@ -45,6 +45,8 @@ class ASVEncoder(nn.Module):
         Sequences that are read at once; None: all.
     n_lineages : int
         Lineages ``K`` that are told from the letters and joined to the vectors.
+    given : bool
+        Whether the lineages are to be given, see :class:`Lineages`.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class ASVEncoder(nn.Module):
         per_token: int = 1,
         at_once: int | None = None,
         n_lineages: int = 0,
+        given: bool = False,
     ) -> None:
         super().__init__()
         self.per_token, self.at_once, self.max_letters = per_token, at_once, max_letters
@@ -66,7 +69,8 @@ class ASVEncoder(nn.Module):
         self.transformer = sizes.transformer(layers)
         self.pooling = Pooling(sizes.width)
         self.letter_scores = nn.Linear(sizes.width, per_token * VOCABULARY_SIZE)
-        self.lineages = Lineages(max_letters * (VOCABULARY_SIZE - 1), n_lineages) if n_lineages else None
+        n_letters = max_letters * (VOCABULARY_SIZE - 1)
+        self.lineages = Lineages(n_letters, n_lineages, given=given) if n_lineages else None
         self.kin = nn.Linear(n_lineages, sizes.width, bias=False) if n_lineages else None
 
     def forward(self, sequences: Tensor, hidden: Tensor | None = None, *, letters: bool = False) -> Sequences:
@@ -88,7 +92,7 @@ class ASVEncoder(nn.Module):
         told = _joined([own for own in scores if own is not None]) if letters else None
         if self.lineages is None or self.kin is None:
             return Sequences(vectors, told)
-        lineages = self.lineages(_one_hot(sequences).to(vectors))
+        lineages = self.lineages(one_hot(sequences).to(vectors))
         return Sequences(vectors + self.kin(lineages.sigmoid()), told, lineages)
 
     def _encode(self, sequences: Tensor, letters: bool) -> tuple[Tensor, Tensor | None]:
@@ -110,10 +114,10 @@ class ASVEncoder(nn.Module):
             return tokens
         weight = self.join.weight.view(-1, self.per_token, self.letters.embedding_dim)
         table = torch.einsum("dpe,ve->dpv", weight, self.letters.weight[1:]).flatten(1)
-        return functional.linear(_one_hot(sequences).flatten(2).to(table), table, self.join.bias)
+        return functional.linear(one_hot(sequences).flatten(2).to(table), table, self.join.bias)
 
 
-def _one_hot(letters: Tensor) -> Tensor:
+def one_hot(letters: Tensor) -> Tensor:
     """Return ``[..., 6]``, true where a letter is; of PAD nowhere. Unlike torch's own, it reads nothing back."""
     return letters.unsqueeze(-1) == torch.arange(1, VOCABULARY_SIZE, device=letters.device)
 

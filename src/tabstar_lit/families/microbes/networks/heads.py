@@ -76,6 +76,14 @@ class TargetHead(nn.Module):
         self.scale = nn.Parameter(torch.ones(total)) if config.learnable_scale else None
         self.bound = BOUNDS[config.bound]
 
+    def begin_at_zero(self) -> None:
+        """Let what is added beside be all of the output at first."""
+        ends = [self.linear] if self.hidden is None else [self.linear, self.hidden[-1]]
+        for end in ends:
+            if isinstance(end, nn.Linear):
+                nn.init.zeros_(end.weight)
+                nn.init.zeros_(end.bias)
+
     def forward(self, vector: Tensor, codes: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         """Map ``[B, D]`` to ``[B, K]``, or to ``[B, K, Q]`` of ``Q`` quantiles.
 

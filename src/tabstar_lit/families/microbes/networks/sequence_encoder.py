@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tabstar_lit.families.microbes.architecture import MicrobesArchitecture
 from tabstar_lit.families.microbes.networks.asv_encoder import ASVEncoder
@@ -68,7 +67,7 @@ class SequenceEncoder(nn.Module):
 
     def __init__(self, config: MicrobesArchitecture, *, max_bases: int, n_taxa: int = 0) -> None:
         super().__init__()
-        width = config.embedding_dim
+        width, given = config.embedding_dim, config.lineage_start == "linkage"
         sizes = Sizes(width, config.heads, config.dropout, config.gradient_checkpointing)
         self.asv_encoder = ASVEncoder(
             sizes,
@@ -77,6 +76,7 @@ class SequenceEncoder(nn.Module):
             per_token=config.bases_per_token,
             at_once=config.asvs_at_once,
             n_lineages=config.lineages,
+            given=given,
         )
         self.sample_encoder = SampleEncoder(
             sizes,
@@ -84,8 +84,8 @@ class SequenceEncoder(nn.Module):
             counts=config.count_embedding,
             max_asvs=config.token_limit + SPARE_POSITIONS if config.compat else None,
         )
-        self.encoder = sizes.transformer(config.encoder_layers)
-        self.pooling = LineagePooling(width, config.lineages) if config.lineages else Pooling(width)
+        self.encoder = None if given else sizes.transformer(config.encoder_layers)
+        self.pooling = LineagePooling(width, config.lineages, given=given) if config.lineages else Pooling(width)
         tasks, vector = config.encoder_type, config.lineages or width
         self.faith_pd = nn.Linear(vector, 1) if tasks in ("faith_pd", "combined") else None
         self.taxa = nn.Linear(vector, n_taxa) if tasks in ("taxonomy", "combined") and n_taxa else None
@@ -105,7 +105,8 @@ class SequenceEncoder(nn.Module):
         sequences = self.asv_encoder(batch.sequences, hidden, letters=letters)
         mask = batch.asvs >= 0
         states = self.sample_states(sequences.vectors, batch, mask)
-        pooled = self._pooled(self.encoder(states, mask), sequences.lineages, batch.asvs, mask)
+        read = states if self.encoder is None else self.encoder(states, mask)
+        pooled = self._pooled(read, sequences.lineages, batch.asvs, mask)
         return Encoded(
             states,
             mask,
@@ -117,7 +118,7 @@ class SequenceEncoder(nn.Module):
         )
 
     def _pooled(self, states: Tensor, lineages: Tensor | None, asvs: Tensor, mask: Tensor) -> Pooled:
-        placed = () if lineages is None else (functional.embedding(asvs.clamp(min=0), lineages),)
+        placed = () if lineages is None else (lineages, asvs)
         pooled: Pooled = self.pooling(states, *placed, mask)
         return pooled
 

@@ -69,7 +69,10 @@ class SequencePredictor(nn.Module):
         self.scaled_by = None if own.category_scale is None else names.index(own.category_scale)
         scale = None if own.category_scale is None else facts.categories[own.category_scale]
         self.head = TargetHead(own, width, facts.n_outputs, scaled_by=scale)
-        self.wide = WideReads(facts.max_bases + 1, self.head.n_outputs) if own.wide else None
+        fitted = own.wide_weights == "fitted"
+        self.wide = WideReads(facts.max_bases + 1, self.head.n_outputs, fitted=fitted) if own.wide else None
+        if fitted:
+            self.head.begin_at_zero()
 
     def forward(self, batch: SampleBatch, hidden: Tensor | None = None, *, letters: bool = False) -> Predicted:
         """Predict, and return what the encoder says as well; see :meth:`SequenceEncoder.forward`."""

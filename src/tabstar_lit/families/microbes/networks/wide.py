@@ -15,6 +15,8 @@ N_PLACES = 1 << 17
 """Different sequences share a weight by chance: of 5,000 one in 26 does."""
 RAREST_SHARE = 1e-3
 """Shares count by ``ln(1 + share / RAREST_SHARE)``: 0 without a read, linear below this, a logarithm above."""
+RAREST_SHARE_FITTED = 1e-4
+"""Likewise of weights that are fitted, which no step size depends on: that of the classical models."""
 FACTOR = 6364136223846793005
 """Its powers are the factors of the hash (D. Knuth's for random numbers)."""
 
@@ -28,25 +30,43 @@ class WideReads(nn.Module):
         Letters ``L`` of the longest sequence.
     outputs : int
         Number of outputs ``O``.
+    fitted : bool
+        Weights are to be given by :meth:`take`, and are not trained.
     """
 
     factors: Tensor
 
-    def __init__(self, max_letters: int, outputs: int) -> None:
+    def __init__(self, max_letters: int, outputs: int, *, fitted: bool = False) -> None:
         super().__init__()
         powers = [pow(FACTOR, power, 1 << 62) for power in range(1, max_letters + 1)]
         self.register_buffer("factors", torch.tensor(powers), persistent=False)
         self.weights = nn.Embedding(N_PLACES, outputs)
         nn.init.zeros_(self.weights.weight)
+        self.bias = nn.Parameter(torch.zeros(outputs), requires_grad=False) if fitted else None
+        self.weights.requires_grad_(not fitted)
 
     def forward(self, batch: SampleBatch) -> Tensor:
-        """Return ``[B, O]``, zero at first; sums are divided by the root of their number of ASVs."""
+        """Return ``[B, O]``, zero at first; sums that are learned are divided by the root of their number of ASVs."""
+        places, logs = self.read(batch)
+        if self.bias is None:
+            logs = logs / (batch.asvs >= 0).sum(1, keepdim=True).clamp(min=1).sqrt()
+        summed: Tensor = (logs[..., None] * self.weights(places)).sum(1)
+        return summed if self.bias is None else summed + self.bias
+
+    def read(self, batch: SampleBatch) -> tuple[Tensor, Tensor]:
+        """Return the places of ASVs and the logarithms of their shares, ``[B, S]`` each, 0 where there is none."""
         there = batch.asvs >= 0
         places = torch.where(there, self.places(batch.sequences)[batch.asvs.clamp(min=0)], 0)
         shares = batch.counts / batch.counts.sum(1, keepdim=True).clamp(min=1)
-        logs = torch.where(there, (shares / RAREST_SHARE).log1p(), 0.0) / there.sum(1, keepdim=True).clamp(min=1).sqrt()
-        summed: Tensor = (logs[..., None] * self.weights(places)).sum(1)
-        return summed
+        rarest = RAREST_SHARE if self.bias is None else RAREST_SHARE_FITTED
+        return places, torch.where(there, (shares / rarest).log1p(), 0.0)
+
+    @torch.no_grad()
+    def take(self, places: Tensor, weights: Tensor, bias: Tensor) -> None:
+        """Take over what was fitted: ``weights`` ``[P, O]`` of ``places`` ``[P]``, and a ``bias`` ``[O]``."""
+        self.weights.weight[places] = weights
+        if self.bias is not None:
+            self.bias.copy_(bias)
 
     def places(self, sequences: Tensor) -> Tensor:
         """Hash sequences ``[U, L]`` to numbers ``[U]`` below :data:`N_PLACES`; padding changes nothing."""

@@ -16,7 +16,7 @@ from tabstar_lit.data.plans import RowBatch
 from tabstar_lit.engine.folds import load_fold
 from tabstar_lit.engine.run import run
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.microbes.classical.line import fit_line
+from tabstar_lit.families.microbes.classical.line import FittedLine, fit_line
 from tabstar_lit.families.microbes.reports.judged import NETWORK, Judged, joined
 from tabstar_lit.families.microbes.study.data import MicrobesData, paired
 from tabstar_lit.families.microbes.trained import TrainedMicrobes, restore
@@ -79,14 +79,18 @@ def cross_validate(
 def judge_run(family: AnyFamily, loaded: Loaded[Any], directory: Any) -> Judged:
     """Judge the best predictor of a finished run on its test samples, and classical models beside it."""
     stage = loaded.stages[-1]
-    best = directory.record()["stages"][stage.name]["best_checkpoint"]
     data: MicrobesData = family.data(stage.experiment, directory.record()["seed"])
-    return judge(restore(directory.checkpoints / best), data, data.rows("test"))
+    return judge(best_of(stage.name, directory), data, fit_line(data))
 
 
-def judge(trained: TrainedMicrobes, data: MicrobesData, rows: Any) -> Judged:
-    """Judge a predictor and classical models on some samples of the study that it was trained on."""
-    classical = fit_line(data).predict(data.study, data.categories)
+def best_of(stage: str, directory: Any) -> TrainedMicrobes:
+    """Return the best network of a stage of a finished run."""
+    return restore(directory.checkpoints / directory.record()["stages"][stage]["best_checkpoint"])
+
+
+def judge(trained: TrainedMicrobes, data: MicrobesData, line: FittedLine) -> Judged:
+    """Judge a predictor and classical models on the test samples of the study that they were trained on."""
+    rows, classical = data.rows("test"), line.predict(data.study, data.categories)
     predicted = {NETWORK: _network(trained, data, rows)}
     predicted |= {name: torch.from_numpy(own[rows]) for name, own in classical.items()}
     return Judged(data.facts, predicted, torch.from_numpy(data.targets.values[rows]), data.groups[rows])

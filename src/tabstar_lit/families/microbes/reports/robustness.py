@@ -59,13 +59,25 @@ def robustness(trained: TrainedMicrobes, study: Study, other: Study | None = Non
         raise CheckpointError(f"{trained.path} is an encoder; a predictor is judged here.")
     data = _training_data(trained, study)
     line = fit_line(data)
-    asked = _held_out(trained, study) if other is None else other
-    targets = _targets_of(trained, asked)
-    rows = [_row(AS_IT_IS, [_judged(trained, line, asked, targets)])]
+    asked = held_out(trained, study) if other is None else other
+    return [scored(condition, own) for condition, own in judge_disturbed(trained, line, asked, repeats).items()]
+
+
+def judge_disturbed(
+    trained: TrainedMicrobes, line: FittedLine, study: Study, repeats: int = 5
+) -> dict[str, list[Judged]]:
+    """Judge network and classical models on the samples of a study as they are, and on draws of each disturbance.
+
+    Returns
+    -------
+    dict of str to list of Judged
+        By condition, :data:`AS_IT_IS` first, of one draw; the others are of ``repeats``.
+    """
+    targets = _targets_of(trained, study)
+    found = {AS_IT_IS: [_judged(trained, line, study, targets)]}
     for condition, disturb in DISTURBANCES.items():
-        own = [_judged(trained, line, disturb(asked, seed), targets) for seed in range(repeats)]
-        rows.append(_row(condition, own))
-    return rows
+        found[condition] = [_judged(trained, line, disturb(study, seed), targets) for seed in range(repeats)]
+    return found
 
 
 def report(rows: list[Row], title: str, score: str) -> str:
@@ -111,7 +123,7 @@ def _training_data(trained: TrainedMicrobes, study: Study) -> MicrobesData:
     return data
 
 
-def _held_out(trained: TrainedMicrobes, study: Study) -> Study:
+def held_out(trained: TrainedMicrobes, study: Study) -> Study:
     """Return the test samples of the training; without any, those of validation."""
     kept = trained.config["study"]["samples"]
     wanted = set(kept["test"] or kept["val"])
@@ -160,9 +172,10 @@ def _judged(trained: TrainedMicrobes, line: FittedLine, study: Study, targets: T
     return Judged(trained.facts, predicted, torch.from_numpy(targets.values), group_codes(study)[0])
 
 
-def _row(condition: str, judged: list[Judged]) -> Row:
-    scores = [own.scores() for own in judged]
-    values = {name: [own[name][judged[0].score] for own in scores] for name in scores[0]}
+def scored(condition: str, draws: list[Judged]) -> Row:
+    """Return the scores of the draws of a condition."""
+    scores = [own.scores() for own in draws]
+    values = {name: [own[name][draws[0].score] for own in scores] for name in scores[0]}
     means = {name: float(np.mean(own)) for name, own in values.items()}
     return Row(condition, means, {name: float(np.std(own)) for name, own in values.items()})
 

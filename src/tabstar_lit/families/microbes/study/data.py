@@ -207,6 +207,7 @@ class MicrobesData(DataModule):
             classes=targets.classes,
             categories={name: len(labels) for name, labels in self.category_labels.items()},
             taxa=study.taxa,
+            train_rows=training,
             train_targets=values if targets.kind == "classification" else values.astype(np.float64),
             train_categories=self.categories[training],
             train_faith_pd=np.full(len(training), np.nan) if study.faith_pd is None else study.faith_pd[training],

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tabstar_lit.arrays import Float32
@@ -95,15 +94,9 @@ def write_vectors(
 
 def _states(network: TabStarNetwork, batch: TableBatch, *, all_elements: bool) -> Tensor:
     """Return elements behind the last layer, ``[B, S, D]``, or the targets' alone, ``[B, C, D]``, on the host."""
-    elements = fused(network, batch)
+    elements = network.elements(batch)
     count = elements.shape[1] if all_elements else batch.n_targets
     return network.tabular_encoder(elements, count).float().cpu()  # type: ignore[no-any-return]  # untyped in torch
-
-
-def fused(network: TabStarNetwork, batch: TableBatch) -> Tensor:
-    """Return the elements before the interaction, ``[B, S, D]``."""
-    text = F.embedding(batch.index, network.encode_strings(batch))
-    return network.numerical_fusion(text, batch.numbers)  # type: ignore[no-any-return]  # as above
 
 
 def _table(vectors: Vectors, features: tuple[str, ...]) -> pa.Table:

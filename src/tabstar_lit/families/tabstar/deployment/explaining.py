@@ -18,7 +18,6 @@ from torch import Tensor
 from tabstar_lit.arrays import Float64
 from tabstar_lit.data import verbalize
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.deployment.embedding import fused
 from tabstar_lit.families.tabstar.deployment.serving import TableServer
 from tabstar_lit.nn.tabstar import InteractionEncoder
 from tabstar_lit.plots.bars import MOST_BARS, draw_bars
@@ -117,7 +116,7 @@ def _shares(server: TableServer, frame: pd.DataFrame, method: Method, batch_size
     """Return the features' shares of the target elements' attention, ``[n, M]``; each row adds up to 1."""
     count, network = server.n_targets, server.network
     with server.served(frame, batch_size) as batches:
-        maps = (_joined(attention_maps(network.tabular_encoder, fused(network, batch)), method) for batch in batches)
+        maps = (_joined(attention_maps(network.tabular_encoder, network.elements(batch)), method) for batch in batches)
         own = torch.cat([joined[:, :count, count:].double().mean(dim=1).cpu() for joined in maps])
     shares: Float64 = (own / own.sum(dim=1, keepdim=True)).numpy()
     return shares

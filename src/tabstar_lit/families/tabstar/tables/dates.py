@@ -26,7 +26,7 @@ def date_columns(frame: pd.DataFrame) -> list[str]:
     list of str
         In table order.
     """
-    return [name for name, dtype in frame.dtypes.items() if pd.api.types.is_datetime64_any_dtype(dtype)]
+    return [str(name) for name, dtype in frame.dtypes.items() if pd.api.types.is_datetime64_any_dtype(dtype)]
 
 
 def fit_dates(frame: pd.DataFrame) -> dict[str, list[str]]:

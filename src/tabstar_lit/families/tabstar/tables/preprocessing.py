@@ -129,7 +129,7 @@ class Preprocessor:
         numbers: dict[str, tuple[Float64, bool]] = {}
         dropped: dict[str, str] = {}
         told = {verbalize.column_text(name) for name in texts}
-        for name, column in frame.items():
+        for name, column in zip(map(str, frame.columns), (own for _, own in frame.items()), strict=True):
             numeric, digits = (False, False) if name in told else _is_number(column)
             values = _as_numbers(column, digits=digits) if numeric else None
             reason = _useless(column, values)

@@ -16,6 +16,7 @@ import tabstar_lit
 from tabstar_lit.commands.cli import main
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.hep.events.file import ColumnInfo, EventChunk, EventFile, EventSchema, EventWriter
+from tabstar_lit.families.hep.fakes.ensemble import PLAIN
 from tabstar_lit.families.hep.fakes.factor.apply import apply_factor
 from tabstar_lit.families.hep.fakes.factor.closure import measure_closure
 from tabstar_lit.families.hep.fakes.toy.closed_form import closed_form
@@ -68,7 +69,7 @@ def test_where_ratios_are_averaged_the_yield_is_the_mean_of_the_heads(fakes_file
     assert found["log_f_std"].to_numpy() == pytest.approx(np.std(SHIFTS, ddof=1), abs=1e-5)
     closure = measure_closure(model)
     assert closure.log_factor == pytest.approx(np.log(np.exp(closure.log_factors).mean(1)))
-    assert known_model(fakes_file).average == "log"
+    assert known_model(fakes_file).ensemble == PLAIN
 
 
 def test_what_training_adds_to_the_spread_is_told_apart(fakes_file: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tabstar_lit.families.hep.fakes.ensemble import PLAIN, Ensemble
 from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm, form_of
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
@@ -54,7 +55,9 @@ def test_yields_of_heads_are_compared_with_the_reference() -> None:
 
 def test_heads_are_averaged_as_is_asked() -> None:
     heads = {"log_ratios": torch.tensor([[0.0, 2.0], [1.0, 1.0]]), "targets": torch.zeros(2)}
-    by_log, by_ratio = (Reweighted.of(heads, names=[], role="ratio", average=name) for name in ("log", "ratio"))
+    by_log, by_ratio = (
+        Reweighted.of(heads, names=[], role="ratio", ensemble=own) for own in (PLAIN, Ensemble("ratio"))
+    )
     assert by_log.reweights == pytest.approx([math.e, math.e])
     assert by_ratio.reweights == pytest.approx([(1 + math.e**2) / 2, math.e])
 

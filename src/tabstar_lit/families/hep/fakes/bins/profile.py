@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from tabstar_lit.arrays import Float64
 from tabstar_lit.families.hep.fakes.bins.estimate import BinnedFactor
 from tabstar_lit.families.hep.fakes.bins.statistics import quantile_edges
+from tabstar_lit.families.hep.fakes.ensemble import PLAIN, Ensemble, uncertainty
 from tabstar_lit.plots.histograms import Bins, draw_band, draw_points, with_ratio_panel
 from tabstar_lit.plots.style import PALETTE
 
@@ -59,12 +61,15 @@ class Learned:
         ``[n]`` of all heads together.
     truth : ndarray or None
         ``[n]`` true log-factors, where they are known; NaN where there is none.
+    ensemble : Ensemble
+        How heads are taken together.
     """
 
     weights: Float64
     log_factors: Float64
     log_factor: Float64
     truth: Float64 | None = None
+    ensemble: Ensemble = PLAIN
 
 
 def profile(values: Float64, learned: Learned, edges: Float64) -> Profile:
@@ -88,8 +93,8 @@ def profile(values: Float64, learned: Learned, edges: Float64) -> Profile:
         sums = np.histogram(values, edges, weights=positive * np.exp(log_factors[used]))[0]
         return np.asarray(sums / np.where(total > 0, total, np.nan))
 
-    by_head = np.stack([averaged(head) for head in learned.log_factors.T])
-    error = by_head.std(axis=0, ddof=1) if len(by_head) > 1 else np.zeros(len(total))
+    by_head = np.stack([averaged(head) for head in learned.log_factors.T], axis=-1)
+    error = uncertainty(torch.from_numpy(by_head), learned.ensemble).numpy()
     return Profile(edges, averaged(learned.log_factor), error, None if truth is None else averaged(truth))
 
 

@@ -100,7 +100,7 @@ def _tables(model: RatioModel, loose: RegionEvents, batch_size: int, parts: list
     ids, labels, names = file.event_ids(), file.labels(), pa.array(file.classes, pa.string())
     for found in event_factors(model, loose, batch_size=batch_size):
         own = slice(*np.searchsorted(loose.rows, [found.rows[0], found.rows[-1] + 1]))
-        parts.append(FakeYield.of(loose, found, model.twins))
+        parts.append(FakeYield.of(loose, found, model.ensemble))
         parted = {"log_f_sampling": found.sampling, "log_f_training": found.training} if model.twins else {}
         yield pa.table(
             {

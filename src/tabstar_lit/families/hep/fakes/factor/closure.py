@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tabstar_lit.arrays import Bool, Float64, Int64
 from tabstar_lit.config.tree import suggestion
@@ -27,6 +28,7 @@ from tabstar_lit.families.hep.fakes.bins.statistics import (
     grouped_variances,
     quantile_edges,
 )
+from tabstar_lit.families.hep.fakes.ensemble import Ensemble, uncertainty
 from tabstar_lit.families.hep.fakes.factor.factors import (
     FakeYield,
     RegionEvents,
@@ -226,7 +228,7 @@ def measure_closure(
     yields, logs, means = [], [], []
     with progress(len(loose.rows)) as advance:
         for part in event_factors(model, loose):
-            yields.append(FakeYield.of(loose, part, model.twins))
+            yields.append(FakeYield.of(loose, part, model.ensemble))
             logs.append(np.log(part.heads))
             means.append(part.mean)
             advance(len(part.rows))
@@ -234,7 +236,16 @@ def measure_closure(
     terms = regions.signed.copy()
     terms[~regions.tight] = -prediction.terms
     compared = tuple(
-        _compare(name, regions, columns, terms=terms, log_factors=log_factors, counted=counted, bins=bins)
+        _compare(
+            name,
+            regions,
+            columns,
+            terms=terms,
+            log_factors=log_factors,
+            counted=counted,
+            bins=bins,
+            ensemble=model.ensemble,
+        )
         for name in names
     )
     return Closure(regions, columns, terms, log_factors, np.concatenate(means), counted, prediction, compared, split)
@@ -249,6 +260,7 @@ def _compare(
     log_factors: Float64,
     counted: BinnedFactor | None,
     bins: int,
+    ensemble: Ensemble,
 ) -> VariableClosure:
     """Count seen and predicted events in bins of a variable; those without a value in none."""
     values = column_of(columns, variable)
@@ -260,7 +272,7 @@ def _compare(
         return grouped_variances(values[which], terms[which], regions.groups[which], edges)
 
     own, signed = log_factors[known[~tight]], regions.signed[loose]
-    heads = [binned(values[loose], signed * factor, edges).heights for factor in np.exp(own).T]
+    heads = np.stack([binned(values[loose], signed * factor, edges).heights for factor in np.exp(own).T], axis=-1)
     by_cells = None
     if counted is not None:
         factors = counted.at({name: column[loose] for name, column in columns.items()}).factor
@@ -275,7 +287,7 @@ def _compare(
         prompt=binned(values[simulated], -terms[simulated], edges).heights,
         fakes=binned(values[loose], -terms[loose], edges).heights,
         statistical=np.sqrt(variances(known & ~seen)),
-        model=np.std(heads, axis=0, ddof=1) if len(heads) > 1 else np.zeros(len(edges) - 1),
+        model=uncertainty(torch.from_numpy(heads), ensemble).numpy(),
         variance=variances(known),
         binned=by_cells,
     )

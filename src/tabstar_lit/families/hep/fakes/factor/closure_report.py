@@ -148,9 +148,9 @@ def _factor(closure: Closure, name: str, values: Float64) -> Figure:
     counted = binned_factor(columns, closure.regions.signed, closure.regions.tight, edges)
     data = ~closure.regions.simulated[~closure.regions.tight]
     weights, truth = closure.regions.signed[~closure.regions.tight][data], _truth(closure)
-    learned = Learned(
-        weights, closure.log_factors[data], closure.log_factor[data], None if truth is None else truth[data]
-    )
+    shown = None if truth is None else truth[data]
+    ensemble = closure.prediction.ensemble
+    learned = Learned(weights, closure.log_factors[data], closure.log_factor[data], shown, ensemble)
     return factor_against(name, values[data], learned, counted)
 
 

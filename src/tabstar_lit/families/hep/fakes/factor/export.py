@@ -9,8 +9,8 @@ from torch import Tensor
 from tabstar_lit.families.hep.batch import Features
 from tabstar_lit.families.hep.deployment.export import describe_inputs, write_graph
 from tabstar_lit.families.hep.deployment.export_graph import ExportedEvents
+from tabstar_lit.families.hep.fakes.ensemble import over_heads
 from tabstar_lit.families.hep.fakes.factor.model import RatioModel
-from tabstar_lit.families.hep.fakes.subtraction import over_heads
 
 
 class ExportedRatio(ExportedEvents):
@@ -23,12 +23,12 @@ class ExportedRatio(ExportedEvents):
 
     def __init__(self, model: RatioModel, *, raw: bool) -> None:
         super().__init__(model, raw=raw)
-        self.log_ratio, self.average = model.loss.log_ratio, model.average
+        self.log_ratio, self.ensemble = model.loss.log_ratio, model.ensemble
 
     def answer(self, features: Features) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-ratios, uncertainty and factor."""
         log_ratios = self.log_ratio(self.network(features).float())
-        known = over_heads(log_ratios.double(), self.average)
+        known = over_heads(log_ratios.double(), self.ensemble)
         return log_ratios, known.ratio_error().float(), known.ratio().float()
 
 

@@ -15,9 +15,9 @@ from tabstar_lit.arrays import Bool, Float64, Int64, UInt64
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.bins.statistics import grouped_variance
+from tabstar_lit.families.hep.fakes.ensemble import PLAIN, Ensemble, over_heads, training_spread, uncertainty
 from tabstar_lit.families.hep.fakes.factor.model import BATCH_SIZE, RatioModel
 from tabstar_lit.families.hep.fakes.selection import kept_events
-from tabstar_lit.families.hep.fakes.subtraction import over_heads, training_spread
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 from tabstar_lit.families.hep.preparation.selection import class_table
 from tabstar_lit.families.hep.preparation.serving import STORED_ROWS
@@ -72,7 +72,7 @@ class Factors(NamedTuple):
     rows : ndarray of int64
         ``[n]`` in the file.
     mean, std : ndarray
-        ``[n]`` of ``log F`` over the heads; see :func:`~tabstar_lit.families.hep.fakes.subtraction.over_heads`.
+        ``[n]`` of ``log F`` over the heads; see :func:`~tabstar_lit.families.hep.fakes.ensemble.over_heads`.
     factor, error : ndarray
         ``[n]`` the factor ``exp(mean)`` and its uncertainty to first order.
     training : ndarray
@@ -107,27 +107,27 @@ class FakeYield:
         ``[n]`` group of each event.
     by_head : ndarray
         ``[C]`` the sum with the factor of each head.
-    twins : int
-        Heads at the end that learned from the same samples as the first ones.
+    ensemble : Ensemble
+        How heads are taken together.
     """
 
     terms: Float64
     groups: UInt64
     by_head: Float64
-    twins: int = 0
+    ensemble: Ensemble = PLAIN
 
     @classmethod
-    def of(cls, events: RegionEvents, factors: Factors, twins: int = 0) -> FakeYield:
+    def of(cls, events: RegionEvents, factors: Factors, ensemble: Ensemble) -> FakeYield:
         """Return what those of the ``events`` predict whose ``factors`` are given: neighbours among them."""
         own = slice(*np.searchsorted(events.rows, [factors.rows[0], factors.rows[-1] + 1]))
         signed = events.signed[own]
-        return cls(signed * factors.factor, events.groups[own], signed @ factors.heads, twins)
+        return cls(signed * factors.factor, events.groups[own], signed @ factors.heads, ensemble)
 
     @classmethod
     def joined(cls, parts: Sequence[FakeYield]) -> FakeYield:
         """Return what the events of all parts predict."""
         terms, groups = (np.concatenate([getattr(part, name) for part in parts]) for name in ("terms", "groups"))
-        return cls(terms, groups, np.sum([part.by_head for part in parts], axis=0), parts[0].twins)
+        return cls(terms, groups, np.sum([part.by_head for part in parts], axis=0), parts[0].ensemble)
 
     @property
     def total(self) -> float:
@@ -141,18 +141,18 @@ class FakeYield:
 
     @property
     def model(self) -> float:
-        """Standard deviation of the heads' totals: all events share what is wrong with the factor. 0 for one head."""
-        return float(self.by_head.std(ddof=1)) if len(self.by_head) > 1 else 0.0
+        """Uncertainty by the heads' totals: all events share what is wrong with the factor. 0 for one head."""
+        return float(uncertainty(torch.from_numpy(self.by_head), self.ensemble))
 
     @property
     def training(self) -> float:
         """Part of :attr:`model` that training adds, by heads that learned from equal samples; NaN where none did."""
-        return float(training_spread(torch.from_numpy(self.by_head), self.twins))
+        return float(training_spread(torch.from_numpy(self.by_head), self.ensemble.twins))
 
     def __str__(self) -> str:
         """Return a line for the terminal."""
         model = f" ± {self.model:.4g} (model)" if len(self.by_head) > 1 else "; of one head, no model uncertainty"
-        if self.twins:
+        if self.ensemble.twins:
             sampling = math.sqrt(max(self.model**2 - self.training**2, 0.0))
             model += f", of which samples {sampling:.4g} and training {self.training:.4g}"
         return f"predicted fakes: {self.total:.6g} ± {self.statistical:.4g} (statistical){model}"
@@ -236,5 +236,5 @@ def event_factors(model: RatioModel, events: RegionEvents, *, batch_size: int = 
         block = reader.block(first, int(part[-1]) + 1)
         batches = torch.split(torch.from_numpy(part - first), batch_size)
         logs = torch.cat([model.log_ratios(block.select(index)) for index in batches]).double()
-        known, apart = over_heads(logs, model.average), training_spread(logs, model.twins)
+        known, apart = over_heads(logs, model.ensemble), training_spread(logs, model.twins)
         yield Factors(part, *(own.numpy() for own in (*known, known.ratio(), known.ratio_error(), apart, logs.exp())))

@@ -10,8 +10,9 @@ from torch import Tensor
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch, Features
 from tabstar_lit.families.hep.deployment.event_model import EventModel, event_architecture, stored_dataset
-from tabstar_lit.families.hep.fakes.architecture import Average, FakesArchitecture
+from tabstar_lit.families.hep.fakes.architecture import FakesArchitecture
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
+from tabstar_lit.families.hep.fakes.ensemble import Ensemble
 from tabstar_lit.families.hep.preparation.agreement import require_same_data
 from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
 from tabstar_lit.losses.density_ratio import RatioLoss
@@ -43,10 +44,10 @@ class RatioModel(EventModel):
         return int(self.config.get("twins", 0))
 
     @property
-    def average(self) -> Average:
-        """What heads are averaged in; without an ensemble, or before there was a choice, logarithms."""
-        average: Average = (self.config["architecture_config"].get("ensemble") or {}).get("average", "log")
-        return average
+    def ensemble(self) -> Ensemble:
+        """How heads are taken together; without an ensemble, or before there was a choice, as it was done then."""
+        own = self.config["architecture_config"].get("ensemble") or {}
+        return Ensemble(own.get("average", "log"), own.get("spread", "std"), self.twins)
 
     @property
     def variables(self) -> tuple[str, ...]:

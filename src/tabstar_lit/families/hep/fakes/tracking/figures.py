@@ -63,7 +63,8 @@ def draw_all(
 def _factors(events: Reweighted, plotting: FakesPlotting, form: ClosedForm | None, pt_variable: str) -> Drawn:
     """Yield the fake factor against each variable of the standard binning."""
     loose = events.rows(~events.is_reference)
-    learned = Learned(loose.weights, loose.log_ratios, loose.mean, None if form is None else truth_of(loose, form))
+    truth = None if form is None else truth_of(loose, form)
+    learned = Learned(loose.weights, loose.log_ratios, loose.mean, truth, loose.ensemble)
     for name in plotting.standard_binning or standard_variables(tuple(events.variables), pt_variable):
         values = loose.variable(name)
         known = values[np.isfinite(values)]

@@ -9,9 +9,8 @@ import numpy as np
 
 from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.engine.tracking.columns import Columns
-from tabstar_lit.families.hep.fakes.architecture import Average
 from tabstar_lit.families.hep.fakes.config import Role
-from tabstar_lit.families.hep.fakes.subtraction import over_heads
+from tabstar_lit.families.hep.fakes.ensemble import PLAIN, Ensemble, over_heads
 from tabstar_lit.families.hep.fakes.variables import column_of
 
 NAMES: Mapping[str, tuple[str, str]] = {
@@ -39,7 +38,9 @@ class Reweighted:
     role : str
         The stage.
     mean, std : ndarray
-        ``[N]`` of the log-ratios over the heads; ``std`` is 0 with one head.
+        ``[N]`` of the log-ratios over the heads; ``std`` is their uncertainty, 0 with one head.
+    ensemble : Ensemble
+        How heads are taken together.
     """
 
     log_ratios: Float64
@@ -49,9 +50,10 @@ class Reweighted:
     role: Role
     mean: Float64
     std: Float64
+    ensemble: Ensemble = PLAIN
 
     @classmethod
-    def of(cls, rows: Columns, *, names: Sequence[str], role: Role, average: Average = "log") -> Reweighted:
+    def of(cls, rows: Columns, *, names: Sequence[str], role: Role, ensemble: Ensemble = PLAIN) -> Reweighted:
         """Return the events of a validation.
 
         Parameters
@@ -63,12 +65,12 @@ class Reweighted:
             Names of the variables.
         role : str
             The stage.
-        average : str
-            What heads are averaged in: ``log`` or ``ratio``.
+        ensemble : Ensemble
+            How heads are taken together.
         """
         values, targets = rows["log_ratios"].double(), rows["targets"].numpy()
         variables = rows.get("variables", values[:, :0])
-        factor = over_heads(values, average)
+        factor = over_heads(values, ensemble)
         return cls(
             values.numpy(),
             targets > 0.5,
@@ -77,6 +79,7 @@ class Reweighted:
             role,
             factor.mean.numpy(),
             factor.std.numpy(),
+            ensemble,
         )
 
     @property

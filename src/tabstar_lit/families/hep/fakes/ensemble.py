@@ -1,0 +1,117 @@
+"""What the heads of an ensemble say together, and how well they know it."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from scipy import stats
+from torch import Tensor
+
+from tabstar_lit.families.hep.fakes.architecture import Average, Spread
+
+
+class Ensemble(NamedTuple):
+    """How heads are taken together.
+
+    Attributes
+    ----------
+    average : str
+        ``log``: the mean of their logarithms; ``ratio``: the logarithm of their mean ratio. A ratio is linear in the
+        sample of its numerator: its mean is what the whole sample gives, where a mean of logarithms lies below it by
+        half their variance.
+    spread : str
+        ``std``: the uncertainty is their standard deviation; ``student``: an interval that covers as much as one
+        standard deviation of a normal distribution.
+    twins : int
+        Heads at the end that learned from the same samples as the first ones.
+    """
+
+    average: Average = "log"
+    spread: Spread = "std"
+    twins: int = 0
+
+
+PLAIN = Ensemble()
+"""Logarithms and their standard deviation, without twins."""
+
+
+class LogFactor(NamedTuple):
+    """What an ensemble says about the logarithm of a ratio.
+
+    Attributes
+    ----------
+    mean : Tensor
+        ``[B]`` mean over heads, or the logarithm of their mean ratio.
+    std : Tensor
+        ``[B]`` the uncertainty of one experiment, see :func:`uncertainty`; 0 with a single head.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def ratio(self) -> Tensor:
+        """Return ``e^mean``, ``[B]``."""
+        return self.mean.exp()
+
+    def ratio_error(self) -> Tensor:
+        """Return the uncertainty of :meth:`ratio` to first order, ``[B]``."""
+        return self.ratio() * self.std
+
+
+def training_spread(by_head: Tensor, twins: int) -> Tensor:
+    """Return how far apart heads are that learned from equal samples: the standard deviation that training adds.
+
+    Parameters
+    ----------
+    by_head : Tensor
+        ``[..., C]`` of ``C`` heads, the last ``twins`` of which learned from the samples of the first ones.
+    twins : int
+        Their number ``T``; the square is the mean of ``T`` estimates of one degree of freedom each.
+
+    Returns
+    -------
+    Tensor
+        ``[...]``; NaN without twins.
+    """
+    apart = by_head[..., by_head.shape[-1] - twins :] - by_head[..., :twins]
+    return (apart.square() / 2).mean(-1).sqrt()
+
+
+def uncertainty(by_head: Tensor, ensemble: Ensemble) -> Tensor:
+    """Return the uncertainty of what an ensemble says.
+
+    A standard deviation of a few numbers is itself uncertain, and its interval covers less than the 68.3 % of a normal
+    distribution. ``student`` takes that of Student's t, which covers them (JCGM 100:2008, G.3), with one degree of
+    freedom less than there are different samples. Twins are alike, which lowers the variance over all heads; that is
+    undone as if they were equal.
+
+    Parameters
+    ----------
+    by_head : Tensor
+        ``[..., C]`` of ``C`` heads.
+    ensemble : Ensemble
+        How they are taken together.
+
+    Returns
+    -------
+    Tensor
+        ``[...]``; 0 with a single head, and of twins of one sample what they differ in.
+    """
+    heads, twins = by_head.shape[-1], ensemble.twins
+    if heads == 1:
+        return torch.zeros_like(by_head[..., 0])
+    std, samples = by_head.std(-1), heads - twins
+    if ensemble.spread == "std" or samples == 1:
+        return std
+    student = float(stats.t.ppf(stats.norm.cdf(1), samples - 1))
+    return std * student / math.sqrt(1 - 2 * twins / (heads * (heads - 1)))
+
+
+def over_heads(log_ratios: Tensor, ensemble: Ensemble) -> LogFactor:
+    """Return what ``C`` heads say together of a logarithm ``[B, C]``, and its uncertainty."""
+    mean = log_ratios.mean(1)
+    if ensemble.average == "ratio":
+        mean = log_ratios.logsumexp(1) - math.log(log_ratios.shape[1])
+    return LogFactor(mean, uncertainty(log_ratios, ensemble))

@@ -1,0 +1,1 @@
+"""What networks begin with that training samples tell without any training."""

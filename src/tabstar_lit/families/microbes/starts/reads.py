@@ -1,0 +1,89 @@
+"""The wide part of a predictor as a linear model that is tuned and fitted to the training samples."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from tabstar_lit.arrays import Array, Float64, Int64
+from tabstar_lit.families.microbes.classical.models import fit_best, linear_candidates
+from tabstar_lit.families.microbes.networks.wide import WideReads
+from tabstar_lit.families.microbes.study.batch import SampleBatch
+
+NEVER = -14.0
+"""Logit of a class that no training sample has."""
+
+log = logging.getLogger(__name__)
+
+
+def fit_reads(wide: WideReads, batches: Iterable[SampleBatch], rows: Int64, targets: Array, *, n_classes: int) -> None:
+    """Fit weights of reads to the targets, and give them to the wide part.
+
+    Parameters
+    ----------
+    wide : WideReads
+        What takes them.
+    batches : iterable of SampleBatch
+        All samples of the study.
+    rows : NDArray of int64
+        ``[N]`` training samples, as rows of the study, ascending.
+    targets : NDArray
+        ``[N, K]`` on the scale they are learned on, NaN where missing, or ``[N]`` classes, -1 where missing.
+    n_classes : int
+        0 for values.
+    """
+    places, features, groups = _read(wide, batches, rows)
+    columns = targets[:, None] if n_classes else targets
+    parts = [_fit(features, own, groups, n_classes) for own in columns.T]
+    weights, bias = (np.concatenate(own, axis=-1) for own in zip(*parts, strict=True))
+    each = wide.weights.embedding_dim // weights.shape[1]  # quantiles of a target begin at one value
+    found = (np.repeat(own, each, axis=-1) for own in (weights, bias))
+    wide.take(torch.from_numpy(places), *(torch.from_numpy(own).float() for own in found))
+
+
+def _read(wide: WideReads, batches: Iterable[SampleBatch], rows: Int64) -> tuple[Int64, Float64, Int64]:
+    """Return the places ``[P]`` that training samples have, what they sum up there ``[N, P]``, and groups ``[N]``."""
+    samples, places, logs, numbers, groups = [], [], [], [], []
+    for batch in batches:
+        hashed, read = (own.numpy() for own in wide.read(batch))
+        wanted = np.isin(batch.rows.numpy(), rows)
+        there = wanted[:, None] & (batch.asvs.numpy() >= 0)
+        samples.append(batch.rows.numpy()[np.nonzero(there)[0]])
+        places.append(hashed[there])
+        logs.append(read[there].astype(np.float64))
+        numbers.append(batch.rows.numpy()[wanted])
+        groups.append(batch.groups.numpy()[wanted])
+    known, columns = np.unique(np.concatenate(places), return_inverse=True)
+    where = np.searchsorted(rows, np.concatenate(samples)), columns
+    features = sparse.csr_matrix((np.concatenate(logs), where), (len(rows), len(known))).toarray()
+    return known, features, np.concatenate(groups)[np.argsort(np.concatenate(numbers))]
+
+
+def _fit(features: Float64, targets: Array, groups: Int64, n_classes: int) -> tuple[Float64, Float64]:
+    """Return weights ``[P, O]`` and bias ``[O]`` of one value, or of the logits of all classes."""
+    known = targets >= 0 if n_classes else ~np.isnan(targets)
+    if n_classes and len(np.unique(targets[known])) < 2:
+        return np.zeros((features.shape[1], n_classes)), np.zeros(n_classes)
+    kinds = linear_candidates("classification" if n_classes else "regression")
+    setting, fitted = fit_best(kinds, features[known], targets[known], groups[known], n_classes=n_classes)
+    log.info("Wide part: linear model with %s", setting)
+    scaler, model = fitted[0], fitted[-1]
+    weights = (np.atleast_2d(model.coef_) / scaler.scale_).T
+    bias = np.atleast_1d(model.intercept_) - scaler.mean_ @ weights
+    return _logits(model, weights, bias, n_classes) if n_classes else (weights, bias)
+
+
+def _logits(model: Any, weights: Float64, bias: Float64, n_classes: int) -> tuple[Float64, Float64]:
+    """Spread the outputs of a classifier over all classes; of two it tells how much likelier the second is."""
+    classes = model.classes_.astype(np.int64)
+    if len(classes) == 2:
+        classes = classes[1:]
+    spread, added = np.zeros((len(weights), n_classes)), np.full(n_classes, NEVER)
+    added[model.classes_.astype(np.int64)] = 0.0
+    spread[:, classes], added[classes] = weights, bias
+    return spread, added
