@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tabstar_lit.config.messages import MAX_SHOWN
 from tabstar_lit.errors import EXIT_BAD_INPUT, ConfigError
 
 EXPERIMENT = "experiment_config."
@@ -110,6 +111,7 @@ def test_every_problem_of_every_file_is_reported_at_once(project: Any) -> None:
         ("~experiment_config.experiment_name", "the key 'experiment_name' is missing in experiment_config"),
         ("~model_config.name", "model_config/mlp.yaml:1:1: the key 'name' is missing in model_config"),
         ("min_logging_level=loud", "min_logging_level cannot be the text 'loud'. Allowed: debug"),
+        ("min_logging_level=" + "y" * 300, f"cannot be the text '{'y' * MAX_SHOWN}...'"),
         ("stages=[a,a]", "stage 'a' is listed twice"),
         ("stages=[a/b]", "stage 'a/b' cannot name a folder"),
         ("stages=train", "expected a list, got the text 'train'"),

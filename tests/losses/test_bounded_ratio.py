@@ -116,6 +116,18 @@ def test_between_the_bounds_nothing_changes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RATIO_LOSSES)
+def test_beyond_a_bound_each_term_is_its_tangent_there(name: str) -> None:
+    for own in (ratio_loss(name), Inverse(ratio_loss(name))):
+        bounded = BoundedRatio(own, BOUND)
+        for end, step in ((bounded.low, -2.5), (bounded.high, 2.5)):
+            at = torch.tensor(end, dtype=torch.float64, requires_grad=True)
+            for term in ("numerator", "denominator"):
+                value = getattr(own, term)(at)
+                (slope,) = torch.autograd.grad(value, at)
+                torch.testing.assert_close(getattr(bounded, term)(at + step), value + step * slope)
+
+
+@pytest.mark.parametrize("name", RATIO_LOSSES)
 def test_ratios_stay_within_the_bounds_and_terms_keep_their_direction(name: str) -> None:
     for own in (ratio_loss(name), Inverse(ratio_loss(name))):
         loss, outputs = BoundedRatio(own, BOUND), torch.linspace(-900, 900, 3601, dtype=torch.float64)

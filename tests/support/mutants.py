@@ -40,6 +40,8 @@ from cosmic_ray.plugins import get_operator, operator_names
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "tabstar_lit"
 ROOMS = ("engine", "config", "losses", "metrics")
+WATCHED = (*ROOMS, "commands", "tuning")
+"""Folders of the tests that are looked at: commands show runs and their records, and tuning has a schema of its own."""
 HEAVY = (
     "torch", "lightning.pytorch", "pandas", "sklearn.metrics", "matplotlib.figure", "mlflow", "transformers",
     "pydantic", "pytest", "hypothesis",
@@ -50,14 +52,13 @@ PLUGINS = ("pytest_timeout", "_hypothesis_pytestplugin")
 BUDGET = 10
 """Processor seconds of the tests that one change meets."""
 PATIENCE = 40
-"""Processor seconds that a change may cost, with the start of pytest. Four times the budget is a loop that the change
-has left without an end: the suite's limit of time would notice it, so it counts, and is said."""
+"""Processor seconds that a change may cost, with the start of pytest. What is not noticed by then, as is a loop that is
+left without an end, counts as not noticed, and is said to be late."""
 CLOCK = 20
 """Seconds on the clock for each of the processor's: the machine may be busy."""
 OUTPUT = "output.txt"
 """What the tests print, beside the copy of the source."""
-LATE = "late"
-NOTICED = ("noticed", LATE)
+NOTICED, LATE = "noticed", "late"
 
 Position = tuple[tuple[int, int], tuple[int, int]]
 
@@ -102,7 +103,7 @@ def main() -> None:
         tests = watched(folder / "tests.json", copy)
         chosen = sample(options.sample, options.seed)
         done = try_all(chosen, tests, copy, folder / f"tried-{options.seed}.jsonl", 60 * options.minutes)
-    noticed = sum(tried.outcome in NOTICED for tried in done)
+    noticed = sum(tried.outcome == NOTICED for tried in done)
     late = sum(tried.outcome == LATE for tried in done)
     share = noticed / max(len(done), 1)
     print(f"MUTANTS noticed={noticed} tried={len(done)} share={share:.3f} late={late} seed={options.seed}")
@@ -111,7 +112,7 @@ def main() -> None:
 def watched(found: Path, copy: Path) -> line_tests.LineTests:
     """Return which tests run which line, from the file of an earlier call or by running them all."""
     if not found.exists():
-        names = [str(REPOSITORY / "tests" / room) for room in ROOMS]
+        names = [str(REPOSITORY / "tests" / room) for room in WATCHED]
         if outcome(names, copy, None, found) != 0:
             raise SystemExit(f"{(copy / OUTPUT).read_text()[-3000:]}\nThe tests fail without any change.")
     return line_tests.read(found)
@@ -131,7 +132,7 @@ def try_all(
             done.append(attempt(mutant, tests, copy))
             file.write(json.dumps(done[-1]._asdict()) + "\n")
             file.flush()
-            noticed = sum(tried.outcome in NOTICED for tried in done)
+            noticed = sum(tried.outcome == NOTICED for tried in done)
             print(f"{noticed} of {len(done)} noticed", end="\r", file=sys.stderr)
     return done
 
@@ -206,9 +207,9 @@ def attempt(mutant: Mutant, tests: line_tests.LineTests, copy: Path) -> Tried:
     write(copy / below, changed)
     ended = outcome(met, copy, PATIENCE)
     write(copy / below, source)
-    said = {0: "not noticed", None: LATE}.get(ended, "noticed")
+    said = {0: "not noticed", None: LATE}.get(ended, NOTICED)
     was, now = (text.splitlines()[first - 1].strip() for text in (source, changed))
-    if said != "noticed":
+    if said != NOTICED:
         print(f"{below}:{first} {said}\n  - {was}\n  + {now}", flush=True)
     seconds = sum(os.times()[2:4]) - sum(began[2:4])
     by = re.search(r"^(?:FAILED|ERROR) (.+)$", (copy / OUTPUT).read_text(errors="replace"), flags=re.MULTILINE)

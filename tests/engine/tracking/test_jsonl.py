@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tabstar_lit.engine.runs.records import read_records, truncate_metrics
+from tabstar_lit.engine.runs.records import append_record, read_records, truncate_metrics
 from tabstar_lit.engine.tracking.jsonl import JsonlLogger
 from tabstar_lit.errors import RunError
 
@@ -33,6 +33,12 @@ def test_a_line_reads_back_bit_for_bit_and_is_there_at_once(tmp_path: Path) -> N
     assert line["loss"] == value
     assert {key: line[key] for key in ("stage", "epoch", "step")} == {"stage": "train", "epoch": 2, "step": 7}
     assert list(line) == ["stage", "epoch", "step", "time", "loss"]
+
+
+def test_a_record_that_is_not_json_is_refused_and_nothing_of_it_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Out of range float"):
+        append_record(tmp_path / "records.jsonl", {"score": math.nan})
+    assert (tmp_path / "records.jsonl").read_text() == ""
 
 
 def test_non_finite_values_are_valid_json(tmp_path: Path) -> None:
