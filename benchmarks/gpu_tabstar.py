@@ -44,12 +44,13 @@ def encoder_folder(options: Options, folder: Path) -> str:
 def overrides(options: Options, folder: Path, batch_size: int) -> list[str]:
     """Return the published network on the corpus, one table a batch."""
     corpus = options.data / "corpus.h5"
-    sizes = "{d_model: 384, number_hidden: 768, ffn_hidden: 1536, interaction_layers: 6, interaction_heads: 6}"
+    sizes = "{d_model: 384, number_hidden: 768, ffn_hidden: 1536, interaction_layers: 6, interaction_heads: 6, dropout: 0.1}"
+    reading = "" if options.tiny else ", pooling: cls, max_tokens: 512"
     network = "model_config=tabstar/tiny" if options.tiny else f"model_config.architecture_config={sizes}"
     encoder = encoder_folder(options, folder / "encoder")
     return [
         network,
-        f"model_config.architecture_config.text_encoder={{name: {encoder}, unfreeze_layers: {options.pick(6, 1)}}}",
+        f"model_config.architecture_config.text_encoder={{name: {encoder}, unfreeze_layers: {options.pick(6, 1)}{reading}}}",
         f"dataset_config.corpus={corpus if corpus.exists() else ensure_builtin(folder / 'builtin.h5')}",
         f"dataset_config.batch_size={batch_size}",
         f"dataset_config.rows_per_dataset={batch_size * options.pick(BATCHES_PER_TABLE, 1)}",
