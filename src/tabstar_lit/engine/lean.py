@@ -61,8 +61,8 @@ class NoProfiler(PassThroughProfiler):
 def lean_loop(trainer: Trainer) -> None:
     """Spare the loop of a trainer what is the same for every batch.
 
-    Lightning 2.6 looks up the signature of ``training_step`` for each batch, 54 µs by itself on a busy machine. This can
-    go when it does so once.
+    Lightning 2.6 looks up the signature of ``training_step`` for each batch, 54 µs by itself on a busy machine. This
+    can go when it does so once.
     """
     trainer.fit_loop.epoch_loop._build_kwargs = _batch_and_number  # type: ignore[method-assign]  # the same arguments
 
