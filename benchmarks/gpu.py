@@ -63,7 +63,7 @@ PARTS = {
     "plain": Part("benchmarks.gpu_events:plain_transformer", 60),
     "resume": Part("benchmarks.gpu_runs:resume", 40),
     "compiled": Part("benchmarks.gpu_tabstar:compiled", 100),
-    "windows": Part("benchmarks.gpu_tabstar:windows", 45),
+    "windows": Part("benchmarks.gpu_tabstar:windows", 90),
     "precision": Part("benchmarks.gpu_runs:precision", 90),
 }
 """In order."""

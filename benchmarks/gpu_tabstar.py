@@ -23,6 +23,9 @@ from tabstar_lit.families.tabstar.family import family
 from tabstar_lit.families.tabstar.tables.builtin import ensure_builtin
 
 E5_SMALL = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 1536}
+PUBLISHED = (
+    "{d_model: 384, number_hidden: 768, ffn_hidden: 1536, interaction_layers: 6, interaction_heads: 6, dropout: 0.1}"
+)
 BATCHES_PER_TABLE, WINDOW = 2, 4
 
 
@@ -45,12 +48,13 @@ def encoder_folder(options: Options, folder: Path) -> str:
 def overrides(options: Options, folder: Path, batch_size: int) -> list[str]:
     """Return the published network on the corpus, one table a batch."""
     corpus = options.data / "corpus.h5"
-    sizes = "{d_model: 384, number_hidden: 768, ffn_hidden: 1536, interaction_layers: 6, interaction_heads: 6}"
-    network = "model_config=tabstar/tiny" if options.tiny else f"model_config.architecture_config={sizes}"
+    network = "model_config=tabstar/tiny" if options.tiny else f"model_config.architecture_config={PUBLISHED}"
+    reading = "" if options.tiny else ", pooling: cls, max_tokens: 512"
+    layers = f"unfreeze_layers: {options.pick(6, 1)}"
     encoder = encoder_folder(options, folder / "encoder")
     return [
         network,
-        f"model_config.architecture_config.text_encoder={{name: {encoder}, unfreeze_layers: {options.pick(6, 1)}}}",
+        f"model_config.architecture_config.text_encoder={{name: {encoder}, {layers}{reading}}}",
         f"dataset_config.corpus={corpus if corpus.exists() else ensure_builtin(folder / 'builtin.h5')}",
         f"dataset_config.batch_size={batch_size}",
         f"dataset_config.rows_per_dataset={batch_size * options.pick(BATCHES_PER_TABLE, 1)}",
