@@ -211,7 +211,7 @@ def hand_in_by_submitit(script: Path) -> None:
     from submitit.core.utils import FailedJobError
     from submitit.slurm.slurm import SlurmExecutor
 
-    class AsWritten(SlurmExecutor):  # type: ignore[misc]  # submitit ships no types
+    class AsWritten(SlurmExecutor):
         """Hands in the script as it is: submitit's own would catch the signals on which a run saves and goes on."""
 
         def _make_submission_file_text(self, command: str, uid: str) -> str:
