@@ -18,6 +18,7 @@ STEPS = {
     "train_tabstar": 100,
     "train_signal": 100,
     "train_fakes": 200,
+    "train_experts": 4,
     "train_microbes": 8,
     "train_antibody": 20,
 }
@@ -25,16 +26,17 @@ STEPS = {
 
 Of tables and toy collisions there are fewer: their networks pass through peaks of the loss, where the rounding of a sum
 in another order has grown to 1e-2 and 1e-4 after 200 steps, but is below 1e-7 and 1e-12 after 100. Logits of tables
-are rounded to single precision by their loss. Those of microbes and antibodies take long: there are few.
+are rounded to single precision by their loss. Those of experts, microbes and antibodies take long: there are few.
 """
 STAGES = {
     "train_tabstar": ("pretrain",),
     "train_signal": ("train",),
     "train_fakes": ("numerator", "denominator", "ratio"),
+    "train_experts": ("transformer", "state_space", "diffuser", "mixture"),
     "train_microbes": ("encoder", "predictor"),
     "train_antibody": ("train",),
 }
-WITHIN_AN_EPOCH = ("train_antibody",)
+WITHIN_AN_EPOCH = ("train_antibody", "train_experts")
 """Commands whose steps end before the first validation."""
 LOSSES = ("train_loss_step", "val_loss")
 
