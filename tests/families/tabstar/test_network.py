@@ -12,6 +12,7 @@ import torch
 from benchmarks.golden.tabstar_inputs import TEMPLATES, network_inputs, sketch
 from benchmarks.golden.tabstar_v1 import answers, named_weights, write_published
 from numpy.typing import NDArray
+from official_answers import own_batch
 
 from tabstar_lit.data.tokenizers import JsonTokenizer
 from tabstar_lit.data.tokens import StringTokens
@@ -52,24 +53,6 @@ def network(encoder_folder: Path, weights: dict[str, torch.Tensor]) -> TabStarNe
     own = TabStarNetwork(sizes, load_text_encoder(sizes.text_encoder))
     own.load_state_dict(weights)
     return own.eval()
-
-
-def own_batch(strings: NDArray[np.str_], numbers: NDArray[np.float32], n_targets: int, tokenizer: str) -> TableBatch:
-    unique, inverse = np.unique(strings, return_inverse=True)
-    tokens = StringTokens({"t": JsonTokenizer(tokenizer, 512).encode(unique.tolist())})
-    ranks = tokens.ranks("t")
-    token_ids, lengths = tokens.gather(np.arange(len(unique)))
-    return TableBatch(
-        source="t",
-        task="regression" if n_targets == 1 else "classification",
-        string_ids=np.arange(len(unique)),
-        lengths=lengths,
-        token_ids=torch.from_numpy(token_ids),
-        index=torch.from_numpy(ranks[inverse].reshape(strings.shape).astype(np.int64)),
-        numbers=torch.from_numpy(numbers),
-        targets=torch.zeros(len(strings)),
-        n_targets=n_targets,
-    )
 
 
 def test_state_dict_has_the_official_names_and_shapes(network: TabStarNetwork) -> None:
