@@ -58,6 +58,8 @@ def test_nothing_is_read_before_it_is_asked_for_and_then_once(monkeypatch: pytes
     assert means.value("double") == 2.0
     assert reads == [10]
     filled([("a", 1.0, 2)] * 6, means)
+    assert reads == [10], "those are on their way"
+    filled([("a", 1.0, 2)] * 6, means)
     assert reads == [10, 12], "a long epoch does not pile them up"
 
 

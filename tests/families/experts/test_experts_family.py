@@ -147,6 +147,6 @@ def test_a_configuration_is_printed_for_each_stage(tmp_path: Path, monkeypatch: 
 def test_the_family_says_what_it_is() -> None:
     family = get_family("experts")
     assert family.command == "train_experts"
-    assert set(family.verbs()) == {"predict", "generate"}
+    assert set(family.verbs()) == {"predict", "generate", "export"}
     assert {command.name for command in family.converters()} >= {"text"}
     assert set(family.viewers()) == {"tabstar_lit.text"}

@@ -69,6 +69,7 @@ class Means:
         detached = {name: term.detach() for name, term in terms.items()}
         self._waiting.append((source, size, {LOSS: loss.detach(), **detached}))
         if len(self._waiting) >= LONGEST_WAIT:
+            self._receive()
             self.send()
 
     def send(self) -> None:
@@ -120,6 +121,10 @@ class Means:
     def _read(self) -> None:
         """Add what waits to the sums."""
         self.send()
+        self._receive()
+
+    def _receive(self) -> None:
+        """Add what has been sent to the sums."""
         sent, self._sent = self._sent, []
         for batches, reading in sent:
             self._add(batches, reading.values())

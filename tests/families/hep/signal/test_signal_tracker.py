@@ -137,12 +137,18 @@ def test_named_significances_have_their_figure(tmp_path: Path) -> None:
     assert set(drawn(tracker(tmp_path, 3, plotting=plotting), collected(3))) == {"significance", "significance/top"}
 
 
+def trainer_of(**state: Any) -> SimpleNamespace:
+    """Return what of a trainer in single precision a tracker asks for."""
+    single = SimpleNamespace(convert_input=lambda batch: batch)
+    return SimpleNamespace(**{"world_size": 1, "testing": False, "precision_plugin": single, **state})
+
+
 def overtraining(own: SignalTracker, rows: Columns, world_size: int = 1, **state: Any) -> dict[str, Figure]:
     """Return what is drawn of a network whose training events score as ``rows`` do."""
     network = SimpleNamespace(
         compute=lambda batch: SimpleNamespace(source="events", columns=batch),
         device=torch.device("cpu"),
-        trainer=SimpleNamespace(world_size=world_size, **{"testing": False, **state}),
+        trainer=trainer_of(world_size=world_size, **state),
     )
     return dict(own.samples(network, {"events": rows}))  # type: ignore[arg-type]  # what of a module is used
 
@@ -287,7 +293,7 @@ def test_importance_is_drawn_once_of_held_out_events(tmp_path: Path) -> None:
     )
 
     def importance(**state: Any) -> dict[str, Figure]:
-        trainer = SimpleNamespace(**{"world_size": 1, "testing": False, **state})
+        trainer = trainer_of(**state)
         first = SimpleNamespace(network=lambda given: given.numerical[:, :1], trainer=trainer, device="cpu")
         return dict(own.closing_figures(first))  # type: ignore[arg-type]  # what of a module is used
 
