@@ -8,6 +8,7 @@ import click
 
 from tabstar_lit.data.progress import progress_bar
 from tabstar_lit.engine.options import CommandGroup, batch_size_option, checkpoint_argument, examples, output_option
+from tabstar_lit.families.hep.deployment.options import export_options, refuse_raw_weights
 
 SPLITS = click.Choice(["test", "val", "calib", "train", "all"])
 
@@ -92,25 +93,18 @@ def apply(checkpoint: Path, events: Path, split: str, batch_size: int, output: P
 
 @click.command(
     epilog=examples(
-        ("tabstar_lit export model.ckpt -o factor.onnx --raw", "for onnxruntime"),
+        ("tabstar_lit export model.ckpt -o factor.onnx", "for onnxruntime"),
         ("tabstar_lit export model.ckpt --safetensors -o factor.safetensors", "weights"),
     )
 )
-@checkpoint_argument
-@click.option(
-    "--onnx", "form", flag_value="onnx", default="onnx", help="As a graph that onnxruntime computes (default)."
-)
-@click.option("--safetensors", "form", flag_value="safetensors", help="As named weights.")
-@output_option("The file.")
-@click.option("--raw", is_flag=True, help="Put the scaling into the graph: it then takes numbers in the file's units.")
+@export_options
 def export(checkpoint: Path, form: str, output: Path, raw: bool) -> None:
     """Write the ratio in CHECKPOINT for programs that do without Python: of the stage 'ratio', the fake factor.
 
     A graph has the factor, its uncertainty and the logarithm by each head, and is written only once it has computed the
     same as the model. Weights load back: the file can be given wherever a CHECKPOINT is asked for.
     """
-    if raw and form != "onnx":
-        raise click.UsageError("--raw puts the scaling into a graph; it goes with --onnx.")
+    refuse_raw_weights(form, raw=raw)
     from tabstar_lit.engine.exporting import write_card_beside, write_weights
     from tabstar_lit.families.hep.fakes.card import card_text
     from tabstar_lit.families.hep.fakes.factor.export import export_onnx

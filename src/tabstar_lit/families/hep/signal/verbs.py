@@ -9,6 +9,7 @@ import click
 
 from tabstar_lit.data.progress import progress_bar
 from tabstar_lit.engine.options import batch_size_option, checkpoint_argument, device_option, examples, output_option
+from tabstar_lit.families.hep.deployment.options import export_options, refuse_raw_weights
 
 METHODS = ("temperature", "vector", "matrix")
 
@@ -109,21 +110,14 @@ def calibrate(
         ("tabstar_lit export model.ckpt --safetensors -o model.safetensors", "weights"),
     )
 )
-@checkpoint_argument
-@click.option(
-    "--onnx", "form", flag_value="onnx", default="onnx", help="As a graph that onnxruntime computes (default)."
-)
-@click.option("--safetensors", "form", flag_value="safetensors", help="As named weights.")
-@output_option("The file.")
-@click.option("--raw", is_flag=True, help="Put the scaling into the graph: it then takes numbers in the file's units.")
+@export_options
 def export(checkpoint: Path, form: str, output: Path, raw: bool) -> None:
     """Write the model in CHECKPOINT for programs that do without Python.
 
     Features in their order, classes and scalers stand in the file's metadata. A graph is written only once it has
     computed the same as the model.
     """
-    if raw and form != "onnx":
-        raise click.UsageError("--raw puts the scaling into a graph; it goes with --onnx.")
+    refuse_raw_weights(form, raw=raw)
     from tabstar_lit.engine.reports.card import CARD_FILE, write_card
     from tabstar_lit.families.hep.deployment.export import export_onnx, export_safetensors
     from tabstar_lit.families.hep.deployment.restore import restore
