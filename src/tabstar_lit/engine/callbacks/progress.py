@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LINE_SECONDS = 30.0
 REDRAW_SECONDS = 0.1
+LOG_COLUMNS = 240
+"""Of the line of an epoch in a file: some ten scores. All of them are in metrics.jsonl and in the figures."""
 LONGEST_BAR, SHORTEST_BAR = 40, 4
 """Characters of the bar; where there is no room for one, there is none."""
 
@@ -220,7 +222,7 @@ class Progress(ProgressBar):
     # -- where it is said ---------------------------------------------------------------------------------------------
 
     def _width(self) -> float:
-        return inf if self._bar is None else get_terminal_size().columns - 1
+        return LOG_COLUMNS if self._bar is None else get_terminal_size().columns - 1
 
     def _write(self, line: str) -> None:
         if not self._enabled:
