@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.trainer.states import RunningStage
 
 from benchmarks.loops import train
 from benchmarks.signal import gaussian_events, mlp
@@ -84,13 +83,6 @@ def signatures(trainer: Trainer) -> Undo:
     return _restore(loop, kept)
 
 
-def stages(trainer: Trainer) -> Undo:
-    """Let Lightning compare stages as it does."""
-    kept = {"__eq__": vars(RunningStage)["__eq__"]}
-    del RunningStage.__eq__
-    return _restore(RunningStage, kept)
-
-
 MEASURES: Mapping[str, Callable[[Trainer], Undo]] = {
     "without_idle_hooks": idle_hooks,
     "NoProfiler": profiler,
@@ -98,7 +90,6 @@ MEASURES: Mapping[str, Callable[[Trainer], Undo]] = {
     "LeanModule.transfer": without("_on_before_batch_transfer", "_apply_batch_transfer_handler"),
     "gradient_norm": gradient_norm,
     "lean_loop": signatures,
-    "quick_stages": stages,
 }
 """How each measure is taken back; what that returns brings it back again."""
 

@@ -55,7 +55,8 @@ def test_a_help_ends_with_examples_that_fit_a_terminal(name: str, family: str, c
 def test_an_example_is_understood(line: str, family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.ckpt").touch()
     monkeypatch.chdir(tmp_path)
-    command = understand(line.replace("COMMAND", "train_signal").partition(" > ")[0], family)
+    typed = line.replace("COMMAND", "train_signal").replace("FAMILY", "signal")
+    command = understand(typed.partition(" > ")[0], family)
     assert command.epilog is not None
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from itertools import product
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision
-from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 from torch import nn
 from toy_bench import Bench
 
@@ -22,7 +20,6 @@ from tabstar_lit.engine.lean import (
     NoProfiler,
     gradient_norm,
     lean_loop,
-    quick_stages,
     without_idle_hooks,
 )
 
@@ -57,17 +54,6 @@ def test_a_step_gets_its_batch_and_number_as_from_lightning(bench: Bench) -> Non
     lean_loop(loop.trainer)
     assert loop._build_kwargs(OrderedDict(), "batch", 3) == plain == {"batch": "batch", "batch_idx": 3}
     assert list(plain) == ["batch", "batch_idx"]
-
-
-def test_stages_compare_as_lightnings_do() -> None:
-    quick_stages()
-    for one, other in product(RunningStage, RunningStage):
-        assert (one == other) == (one.value == other.value) == (hash(one) == hash(other))
-        assert (one != other) == (one is not other)
-        assert (one == other.value.upper()) == (one is other)
-    assert RunningStage.VALIDATING == TrainerFn.VALIDATING
-    assert RunningStage.TRAINING != None  # noqa: E711  # a trainer that has not begun has no stage
-    assert {RunningStage.TESTING: 1}[RunningStage("test")] == 1
 
 
 def test_a_class_keeps_its_hooks_for_others() -> None:

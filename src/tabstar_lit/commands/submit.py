@@ -64,9 +64,9 @@ class Job:
 
 @click.command(
     epilog=examples(
-        ("tabstar_lit submit train_signal --gpus 4 --hours 12", "the script for Slurm"),
-        ("tabstar_lit submit train_signal --gpus 4 --now", "handed in, too"),
-        ("tabstar_lit submit train_signal --condor", "for HTCondor"),
+        ("tabstar_lit submit COMMAND --gpus 4 --hours 12", "the script for Slurm"),
+        ("tabstar_lit submit COMMAND --gpus 4 --now", "handed in, too"),
+        ("tabstar_lit submit COMMAND --condor", "for HTCondor"),
     )
 )
 @click.argument("command", metavar="COMMAND")

@@ -23,8 +23,8 @@ ABOUT_THE_STUDY = re.compile(r"[~+]*tuning_config([.=@/].*)?", re.DOTALL)
 
 @click.command(
     epilog=examples(
-        ("tabstar_lit tune train_signal tuning_config=signal/builtin --check", "try"),
-        ("tabstar_lit tune train_signal tuning_config=signal/builtin", "search"),
+        ("tabstar_lit tune COMMAND tuning_config=FAMILY/builtin --check", "try"),
+        ("tabstar_lit tune COMMAND tuning_config=FAMILY/builtin", "search"),
     )
 )
 @click.argument("command", metavar="COMMAND")

@@ -99,7 +99,7 @@ class ZScore(NamedTuple):
     def fit_columns(cls, values: Float64) -> list[ZScore]:
         """Measure each column of ``[N, M]`` without gaps in one call of scikit-learn.
 
-        The sums of :meth:`fit` are of another order: a checkpoint compares what it was scaled by bit for bit.
+        The sums of :meth:`fit` are of another order, so that the last digits differ: what it has measured before stays.
         """
         scaler = StandardScaler().fit(np.asfortranarray(values))
         return [cls(mean, std) for mean, std in zip(scaler.mean_.tolist(), scaler.scale_.tolist(), strict=True)]

@@ -20,7 +20,7 @@ from tabstar_lit.engine.callbacks.resources import ResourceMonitor
 from tabstar_lit.engine.callbacks.seeding import StepNoise
 from tabstar_lit.engine.callbacks.training_log import TrainingLog
 from tabstar_lit.engine.launchers import launch
-from tabstar_lit.engine.lean import NoProfiler, lean_loop, quick_stages, without_idle_hooks
+from tabstar_lit.engine.lean import NoProfiler, lean_loop, without_idle_hooks
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.tracker import Tracker
@@ -88,7 +88,6 @@ def build_trainer(
     if module.leaves_parameters_idle and type(trainer.strategy) is DDPStrategy:
         trainer = Trainer(**{**options, "strategy": "ddp_find_unused_parameters_true"})
     lean_loop(trainer)
-    quick_stages()
     return trainer
 
 
