@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 
 from tabstar_lit.families.hep.batch import Features
+from tabstar_lit.nn.flops import may_have_peak
 
 _PER_VECTOR: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()  # counting takes as long as a small step
 
@@ -19,7 +20,7 @@ def dense_flops(network: nn.Module, features: Features) -> float | Tensor | None
 
     Attention and pairs of objects are not counted, so this is a lower bound.
     """
-    if features.numerical.device.type == "cpu":  # whose peak nobody knows
+    if not may_have_peak(features.numerical):
         return None
     per_vector = _PER_VECTOR.get(network)
     if per_vector is None:
