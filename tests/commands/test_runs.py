@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -209,8 +210,9 @@ def test_what_cannot_be_ranked_or_told_apart(save_dir: Path, arguments: tuple[st
     assert message in result.output
 
 
-def test_the_best_of_a_thousand_runs_takes_no_second(save_dir: Path) -> None:
-    """Of the processor, with the metrics of every run read: 200 lines each."""
+@pytest.fixture
+def a_thousand_runs(save_dir: Path) -> Path:
+    """Runs of 200 lines of metrics each."""
     text = (save_dir / "physics" / "first" / "metrics.jsonl").read_text() * 22
     record = (save_dir / "physics" / "first" / "run.json").read_text()
     for number in range(1000):
@@ -218,11 +220,41 @@ def test_the_best_of_a_thousand_runs_takes_no_second(save_dir: Path) -> None:
         root.mkdir(parents=True)
         (root / "metrics.jsonl").write_text(text.replace("0.6}", f"{0.6 + number / 1e6}}}"))
         (root / "run.json").write_text(record)
-    for arguments in (("best",), ("best", "-m", "val_auc/iris", "--mode", "max")):
+    return save_dir
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Of the processor; the better one of two calls."""
+    found = []
+    for _ in range(2):
         started = time.process_time()
-        output = invoke(save_dir, *arguments).output
-        assert "of 1002 runs" in output
-        assert time.process_time() - started < 1.0
+        call()
+        found.append(time.process_time() - started)
+    return min(found)
+
+
+RANKINGS = [("best",), ("best", "-m", "val_auc/iris", "--mode", "max")]
+
+
+@pytest.mark.parametrize("arguments", RANKINGS)
+def test_a_thousand_runs_are_ranked_in_the_time_that_reading_takes(
+    a_thousand_runs: Path, arguments: tuple[str, ...]
+) -> None:
+    """With the metrics of every run read, where those asked for are not in its summary."""
+
+    def read() -> None:
+        for file in a_thousand_runs.rglob("metrics.jsonl"):
+            for line in file.read_text().splitlines():
+                json.loads(line)
+
+    assert "of 1002 runs" in invoke(a_thousand_runs, *arguments).output
+    assert seconds(lambda: invoke(a_thousand_runs, *arguments)) < 1.5 * seconds(read)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("arguments", RANKINGS)
+def test_a_thousand_runs_are_ranked_within_a_second(a_thousand_runs: Path, arguments: tuple[str, ...]) -> None:
+    assert seconds(lambda: invoke(a_thousand_runs, *arguments)) < 1.0
 
 
 def test_follow_prints_what_comes_and_ends_with_the_run(tmp_path: Path) -> None:
