@@ -181,7 +181,7 @@ def begin(
 
     A training whose job begins anew on a cluster goes on where it was. ``argv`` is the command line, for the record.
     """
-    from tabstar_lit.engine.launchers import began_anew
+    from tabstar_lit.engine.devices.launchers import began_anew
     from tabstar_lit.engine.preflight import check_names
     from tabstar_lit.engine.run import evaluate, run
     from tabstar_lit.engine.runs.opening import begun

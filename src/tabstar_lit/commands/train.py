@@ -17,7 +17,7 @@ import click
 from tabstar_lit import api
 from tabstar_lit.commands.completion import overrides_of
 from tabstar_lit.commands.errors import reported_errors
-from tabstar_lit.engine.distributed import is_main_process
+from tabstar_lit.engine.devices.distributed import is_main_process
 from tabstar_lit.engine.options import examples
 from tabstar_lit.errors import ConfigError, FamilyError, RunError
 from tabstar_lit.families import family_of_command, get_family
@@ -191,7 +191,7 @@ def relative(path: Path) -> Path:
 def train_all(family: AnyFamily, overrides: tuple[str, ...], config_dir: Path | None) -> None:
     """Train every combination of the listed values, each in a run directory of its own."""
     from tabstar_lit.config import expand_multirun
-    from tabstar_lit.engine.launchers import job_name
+    from tabstar_lit.engine.devices.launchers import job_name
 
     combinations = expand_multirun(overrides)
     experiments = [load(family, combination, config_dir) for combination in combinations]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tabstar_lit.config.schema import TrainingConfig
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
-from tabstar_lit.engine.distributed import gather, is_main_process
+from tabstar_lit.engine.devices.distributed import gather, is_main_process
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, AtomicCheckpointIO, read_checkpoint
 
 AVERAGED = "_averaged"

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from tabstar_lit.data.plans import BatchPlan, PlanSampler
-from tabstar_lit.engine.device_data import DeviceDataset, PlanLoader, place_of
+from tabstar_lit.engine.devices.rows import DeviceDataset, PlanLoader, place_of
 from tabstar_lit.engine.lean import LeanModule
 from tabstar_lit.engine.runs.signals import leave_to_main_process
 
@@ -25,7 +25,7 @@ class DataModule(LightningDataModule, ABC):
     ----------
     loader_options : dict
         Passed to :class:`torch.utils.data.DataLoader`: ``num_workers``, ``prefetch_factor``, ``pin_memory``,
-        ``persistent_workers``; and ``cache``, see :func:`~tabstar_lit.engine.device_data.place_of`.
+        ``persistent_workers``; and ``cache``, see :func:`~tabstar_lit.engine.devices.rows.place_of`.
     """
 
     def __init__(self, loader_options: dict[str, Any] | None = None) -> None:

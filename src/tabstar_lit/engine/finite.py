@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from tabstar_lit.config.schema import NonFinite
-from tabstar_lit.engine.reading import Reading, comes_later
+from tabstar_lit.engine.devices.reading import Reading, comes_later
 from tabstar_lit.errors import NonFiniteError
 
 LONGEST_WAIT = 512

@@ -22,9 +22,9 @@ from tabstar_lit.engine.callbacks.interrupt import Interrupt
 from tabstar_lit.engine.callbacks.monitor import TRAINING, doubtful_mode, is_loss, losses_of
 from tabstar_lit.engine.callbacks.seeding import StepNoise, seed_generators
 from tabstar_lit.engine.data import DataModule
-from tabstar_lit.engine.distributed import is_main_process
+from tabstar_lit.engine.devices.distributed import is_main_process
+from tabstar_lit.engine.devices.hardware import hardware_of, what_changed
 from tabstar_lit.engine.family import AnyFamily
-from tabstar_lit.engine.hardware import hardware_of, what_changed
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.records import CHECKPOINTS_FILE, METRICS_FILE

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tabstar_lit.engine.callbacks.training_log import TrainingLog, log_metrics
-from tabstar_lit.engine.distributed import gather
+from tabstar_lit.engine.devices.distributed import gather
 from tabstar_lit.engine.tracking.columns import Columns, Kept, stack_ranks
 from tabstar_lit.engine.tracking.gallery import Gallery, Look
 from tabstar_lit.engine.tracking.means import Means, joined

@@ -19,7 +19,7 @@ from tabstar_lit.engine.callbacks.progress import Progress
 from tabstar_lit.engine.callbacks.resources import ResourceMonitor
 from tabstar_lit.engine.callbacks.seeding import StepNoise
 from tabstar_lit.engine.callbacks.training_log import TrainingLog
-from tabstar_lit.engine.launchers import launch
+from tabstar_lit.engine.devices.launchers import launch
 from tabstar_lit.engine.lean import NoProfiler, lean_loop, without_idle_hooks
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.runs.directory import RunDirectory

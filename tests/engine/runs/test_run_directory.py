@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tabstar_lit.config.schema import Experiment
-from tabstar_lit.engine.distributed import RUN_NAME_VARIABLE
+from tabstar_lit.engine.devices.distributed import RUN_NAME_VARIABLE
 from tabstar_lit.engine.runs import directory as module_under_test
 from tabstar_lit.engine.runs.directory import RunDirectory, choose_run_name, run_directory
 from tabstar_lit.errors import RunError, RunWriteError

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from tabstar_lit.engine.callbacks.training_log import log_metrics
-from tabstar_lit.engine.hardware import peak_flops
+from tabstar_lit.engine.devices.hardware import peak_flops
 
 MIB = 2.0**20
 

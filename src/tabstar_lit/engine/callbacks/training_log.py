@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
-from tabstar_lit.engine.distributed import gather
+from tabstar_lit.engine.devices.distributed import gather
+from tabstar_lit.engine.devices.reading import comes_later
 from tabstar_lit.engine.finite import FiniteGuard
 from tabstar_lit.engine.optim.schedulers import learning_rates
-from tabstar_lit.engine.reading import comes_later
 from tabstar_lit.engine.tracking.means import LOSS, Means, joined
 
 

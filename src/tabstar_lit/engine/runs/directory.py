@@ -18,8 +18,8 @@ from filelock import FileLock, Timeout
 
 from tabstar_lit.config import roots
 from tabstar_lit.config.schema import ExperimentConfig, ModelConfig
-from tabstar_lit.engine.distributed import RUN_NAME_VARIABLE, gather, has_met, is_main_process
-from tabstar_lit.engine.launchers import job_name
+from tabstar_lit.engine.devices.distributed import RUN_NAME_VARIABLE, gather, has_met, is_main_process
+from tabstar_lit.engine.devices.launchers import job_name
 from tabstar_lit.engine.runs.records import LOCK_FILE, RUN_FILE, append_record, read_run, writing
 from tabstar_lit.errors import RunError, RunWriteError
 from tabstar_lit.files import write_text

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from tabstar_lit.engine.distributed import is_main_process
+from tabstar_lit.engine.devices.distributed import is_main_process
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.records import LOG_FILE
 

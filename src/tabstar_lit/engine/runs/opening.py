@@ -15,9 +15,9 @@ import yaml
 
 from tabstar_lit.config import Loaded, provenance, to_yaml
 from tabstar_lit.config.redact import redact_text, secret_values
-from tabstar_lit.engine.distributed import RUN_NAME_VARIABLE, gather, has_met, is_main_process
+from tabstar_lit.engine.devices.distributed import RUN_NAME_VARIABLE, gather, has_met, is_main_process
+from tabstar_lit.engine.devices.launchers import meet, requeue
 from tabstar_lit.engine.family import AnyFamily
-from tabstar_lit.engine.launchers import meet, requeue
 from tabstar_lit.engine.reports.card import write_cards
 from tabstar_lit.engine.reports.report import write_report
 from tabstar_lit.engine.runs.directory import RunDirectory, choose_run_name, run_directory

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from tabstar_lit.engine.distributed import gather, has_met, is_launched
+from tabstar_lit.engine.devices.distributed import gather, has_met, is_launched
 from tabstar_lit.errors import RunInterrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)

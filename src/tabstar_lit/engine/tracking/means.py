@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from tabstar_lit.engine.reading import Reading
+from tabstar_lit.engine.devices.reading import Reading
 
 LOSS = "loss"
 LONGEST_WAIT = 512

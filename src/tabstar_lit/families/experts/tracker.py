@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import LightningModule, Trainer
 
 from tabstar_lit.engine.callbacks.training_log import log_metrics
-from tabstar_lit.engine.distributed import gather
+from tabstar_lit.engine.devices.distributed import gather
 from tabstar_lit.engine.tracker import Tracker
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.families.experts import figures as draw

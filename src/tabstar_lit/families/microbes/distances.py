@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributed.nn.functional import all_gather
 from torch.nn import functional
 
-from tabstar_lit.engine.distributed import has_met
+from tabstar_lit.engine.devices.distributed import has_met
 from tabstar_lit.families.microbes.facts import Lookup
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from tabstar_lit.engine.device_data import AHEAD, PlanLoader, made_ahead, place_of
+from tabstar_lit.engine.devices.rows import AHEAD, PlanLoader, made_ahead, place_of
 from tabstar_lit.errors import ConfigError
 
 CPU = torch.device("cpu")

@@ -18,13 +18,13 @@ import torch
 from stopping import SHORT
 from toy_bench import Bench, load_checkpoint
 
-from tabstar_lit.engine import launchers
-from tabstar_lit.engine.launchers import Launch, began_anew, launch, requeue
+from tabstar_lit.engine.devices import launchers
+from tabstar_lit.engine.devices.launchers import Launch, began_anew, launch, requeue
 from tabstar_lit.engine.runs import opening
 from tabstar_lit.errors import RunError, RunRefused
 
 MakeBench = Callable[[str], Bench]
-SCRIPT = Path(__file__).parents[1] / "support" / "toy_command.py"
+SCRIPT = Path(__file__).parents[2] / "support" / "toy_command.py"
 LAUNCHERS = ("SLURM_", "TORCHELASTIC_", "LOCAL_", "MASTER_", "GROUP_", "RANK", "WORLD_SIZE", "TABSTAR_LIT_RUN_NAME")
 UNNAMED = ("experiment_config.run_name=null", "experiment_config.devices=auto")
 JOB = {"SLURM_JOB_ID": "4711", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}

@@ -12,7 +12,7 @@ import signal
 import subprocess
 from dataclasses import dataclass
 
-from tabstar_lit.engine.distributed import has_met
+from tabstar_lit.engine.devices.distributed import has_met
 from tabstar_lit.errors import RunError
 
 TORCHRUN, SLURM = "torchrun", "Slurm"

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 from toy_bench import Bench
 
-from tabstar_lit.engine.hardware import hardware_of, peak_flops, thread_counts, what_changed
+from tabstar_lit.engine.devices.hardware import hardware_of, peak_flops, thread_counts, what_changed
 
 UNEQUAL = "from here on weights and metrics are not equal, bit for bit, to those of a run that was never stopped."
 

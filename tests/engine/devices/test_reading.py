@@ -11,8 +11,8 @@ from toy_bench import Bench
 from tabstar_lit.config.schema import NonFinite
 from tabstar_lit.engine import finite
 from tabstar_lit.engine.callbacks import training_log
+from tabstar_lit.engine.devices.reading import Reading
 from tabstar_lit.engine.finite import Checked, FiniteGuard
-from tabstar_lit.engine.reading import Reading
 from tabstar_lit.engine.runs.records import read_records
 from tabstar_lit.errors import NonFiniteError, RunInterrupted
 

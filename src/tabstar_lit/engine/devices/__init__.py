@@ -1,0 +1,1 @@
+"""Where a run computes: its processes, cards and their memory."""
