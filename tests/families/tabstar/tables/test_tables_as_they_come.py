@@ -97,6 +97,32 @@ def test_decimals_with_a_mark_for_gaps_are_numbers_with_gaps(build: Build) -> No
     assert table.vocabulary[table.codes[7, 0]].endswith("Feature Value: Unknown Value")
 
 
+@pytest.mark.parametrize("written", ["${:,.2f}", "{:,.2f} €", "£ {:,.2f}", "{:.2f}%", "{:.2f} ‰"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_amounts_with_their_unit_are_numbers(build: Build, written: str, sign: int) -> None:
+    amounts = [sign * (1017.5 + 7.0 * i) for i in range(N)]
+    cells = ["?" if i == 3 else f'"{written.format(amount)}"' for i, amount in enumerate(amounts)]
+    table, said = build(lines(cells, CLASSES, header="price,kind"))
+    known = [i for i in range(N) if i != 3]
+    np.testing.assert_allclose(numbers_of(table, "price")[known], np.array(amounts)[known], rtol=1e-4)
+    unit = written.translate(str.maketrans("", "", "{:,.2f} "))
+    assert f"in {unit}, '?' missing" in said[0]
+
+
+def test_a_sign_before_the_unit_is_that_of_the_number(build: Build) -> None:
+    cells = [f"{'-' if i % 2 else ''}${i}.5" for i in range(N)]
+    table, _ = build(lines(cells, CLASSES, header="price,kind"))
+    np.testing.assert_allclose(
+        numbers_of(table, "price"), [(-1) ** i * (i + 0.5) for i in range(N)], rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("other", ["5", "€5", "$5 a day", "free", "$"])
+def test_units_that_differ_leave_a_doubt(build: Build, other: str) -> None:
+    cells = [f"${i}" for i in range(N - 1)] + [other]
+    assert build(lines(cells, CLASSES, header="price,kind"))[0].schema["columns"][0]["kind"] == "text"
+
+
 def test_the_kind_of_a_column_can_be_said(build: Build) -> None:
     text = lines(
         [f"{i:03d}" for i in range(N)], [f"{i} kg" if i == 9 else i for i in range(N)], CLASSES, header="code,w,kind"

@@ -39,17 +39,21 @@ class Style(NamedTuple):
         Marks; None where no cell has one.
     gaps : tuple of str
         Cells that stand for a gap, beside empty ones.
+    unit : str
+        Sign before or behind every number: of a currency, or of parts in a hundred or a thousand.
     """
 
     decimal: str | None = None
     thousands: str | None = None
     gaps: tuple[str, ...] = ()
+    unit: str = ""
 
     @property
     def words(self) -> str:
         """The style, for messages."""
         parts = [] if self.decimal is None else [f"decimal mark {self.decimal!r}"]
         parts += [] if self.thousands is None else [f"thousands apart by {self.thousands!r}"]
+        parts += [f"in {self.unit}"] if self.unit else []
         parts += [f"{', '.join(map(repr, self.gaps))} missing"] if self.gaps else []
         return ", ".join(parts)
 
@@ -82,15 +86,17 @@ def find_style(column: pd.Series) -> Style | None:
     """
     unique = {str(cell).strip() for cell in column.dropna().unique()}
     gaps = tuple(sorted(unique & MARKS))
-    numbers = sorted(unique - MARKS)
-    if not numbers:
+    cells = sorted(unique - MARKS)
+    if not cells:
         return None
+    unit = _common_unit(cells)
+    numbers = [_without_unit(cell, unit) for cell in cells]
     if all(map(_PLAIN.fullmatch, numbers)):
-        return Style(gaps=gaps) if gaps and len(numbers) > MANY_NUMBERS else None
+        return Style(gaps=gaps, unit=unit) if unit or (gaps and len(numbers) > MANY_NUMBERS) else None
     for mark in _GROUPED:
         if _is_grouped(numbers, mark):
-            return Style(_decimal_beside(mark, numbers), mark, gaps)
-    return Style(decimal=",", gaps=gaps) if _has_comma_for_point(numbers) else None
+            return Style(_decimal_beside(mark, numbers), mark, gaps, unit)
+    return Style(decimal=",", gaps=gaps, unit=unit) if _has_comma_for_point(numbers) else None
 
 
 def as_numbers(column: pd.Series, style: Style) -> tuple[pd.Series, Bool]:
@@ -131,10 +137,25 @@ def numbers_of_digits(cells: pd.Series, is_digits: Bool) -> Float64:
 
 def _plain(text: str, style: Style) -> str:
     """Write a number as Python does."""
-    own = decimal_digits(text)
+    own = decimal_digits(_without_unit(text, style.unit))
     if style.thousands is not None:
         own = own.replace(style.thousands, "")
     return own.replace(",", ".") if style.decimal == "," else own
+
+
+def _common_unit(cells: Sequence[str]) -> str:
+    """Return the sign that every number has before or behind it; empty where there is none, or where they differ."""
+    signs = [letter for letter in cells[0] if letter in "%‰" or unicodedata.category(letter) == "Sc"]
+    if len(signs) == 1 and all(_without_unit(cell, signs[0]) != cell for cell in cells):
+        return signs[0]
+    return ""
+
+
+def _without_unit(cell: str, unit: str) -> str:
+    """Take the unit from a number, such as ``-$5`` or ``5 %``; an empty one from none."""
+    sign = cell[:1] if cell[:1] in ("+", "-") else ""
+    number = cell.removeprefix(sign).removeprefix(unit).removesuffix(unit)
+    return cell if sign + number == cell else sign + number.strip()
 
 
 def _is_grouped(numbers: Sequence[str], mark: str) -> bool:

@@ -24,7 +24,7 @@ from tabstar_lit.families.tabstar.tables.fingerprints import KEY, fingerprints
 from tabstar_lit.families.tabstar.tables.manifest import TableEntry
 from tabstar_lit.families.tabstar.tables.preprocessing import LARGEST_Z, Preprocessor
 
-CONVERTER_VERSION = 3
+CONVERTER_VERSION = 4
 """Raise it when equal input gives another table: every corpus is then converted again."""
 
 FEW_CLASSES = 20

@@ -111,8 +111,8 @@ class FeatureReader:
     def from_schema(cls, schema: Mapping[str, Any]) -> FeatureReader:
         """Rebuild it from :meth:`to_schema`'s data; older ones read every cell as it is found."""
         styles = {
-            name: Style(decimal, thousands, tuple(gaps))
-            for name, (decimal, thousands, gaps) in schema.get("number_styles", {}).items()
+            name: Style(decimal, thousands, tuple(gaps), *unit)  # files of before say no unit
+            for name, (decimal, thousands, gaps, *unit) in schema.get("number_styles", {}).items()
         }
         reading = Reading.model_validate(schema.get("reading", {}))
         return cls(
@@ -161,7 +161,7 @@ def number_style(name: str, column: pd.Series, reading: Reading) -> Style | None
     if kind != "number":
         return found
     own = found or Style()
-    return Style(reading.decimal or own.decimal, reading.thousands or own.thousands, own.gaps)
+    return own._replace(decimal=reading.decimal or own.decimal, thousands=reading.thousands or own.thousands)
 
 
 def refuse_infinite(what: str, values: Float64) -> None:
