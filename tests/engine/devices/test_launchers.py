@@ -56,7 +56,7 @@ def srun(bench: Bench, *words: str, **changes: str) -> list[tuple[int, str]]:
         )
         for rank in (0, 1)
     ]
-    outputs = [process.communicate(timeout=100)[0] for process in processes]
+    outputs = [process.communicate(timeout=280)[0] for process in processes]
     return [(process.returncode, output) for process, output in zip(processes, outputs, strict=True)]
 
 
@@ -119,7 +119,7 @@ def test_torchrun_needs_no_key(make_bench: MakeBench) -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
     )  # fmt: skip
     assert started.returncode == 0, started.stderr
     hardware = json.loads((only_run(bench) / "run.json").read_text())["hardware"]
@@ -127,7 +127,7 @@ def test_torchrun_needs_no_key(make_bench: MakeBench) -> None:
     ranks = ("experiment_config.devices=2", "experiment_config.strategy=ddp")
     launched = subprocess.run(
         [sys.executable, str(SCRIPT), str(named.folder), *SHORT, *ranks],
-        env=environment(), capture_output=True, text=True, timeout=100,
+        env=environment(), capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert launched.returncode == 0, launched.stderr
     assert_same_weights(last_checkpoint(bench), last_checkpoint(named))
