@@ -43,6 +43,8 @@ PACKAGE = "tabstar_lit"
 ROOMS = ("engine", "config", "losses", "metrics")
 WATCHED = (*ROOMS, "commands", "tuning")
 """Folders of the tests that are looked at: commands show runs and their records, and tuning has a schema of its own."""
+BESIDE = ("training_config.yaml", "model_config", "dataset_config", "tuning_config", "schemas")
+"""What the source finds in the folder above its own."""
 HEAVY = (
     "torch", "lightning.pytorch", "pandas", "sklearn.metrics", "matplotlib.figure", "mlflow", "transformers",
     "pydantic", "pytest", "hypothesis",
@@ -98,9 +100,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="mutants-") as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        copy = Path(temporary, "src")
-        sys.pycache_prefix = str(Path(temporary, "compiled"))
-        shutil.copytree(REPOSITORY / "src", copy, ignore=shutil.ignore_patterns("__pycache__"))
+        copy = copied(Path(temporary))
         tests = line_tests.joined(watched(folder, room, copy) for room in WATCHED)
         chosen = sample(options.sample, options.seed)
         done = try_all(chosen, tests, copy, folder / f"tried-{options.seed}.jsonl", 60 * options.minutes)
@@ -108,6 +108,15 @@ def main() -> None:
     late = sum(tried.outcome == LATE for tried in done)
     share = noticed / max(len(done), 1)
     print(f"MUTANTS noticed={noticed} tried={len(done)} share={share:.3f} late={late} seed={options.seed}")
+
+
+def copied(folder: Path) -> Path:
+    """Return a copy of the source in a folder, with the configurations beside it as in the repository."""
+    sys.pycache_prefix = str(folder / "compiled")
+    shutil.copytree(REPOSITORY / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in BESIDE:
+        (folder / name).symlink_to(REPOSITORY / name)
+    return folder / "src"
 
 
 def watched(folder: Path, room: str, copy: Path) -> line_tests.LineTests:
