@@ -114,8 +114,8 @@ def copied(folder: Path) -> Path:
     """Return a copy of the source in a folder, with the configurations beside it as in the repository."""
     sys.pycache_prefix = str(folder / "compiled")
     shutil.copytree(REPOSITORY / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in BESIDE:
-        (folder / name).symlink_to(REPOSITORY / name)
+    for path in (REPOSITORY / name for name in BESIDE):
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, folder / path.name)
     return folder / "src"
 
 

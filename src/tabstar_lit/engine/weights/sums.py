@@ -17,7 +17,7 @@ from isal.isal_zlib import crc32
 TENSORS = "/data/"
 """What is in the name of each part that holds the numbers of tensors, and of no other."""
 
-PIECE = 2**19
+PIECE = 2**21
 """Bytes that are read at a time."""
 
 _LOCAL_HEADER = 30
