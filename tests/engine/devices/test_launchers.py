@@ -160,7 +160,7 @@ def test_callers_in_other_processes_wait_until_the_run_is_open_and_no_longer(
     bench.train(*SHORT, "experiment_config.run_name=taken")
     said: list[str] = []
     monkeypatch.setattr(opening, "gather", lambda text: said.append(text) or [text])
-    with pytest.raises(TabstarLitError, match="exists already|typo"):
+    with pytest.raises(TabstarLitError, match=r"exists already|typo"):
         bench.train(
             *SHORT,
             f"experiment_config.run_name={name}",
