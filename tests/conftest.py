@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import hypothesis
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -29,6 +30,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # then aborts. So each process has its own, at half a minute where dcor is used.
 _numba_cache = TemporaryDirectory(prefix="numba-")
 os.environ["NUMBA_CACHE_DIR"] = _numba_cache.name
+
+# A busy machine makes an example slow, not wrong; pytest's own limit ends what hangs.
+hypothesis.settings.register_profile("unhurried", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -85,10 +85,10 @@ def tracked(used: Used) -> Iterator[Tracked]:
     family = psutil.Process(process.pid).children(recursive=True)
     yield Tracked(process, address)
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(120) == 130
     assert process.stdout.read() == "Ctrl-C stops it\n"
     assert len(process.stderr.readlines()) == 1, "what is started; nothing of the server's own"
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert alive == []
 
 

@@ -99,9 +99,9 @@ def test_a_signal_leaves_no_process_behind(number: signal.Signals, code: int) ->
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) == 2
         process.send_signal(number)
-        assert process.communicate(timeout=20) == ("", "")
+        assert process.communicate(timeout=100) == ("", "")
         assert process.returncode == code
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
 
 

@@ -14,7 +14,7 @@ from tabstar_lit.config import ConfigTree, to_yaml
 from tabstar_lit.config.yaml_reader import parse_yaml
 from tabstar_lit.errors import ConfigError
 
-FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LOCATED = re.compile(r"^(\d+ problems in the configuration:|run\.yaml(:\d+:\d+)?: .+|command line: .+)$")
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=12)

@@ -31,7 +31,7 @@ def in_memory() -> h5py.File:
     return h5py.File(io.BytesIO(), "w")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(strings=st.lists(TEXTS, max_size=8))
 def test_strings_come_back_whatever_they_hold(strings: list[str]) -> None:
     with in_memory() as opened:
@@ -146,7 +146,7 @@ def test_a_target_below_a_file_is_reported_with_what_to_do(tmp_path: Path) -> No
         hdf5.atomic_file(tmp_path / "file" / "a.h5").__enter__()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(values=st.lists(st.integers(-9, 9), min_size=4, max_size=12).filter(lambda values: len(values) % 2 == 0))
 def test_the_checksum_is_of_the_values_however_they_lie_in_memory(values: list[int]) -> None:
     array = np.array(values, dtype=np.int64).reshape(2, -1)

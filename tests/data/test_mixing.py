@@ -46,7 +46,7 @@ def plans(draw: st.DrawFn) -> MixedPlan:
     return plan_of(sizes, draw(st.integers(1, 16)), rows_per_epoch=total, seed=draw(st.integers(0, 5)), **options)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(plan=plans(), epoch=st.integers(0, 5), world_size=st.integers(1, 4), start=st.integers(0, 9))
 def test_ranks_share_no_row_and_resume_at_any_batch(plan: MixedPlan, epoch: int, world_size: int, start: int) -> None:
     if plan.quotas.sum() < -(-len(plan) // world_size) * world_size:
@@ -65,7 +65,7 @@ def test_ranks_share_no_row_and_resume_at_any_batch(plan: MixedPlan, epoch: int,
     assert Counter(row for share in shares for row in flat(share)) == Counter(flat(plan.batches(epoch)))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(plan=plans(), epoch=st.integers(0, 3))
 def test_an_epoch_has_the_quotas_and_every_batch_its_rows(plan: MixedPlan, epoch: int) -> None:
     keys = plan.batches(epoch)
@@ -77,7 +77,7 @@ def test_an_epoch_has_the_quotas_and_every_batch_its_rows(plan: MixedPlan, epoch
     assert all(part.source == part.rows[0] // 1000 for key in keys for part in key)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plan=plans(), epochs=st.integers(1, 6))
 def test_all_rows_of_a_source_are_used_before_one_repeats(plan: MixedPlan, epochs: int) -> None:
     used = [row for epoch in range(epochs) for row in flat(plan.batches(epoch))]
@@ -88,7 +88,7 @@ def test_all_rows_of_a_source_are_used_before_one_repeats(plan: MixedPlan, epoch
         assert {int(rounds), -(-epochs * quota // len(own))} >= set(own)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     quotas=st.lists(st.integers(1, 300), min_size=1, max_size=6),
     batch_size=st.integers(1, 60),

@@ -11,7 +11,7 @@ from tabstar_lit.data.packing import best_fit, cut_lengths
 from tabstar_lit.errors import DataError
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(lengths=st.lists(st.integers(1, 30), max_size=60), capacity=st.integers(30, 50))
 def test_every_piece_stands_in_one_row_that_holds_it(lengths: list[int], capacity: int) -> None:
     own = np.array(lengths, dtype=np.int64)
@@ -33,7 +33,7 @@ def fit_by_hand(lengths: list[int], capacity: int) -> list[list[int]]:
     return rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths=st.lists(st.integers(1, 20), max_size=40))
 def test_as_many_rows_as_the_textbook_needs(lengths: list[int]) -> None:
     own = np.array(lengths, dtype=np.int64)

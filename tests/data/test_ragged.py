@@ -40,7 +40,7 @@ def test_padded_rows_are_those_of_torch(rows: list[list[int]], data: st.DataObje
     assert values.dtype == np.float32
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows=ROWS)
 def test_a_file_gives_back_what_was_written(rows: list[list[int]]) -> None:
     with h5py.File(io.BytesIO(), "w") as file:

@@ -57,7 +57,7 @@ def test_a_larger_share_holds_out_the_same_rows_and_more() -> None:
     assert held_out[-1].tolist() == [False] + [True] * 4999
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     values=st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40).filter(lambda values: np.ptp(values) > 1e-3),
     gaps=st.integers(0, 3),
@@ -83,7 +83,7 @@ def test_halves_of_a_batch_hold_its_rows_in_order_the_first_one_more(n: int) -> 
     assert plan.size(first) - plan.size(second) == n % 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(0, 20), min_size=1, max_size=4),
     batch_size=st.integers(1, 8),

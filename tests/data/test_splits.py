@@ -101,7 +101,7 @@ def splits() -> st.SearchStrategy[Split]:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(split=splits(), ids=IDS, more=IDS, seed=st.integers(0, 9))
 def test_other_rows_and_their_order_move_none_and_groups_stay_together(
     split: Split, ids: np.ndarray, more: np.ndarray, seed: int
@@ -158,7 +158,7 @@ def test_folds_test_every_row_once_and_divide_the_rest_alike(version: int) -> No
 
 
 @given(extra=st.integers(1, 200), seed=st.integers(0, 20))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_appending_rows_of_a_table_moves_none(extra: int, seed: int) -> None:
     table = frame(200, seed)
     longer = pd.concat([table, frame(extra, seed + 1), table.head(extra)], ignore_index=True)
@@ -207,7 +207,7 @@ def test_shares_that_are_used_get_every_class_in_order_and_what_is_tested_stays(
     assert (spread != 2).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(split=splits(), ids=IDS, n_classes=st.integers(1, 5), n=st.integers(1, 100))
 def test_groups_stay_together_and_appended_rows_move_none_when_classes_are_spread(
     split: Split, ids: np.ndarray, n_classes: int, n: int

@@ -20,7 +20,7 @@ def sample(rows: int = 60, seed: int = 0, scale: float = 1.0) -> tuple[Tensor, T
     return scale * x, y
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 50), st.integers(0, 10**6), st.sampled_from([1e-6, 1.0, 1e8]))
 def test_equals_dcor(rows: int, seed: int, scale: float) -> None:
     x, y = sample(rows, seed, scale)

@@ -109,7 +109,7 @@ def pair(seed: int, rows: int = 25) -> tuple[Tensor, Tensor, Tensor]:
     return torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(rng.exponential(size=rows))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds, st.floats(-50, 50).filter(lambda scale: abs(scale) > 1e-3), st.floats(-1e3, 1e3))
 def test_distance_correlation_has_no_unit_no_sign_and_no_side(seed: int, scale: float, shift: float) -> None:
     x, y, weights = pair(seed)
@@ -119,7 +119,7 @@ def test_distance_correlation_has_no_unit_no_sign_and_no_side(seed: int, scale: 
     torch.testing.assert_close(distance_correlation(x, scale * x + shift, weights), torch.ones(()).double())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds, st.sampled_from([0.5, 2.0]))
 def test_the_power_is_that_of_the_squared_correlation(seed: int, power: float) -> None:
     x, y, _ = pair(seed)

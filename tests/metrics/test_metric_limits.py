@@ -38,7 +38,7 @@ def sample(seed: int, rows: int = 60) -> tuple[Numbers, Chosen, Numbers]:
 
 
 seeds = st.integers(0, 2**20)
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 
 @quick

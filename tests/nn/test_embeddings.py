@@ -44,7 +44,7 @@ def test_piecewise_linear_encoding_follows_its_formula(learned: bool) -> None:
     torch.testing.assert_close(encoding(x), expected, atol=1e-6, rtol=0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     edges=st.lists(st.lists(st.floats(-50, 50, width=16), max_size=6).map(sorted), min_size=1, max_size=4),
     value=st.floats(-100, 100, width=16),

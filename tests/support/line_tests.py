@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -26,29 +27,37 @@ class LineTests(NamedTuple):
     lines: dict[str, dict[str, list[str]]]
     seconds: dict[str, float]
 
-    def of(self, module: Path, lines: Iterable[int], budget: float) -> list[str]:
-        """Return tests that run one of the lines, those named after the module first, then the cheapest.
+    def running(self, module: Path, lines: Iterable[int]) -> set[str]:
+        """Return the tests that ran one of the lines of a module, whose path is below the source."""
+        known = self.lines.get(str(module), {})
+        return {test for line in lines for test in known.get(str(line), ())}
+
+    def of_files(self, files: Iterable[str]) -> set[str]:
+        """Return the tests of files, whose paths are as pytest names them."""
+        wanted = set(files)
+        return {test for test in self.seconds if test.partition("::")[0] in wanted}
+
+    def chosen(self, tests: Iterable[str], name: str, budget: float) -> list[str]:
+        """Return tests that come first: of files called after a module, then those that run the fewest lines.
+
+        A test that runs few lines looks closely at these; one that trains runs most lines, and looks at what comes out.
 
         Parameters
         ----------
-        module : Path
-            Below the source.
-        lines : iterable of int
-            Numbers of lines.
+        tests : iterable of str
+            What to choose of.
+        name : str
+            That of the module.
         budget : float
             Processor seconds that the tests may take together; the first is taken whatever it costs.
         """
-        known = self.lines.get(str(module), {})
-        found = sorted(
-            {test for line in lines for test in known.get(str(line), ())},
-            key=lambda test: (module.stem not in Path(test.partition("::")[0]).stem, self.seconds[test]),
-        )
+        sizes = Counter(test for lines in self.lines.values() for names in lines.values() for test in names)
+        found = sorted(tests, key=lambda test: (name not in Path(test.partition("::")[0]).stem, sizes[test], test))
         chosen, spent = found[:1], 0.0
         for test in found[1:]:
-            spent += self.seconds[test]
-            if spent > budget:
-                break
-            chosen.append(test)
+            if spent + self.seconds[test] <= budget:
+                spent += self.seconds[test]
+                chosen.append(test)
         return chosen
 
 
@@ -89,3 +98,16 @@ class Watch:
 def read(found: Path) -> LineTests:
     """Return what a watched run of tests wrote."""
     return LineTests(*json.loads(found.read_text(encoding="utf-8")))
+
+
+def joined(parts: Iterable[LineTests]) -> LineTests:
+    """Return as one what runs of other tests have shown."""
+    lines: dict[str, dict[str, list[str]]] = {}
+    seconds: dict[str, float] = {}
+    for part in parts:
+        seconds |= part.seconds
+        for module, tests in part.lines.items():
+            own = lines.setdefault(module, {})
+            for line, names in tests.items():
+                own[line] = own.get(line, []) + names
+    return LineTests(lines, seconds)

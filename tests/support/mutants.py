@@ -1,8 +1,9 @@
 """Change the source in small ways, one at a time, and count the changes that the tests notice: `make mutants`.
 
 The changes are those of cosmic-ray, made in a copy of the source. The tests are run once unchanged, to see which lines
-each runs; a change then meets, in a process of its own that has torch imported already, the tests that run its line,
-and where there are none, those that name its module. What is not noticed is printed with its place.
+each runs; a change then meets, in a process of its own that has torch imported already, the tests that run its line.
+Where there are none, it meets those of the function or class around it, or those that name its module. What is not
+noticed is printed with its place.
 
 What was tried is written down as it comes, so that a call that was stopped is gone on with by the same call:
 `make mutants ARGS='--folder build/mutants'`. Begin in an empty folder when source or tests have changed.
@@ -42,6 +43,8 @@ PACKAGE = "tabstar_lit"
 ROOMS = ("engine", "config", "losses", "metrics")
 WATCHED = (*ROOMS, "commands", "tuning")
 """Folders of the tests that are looked at: commands show runs and their records, and tuning has a schema of its own."""
+BESIDE = ("training_config.yaml", "model_config", "dataset_config", "tuning_config", "schemas")
+"""What the source finds in the folder above its own."""
 HEAVY = (
     "torch", "lightning.pytorch", "pandas", "sklearn.metrics", "matplotlib.figure", "mlflow", "transformers",
     "pydantic", "pytest", "hypothesis",
@@ -97,10 +100,8 @@ def main() -> None:
     with TemporaryDirectory(prefix="mutants-") as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        copy = Path(temporary, "src")
-        sys.pycache_prefix = str(Path(temporary, "compiled"))
-        shutil.copytree(REPOSITORY / "src", copy, ignore=shutil.ignore_patterns("__pycache__"))
-        tests = watched(folder / "tests.json", copy)
+        copy = copied(Path(temporary))
+        tests = line_tests.joined(watched(folder, room, copy) for room in WATCHED)
         chosen = sample(options.sample, options.seed)
         done = try_all(chosen, tests, copy, folder / f"tried-{options.seed}.jsonl", 60 * options.minutes)
     noticed = sum(tried.outcome == NOTICED for tried in done)
@@ -109,12 +110,21 @@ def main() -> None:
     print(f"MUTANTS noticed={noticed} tried={len(done)} share={share:.3f} late={late} seed={options.seed}")
 
 
-def watched(found: Path, copy: Path) -> line_tests.LineTests:
-    """Return which tests run which line, from the file of an earlier call or by running them all."""
-    if not found.exists():
-        names = [str(REPOSITORY / "tests" / room) for room in WATCHED]
-        if outcome(names, copy, None, found) != 0:
-            raise SystemExit(f"{(copy / OUTPUT).read_text()[-3000:]}\nThe tests fail without any change.")
+def copied(folder: Path) -> Path:
+    """Return a copy of the source in a folder, with the configurations beside it as in the repository."""
+    sys.pycache_prefix = str(folder / "compiled")
+    shutil.copytree(REPOSITORY / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (REPOSITORY / name for name in BESIDE):
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, folder / path.name)
+    return folder / "src"
+
+
+def watched(folder: Path, room: str, copy: Path) -> line_tests.LineTests:
+    """Return which tests of a room run which line, from the file of an earlier call or by running them all."""
+    found = folder / f"tests-{room}.json"
+    if not found.exists() and outcome([str(REPOSITORY / "tests" / room)], copy, None, found) != 0:
+        found.unlink(missing_ok=True)
+        raise SystemExit(f"{(copy / OUTPUT).read_text()[-3000:]}\nThe tests fail without any change.")
     return line_tests.read(found)
 
 
@@ -203,7 +213,8 @@ def attempt(mutant: Mutant, tests: line_tests.LineTests, copy: Path) -> Tried:
     source, changed = mutant.module.read_text(encoding="utf-8"), changed_source(mutant)
     below = mutant.module.relative_to(REPOSITORY / "src")
     (first, _), (last, _) = mutant.position
-    met = tests.of(below, range(first, last + 1), BUDGET) or tests_naming(mutant.module)
+    candidates = next(filter(None, (tests.running(below, lines) for lines in around(source, first, last))), set())
+    met = tests.chosen(candidates or tests.of_files(files_naming(mutant.module)), mutant.module.stem, BUDGET)
     write(copy / below, changed)
     ended = outcome(met, copy, PATIENCE)
     write(copy / below, source)
@@ -222,17 +233,32 @@ def write(module: Path, source: str) -> None:
     Path(importlib.util.cache_from_source(str(module))).unlink(missing_ok=True)
 
 
-def tests_naming(module: Path) -> list[str]:
-    """Return the test files that name a module, those called after it first; all of its room where none does."""
+def around(source: str, first: int, last: int) -> list[range]:
+    """Return the lines from ``first`` to ``last``, and those of the functions and classes around, the innermost first.
+
+    What stands in the head of a function is run when its module is imported, which is no test's; its body is one's.
+    """
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    blocks = [node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
+    spans = [
+        range(min([n.lineno, *(d.lineno for d in n.decorator_list)]), (n.end_lineno or n.lineno) + 1) for n in blocks
+    ]
+    return [range(first, last + 1), *sorted((span for span in spans if first in span), key=len)]
+
+
+def files_naming(module: Path) -> list[str]:
+    """Return the test files that name a module or are called after it; all of its room where none does."""
     room = module.relative_to(REPOSITORY / "src" / PACKAGE).parts[0]
     dotted = ".".join(module.relative_to(REPOSITORY / "src").with_suffix("").parts).removesuffix(".__init__")
+    files = {
+        str(path.relative_to(REPOSITORY)): path
+        for folder in WATCHED
+        for path in sorted((REPOSITORY / "tests" / folder).rglob("test_*.py"))
+    }
     named = [
-        path
-        for path in sorted((REPOSITORY / "tests" / room).rglob("test_*.py"))
-        if dotted in path.read_text(encoding="utf-8") or module.stem in path.stem
+        name for name, path in files.items() if dotted in path.read_text(encoding="utf-8") or module.stem in path.stem
     ]
-    named.sort(key=lambda path: (module.stem not in path.stem, path.stat().st_size))
-    return [str(path) for path in named] or [str(REPOSITORY / "tests" / room)]
+    return named or [name for name in files if name.startswith(f"tests/{room}/")]
 
 
 def outcome(tests: Iterable[str], copy: Path, seconds: int | None, found: Path | None = None) -> int | None:
@@ -253,7 +279,7 @@ def run_tests(tests: Iterable[str], copy: Path, seconds: int | None, found: Path
     os.chdir(REPOSITORY)
     if seconds is not None:
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    sys.path.insert(0, str(copy))
+    sys.path[:0] = [str(copy), str(REPOSITORY)]  # as python -m pytest does, for the benchmarks
     os.environ |= {
         "PYTHONPATH": str(copy),
         "PYTHONPYCACHEPREFIX": str(sys.pycache_prefix),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -174,7 +175,13 @@ def test_what_does_not_fit_is_left_out_from_the_end() -> None:
 @pytest.mark.parametrize(("share", "bar"), [(0.0, "────"), (0.5, "━━──"), (1.0, "━━━━"), (1.2, "━━━━")])
 def test_bars(share: float, bar: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
     assert drawn(share, 4) == bar
+
+
+def test_a_screen_without_lines_to_draw_shows_signs_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert [drawn(share, 4) for share in (0.0, 0.5, 1.2)] == ["----", "##--", "####"]
 
 
 @pytest.mark.parametrize(

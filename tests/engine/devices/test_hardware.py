@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import threadpoolctl
 import torch
+from lightning.fabric.utilities.throughput import get_available_flops
 from lightning.pytorch import Trainer
 from toy_bench import Bench
 
@@ -28,6 +29,42 @@ UNEQUAL = "from here on weights and metrics are not equal, bit for bit, to those
 )
 def test_peaks_of_known_cards(name: str, precision: str, tflops: float) -> None:
     assert peak_flops(name, precision) == tflops * 1e12
+
+
+@pytest.mark.parametrize("matmul", ["highest", "high"])
+@pytest.mark.parametrize(
+    ("name", "generation"),
+    [
+        ("NVIDIA H100 80GB HBM3", 9),
+        ("NVIDIA H100 PCIe", 9),
+        ("NVIDIA L4", 8),
+        ("NVIDIA GeForce RTX 4090", 8),
+        ("NVIDIA GeForce RTX 3090", 8),
+        ("NVIDIA A100-SXM4-40GB", 8),
+        ("NVIDIA A40", 8),
+        ("Tesla V100-SXM2-16GB", 7),
+    ],
+)
+def test_peaks_in_full_precision_equal_those_that_lightning_knows(
+    name: str, generation: int, matmul: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: name)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device=None: (generation, 0))
+    monkeypatch.setattr("torch.get_float32_matmul_precision", lambda: matmul)
+    theirs = get_available_flops(torch.device("cuda"), torch.float32)
+    assert peak_flops(name, "32-true") == pytest.approx(theirs, rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", "NVIDIA L4", "NVIDIA A100-SXM4-40GB", "Tesla V100-SXM2-16GB"],
+)
+def test_peaks_of_cards_for_computing_in_half_precision_equal_those_that_lightning_knows(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: name)
+    theirs = get_available_flops(torch.device("cuda"), torch.float16)
+    assert peak_flops(name, "16-mixed") == pytest.approx(theirs, rel=5e-3)
 
 
 def test_what_is_not_known_is_not_guessed() -> None:

@@ -21,7 +21,7 @@ from toy_bench import Bench, load_checkpoint
 from tabstar_lit.engine.devices import launchers
 from tabstar_lit.engine.devices.launchers import Launch, began_anew, launch, requeue
 from tabstar_lit.engine.runs import opening
-from tabstar_lit.errors import RunError, RunRefused
+from tabstar_lit.errors import RunError, RunRefused, TabstarLitError
 
 MakeBench = Callable[[str], Bench]
 SCRIPT = Path(__file__).parents[2] / "support" / "toy_command.py"
@@ -56,7 +56,7 @@ def srun(bench: Bench, *words: str, **changes: str) -> list[tuple[int, str]]:
         )
         for rank in (0, 1)
     ]
-    outputs = [process.communicate(timeout=100)[0] for process in processes]
+    outputs = [process.communicate(timeout=280)[0] for process in processes]
     return [(process.returncode, output) for process, output in zip(processes, outputs, strict=True)]
 
 
@@ -119,7 +119,7 @@ def test_torchrun_needs_no_key(make_bench: MakeBench) -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
     )  # fmt: skip
     assert started.returncode == 0, started.stderr
     hardware = json.loads((only_run(bench) / "run.json").read_text())["hardware"]
@@ -127,7 +127,7 @@ def test_torchrun_needs_no_key(make_bench: MakeBench) -> None:
     ranks = ("experiment_config.devices=2", "experiment_config.strategy=ddp")
     launched = subprocess.run(
         [sys.executable, str(SCRIPT), str(named.folder), *SHORT, *ranks],
-        env=environment(), capture_output=True, text=True, timeout=100,
+        env=environment(), capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert launched.returncode == 0, launched.stderr
     assert_same_weights(last_checkpoint(bench), last_checkpoint(named))
@@ -149,6 +149,25 @@ def test_a_caller_in_another_process_is_told_what_the_first_one_met(
     monkeypatch.setattr(opening, "gather", lambda _: ["The run is held by process 12."])
     with pytest.raises(RunRefused, match="first process of this run did not open it: The run is held by process 12"):
         bench.train()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("taken", ["exists already"]), ("new", [""])], ids=["before it is open", "later"]
+)
+def test_callers_in_other_processes_wait_until_the_run_is_open_and_no_longer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, told: list[str]
+) -> None:
+    bench.train(*SHORT, "experiment_config.run_name=taken")
+    said: list[str] = []
+    monkeypatch.setattr(opening, "gather", lambda text: said.append(text) or [text])
+    with pytest.raises(TabstarLitError, match=r"exists already|typo"):
+        bench.train(
+            *SHORT,
+            f"experiment_config.run_name={name}",
+            "model_config.training_config.optimizer.optimizer_params={typo: 1}",  # is met when the network is built
+        )
+    assert len(said) == len(told)
+    assert all(word in text for word, text in zip(told, said, strict=True))
 
 
 def assert_same_weights(path: Path, other: Path) -> None:

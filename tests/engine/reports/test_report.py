@@ -71,7 +71,14 @@ def test_the_report_says_what_was_trained_and_how_it_went(run: RunDirectory) -> 
     assert text.index("**Best val_loss: 0.1**, in epoch 2 of 3 (12 steps).") < text.index("## Figures")
     assert ["torch", "2.13.0"] in section(text, "Versions")
     assert ["git commit", "c0ffee (with changes)"] in section(text, "Run")
-    assert ["`model_config.training_config.optimizer.optimizer_name`", "AdamW"] in section(text, "Configuration")
+    training = "model_config.training_config"
+    assert section(text, "Configuration")[2:] == [
+        ["`dataset_config.name`", "builtin"],
+        ["`model_config.name`", "mlp"],
+        [f"`{training}.optimizer.optimizer_name`", "AdamW"],
+        [f"`{training}.optimizer.optimizer_params.lr`", "0.001"],
+        [f"`{training}.max_epochs`", "3"],
+    ]
     assert section(text, "Data")[2:] == [["name", "builtin"], ["fingerprint", "f00d"]]
     assert "train_tabstar --resume RUN_DIRECTORY" in text
 

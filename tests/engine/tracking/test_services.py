@@ -6,8 +6,10 @@ import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_loggers import CANARY, everything_below, experiment
 from toy_bench import Bench
@@ -16,7 +18,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 from tabstar_lit.engine.runs.records import read_records
 from tabstar_lit.engine.tracking import services
 from tabstar_lit.engine.tracking.loggers import check_tracker
-from tabstar_lit.engine.tracking.services import missing_package, tensorboard_logger
+from tabstar_lit.engine.tracking.services import ServiceLogger, missing_package, tensorboard_logger
 from tabstar_lit.errors import RunInterrupted
 
 FIGURES = "experiment_config.plot_metrics_n_epoch=1"
@@ -40,6 +42,35 @@ def test_tensorboard_has_curves_and_figures_and_no_repeat_after_a_resume(bench: 
     parameters = (run.root / "tensorboard" / "train" / "hparams.yaml").read_text()
     assert "model_config.name: toy" in parameters
     assert "run.data_fingerprint: toy-96" in parameters
+
+
+def test_what_a_stopped_run_had_logged_at_the_step_it_goes_on_from_stays(tmp_path: Path) -> None:
+    for values, resume_step in (({3: 0.3, 4: 0.4, 5: 0.5, 6: 0.6}, None), ({5: 5.5}, 4)):
+        logger = tensorboard_logger(tmp_path, "train", resume_step)
+        for step, value in values.items():
+            logger.log_metrics({"loss": value}, step)
+        logger.finish("finished")
+    events = EventAccumulator(str(tmp_path / "train"))
+    events.Reload()
+    logged = [(event.step, round(event.value, 3)) for event in events.Scalars("loss")]
+    assert logged == [(3, 0.3), (4, 0.4), (5, 5.5)]
+
+
+def test_processes_beside_the_first_hand_nothing_to_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    logger = ServiceLogger("X", MagicMock(), show=lambda *figure: asked.append(figure), end=asked.append)
+    figure = tmp_path / "epoch_0001.png"
+    figure.touch()
+    for rank, expected in ((1, []), (0, [(figure, "figures/roc", 7), "finished"])):
+        monkeypatch.setattr(rank_zero_only, "rank", rank)
+        logger.start()
+        logger.log_metrics({"loss": 1.0}, 7)
+        logger.log_hyperparams({"lr": 1.0})
+        logger.log_figure(figure, "roc/epoch_0001.png")
+        logger.finalize("success")
+        logger.finish("finished")
+        assert asked == expected
+        assert bool(logger.logger.method_calls) == (rank == 0)
 
 
 def test_wandb_offline_has_curves_and_figures_and_collects_nothing_by_itself(

@@ -64,5 +64,5 @@ def _by_source(epochs: Epochs) -> Iterator[str]:
 def _totals(epochs: Epochs) -> Iterator[str]:
     seconds = [e["epoch_seconds"] or 0.0 for e in epochs.values() if "epoch_seconds" in e]
     if seconds:
-        peak = max((e.get("rss_mib") or -math.inf for e in epochs.values()), default=-math.inf)
+        peak = max(e.get("rss_mib") or -math.inf for e in epochs.values())
         yield from (f"{sum(seconds):.1f} s in {len(seconds)} epochs; at most {peak:.0f} MiB of memory.", "")

@@ -56,7 +56,7 @@ def _has_wandb_key() -> bool:
         return True
     import wandb
 
-    return wandb.api.api_key is not None
+    return bool(wandb.api.api_key)  # an empty variable is no key
 
 
 def chosen_tracker(experiment: Experiment) -> str:

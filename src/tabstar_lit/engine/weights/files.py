@@ -13,7 +13,6 @@ import pickle
 import re
 import shutil
 import zipfile
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from tabstar_lit.config.tree import did_you_mean
 from tabstar_lit.engine.weights.named import SUFFIX as SAFETENSORS
 from tabstar_lit.engine.weights.named import read_named
-from tabstar_lit.engine.weights.sums import Adding, read_sums, write_sums
+from tabstar_lit.engine.weights.sums import CheckedFile
 from tabstar_lit.errors import CheckpointError, SaveError
 from tabstar_lit.files import replacement
 
@@ -41,7 +40,17 @@ CHECKPOINT_SCHEMA_VERSION = 1
 SPACE_MARGIN_BYTES = 2**20  # the zip directory and everything that is not a tensor
 
 # A damaged pickle stream can make the unpickler fail in any of these ways; all mean the same to the user.
-_DAMAGED = (RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    OverflowError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    AssertionError,
+)
 
 TreePath = tuple[object, ...]
 
@@ -121,12 +130,11 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     if path.suffix == SAFETENSORS and path.is_file():
         return _of_safetensors(path, tensors=not mmap)
     _require_archive(path)
-    sums = _intact_sums(path) if not mmap else None
-    require_intact(path, tensors=not mmap and sums is None)
-    adding = Adding(copy=True)
     try:
-        place: Any = "cpu" if mmap else adding
-        content = torch.load(path, map_location=place, weights_only=True, mmap=True)
+        with CheckedFile(path) as file:
+            _require_sums(file, path, tensors=False)
+            content = torch.load(path if mmap else file, map_location="cpu", weights_only=True, mmap=mmap)
+            _require_sums(file, path, tensors=not mmap)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds {_first_object(error)}, which only running code could rebuild. Nothing was run. "
@@ -139,8 +147,6 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is damaged or was not written by torch.save ({_first_line(error)}). Use an earlier checkpoint."
         ) from error
-    if sums is not None and adding.sums != sums:
-        raise CheckpointError(f"{path} is damaged: a tensor in it has another check sum. Use an earlier checkpoint.")
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__} where a checkpoint holds a dict.")
     _require_known_schema(content, path)
@@ -177,13 +183,17 @@ def _write(checkpoint: dict[str, Any], file: Path) -> None:
 
 
 def _verify(checkpoint: dict[str, Any], file: Path) -> None:
-    """Read the written file the way it will be read later, and add what its tensors are compared with then."""
+    """Read the written file the way it will be read later; its tensors are compared with what was in memory."""
     try:
-        write_sums(file)
+        torch.load(file, weights_only=True, mmap=True)
+        with CheckedFile(file) as written:
+            broken = written.first_broken()
     except pickle.UnpicklingError as error:
         raise CheckpointError(_not_plain(checkpoint, error)) from error
     except _DAMAGED as error:
         raise OSError(f"the written file could not be read back ({_first_line(error)})") from error
+    if broken is not None:
+        raise OSError(f"the written file could not be read back ({broken} has another check sum)")
 
 
 def _require_space(checkpoint: dict[str, Any], target: Path) -> None:
@@ -239,15 +249,8 @@ def _survives(leaf: object) -> bool:
     return True
 
 
-def require_intact(path: Path, *, tensors: bool = True) -> None:
-    """Read a checkpoint and compare it with its check sums, which torch itself never does.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    tensors : bool
-        Whether the numbers in tensors are looked at, too, which are nearly all of a file.
+def require_intact(path: Path) -> None:
+    """Read a checkpoint and compare all of it with its check sums.
 
     Raises
     ------
@@ -255,33 +258,18 @@ def require_intact(path: Path, *, tensors: bool = True) -> None:
         A bit of it is not what was written.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip() if tensors else _first_broken(archive)
+        with CheckedFile(path) as file:
+            _require_sums(file, path)
     except OSError as error:
         raise CheckpointError(f"Cannot read the checkpoint {path}: {error.strerror or error}.") from error
-    except (zipfile.BadZipFile, zlib.error, *_DAMAGED) as error:
+    except _DAMAGED as error:
         raise CheckpointError(f"{path} is damaged ({_first_line(error)}). Use an earlier checkpoint.") from error
+
+
+def _require_sums(file: CheckedFile, path: Path, *, tensors: bool = True) -> None:
+    broken = file.first_broken(tensors=tensors)
     if broken is not None:
         raise CheckpointError(f"{path} is damaged: its part {broken} has another check sum. Use an earlier checkpoint.")
-
-
-def _intact_sums(path: Path) -> list[int] | None:
-    """Return the sums that tensors are compared with; None where there are none, so that zip's own must do."""
-    try:
-        return read_sums(path)
-    except (zipfile.BadZipFile, zlib.error, OSError, *_DAMAGED):
-        return None  # what is damaged is found, and named, when the parts are compared with zip's sums
-
-
-def _first_broken(archive: zipfile.ZipFile) -> str | None:
-    """Return the first part beside tensors whose check sum is another; None where there is none."""
-    for part in archive.infolist():
-        if "/data/" not in part.filename:
-            try:
-                archive.read(part)
-            except zipfile.BadZipFile:
-                return part.filename
-    return None
 
 
 def _require_archive(path: Path) -> None:

@@ -7,11 +7,11 @@ file hold, under :data:`CHECKPOINT_ENTRY`, what a checkpoint has under its key a
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from isal.isal_zlib import crc32
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, uint8
@@ -110,9 +110,9 @@ def read_named(path: Path, *, tensors: bool = True) -> tuple[dict[str, Tensor], 
 
 
 def _sum(text: str, tensors: Mapping[str, Tensor]) -> str:
-    total = zlib.crc32(text.encode())
+    total = crc32(text.encode())
     for name in sorted(tensors):
-        total = zlib.crc32(tensors[name].reshape(-1).view(uint8).numpy().data, zlib.crc32(name.encode(), total))
+        total = crc32(tensors[name].reshape(-1).view(uint8).numpy().data, crc32(name.encode(), total))
     return f"{total:08x}"
 
 

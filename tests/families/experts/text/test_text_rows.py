@@ -106,7 +106,7 @@ def test_mixed_batches_hold_the_rows_of_each_domain_in_turn() -> None:
     assert mixed.n_targets == sum(batch.n_targets for batch in alone)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths=st.lists(st.tuples(st.integers(2, 9), st.integers(1, 30)), min_size=1, max_size=8))
 def test_bytes_of_any_tokenizer_add_up_over_any_cut(lengths: list[tuple[int, int]]) -> None:
     tokens = Ragged.of([range(length) for length, _ in lengths], np.int32)

@@ -86,7 +86,7 @@ def test_bytes_need_no_file() -> None:
     assert tokenizer_from_payload(tokenizer.to_payload()) == tokenizer
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts=st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=5))
 def test_any_text_comes_back_from_bytes_and_from_pairs(texts: list[str]) -> None:
     texts = [text for text in texts if not any("\ud800" <= letter <= "\udfff" for letter in text)]

@@ -262,7 +262,7 @@ def test_damage_met_while_reading_names_the_file(tmp_path: Path) -> None:
         list(reader.chunks(["x"], [], 1000))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(st.lists(st.integers(-50, 50), max_size=4), min_size=1, max_size=12), rows=st.integers(1, 13))
 def test_lists_survive_parquet_and_hdf5_alike(tmp_path: Path, events: list[list[int]], rows: int) -> None:
     values = np.array([value for event in events for value in event], dtype=np.float64)

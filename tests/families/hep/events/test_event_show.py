@@ -161,7 +161,7 @@ def test_a_bar_goes_over_all_events(
     assert [(name, n, sum(steps), len(steps)) for name, n, steps in bars] == [(what, 4, 4, 2)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     hnp.arrays(np.float32, st.integers(1, 60), elements=st.integers(-6, 6).map(float)),
     st.lists(st.sampled_from([-2.0, -0.5, 0.25, 1.0]), min_size=60, max_size=60),

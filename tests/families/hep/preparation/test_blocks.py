@@ -57,7 +57,7 @@ def same(first: Any, second: Any) -> bool:
     return all(torch.equal(mine, theirs) for mine, theirs in zip(leaves(first), leaves(second), strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     counts=st.lists(st.integers(0, 5), min_size=1, max_size=12),
     slots=st.integers(1, 5),
@@ -85,7 +85,7 @@ def test_objects_of_events_in_any_order_are_padded(
             assert not table[place, n:].any()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(counts=st.lists(st.integers(0, 4), min_size=1, max_size=9), picks=st.lists(st.integers(0, 99), min_size=1))
 def test_padding_once_for_all_changes_no_batch(counts: list[int], picks: list[int]) -> None:
     block = make_block(counts, first=40)
@@ -95,7 +95,7 @@ def test_padding_once_for_all_changes_no_batch(counts: list[int], picks: list[in
     assert torch.equal(batch.rows, index + 40)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cuts=st.lists(st.integers(1, 6), min_size=1, max_size=4), seed=st.integers(0, 99))
 def test_merged_parts_are_the_batch_they_were_cut_from(cuts: list[int], seed: int) -> None:
     n = sum(cuts)
@@ -107,7 +107,7 @@ def test_merged_parts_are_the_batch_they_were_cut_from(cuts: list[int], seed: in
     assert same(merge(parts, order), block.select(index[order]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     counts=st.lists(st.integers(0, 6), min_size=1, max_size=10),
     slots=st.integers(1, 6),

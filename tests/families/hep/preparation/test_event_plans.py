@@ -21,7 +21,7 @@ def make_plan(n: int, batch_size: int, seed: int, chunk_rows: int | None, drop_l
     return ChunkShuffledPlan(rows, batch_size, seed=seed, drop_last=drop_last, chunk_rows=chunk_rows, mixed=3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n=st.integers(1, 300),
     batch_size=st.integers(1, 64),

@@ -15,7 +15,7 @@ SPLIT = SplitConfig(val=0.1, test=0.2, calib=0.15)
 IDS = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=200).map(lambda ids: np.array(ids, dtype=np.uint64))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(ids=IDS, more=IDS, seed=st.integers(0, 1000), n=st.sampled_from([None, 2, 5]))
 def test_an_event_keeps_its_side(ids: np.ndarray, more: np.ndarray, seed: int, n: int | None) -> None:
     split, folds = SPLIT.model_copy(update={"seed": seed}), None if n is None else FoldsConfig(n=n, fold=1)
