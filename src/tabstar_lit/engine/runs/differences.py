@@ -36,7 +36,9 @@ def data_differences(found: Sequence[RunFiles]) -> Cells:
     A run that also says how earlier releases knew its data is compared with theirs by that.
     """
     stages = {run.name: run.stages for run in found}
-    differing = _differing({name: {n: s.get("data_fingerprint") for n, s in own.items()} for name, own in stages.items()})
+    differing = _differing(
+        {name: {n: s.get("data_fingerprint") for n, s in own.items()} for name, own in stages.items()}
+    )
     return {
         stage: cells
         for stage, cells in differing.items()
