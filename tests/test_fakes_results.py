@@ -156,15 +156,15 @@ def test_coverage_is_averaged_over_toys_with_negative_weights(estimates: list[Es
 
 
 def test_sigma_is_taken_apart_where_its_parts_are_known() -> None:
-    """Heads scatter by 0.3, of which training makes 0.1; samples by as much as the rest; and all are off by 0.2."""
+    """Heads scatter by 0.3, of which training makes 0.1; samples by as much as the rest; and all are off by 0.3."""
     rng = np.random.default_rng(0)
 
     def sample() -> dict[str, np.ndarray]:
         points = rng.uniform(0, 1, (200, 1))
         ours = rng.normal(0, math.sqrt(0.08), 20)
-        heads = np.concatenate([ours, ours[:10]]) + rng.normal(0, 0.1, (200, 30))
-        off = rng.normal(0, math.sqrt(0.08)) + 0.2
-        logs = heads - heads.mean(1, keepdims=True) + off
+        heads = np.concatenate([ours, ours[:10]]) + rng.normal(0, 0.1, 30)
+        off = rng.normal(0, math.sqrt(0.08)) + 0.3
+        logs = np.tile(heads - heads.mean() + off, (200, 1))
         return {
             "logs": logs,
             "mean": logs.mean(1),
@@ -176,13 +176,16 @@ def test_sigma_is_taken_apart_where_its_parts_are_known() -> None:
 
     rows = [sample() for _ in range(400)]
     told = calibration(rows)
-    assert told["sigma"] == pytest.approx(0.3, rel=0.05)
+    sigma = 0.3 * math.sqrt(19 / 17 * (1 + 50 / 30**2))  # 20 samples are few, and their mean scatters
+    assert told["sigma"] == pytest.approx(sigma, rel=0.05)
+    assert told["sampling"] == pytest.approx(math.sqrt(sigma**2 - 0.1**2), rel=0.05)
     assert told["training"] == pytest.approx(0.1, rel=0.05)
     assert told["spread"] == pytest.approx(math.sqrt(0.08), rel=0.1)
-    assert told["bias"] == pytest.approx(0.2, rel=0.2)
-    assert told["edges"] == pytest.approx(0.2 / 0.3, rel=0.25)
+    assert told["bias"] == pytest.approx(0.3, rel=0.2)
+    assert told["bias_by_chance"] == pytest.approx(told["spread"] / 20)
+    assert told["edges"] == pytest.approx(0.3 / sigma, rel=0.25)
     covered = [scores(row)["coverage2"] for row in rows]
-    assert 0.8 < np.mean(covered) < 0.954
+    assert 0.8 < np.mean(covered) < 0.94
 
 
 @pytest.mark.usefixtures("small")
