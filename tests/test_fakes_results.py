@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks import coverage, fakes_estimate, fakes_results, results, signal_results
+from benchmarks.counted import counted_pulls
 from benchmarks.coverage_page import calibration, scores
 from benchmarks.fakes_estimate import BINS, Estimate, binned_error, estimate
 from benchmarks.prompt_rich import agreement, write_prompt_rich
@@ -23,7 +24,8 @@ from click.testing import CliRunner, Result
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.factor.factors import RegionEvents
 from tabstar_lit.families.hep.fakes.toy.closed_form import form_of
-from tabstar_lit.families.hep.fakes.toy.config import FakesToy
+from tabstar_lit.families.hep.fakes.toy.config import TOYS, FakesToy, Variables
+from tabstar_lit.families.hep.fakes.toy.events import toy_fakes
 from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 
@@ -186,6 +188,22 @@ def test_sigma_is_taken_apart_where_its_parts_are_known() -> None:
     assert told["edges"] == pytest.approx(0.3 / sigma, rel=0.25)
     covered = [scores(row)["coverage2"] for row in rows]
     assert 0.8 < np.mean(covered) < 0.94
+
+
+@pytest.mark.parametrize("variables", TOYS)
+def test_errors_of_the_counted_factor_are_right(tmp_path: Path, variables: Variables) -> None:
+    """Over 20 toys the squares of the pulls are 1 in the mean, known to 0.1 or better."""
+    squares = []
+    for seed in range(20):
+        toy = FakesToy(variables=variables, n_events=40_000, seed=seed, mc_weights="normal", poisson=True)
+        file, form = toy_fakes(tmp_path / f"{seed}.h5", toy), form_of(toy)
+        names = np.array(file.classes)[file.labels()]
+        signed = np.where(np.char.endswith(names, "mc"), -1, 1) * file.weights()
+        columns = {name: file.column(name).astype(np.float64) for name in form.columns}
+        at = {name: values[:20_000] for name, values in columns.items()}
+        pulls = counted_pulls(columns, signed, np.char.startswith(names, "tight"), form, at)
+        squares.append(np.nanmean(np.square(pulls)))
+    assert np.mean(squares) == pytest.approx(1, abs=0.25)
 
 
 @pytest.mark.usefixtures("small")
