@@ -69,7 +69,8 @@ def measured(sample: Sample) -> dict[str, Array]:
     -------
     dict of str to ndarray
         Of ``n`` events: ``logs`` ``[n, C]`` of the heads, ``mean`` ``[n]`` of all together, ``truth``, ``weights`` and
-        ``points`` ``[n, D]``, pt first; ``twins``, ``seed``, scores by kind, and how it was made.
+        ``points`` ``[n, D]``, pt first; of toys ``counted_pulls`` ``[n]``; ``twins``, ``seed``, scores by kind, and how
+        it was made.
     """
     kept = _prompt_rich(sample) if sample.kind in {"prompt", "negative"} else _toy(sample)
     return kept | {"seed": np.int32(sample.seed)}
@@ -99,7 +100,9 @@ def _toy(sample: Sample) -> dict[str, Array]:
     one = estimate(sample.toy, f"experiment_config.seed={sample.seed}", *sample.overrides)
     applied, truth = one.central
     chosen = _some(len(truth))
-    row = _row(one, applied.rows(chosen), truth[chosen], np.ones(int(chosen.sum())))
+    applied = applied.rows(chosen)
+    row = _row(one, applied, truth[chosen], np.ones(len(applied.mean)))
+    row |= {"counted_pulls": one.counted_pulls(applied)}
     if sample.kind == "toy":
         row |= {f"binned_{bins}": np.float64(error) for bins, error in one.binned_errors.items()}
         row |= {"closure": np.float64(one.chi2[PT])}

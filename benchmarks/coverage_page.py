@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
 import torch
+from scipy import stats
 
 from benchmarks.experiment import Many
 from benchmarks.fakes_estimate import BINS, how_it_is_made
@@ -15,7 +16,7 @@ from benchmarks.page import Section, how_it_was_made, one_word_a_line, results_t
 from benchmarks.prompt_rich import NEGATIVE
 from tabstar_lit.arrays import Array, Float64, Int64
 from tabstar_lit.engine.reports.markdown import table
-from tabstar_lit.families.hep.fakes.ensemble import Ensemble, training_spread, uncertainty
+from tabstar_lit.families.hep.fakes.ensemble import Ensemble, student_deviation, training_spread, uncertainty
 from tabstar_lit.families.hep.fakes.toy.config import FakesToy
 
 PT_SHARES = (0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1)
@@ -37,11 +38,16 @@ were held out, with statistical errors alone.
 
 COVERAGE_TEXT = """\
 *Coverage* is the share of these loose data for which the truth lies within one or two sigma, the uncertainty that heads
-tell of; 0.683 and 0.954 would be right. Errors within a toy go together, so that the share scatters from toy to toy:
-the means are known to ±{error1:.2f} and ±{error2:.2f}. `sigma` is that uncertainty, of which training adds `training`,
-as heads tell that learned from equal samples; `spread` is the standard deviation of log F from toy to toy,
-which the sampling part of sigma should be, and `bias` the error that remains in the mean over toys: all are root mean
-squares over pt. *Edges* are the bias in the lowest and in the highest twentieth of pt, in units of sigma.
+tell of; {expected1:.3f} and {expected2:.3f} would be right, as sigma is the standard deviation of Student's t of the
+{samples} samples that heads learn from. Errors within a toy go together, so that the share scatters from toy to toy:
+the means are known to ±{error1:.3f} and ±{error2:.3f}. What the luck of these samples does shows in `counted`: the same
+shares for data minus simulation counted in a few cells, whose statistical errors cover 0.683 and 0.954.
+
+The other numbers are of log F in cells of the variables, and root mean squares over these. `sigma` is the uncertainty,
+`training` what training adds to it, as heads tell that learned from equal samples, and `sampling` the rest, what
+samples add. `spread` is the standard deviation from toy to toy and `bias` the error that remains in their mean, which
+sigma is to hold together; their spread alone would make a bias of `bias_by_chance`. *Edges* are the bias in the lowest
+and in the highest twentieth of pt, in units of sigma.
 """
 
 TOYS_2D_TEXT = """\
@@ -53,8 +59,9 @@ PROMPT_RICH_TEXT = """\
 {samples} samples in which two thirds of the tight leptons are prompt, and tight fakes have all but ended at 100 GeV,
 where subtraction leaves less than nothing as often as not. Predicted over true fakes are of the fifth of events that
 was held out, whose true yield is the expected one; *worst head* is the greatest relative difference of any head's. The
-last column is a mean over tight fakes, in the bins of 5 GeV where more than 5 are expected. In a second set
-{negative:.0%} of the simulated events have negative weights, and weights scatter log-normally.
+last column is a mean over tight fakes, in the bins of 5 GeV where more than 5 are expected, and coverage is counted
+there too; of so few samples it tells little. In a second set {negative:.0%} of the simulated events have negative
+weights, and weights scatter log-normally.
 """
 
 Row = Mapping[str, Array]
@@ -63,7 +70,7 @@ Row = Mapping[str, Array]
 
 def scores(row: Row) -> dict[str, float]:
     """Return the distance of a sample's factor from the truth, and how often heads cover it."""
-    weights, distance, std = row["weights"], np.abs(_errors(row)), np.sqrt(_variances(row))
+    weights, distance, std = row["weights"], np.abs(_errors(row)), np.sqrt(_variances(row, row["logs"]))
     covered = {f"coverage{n}": float(np.average(distance <= n * std, weights=weights)) for n in (1, 2)}
     return {"logerror": float(np.average(distance, weights=weights)), **covered}
 
@@ -71,23 +78,26 @@ def scores(row: Row) -> dict[str, float]:
 def calibration(rows: Sequence[Row]) -> dict[str, float]:
     """Return what sigma is made of, and what it should hold, over samples of one kind.
 
-    Every sample has points of its own: means over cells of the variables are compared, over those all samples fill.
+    Every sample has points of its own: means over cells of the variables are compared, those of the error as those of
+    each head, over the cells that all samples fill.
     """
     pt_edges = np.quantile(np.concatenate([row["points"][:, 0] for row in rows]), PT_SHARES[1:-1])
     cells = [_cells(row["points"], pt_edges) for row in rows]
-
-    def by_cell(values: Callable[[Row], Float64]) -> Float64:
-        return np.stack([_means(values(row), own) for row, own in zip(rows, cells, strict=True)])
-
-    errors, variances, training = by_cell(_errors), by_cell(_variances), by_cell(_training)
+    errors = np.stack([_means(_errors(row), own) for row, own in zip(rows, cells, strict=True)])
+    heads = [
+        np.stack([_means(head, own) for head in row["logs"].T], axis=-1) for row, own in zip(rows, cells, strict=True)
+    ]
+    variances = np.stack([_variances(row, own) for row, own in zip(rows, heads, strict=True)])
+    training = np.stack([_training(row, own) for row, own in zip(rows, heads, strict=True)])
     filled = np.isfinite(errors).all(0)
     at_an_end = np.arange(len(filled)) % N_PT_CELLS % (N_PT_CELLS - 1) == 0
-    bias, sigma = errors.mean(0), np.sqrt(variances.mean(0))
+    bias, sigma, spread = errors.mean(0), np.sqrt(variances.mean(0)), errors.std(0, ddof=1)
+    parts = {"sigma": variances, "sampling": variances - training, "training": training}
     return {
-        "sigma": float(np.sqrt(variances[:, filled].mean())),
-        "training": float(np.sqrt(training[:, filled].mean())),
-        "spread": float(np.sqrt(errors[:, filled].var(0, ddof=1).mean())),
-        "bias": float(np.sqrt(np.square(bias[filled]).mean())),
+        **{name: float(np.sqrt(max(part[:, filled].mean(), 0.0))) for name, part in parts.items()},
+        "spread": _root_mean_square(spread[filled]),
+        "bias": _root_mean_square(bias[filled]),
+        "bias_by_chance": _root_mean_square(spread[filled]) / len(rows) ** 0.5,
         "edges": float(np.abs(bias / sigma)[filled & at_an_end].max()),
     }
 
@@ -117,7 +127,7 @@ def toys_section(rows: Sequence[Row]) -> Section:
         "Toys of fakes with a known fake factor",
         [
             TOYS_TEXT.format(samples=len(rows), events=FakesToy().n_events),
-            _coverage_text(told),
+            _coverage_text(rows),
             *results_table(results),
             *table(head, table_rows),
             *_how("toy", rows, how_it_is_made(FakesToy(seed=int(rows[0]["seed"]), poisson=True))),
@@ -136,7 +146,7 @@ def toys_2d_section(rows: Sequence[Row]) -> Section:
         "How often the spread of the heads covers the truth",
         [
             TOYS_2D_TEXT.format(samples=len(rows), events=toy.n_events),
-            _coverage_text(told),
+            _coverage_text(rows),
             *results_table(results),
             *table(("seed", "logerror", "within 1 σ", "within 2 σ"), shown),
             *_how("toy2d", rows, how_it_is_made(toy)),
@@ -152,13 +162,15 @@ def prompt_rich_section(plain: Sequence[Row], negative: Sequence[Row]) -> Sectio
     for name, share, rows in (("prompt_rich", 0.0, plain), ("negative_weights", NEGATIVE, negative)):
         ratios = [float(row["fakes_ratio"]) for row in rows]
         heads = [float(row["worst_head"]) for row in rows]
-        errors = [scores(row)["logerror"] for row in rows]
+        told = [scores(row) for row in rows]
+        errors = [one["logerror"] for one in told]
         results |= {
             f"fakes.{name}_fakes_ratio": fmean(ratios),
             f"fakes.{name}_worst_fakes_ratio": max(ratios, key=lambda ratio: abs(ratio - 1)),
             f"fakes.{name}_worst_head": max(heads),
             f"fakes.{name}_logerror": fmean(errors),
             f"fakes.{name}_worst_logerror": max(errors),
+            **{f"fakes.{name}_coverage_{n}sigma": fmean(one[f"coverage{n}"] for one in told) for n in (1, 2)},
         }
         shown += [
             (f"{share:.0%}", int(row["seed"]), f"{ratio:.3f}", f"{head:.3f}", f"{error:.3f}")
@@ -180,12 +192,20 @@ def prompt_rich_section(plain: Sequence[Row], negative: Sequence[Row]) -> Sectio
 def _covered(prefix: str, rows: Sequence[Row]) -> dict[str, float]:
     told = [scores(row) for row in rows]
     means = {f"{prefix}_{n}sigma": fmean(one[f"coverage{n}"] for one in told) for n in (1, 2)}
+    pulls = [np.abs(row["counted_pulls"]) for row in rows]
+    means |= {f"{prefix}_counted_{n}sigma": fmean(float((one <= n).mean()) for one in pulls) for n in (1, 2)}
     return means | ({f"{prefix}_{name}": value for name, value in calibration(rows).items()} if len(rows) > 1 else {})
 
 
-def _coverage_text(told: Sequence[Mapping[str, float]]) -> str:
+def _coverage_text(rows: Sequence[Row]) -> str:
+    told = [scores(row) for row in rows]
     scatter = [np.std([one[f"coverage{n}"] for one in told]) / max(1, len(told) - 1) ** 0.5 for n in (1, 2)]
-    return COVERAGE_TEXT.format(error1=scatter[0], error2=scatter[1])
+    samples = rows[0]["logs"].shape[1] - int(rows[0]["twins"])
+    student, deviation = stats.t(samples - 1), student_deviation(samples)
+    expected = [2 * student.cdf(n * deviation) - 1 for n in (1, 2)]
+    return COVERAGE_TEXT.format(
+        samples=samples, expected1=expected[0], expected2=expected[1], error1=scatter[0], error2=scatter[1]
+    )
 
 
 def _how(kind: str, rows: Sequence[Row], before: str) -> list[str]:
@@ -201,15 +221,19 @@ def _errors(row: Row) -> Float64:
     return np.asarray(row["mean"] - row["truth"], np.float64)
 
 
-def _variances(row: Row) -> Float64:
+def _variances(row: Row, by_head: Array) -> Float64:
+    """Return the variance ``[...]`` that heads ``[..., C]`` of a sample tell of."""
     ensemble = Ensemble(spread="student", twins=int(row["twins"]))  # as the shipped files have it
-    return np.square(uncertainty(torch.from_numpy(row["logs"]).double(), ensemble).numpy())
+    return np.square(uncertainty(torch.from_numpy(by_head).double(), ensemble).numpy())
 
 
-def _training(row: Row) -> Float64:
+def _training(row: Row, by_head: Array) -> Float64:
     """Return the variance that training adds, by pairs of heads that learned from equal samples."""
-    logs, twins = row["logs"], int(row["twins"])
-    return np.square(training_spread(torch.from_numpy(logs), twins).numpy())
+    return np.square(training_spread(torch.from_numpy(by_head).double(), int(row["twins"])).numpy())
+
+
+def _root_mean_square(values: Float64) -> float:
+    return float(np.sqrt(np.square(values).mean()))
 
 
 def _cells(points: Float64, pt_edges: Float64) -> Int64:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.counted import counted_pulls
 from benchmarks.experiment import EXPERIMENT, Trained, train
 from tabstar_lit.arrays import Float64
 from tabstar_lit.config.paths import roots
@@ -100,6 +101,12 @@ class Estimate:
         training = region_events(self.model, self._file, "train")
         truth = truth_of(self.applied, closed_form(self._file))
         return {bins: binned_error(_columns(training), training, self.applied, truth, bins) for bins in BINS}
+
+    def counted_pulls(self, applied: Reweighted) -> Float64:
+        """Return how far the factor counted in cells is from the true one, in its errors, at ``N`` events ``[N]``."""
+        training = region_events(self.model, self._file, "train")
+        form = closed_form(self._file)
+        return counted_pulls(_columns(training), training.signed, training.tight, form, applied.variables)
 
     def figure(self, name: str) -> Path:
         """Return a figure of the last epoch of the ratio."""

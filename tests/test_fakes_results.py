@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks import coverage, fakes_estimate, fakes_results, results, signal_results
+from benchmarks.counted import counted_pulls
 from benchmarks.coverage_page import calibration, scores
 from benchmarks.fakes_estimate import BINS, Estimate, binned_error, estimate
 from benchmarks.prompt_rich import agreement, write_prompt_rich
@@ -23,7 +24,8 @@ from click.testing import CliRunner, Result
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.factor.factors import RegionEvents
 from tabstar_lit.families.hep.fakes.toy.closed_form import form_of
-from tabstar_lit.families.hep.fakes.toy.config import FakesToy
+from tabstar_lit.families.hep.fakes.toy.config import TOYS, FakesToy, Variables
+from tabstar_lit.families.hep.fakes.toy.events import toy_fakes
 from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
 
@@ -156,15 +158,15 @@ def test_coverage_is_averaged_over_toys_with_negative_weights(estimates: list[Es
 
 
 def test_sigma_is_taken_apart_where_its_parts_are_known() -> None:
-    """Heads scatter by 0.3, of which training makes 0.1; samples by as much as the rest; and all are off by 0.2."""
+    """Heads scatter by 0.3, of which training makes 0.1; samples by as much as the rest; and all are off by 0.3."""
     rng = np.random.default_rng(0)
 
     def sample() -> dict[str, np.ndarray]:
         points = rng.uniform(0, 1, (200, 1))
         ours = rng.normal(0, math.sqrt(0.08), 20)
-        heads = np.concatenate([ours, ours[:10]]) + rng.normal(0, 0.1, (200, 30))
-        off = rng.normal(0, math.sqrt(0.08)) + 0.2
-        logs = heads - heads.mean(1, keepdims=True) + off
+        heads = np.concatenate([ours, ours[:10]]) + rng.normal(0, 0.1, 30)
+        off = rng.normal(0, math.sqrt(0.08)) + 0.3
+        logs = np.tile(heads - heads.mean() + off, (200, 1))
         return {
             "logs": logs,
             "mean": logs.mean(1),
@@ -176,13 +178,32 @@ def test_sigma_is_taken_apart_where_its_parts_are_known() -> None:
 
     rows = [sample() for _ in range(400)]
     told = calibration(rows)
-    assert told["sigma"] == pytest.approx(0.3, rel=0.05)
+    sigma = 0.3 * math.sqrt(19 / 17 * (1 + 50 / 30**2))  # 20 samples are few, and their mean scatters
+    assert told["sigma"] == pytest.approx(sigma, rel=0.05)
+    assert told["sampling"] == pytest.approx(math.sqrt(sigma**2 - 0.1**2), rel=0.05)
     assert told["training"] == pytest.approx(0.1, rel=0.05)
     assert told["spread"] == pytest.approx(math.sqrt(0.08), rel=0.1)
-    assert told["bias"] == pytest.approx(0.2, rel=0.2)
-    assert told["edges"] == pytest.approx(0.2 / 0.3, rel=0.25)
+    assert told["bias"] == pytest.approx(0.3, rel=0.2)
+    assert told["bias_by_chance"] == pytest.approx(told["spread"] / 20)
+    assert told["edges"] == pytest.approx(0.3 / sigma, rel=0.25)
     covered = [scores(row)["coverage2"] for row in rows]
-    assert 0.8 < np.mean(covered) < 0.954
+    assert 0.8 < np.mean(covered) < 0.94
+
+
+@pytest.mark.parametrize("variables", TOYS)
+def test_errors_of_the_counted_factor_are_right(tmp_path: Path, variables: Variables) -> None:
+    """Over 20 toys the squares of the pulls are 1 in the mean, known to 0.1 or better."""
+    squares = []
+    for seed in range(20):
+        toy = FakesToy(variables=variables, n_events=40_000, seed=seed, mc_weights="normal", poisson=True)
+        file, form = toy_fakes(tmp_path / f"{seed}.h5", toy), form_of(toy)
+        names = np.array(file.classes)[file.labels()]
+        signed = np.where(np.char.endswith(names, "mc"), -1, 1) * file.weights()
+        columns = {name: file.column(name).astype(np.float64) for name in form.columns}
+        at = {name: values[:20_000] for name, values in columns.items()}
+        pulls = counted_pulls(columns, signed, np.char.startswith(names, "tight"), form, at)
+        squares.append(np.nanmean(np.square(pulls)))
+    assert np.mean(squares) == pytest.approx(1, abs=0.25)
 
 
 @pytest.mark.usefixtures("small")

@@ -135,6 +135,16 @@ def test_diff_says_what_differs_and_from_which_step_on(save_dir: Path) -> None:
     assert output.splitlines()[-1] == "metrics: first difference in stage pretrain at step 2: lr 0.001 and 0.002"
 
 
+def test_diff_compares_data_with_a_run_of_before_by_what_that_recorded(save_dir: Path) -> None:
+    later = write_run(save_dir, "later")
+    record = json.loads((later / "run.json").read_text())
+    stage = record["stages"]["pretrain"]
+    for earlier, expected in (["f00d"], {}), (["beef"], {"pretrain": {"physics/first": "f00d", "physics/later": "2"}}):
+        stage |= {"data_fingerprint": "2", "earlier_data_fingerprints": earlier}
+        (later / "run.json").write_text(json.dumps(record))
+        assert json.loads(invoke(save_dir, "diff", "first", "later", "--json").output)["data"] == expected
+
+
 def test_diff_finds_other_data_versions_and_the_step_that_differs_in_the_last_bit(save_dir: Path) -> None:
     other = write_run(save_dir, "other")
     record = json.loads((other / "run.json").read_text())

@@ -97,6 +97,20 @@ def test_going_on_with_other_data_is_warned_about_in_the_log(bench: Bench, chang
     assert fingerprint == ("toy-80" if change else "toy-96")
 
 
+@pytest.mark.parametrize(("recorded", "count"), [("toy of 96", 0), ("toy of 80", 1)])
+def test_a_run_that_an_earlier_release_began_is_known_by_what_that_recorded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, recorded: str, count: int
+) -> None:
+    monkeypatch.setattr(ToyData, "earlier_fingerprints", property(lambda data: (f"toy of {data.config.rows}",)))
+    epochs = "model_config.training_config.max_epochs"
+    bench.train(f"{epochs}=1")
+    bench.load_run().update_stage("train", data_fingerprint=recorded)
+    bench.train(f"{epochs}=2", resume=True)
+    assert len(warnings_of(bench)) == count
+    stage = bench.load_run().stage("train")
+    assert (stage["data_fingerprint"], stage["earlier_data_fingerprints"]) == ("toy-96", ["toy of 96"])
+
+
 def test_a_trial_leaves_out_what_only_a_trained_stage_could_give(bench: Bench) -> None:
     loaded = bench.load(
         "stages=[first, second]",

@@ -58,6 +58,11 @@ class DataModule(LightningDataModule, ABC):
         """Hash of the data this run is trained on."""
 
     @property
+    def earlier_fingerprints(self) -> tuple[str, ...]:
+        """Hashes by which runs of earlier releases know the same data."""
+        return ()
+
+    @property
     def about(self) -> str:
         """What a user should know of the data before the training: a line for log and report, or nothing."""
         return ""

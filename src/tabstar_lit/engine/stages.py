@@ -168,7 +168,7 @@ def run_stage(
     )
     parts.module.metrics_every = stage.experiment.experiment_config.check_metrics_n_epoch
     begun_with = run.stage(stage.name).get("data_fingerprint")
-    if begun_with not in (None, parts.data.fingerprint):
+    if begun_with not in (None, parts.data.fingerprint) and begun_with not in parts.data.earlier_fingerprints:
         log.warning("The data is not what this run was begun with: it will not end as an unbroken run would.")
     with signals.deferred(STOPPING), stage_loggers(stage, run, resume, parent_run_id) as loggers:
         own = build_callbacks(stage.experiment, parts.tracker, checkpoints, seed)
@@ -177,14 +177,8 @@ def run_stage(
         if trainer.is_global_zero:
             monitor = stage.experiment.model.training_config.monitor
             _record_hardware(run, hardware_of(trainer))
-            about = {"about": parts.data.about} if parts.data.about else {}
-            run.update_stage(
-                stage.name,
-                monitor=monitor,
-                larger_is_better=sorted(parts.tracker.larger_is_better()),
-                data_fingerprint=parts.data.fingerprint,
-                **about,
-            )
+            better = sorted(parts.tracker.larger_is_better())
+            run.update_stage(stage.name, monitor=monitor, larger_is_better=better, **_about_data(parts.data))
             log_origin(loggers, stage.experiment, run, stage.name)
             for entry in unrecorded(stage, run) if resume else ():
                 run.append(CHECKPOINTS_FILE, entry)
@@ -244,6 +238,13 @@ def tested(trainer: Trainer, parts: Parts) -> dict[str, Any]:
     return {"test": scores, "test_side": parts.data.test_side}
 
 
+def _about_data(data: DataModule) -> dict[str, Any]:
+    """Return what ``run.json`` keeps of the data of a stage."""
+    about = {"about": data.about} if data.about else {}
+    earlier = {"earlier_data_fingerprints": list(data.earlier_fingerprints)} if data.earlier_fingerprints else {}
+    return {"data_fingerprint": data.fingerprint, **earlier, **about}
+
+
 def _record_hardware(run: RunDirectory, now: dict[str, Any]) -> None:
     """Write down what the run is trained on, and say so where that is not what it was trained on so far."""
     record = run.record()
@@ -268,8 +269,7 @@ def evaluate_stage(family: AnyFamily, stage: Stage[Any], run: RunDirectory, chec
         trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=callbacks)
         if trainer.is_global_zero:
             run.update(hardware=hardware_of(trainer))
-            about = {"about": parts.data.about} if parts.data.about else {}
-            run.update_stage(stage.name, data_fingerprint=parts.data.fingerprint, **about)
+            run.update_stage(stage.name, **_about_data(parts.data))
             log_origin(loggers, stage.experiment, run, stage.name)
         scores = tested(trainer, parts)
         if trainer.is_global_zero:

@@ -31,8 +31,19 @@ def configuration_differences(found: Sequence[RunFiles]) -> Cells:
 
 
 def data_differences(found: Sequence[RunFiles]) -> Cells:
-    """Return the stages that were trained on other data, with every run's fingerprint."""
-    return _differing({run.name: {n: s.get("data_fingerprint") for n, s in run.stages.items()} for run in found})
+    """Return the stages that were trained on other data, with every run's fingerprint.
+
+    A run that also says how earlier releases knew its data is compared with theirs by that.
+    """
+    stages = {run.name: run.stages for run in found}
+    differing = _differing(
+        {name: {n: s.get("data_fingerprint") for n, s in own.items()} for name, own in stages.items()}
+    )
+    return {
+        stage: cells
+        for stage, cells in differing.items()
+        if not set.intersection(*(_fingerprints(own.get(stage, {})) for own in stages.values()))
+    }
 
 
 def program_differences(found: Sequence[RunFiles]) -> Cells:
@@ -73,6 +84,10 @@ def first_difference(one: RunFiles, other: RunFiles) -> StepDifference | None:
 def last_steps(run: RunFiles) -> dict[str, int]:
     """Return the last step of every stage that has metrics."""
     return {record["stage"]: record["step"] for record in run.metrics}
+
+
+def _fingerprints(stage: Mapping[str, Any]) -> set[str | None]:
+    return {stage.get("data_fingerprint"), *stage.get("earlier_data_fingerprints", ())}
 
 
 def _by_step(run: RunFiles) -> dict[tuple[str, int], dict[str, float | None]]:

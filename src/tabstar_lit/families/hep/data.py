@@ -86,6 +86,11 @@ class EventData(DataModule):
         return self.events.fingerprint
 
     @property
+    def earlier_fingerprints(self) -> tuple[str, ...]:
+        """That of releases in which all that was learned of the events took part."""
+        return (self.events.earlier_fingerprint,)
+
+    @property
     def about(self) -> str:
         """Which class is signal, and how many events of each train."""
         counts = ", ".join(f"{name} {count}" for name, count in zip(self.classes, self.class_counts, strict=True))

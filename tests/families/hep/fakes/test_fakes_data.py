@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,42 @@ def test_each_head_learns_from_the_subtraction_of_its_own_number(
         np.testing.assert_allclose(data.weights.loss[rows], expected, rtol=2e-4, atol=1e-4)
         np.testing.assert_allclose(data.weights.events[rows], signed.mean(1), rtol=2e-4, atol=1e-4)
     assert data.fingerprint != plain.fingerprint  # the models are part of the data
+
+
+def test_the_same_models_are_the_same_data_on_every_processor(
+    trained: FakesBench, models: dict[str, Restored], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another processor, that is, where the ratios of the same weights differ in their last digits."""
+    settings: dict[str, Any] = {"heads": 3, "training": {"poisson_bootstrap": True}}
+    here = open_events(trained.events, "ratio", models=models, **settings)
+    swapped = {"tight": models["tight"], "loose": replace(models["loose"], network=deepcopy(models["loose"].network))}
+    with torch.no_grad():
+        next(swapped["loose"].network.parameters()).mul_(1.5)
+    other = open_events(trained.events, "ratio", models=swapped, **settings)
+    computed = Restored.log_ratios
+    monkeypatch.setattr(Restored, "log_ratios", lambda model, events: computed(model, events) + 1e-6)
+    elsewhere = open_events(trained.events, "ratio", models=models, **settings)
+    assert not torch.equal(elsewhere.weights.loss, here.weights.loss)
+    assert elsewhere.earlier_fingerprints != here.earlier_fingerprints
+    assert elsewhere.fingerprint == here.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"poisson_bootstrap": True},
+        {"poisson_bootstrap": True, "twins": 1},
+        {"mc_norm_sigma": 0.1},
+        {"weight_clip_quantile": 0.9},
+    ],
+    ids=str,
+)
+def test_what_weighs_the_heads_is_part_of_the_data(fakes_file: Path, training: dict[str, Any]) -> None:
+    plain, drawn = open_events(fakes_file, heads=4), open_events(fakes_file, heads=4, training=training)
+    fewer = {name: value for name, value in training.items() if name != "twins"}
+    assert drawn.fingerprint != plain.fingerprint
+    if fewer != training:
+        assert drawn.fingerprint != open_events(fakes_file, heads=4, training=fewer).fingerprint
 
 
 def test_a_single_head_learns_from_the_mean_of_an_ensemble(trained: FakesBench, models: dict[str, Restored]) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch import Tensor
 
 from tabstar_lit.families.hep.fakes.architecture import Spread
-from tabstar_lit.families.hep.fakes.ensemble import Ensemble, over_heads, uncertainty
+from tabstar_lit.families.hep.fakes.ensemble import Ensemble, over_heads, student_deviation, uncertainty
 from tabstar_lit.families.hep.fakes.regularisers import effective_sample_size, ess_penalty, shrinkage
 from tabstar_lit.families.hep.fakes.subtraction import subtraction
 
@@ -104,24 +103,34 @@ def test_heads_give_mean_and_standard_deviation_of_the_logarithm() -> None:
     assert single.std.abs().max() == 0
 
 
-@pytest.mark.parametrize("heads", [2, 3, 8, 20])
-def test_uncertainty_covers_what_one_standard_deviation_of_a_normal_distribution_does(heads: int) -> None:
-    """The truth is as far from the whole sample as bootstrap samples are, and heads are drawn around that."""
-    draws = torch.randn(200_000, heads, generator=torch.Generator().manual_seed(heads), dtype=torch.float64)
-    truth = torch.randn(200_000, generator=torch.Generator().manual_seed(99), dtype=torch.float64)
-    covered = (truth.abs() <= uncertainty(draws, Ensemble(spread="student"))).double().mean()
-    assert covered.item() == pytest.approx(math.erf(math.sqrt(0.5)), abs=4e-3)
+def drawn(samples: int, twins: int) -> tuple[Tensor, Tensor]:
+    """The truth, and heads of so many samples: both are as far from the whole sample, and its twins are equal."""
+    rng = torch.Generator().manual_seed(samples)
+    truth, own = (torch.randn(n, 200_000, generator=rng, dtype=torch.float64) for n in (1, samples))
+    return truth[0], torch.cat([own, own[:twins]]).T
 
 
-def test_twins_lower_no_uncertainty() -> None:
-    """Of twins that are equal the variance is as large as that of their samples."""
-    rng = torch.Generator().manual_seed(0)
-    samples = torch.randn(400_000, 6, generator=rng, dtype=torch.float64)
-    twins = torch.cat([samples, samples[:, :3]], dim=1)
-    student = float(stats.t.ppf(stats.norm.cdf(1), 5))
-    variance = (uncertainty(twins, Ensemble(spread="student", twins=3)) / student).square().mean()
-    assert variance.item() == pytest.approx(1, abs=5e-3)
-    assert uncertainty(twins[:, [0, 0]], Ensemble(spread="student", twins=1)).max() == 0
+@pytest.mark.parametrize(("samples", "twins"), [(2, 0), (3, 0), (3, 1), (4, 0), (8, 0), (8, 8), (16, 4), (20, 0)])
+def test_uncertainty_covers_the_truth_as_often_as_students_t(samples: int, twins: int) -> None:
+    truth, heads = drawn(samples, twins)
+    known = over_heads(heads, Ensemble(spread="student", twins=twins))
+    student = stats.t(samples - 1)
+    deviation = student.std() if samples > 3 else student.ppf(stats.norm.cdf(1))
+    for n in (1, 2):
+        covered = ((truth - known.mean).abs() <= n * known.std).double().mean()
+        exactly = 2 * student.cdf(n * deviation) - 1
+        assert covered.item() == pytest.approx(exactly, abs=4e-3 if twins in (0, samples) else 8e-3)
+
+
+def test_the_shipped_number_of_heads_covers_what_a_normal_distribution_does() -> None:
+    student = stats.t(15)
+    one, two = (2 * student.cdf(n * student_deviation(16)) - 1 for n in (1, 2))
+    assert (one, two) == (pytest.approx(0.700, abs=5e-4), pytest.approx(0.9515, abs=5e-4))
+
+
+def test_twins_of_one_sample_differ_by_what_training_adds_alone() -> None:
+    samples = drawn(6, 0)[1]
+    assert uncertainty(samples[:, [0, 0]], Ensemble(spread="student", twins=1)).max() == 0
 
 
 @pytest.mark.parametrize("spread", ["std", "student"])

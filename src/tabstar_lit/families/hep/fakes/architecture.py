@@ -43,7 +43,8 @@ class Heads(Section):
     spread: Spread = Field(
         "std",
         description="How uncertain a ratio is. std: the standard deviation of the logarithms of all heads, which "
-        "covers too little where heads are few; student: times Student's factor for so many samples, without twins.",
+        "covers too little where heads are few; student: that of Student's t for so many samples, without twins, and "
+        "for a mean that scatters as well.",
     )
     dropout: Dropout = Field(0.0, description="Dropout after each activation.")
     layernorm: bool = Field(False, description="LayerNorm before each activation.")

@@ -11,6 +11,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from tabstar_lit.arrays import Int64
+from tabstar_lit.data.hdf5 import checksum
 from tabstar_lit.data.plans import RowBatch, SequentialPlan
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.families.hep.batch import EventBatch
@@ -20,9 +21,13 @@ from tabstar_lit.families.hep.fakes.factor.model import RatioModel
 from tabstar_lit.families.hep.fakes.samples import require_slices, stage_sample, subtraction_factors
 from tabstar_lit.families.hep.fakes.selection import as_events, kept_events
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining
-from tabstar_lit.families.hep.fakes.weights import HeadWeights, head_weights
+from tabstar_lit.families.hep.fakes.weights import HeadWeights, head_weights, weights_settings
+from tabstar_lit.families.hep.preparation.fingerprints import digest
 from tabstar_lit.families.hep.preparation.plans import ShuffledPlan
 from tabstar_lit.families.hep.preparation.prepared import Events, prepare_events
+
+CUTS = ("pt_variable", "pt_cut", "crack_veto")
+"""Settings that leave events out."""
 
 
 class FakesData(DataModule):
@@ -100,12 +105,23 @@ class FakesData(DataModule):
         sample = stage_sample(self.events)
         factors = subtraction_factors(config, self.events, models, heads, training.max_ratio) if models else None
         self.weights = head_weights(sample, training, heads=heads, seed=seed, factors=factors)
-        self._fingerprint = self._stage_fingerprint()
+        self._weighed_by = weights_settings(training, heads=heads, seed=seed)
+        if models:  # of their weights, as the ratios that a processor computes with them are not quite those of another
+            checksums = {region: checksum(model.weights) for region, model in models.items()}
+            self._weighed_by |= {"models": checksums, "max_ratio": training.max_ratio}
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the events, of what of them is used, and of their weights in this stage."""
-        return self._fingerprint
+        """Hash of the events, of what of them is used, and of what their weights in this stage are made of."""
+        cuts = self.fakes.model_dump(mode="json", include=set(CUTS))
+        return digest([self.events.fingerprint, cuts, self.role, self.sides, self._weighed_by])
+
+    @property
+    def earlier_fingerprints(self) -> tuple[str, ...]:
+        """That of releases in which the weights themselves took part."""
+        weights = hashlib.sha256(self.weights.loss.numpy().tobytes()).hexdigest()
+        stage = [self.events.earlier_fingerprint, self.role, self.sides, weights]
+        return (hashlib.sha256(json.dumps(stage).encode()).hexdigest(),)
 
     def payload(self) -> dict[str, Any]:
         """Return what a checkpoint keeps to prepare new events."""
@@ -143,11 +159,6 @@ class FakesData(DataModule):
     def split_dataloader(self, split: str) -> DataLoader[Any]:
         """Return the loader of this rank's share of a split, in the order of the file."""
         return self.loader(self.val_dataset(), self._sharded(self.events.plan_of(split)))
-
-    def _stage_fingerprint(self) -> str:
-        weights = hashlib.sha256(self.weights.loss.numpy().tobytes()).hexdigest()
-        stage = [self.events.fingerprint, self.role, self.sides, weights]
-        return hashlib.sha256(json.dumps(stage).encode()).hexdigest()
 
 
 class WeightedEvents(Dataset[EventBatch]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,6 +93,14 @@ def head_weights(
     if mean == 0:
         raise DataError("all training events of this stage weigh 0: nothing can be learned from them.")
     return HeadWeights(torch.from_numpy(loss), torch.from_numpy(events), mean)
+
+
+def weights_settings(options: FakesTraining, *, heads: int, seed: int) -> dict[str, Any]:
+    """Return the settings that weights of heads follow from, beside the events and the models that subtract."""
+    names = {"poisson_bootstrap", "mc_norm_sigma", "weight_clip_quantile"}
+    varied = options.poisson_bootstrap or options.mc_norm_sigma > 0
+    drawn = {"seed": seed, "twins": options.twins_among(heads)} if varied else {}
+    return {"heads": heads, **options.model_dump(mode="json", include=names), **drawn}
 
 
 def _variations(sample: Sample, options: FakesTraining, rows: Int64, heads: int, seed: int) -> Float32:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from tabstar_lit.errors import ConfigError, DataError
 from tabstar_lit.families.hep.batch import EventBatch, Inputs
 from tabstar_lit.families.hep.config import EventsDataset
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.preparation.agreement import json_text
+from tabstar_lit.families.hep.preparation.fingerprints import earlier_fingerprint_of, fingerprint_of
 from tabstar_lit.families.hep.preparation.fitting import fit_preprocessor
 from tabstar_lit.families.hep.preparation.plans import Buckets, ChunkShuffledPlan, ShuffledPlan
 from tabstar_lit.families.hep.preparation.preprocess import EventReader, Preprocessor
@@ -105,13 +103,15 @@ class Events:
         """Training events of each class."""
         return tuple(np.bincount(self.targets[self.split_rows["train"]], minlength=len(self.classes)).tolist())
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Hash of the events and of what of them is used."""
-        split, folds = self.config.split.model_dump_json(), repr(self.config.folds)
-        used = [self.file.fingerprint, repr(self.selection), split, folds]
-        used += [self.file.weight] if self.file.weight else []
-        return hashlib.sha256(json_text([*used, self.preprocessor.to_payload()]).encode()).hexdigest()
+        return fingerprint_of(self.file, self.config, self.selection, self.preprocessor)
+
+    @property
+    def earlier_fingerprint(self) -> str:
+        """The same as earlier releases recorded it."""
+        return earlier_fingerprint_of(self.file, self.config, self.selection, self.preprocessor)
 
     # -- batches ------------------------------------------------------------------------------------------------------
 

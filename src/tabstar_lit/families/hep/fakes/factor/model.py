@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tabstar_lit.arrays import Array
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch, Features
 from tabstar_lit.families.hep.deployment.event_model import EventModel, event_architecture, stored_dataset
@@ -58,6 +59,11 @@ class RatioModel(EventModel):
     def dataset(self) -> FakesDataset:
         """Events it was trained on: file, regions, split, cuts; all else has its default."""
         return stored_dataset(FakesDataset, self.config)
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Weights of the network by name."""
+        return {name: weight.numpy(force=True) for name, weight in self.network.state_dict().items()}
 
     def log_ratios(self, events: EventBatch | Features) -> Tensor:
         """Return the logarithm of the ratio for each head, ``[B, C]`` float32, without gradients."""
