@@ -27,8 +27,8 @@ SMALL: dict[str, tuple[str, ...]] = {
     "antibody": (),
     "experts": (),
 }
-"""Small trainings on what each family brings or generates; ``CORPUS`` and ``TOY`` stand for files. TabSTAR reads strings
-with a trained encoder: to an untrained one all are so alike that half precision rounds off what tells them apart."""
+"""Small trainings on what each family brings or generates; ``CORPUS`` and ``TOY`` stand for files. TabSTAR reads
+strings with a trained encoder: to an untrained one all are so alike that half precision rounds off their differences."""
 
 
 class Losses(Callback):
