@@ -28,7 +28,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "experts": (),
 }
 """Small trainings on what each family brings or generates; ``CORPUS`` and ``TOY`` stand for files. TabSTAR reads
-strings with a trained encoder: to an untrained one all are so alike that half precision rounds off their differences."""
+strings with a trained encoder: to an untrained one all are so alike that half precision rounds off what differs."""
 
 
 class Losses(Callback):
