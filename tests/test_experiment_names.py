@@ -10,15 +10,24 @@ from tabstar_lit.commands.train import train_command
 NAMES = {
     ("tabstar",): "tabstar_builtin",
     ("tabstar", "dataset_config=tabstar/corpus"): "tabstar_corpus",
+    ("tabstar", "dataset_config.corpus=folder/wines.h5"): "tabstar_wines",
+    ("tabstar", "dataset_config.corpus=[my wines.h5, more.h5]"): "tabstar_my_wines",
+    ("tabstar", "dataset_config.corpus=wines/*.h5"): "tabstar_wines",
+    ("tabstar", "dataset_config.corpus=wines.h5", "dataset_config.name=mine"): "tabstar_mine",
+    ("tabstar", "dataset_config.corpus=null"): "tabstar_builtin",
     ("signal",): "signal_toy",
     ("signal", "dataset_config=signal/higgsml", "model_config=signal/mlp"): "signal_higgsml",
     ("signal", "dataset_config=signal/events", "dataset_config.files=mine.h5"): "signal_events",
+    ("signal", "dataset_config.files=mine.h5"): "signal_mine",
     ("signal", "dataset_config.name=mine"): "signal_mine",
     ("signal", "dataset_config.name=mine", "experiment_config.experiment_name=study"): "study",
     ("fakes",): "fakes_toy",
     ("fakes", "dataset_config=fakes/zee", "stages=[ratio]"): "fakes_zee_probes",
     ("microbes",): "microbes_generated",
     ("microbes", "dataset_config=microbes/ibd"): "microbes_ibd",
+    ("microbes", "dataset_config.study=gut.h5"): "microbes_gut",
+    ("antibody", "dataset_config.files=ours.h5"): "antibody_ours",
+    ("experts", "dataset_config.corpus=letters.h5"): "experts_letters",
 }
 
 

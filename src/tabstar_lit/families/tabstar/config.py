@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -149,6 +149,8 @@ class TabstarDataset(DatasetConfig):
 
 class TabstarExperiment(Experiment):
     """A tabstar experiment: what ``train_tabstar`` reads."""
+
+    data_key: ClassVar[str | None] = "corpus"
 
     dataset_config: TabstarDataset
     model: TabstarModel = Field(alias="model_config")
