@@ -23,6 +23,8 @@ HEAD_WORDS = {
     BASELINE: "a number, up to 3",
     "both": "both, 200 bins up to 10 (v1.1)",
     "six": "six numbers for a number (v1.1)",
+    "offset": "a number, added to an additive model",
+    "offset_six": "the same, six numbers for a number (v1.1)",
     "quantile": "quantiles of the target",
     "huber": "Huber's error",
 }

@@ -131,6 +131,12 @@ class TabstarDataset(DatasetConfig):
         description="Scale on which regression targets are learned, fitted on training rows and undone in predictions "
         "and scores: standard deviations from the mean, those of ln(1 + y), or quantiles as of a normal distribution.",
     )
+    target_offset: Literal["additive"] | None = Field(
+        None,
+        description="What regression predictions start from. additive: a curve for each number and a constant for each "
+        "common text, fitted to the training rows by ridge regression, which the network's output is added to; null: "
+        "nothing.",
+    )
     same_tokens: Literal["error", "warn"] = Field(
         "error",
         description="Where two classes, or two columns, of a table are the same tokens to the text encoder, which "
