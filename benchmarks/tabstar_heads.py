@@ -23,8 +23,9 @@ HEAD_WORDS = {
     BASELINE: "a number, up to 3",
     "both": "both, 200 bins up to 10 (v1.1)",
     "six": "six numbers for a number (v1.1)",
-    "offset": "a number, added to an additive model",
-    "offset_six": "the same, six numbers for a number (v1.1)",
+    "periodic": "six numbers and 16 waves of them",
+    "offset": "added to an additive model",
+    "periodic_offset": "six numbers and 16 waves, added to an additive model",
     "quantile": "quantiles of the target",
     "huber": "Huber's error",
 }

@@ -64,8 +64,14 @@ class TabstarModel(ModelConfig):
     )
 
     def problems(self) -> Iterable[Problem]:
-        """Refuse adapters of nothing."""
+        """Refuse adapters of nothing, and waves of numbers that are bins."""
         yield from super().problems()
+        architecture = self.architecture_config
+        if architecture.number_frequencies and architecture.numbers != "six":
+            yield Problem(
+                ("architecture_config", "number_frequencies"),
+                f"waves are of numbers that are told by six, and numbers is {architecture.numbers}: set numbers to six",
+            )
         if self.lora is not None and self.base is None:
             yield Problem(("lora",), "adapters need a trained model to adapt: set model_config.base")
         if self.lora is not None and self.load_modules:
