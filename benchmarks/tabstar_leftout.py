@@ -334,8 +334,8 @@ def by_table(found: pd.DataFrame) -> list[str]:
 
 
 def mean_and_error(scores: pd.Series) -> str:
-    """Print the mean of scores and its standard error."""
-    return f"{scores.mean():.3f} ± {scores.sem():.3f}"
+    """Print the mean of scores and its standard error; one score alone has none."""
+    return f"{scores.mean():.3f} ± {scores.sem():.3f}" if len(scores) > 1 else f"{scores.mean():.3f}"
 
 
 def leftout() -> Section:

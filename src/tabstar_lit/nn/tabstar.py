@@ -55,17 +55,23 @@ class PeriodicFeatures(nn.Module):
 class SixNumberFusion(nn.Module):
     """Merge the text and the six numbers of each element as TabSTAR v1.1 does: a sum of norms.
 
-    With ``number_frequencies`` the embedding reads waves of z-score and quantile beside the six, which v1.1 has not.
+    Parameters
+    ----------
+    architecture : TabstarSizes
+        Sizes.
+    width : int
+        Width ``D`` of an element.
+    frequencies : int, default 0
+        Waves of z-score and quantile that are read beside the six; v1.1 has none.
     """
 
     waving = (0, 2)
     """Which of the six have waves: z-score and quantile."""
 
-    def __init__(self, architecture: TabstarSizes, width: int) -> None:
+    def __init__(self, architecture: TabstarSizes, width: int, frequencies: int = 0) -> None:
         super().__init__()
-        waves = architecture.number_frequencies
-        self.scalar_embedder = _embedder(6 + 2 * waves, architecture, width)
-        self.periodic = PeriodicFeatures(len(self.waving), waves) if waves else None
+        self.scalar_embedder = _embedder(6 + 2 * frequencies, architecture, width)
+        self.periodic = PeriodicFeatures(len(self.waving), frequencies) if frequencies else None
         self.ln_text = nn.LayerNorm(width)
         self.ln_num = nn.LayerNorm(width)
         self.text_weight = nn.Parameter(torch.tensor(1.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 
 from tabstar_lit.config.schema import ArchitectureConfig, Section
 
@@ -65,11 +65,6 @@ class TabstarSizes(ArchitectureConfig):
     )
     number_hidden: PositiveInt | None = Field(
         None, description="Hidden width of the number embedding; null: 2 x d_model."
-    )
-    number_frequencies: NonNegativeInt = Field(
-        0,
-        description="Waves of z-score and quantile that the number embedding reads beside the six of "
-        "`numbers: six`, at frequencies that are learned (arXiv 2203.05556); 0: none, as the official model.",
     )
     fusion_heads: PositiveInt = Field(2, description="Attention heads where text and number are merged.")
     interaction_layers: PositiveInt = Field(6, description="Transformer layers over the elements of a row.")

@@ -21,8 +21,7 @@ WIDTH = 16
 def fusion(frequencies: int) -> SixNumberFusion:
     torch.manual_seed(5)
     text = TextEncoderConfig(name="random")
-    sizes = TabstarArchitecture(text_encoder=text, numbers="six", number_frequencies=frequencies, dropout=0.0)
-    return SixNumberFusion(sizes, WIDTH)
+    return SixNumberFusion(TabstarArchitecture(text_encoder=text, dropout=0.0), WIDTH, frequencies)
 
 
 def six(z: torch.Tensor) -> torch.Tensor:

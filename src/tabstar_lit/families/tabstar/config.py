@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tabstar_lit.config.schema import DatasetConfig, Experiment, LoaderOptions, ModelConfig, Section
 from tabstar_lit.config.schema.base import Name
@@ -23,6 +23,11 @@ class TabstarArchitecture(TabstarSizes):
         "bins",
         description="How a number is told: by its bin in the text and its z-score (TabSTAR v1), or by six numbers "
         "beside the name of its column (v1.1), which is a twelfth of the strings.",
+    )
+    number_frequencies: NonNegativeInt = Field(
+        0,
+        description="Waves of z-score and quantile that the number embedding reads beside the six of "
+        "`numbers: six`, at frequencies that are learned (arXiv 2203.05556); 0: none, as the official model.",
     )
     regression_head: Literal["scalar", "binned", "both"] = Field(
         "scalar",
