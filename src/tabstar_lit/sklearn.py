@@ -211,7 +211,7 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
         base = None if self.checkpoint is None else find_checkpoint(str(self.checkpoint), [roots().models])
         wishes = self._wishes()
         write_table(rows, self._task, wishes, folder / "table.h5")
-        settings = [*base_settings(base, self._task, wishes), *run_settings(wishes, rows, folder)]
+        settings = [*base_settings(base, wishes), *run_settings(wishes, rows, folder)]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning.*")
             run = train("train_tabstar", settings, packaged_config_dir())

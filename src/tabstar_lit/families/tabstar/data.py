@@ -188,7 +188,9 @@ class TabstarData(DataModule):
             table.name: table.schema | {"features": [table.feature_names[i] for i in own]}
             for table, own in zip(tables, kept, strict=True)
         }
-        self._dataset = TableBatches([serve(*own, tokens=self.tokens) for own in prepared], self.tokens)
+        self._dataset = TableBatches(
+            [serve(own.table, own.features, self.tokens, own.offsets) for own in prepared], self.tokens
+        )
         self._train_plan = TablePlan(
             self.names, [np.flatnonzero(~table.is_validation) for table in tables], config, seed
         )
@@ -273,7 +275,7 @@ def _prepared(table: Table, config: TabstarDataset, numbers: Literal["bins", "si
     return _Prepared(with_six_numbers(table) if numbers == "six" else table, features, offsets)
 
 
-def serve(table: Table, features: Int64, offsets: Float32 | None = None, *, tokens: StringTokens) -> ServedTable:
+def serve(table: Table, features: Int64, tokens: StringTokens, offsets: Float32 | None = None) -> ServedTable:
     """Return ``table`` with only ``features``, its strings numbered by rising length."""
     ranks = tokens.ranks(table.name)
     numbers = table.numbers[:, features]

@@ -24,19 +24,14 @@ from tabstar_lit.families.tabstar.tables.manifest import TableEntry
 TABLE = "table"
 """Name of the one table."""
 
-Task = Literal["classification", "regression"]
-
 Method = Literal["lora", "full", "probe"]
 """What is trained: adapters; the last ``unfreeze_layers`` of the text encoder and all above it; the heads alone."""
 
 FILES: dict[Method, str] = {"lora": "tabstar/finetune", "full": "tabstar/finetune_full", "probe": "tabstar/probe"}
 """The shipped configuration of each method."""
 
-NEW: dict[Task, tuple[str, ...]] = {
-    "classification": ("model_config=tabstar/builtin",),
-    "regression": ("model_config=tabstar/regression", "dataset_config.target_offset=additive"),
-}
-"""Settings of a new network."""
+NEW = "tabstar/builtin"
+"""That of a new network."""
 
 PUBLISHED_LAYERS = 6
 """Upper layers of the text encoder that the package ``tabstar`` adapts."""
@@ -119,7 +114,7 @@ class Wishes:
     overrides: tuple[str, ...]
 
 
-def write_table(rows: Rows, task: Task, wishes: Wishes, path: Path) -> None:
+def write_table(rows: Rows, task: Literal["classification", "regression"], wishes: Wishes, path: Path) -> None:
     """Encode the rows as a corpus of one table.
 
     Raises
@@ -142,10 +137,8 @@ def write_table(rows: Rows, task: Task, wishes: Wishes, path: Path) -> None:
     write_corpus(path, [table], order=[TABLE])
 
 
-def base_settings(base: Path | None, task: Task, wishes: Wishes) -> list[str]:
+def base_settings(base: Path | None, wishes: Wishes) -> list[str]:
     """Return the settings that start a training from the model at ``base``; None: from new.
-
-    New regressions start from an additive model of their training rows.
 
     Raises
     ------
@@ -153,7 +146,7 @@ def base_settings(base: Path | None, task: Task, wishes: Wishes) -> list[str]:
         It cannot be read, or is no TabSTAR.
     """
     if base is None:
-        return [*NEW[task]]
+        return [f"model_config={NEW}"]
     settings = [f"model_config={FILES[wishes.method]}", f"model_config.base={json.dumps(str(base))}"]
     asked = wishes.unfreeze_layers
     if asked is None and wishes.method == "lora":
