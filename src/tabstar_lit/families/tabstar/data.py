@@ -188,9 +188,8 @@ class TabstarData(DataModule):
             table.name: table.schema | {"features": [table.feature_names[i] for i in own]}
             for table, own in zip(tables, kept, strict=True)
         }
-        self._dataset = TableBatches(
-            [serve(own.table, own.features, self.tokens, own.offsets) for own in prepared], self.tokens
-        )
+        served = [serve(table, features, self.tokens, offsets) for table, features, offsets in prepared]
+        self._dataset = TableBatches(served, self.tokens)
         self._train_plan = TablePlan(
             self.names, [np.flatnonzero(~table.is_validation) for table in tables], config, seed
         )
