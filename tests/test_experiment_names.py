@@ -18,16 +18,12 @@ NAMES = {
     ("signal",): "signal_toy",
     ("signal", "dataset_config=signal/higgsml", "model_config=signal/mlp"): "signal_higgsml",
     ("signal", "dataset_config=signal/events", "dataset_config.files=mine.h5"): "signal_events",
-    ("signal", "dataset_config.files=mine.h5"): "signal_mine",
     ("signal", "dataset_config.name=mine"): "signal_mine",
     ("signal", "dataset_config.name=mine", "experiment_config.experiment_name=study"): "study",
     ("fakes",): "fakes_toy",
     ("fakes", "dataset_config=fakes/zee", "stages=[ratio]"): "fakes_zee_probes",
     ("microbes",): "microbes_generated",
     ("microbes", "dataset_config=microbes/ibd"): "microbes_ibd",
-    ("microbes", "dataset_config.study=gut.h5"): "microbes_gut",
-    ("antibody", "dataset_config.files=ours.h5"): "antibody_ours",
-    ("experts", "dataset_config.corpus=letters.h5"): "experts_letters",
 }
 
 

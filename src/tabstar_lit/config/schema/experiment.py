@@ -160,7 +160,8 @@ class Experiment(Section):
     earlier_keys : tuple of ForeignKey
         What runs of earlier versions of this program say in their ``config.yaml``.
     data_key : str or None
-        Key of ``dataset_config`` that names files, and is null while the command makes its own data.
+        Key of ``dataset_config`` that names files, and is null while the command makes its own data; a file that is
+        given for it names the data set.
     """
 
     foreign_keys: ClassVar[tuple[ForeignKey, ...]] = ()

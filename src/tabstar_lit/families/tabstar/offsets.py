@@ -107,11 +107,12 @@ class AdditiveOffset:
     def of(self, encoded: Encoded, names: Sequence[str]) -> Float64:
         """Return the sums of rows ``[N]`` whose ``M`` features are called ``names``, with numbers as z-scores."""
         constants = np.array([self.texts.get(_key(text), 0.0) for text in encoded.vocabulary])
-        total = self.intercept + constants[encoded.codes].sum(axis=1)
+        total: Float64 = self.intercept + constants[encoded.codes].sum(axis=1)
         for place, name in enumerate(names):
             if name in self.curves:
                 total += self.curves[name](encoded.numbers[:, place])
-        return total.clip(*self.ends)
+        low, high = self.ends
+        return np.clip(total, low, high)
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as plain data for JSON."""
