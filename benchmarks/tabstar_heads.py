@@ -1,7 +1,7 @@
 """Does another head help regression? Heads compared on the left-out tables of :mod:`benchmarks.tabstar_leftout`.
 
 ``python -m benchmarks.tabstar_heads --jobs 4`` spreads the trainings over processes; those of the other are shared.
-``--arm encoder_only --way six --way quantile --seeds 1`` compares other ways of regression, without a pretraining.
+``--arm encoder_only --way periodic_offset --seeds 1`` compares other ways of regression, without a pretraining.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ HEAD_WORDS = {
     BASELINE: "a number, up to 3",
     "both": "both, 200 bins up to 10 (v1.1)",
     "six": "six numbers for a number (v1.1)",
+    "periodic": "six numbers and 16 waves of them",
+    "offset": "added to an additive model",
+    "periodic_offset": "six numbers and 16 waves, added to an additive model",
     "quantile": "quantiles of the target",
     "huber": "Huber's error",
 }

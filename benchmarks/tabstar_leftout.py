@@ -52,9 +52,14 @@ LIMIT = "model_config.architecture_config.regression_limit"
 HEAD = "model_config.architecture_config.regression_head"
 BINS = "model_config.architecture_config.regression_bins"
 NUMBERS = "model_config.architecture_config.numbers"
+FREQUENCIES = "model_config.architecture_config.number_frequencies"
+OFFSET = "dataset_config.target_offset"
 HEADS: dict[str, dict[str, object]] = {
     "both": {HEAD: "both", BINS: 200, LIMIT: 10.0},
     "six": {NUMBERS: "six"},
+    "periodic": {NUMBERS: "six", FREQUENCIES: 16},
+    "offset": {OFFSET: "additive"},
+    "periodic_offset": {NUMBERS: "six", FREQUENCIES: 16, OFFSET: "additive"},
     "quantile": {"dataset_config.target_transform": "quantile"},
     "huber": {"model_config.training_config.loss": "multitask_huber"},
 }
@@ -329,8 +334,8 @@ def by_table(found: pd.DataFrame) -> list[str]:
 
 
 def mean_and_error(scores: pd.Series) -> str:
-    """Print the mean of scores and its standard error."""
-    return f"{scores.mean():.3f} ± {scores.sem():.3f}"
+    """Print the mean of scores and its standard error; one score alone has none."""
+    return f"{scores.mean():.3f} ± {scores.sem():.3f}" if len(scores) > 1 else f"{scores.mean():.3f}"
 
 
 def leftout() -> Section:

@@ -10,6 +10,11 @@ from tabstar_lit.commands.train import train_command
 NAMES = {
     ("tabstar",): "tabstar_builtin",
     ("tabstar", "dataset_config=tabstar/corpus"): "tabstar_corpus",
+    ("tabstar", "dataset_config.corpus=folder/wines.h5"): "tabstar_wines",
+    ("tabstar", "dataset_config.corpus=[my wines.h5, more.h5]"): "tabstar_my_wines",
+    ("tabstar", "dataset_config.corpus=wines/*.h5"): "tabstar_wines",
+    ("tabstar", "dataset_config.corpus=wines.h5", "dataset_config.name=mine"): "tabstar_mine",
+    ("tabstar", "dataset_config.corpus=null"): "tabstar_builtin",
     ("signal",): "signal_toy",
     ("signal", "dataset_config=signal/higgsml", "model_config=signal/mlp"): "signal_higgsml",
     ("signal", "dataset_config=signal/events", "dataset_config.files=mine.h5"): "signal_events",

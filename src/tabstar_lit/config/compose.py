@@ -36,6 +36,8 @@ class Composer:
         What is said in another program's words, and taken over before that.
     notices : list of str
         What was ignored or taken over, for the user to read.
+    settle : callable
+        Gives what follows from values that are laid over, of the configuration before and after.
     composed : bool
         The primary file is a composed configuration, in which no other file can be chosen any more.
     """
@@ -43,6 +45,7 @@ class Composer:
     directories: Sequence[Path]
     respell: Respell
     foreign: Sequence[ForeignKey] = ()
+    settle: Callable[[Node, Node], Node] = lambda _, after: after
     notices: list[str] = field(default_factory=list)
     composed: bool = False
     _choices: dict[tuple[str, str], Entry] = field(default_factory=dict)
@@ -73,11 +76,12 @@ class Composer:
 
     def lay_over(self, composed: Node, overrides: Sequence[Override]) -> Node:
         """Apply overrides that choose no file, in order, to a copy of what is composed."""
+        result = composed
         for given in overrides:
             override = translate_override(given, self.foreign, self._tell)
             if override is not None:
-                composed = apply_override(composed, self._respelled(override))
-        return composed
+                result = apply_override(result, self._respelled(override))
+        return self.settle(composed, result)
 
     def is_group(self, override: Override) -> bool:
         """Whether ``key=value`` chooses a file: its key is a directory of YAML files."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tabstar_lit.config.compose import Composer
+from tabstar_lit.config.data_names import named_after_data
 from tabstar_lit.config.interpolation import Interpolation
 from tabstar_lit.config.nodes import Node, find, to_tree
 from tabstar_lit.config.overrides import Override, parse_override
@@ -153,7 +154,8 @@ def compose_experiment(
     secrets = secret_keys(schema)
     directories = _with_family(find_config_dirs(config_dir, family_files), family_directory)
     foreign = schema.foreign_keys if primary is None else schema.earlier_keys
-    composer = Composer(directories, partial(_respelled, schema), foreign, composed=primary is not None)
+    settle = partial(named_after_data, key=schema.data_key)
+    composer = Composer(directories, partial(_respelled, schema), foreign, settle, composed=primary is not None)
     parsed = [parse_override(text, secrets) for text in overrides]
     primary = primary or _primary(directories, command, family_files)
     return Composition(schema, composer.compose(primary, command, parsed), composer)

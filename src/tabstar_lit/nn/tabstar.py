@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn, stack
 
 from tabstar_lit.errors import ConfigError
@@ -27,19 +29,60 @@ class NumericalFusion(nn.Module):
         return fused.mean(dim=1).view_as(text)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
 
-class SixNumberFusion(nn.Module):
-    """Merge the text and the six numbers of each element as TabSTAR v1.1 does: a sum of norms."""
+class PeriodicFeatures(nn.Module):
+    """Sines and cosines of numbers at frequencies that are learned (Gorishniy et al., arXiv 2203.05556).
 
-    def __init__(self, architecture: TabstarSizes, width: int) -> None:
+    A network of few steps bends a curve of one number slowly; waves bend from the start.
+
+    Parameters
+    ----------
+    numbers : int
+        Numbers ``K`` of an element.
+    frequencies : int
+        Waves ``P``, each of a weighted sum of the numbers; the weights begin normal, with deviation 1.
+    """
+
+    def __init__(self, numbers: int, frequencies: int) -> None:
         super().__init__()
-        self.scalar_embedder = _embedder(6, architecture, width)
+        self.frequencies = nn.Parameter(torch.randn(frequencies, numbers))
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return the waves ``[..., 2 P]`` of numbers ``[..., K]``."""
+        angles = F.linear(2 * math.pi * numbers, self.frequencies)
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class SixNumberFusion(nn.Module):
+    """Merge the text and the six numbers of each element as TabSTAR v1.1 does: a sum of norms.
+
+    Parameters
+    ----------
+    architecture : TabstarSizes
+        Sizes.
+    width : int
+        Width ``D`` of an element.
+    frequencies : int, default 0
+        Waves of z-score and quantile that are read beside the six; v1.1 has none.
+    """
+
+    waving = (0, 2)
+    """Which of the six have waves: z-score and quantile."""
+
+    def __init__(self, architecture: TabstarSizes, width: int, frequencies: int = 0) -> None:
+        super().__init__()
+        self.scalar_embedder = _embedder(6 + 2 * frequencies, architecture, width)
+        self.periodic = PeriodicFeatures(len(self.waving), frequencies) if frequencies else None
         self.ln_text = nn.LayerNorm(width)
         self.ln_num = nn.LayerNorm(width)
         self.text_weight = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, text: Tensor, numbers: Tensor) -> Tensor:
         """Fuse ``[B, S, D]`` text with ``[B, S, 6]`` numbers, to the digits of bfloat16, to ``[B, S, D]``."""
-        number = self.scalar_embedder(numbers.bfloat16().to(text.dtype))
+        own = numbers.bfloat16().to(text.dtype)
+        if self.periodic is not None:
+            waves = self.periodic(torch.stack([numbers[..., place] for place in self.waving], dim=-1))
+            own = torch.cat([own, waves.to(text.dtype)], dim=-1)
+        number = self.scalar_embedder(own)
         return self.ln_text(text) * self.text_weight + self.ln_num(number)  # type: ignore[no-any-return]  # as above
 
 

@@ -16,8 +16,9 @@ from tabstar_lit.data.plans import RowBatch
 from tabstar_lit.data.tokenizers import JsonTokenizer
 from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.tabstar.data import TableBatches, serve, weighted
+from tabstar_lit.families.tabstar.data import TableBatches, serve
 from tabstar_lit.families.tabstar.losses import build_loss
+from tabstar_lit.families.tabstar.row_weights import weighted
 from tabstar_lit.families.tabstar.tables.converter import FileSource, convert
 from tabstar_lit.families.tabstar.tables.corpus import Corpus
 from tabstar_lit.families.tabstar.tables.manifest import read_manifest

@@ -159,10 +159,14 @@ class Experiment(Section):
         What YAML of another program says, and what becomes of it.
     earlier_keys : tuple of ForeignKey
         What runs of earlier versions of this program say in their ``config.yaml``.
+    data_key : str or None
+        Key of ``dataset_config`` that names files, and is null while the command makes its own data; a file that is
+        given for it names the data set.
     """
 
     foreign_keys: ClassVar[tuple[ForeignKey, ...]] = ()
     earlier_keys: ClassVar[tuple[ForeignKey, ...]] = ()
+    data_key: ClassVar[str | None] = None
 
     min_logging_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         "info", description="Least important messages that are still printed."

@@ -43,7 +43,9 @@ class TableBatch:
     numbers : Tensor of float32
         ``[B, S]`` z-scores, 0 for targets, text and missing values; or ``[B, S, 6]``.
     targets : Tensor
-        ``[B]`` class numbers (int64) or values on the scale that is learned (float32).
+        ``[B]`` class numbers (int64) or values on the scale that is learned, less their offsets (float32).
+    offsets : Tensor of float32 or None
+        ``[B]`` what is to be added to values and targets of a regression; None: nothing.
     n_targets : int
         ``C``: the number of classes, or 1 for regression.
     starts : Tensor of int32 or None
@@ -72,6 +74,7 @@ class TableBatch:
     places: Tensor | None = None
     n_pairs: int = 0
     weights: Tensor | None = None
+    offsets: Tensor | None = None
     window: WindowPlace | None = None
 
     def __len__(self) -> int:
@@ -96,4 +99,5 @@ class TableBatch:
             starts=None if self.starts is None else change(self.starts),
             places=None if self.places is None else change(self.places),
             weights=None if self.weights is None else change(self.weights),
+            offsets=None if self.offsets is None else change(self.offsets),
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tabstar_lit.config.schema import DatasetConfig, Experiment, LoaderOptions, ModelConfig, Section
 from tabstar_lit.config.schema.base import Name
@@ -23,6 +23,11 @@ class TabstarArchitecture(TabstarSizes):
         "bins",
         description="How a number is told: by its bin in the text and its z-score (TabSTAR v1), or by six numbers "
         "beside the name of its column (v1.1), which is a twelfth of the strings.",
+    )
+    number_frequencies: NonNegativeInt = Field(
+        0,
+        description="Waves of z-score and quantile that the number embedding reads beside the six of "
+        "`numbers: six`, at frequencies that are learned (arXiv 2203.05556); 0: none, as the official model.",
     )
     regression_head: Literal["scalar", "binned", "both"] = Field(
         "scalar",
@@ -64,8 +69,14 @@ class TabstarModel(ModelConfig):
     )
 
     def problems(self) -> Iterable[Problem]:
-        """Refuse adapters of nothing."""
+        """Refuse adapters of nothing, and waves of numbers that are bins."""
         yield from super().problems()
+        architecture = self.architecture_config
+        if architecture.number_frequencies and architecture.numbers != "six":
+            yield Problem(
+                ("architecture_config", "number_frequencies"),
+                f"waves are of numbers that are told by six, and numbers is {architecture.numbers}: set numbers to six",
+            )
         if self.lora is not None and self.base is None:
             yield Problem(("lora",), "adapters need a trained model to adapt: set model_config.base")
         if self.lora is not None and self.load_modules:
@@ -131,6 +142,12 @@ class TabstarDataset(DatasetConfig):
         description="Scale on which regression targets are learned, fitted on training rows and undone in predictions "
         "and scores: standard deviations from the mean, those of ln(1 + y), or quantiles as of a normal distribution.",
     )
+    target_offset: Literal["additive"] | None = Field(
+        None,
+        description="What regression predictions start from. additive: a curve for each number and a constant for each "
+        "common text, fitted to the training rows by ridge regression, which the network's output is added to; null: "
+        "nothing.",
+    )
     same_tokens: Literal["error", "warn"] = Field(
         "error",
         description="Where two classes, or two columns, of a table are the same tokens to the text encoder, which "
@@ -149,6 +166,8 @@ class TabstarDataset(DatasetConfig):
 
 class TabstarExperiment(Experiment):
     """A tabstar experiment: what ``train_tabstar`` reads."""
+
+    data_key: ClassVar[str | None] = "corpus"
 
     dataset_config: TabstarDataset
     model: TabstarModel = Field(alias="model_config")

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from tabstar_lit.arrays import Array, Float32, Int32, Int64
-from tabstar_lit.config.tree import suggestion
 from tabstar_lit.data.plans import RowBatch, SequentialPlan, source_rng
 from tabstar_lit.data.tokenizers import JsonTokenizer
 from tabstar_lit.data.tokens import StringTokens
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.batch import TableBatch, WindowPlace
-from tabstar_lit.families.tabstar.config import TabstarDataset, TargetTransform
+from tabstar_lit.families.tabstar.config import TabstarDataset
 from tabstar_lit.families.tabstar.numbers import with_six_numbers, z_scores
+from tabstar_lit.families.tabstar.offsets import less_offsets
+from tabstar_lit.families.tabstar.row_weights import weighted
 from tabstar_lit.families.tabstar.table_plan import TablePlan, WindowRows
 from tabstar_lit.families.tabstar.tables.corpora import Corpora, corpus_paths, select_tables
 from tabstar_lit.families.tabstar.tables.corpus import Table
 from tabstar_lit.families.tabstar.tables.same_tokens import cut_texts, same_texts
-from tabstar_lit.families.tabstar.targets import TargetScale
+from tabstar_lit.families.tabstar.targets import on_learned_scale
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +50,13 @@ class ServedTable:
     numbers : NDArray of float32
         ``[N, M]`` z-scores, or ``[N, M, 6]``.
     targets : NDArray
-        ``[N]`` int64 class numbers, or float32 values on the scale that is learned.
+        ``[N]`` int64 class numbers, or float32 values on the scale that is learned, less their offsets.
     first_string : int
         Number of the table's first string in the corpus.
     weights : NDArray of float32 [N], or None
         How much each row counts.
+    offsets : NDArray of float32 [N], or None
+        What is added to predictions and targets of a regression.
     """
 
     name: str
@@ -64,6 +67,7 @@ class ServedTable:
     targets: Array
     first_string: int
     weights: Float32 | None = None
+    offsets: Float32 | None = None
 
 
 class TableBatches(Dataset[TableBatch]):
@@ -109,6 +113,7 @@ class TableBatches(Dataset[TableBatch]):
             numbers=torch.from_numpy(numbers),
             targets=torch.from_numpy(table.targets[key.rows]),
             weights=None if table.weights is None else torch.from_numpy(table.weights[key.rows]),
+            offsets=None if table.offsets is None else torch.from_numpy(table.offsets[key.rows]),
             n_targets=n_targets,
             window=window,
         )
@@ -173,21 +178,18 @@ class TabstarData(DataModule):
         corpora = Corpora.open(corpus_paths(config))
         self.names = select_tables(corpora, config)
         alone = len(self.names) == 1
-        tables = [weighted(corpora.load(name), config.class_weights, alone=alone) for name in self.names]
-        if numbers == "six":
-            tables = [with_six_numbers(table) for table in tables]
-        tables = [_on_learned_scale(table, config.target_transform) for table in tables]
+        loaded = (weighted(corpora.load(name), config.class_weights, alone=alone) for name in self.names)
+        prepared = [_prepared(table, config, numbers, seed) for table in loaded]
+        tables, kept = [own.table for own in prepared], [own.features for own in prepared]
         reader = JsonTokenizer(tokenizer, max_tokens)
         self.tokens = corpora.tokens(tables, reader, keep=keep_tokens)
-        kept = [kept_features(table, config.max_features, seed) for table in tables]
         self._check_texts(tables, kept, reader)
         self.schemas = {
             table.name: table.schema | {"features": [table.feature_names[i] for i in own]}
             for table, own in zip(tables, kept, strict=True)
         }
-        self._dataset = TableBatches(
-            [serve(table, own, self.tokens) for table, own in zip(tables, kept, strict=True)], self.tokens
-        )
+        served = [serve(table, features, self.tokens, offsets) for table, features, offsets in prepared]
+        self._dataset = TableBatches(served, self.tokens)
         self._train_plan = TablePlan(
             self.names, [np.flatnonzero(~table.is_validation) for table in tables], config, seed
         )
@@ -245,51 +247,6 @@ class TabstarData(DataModule):
         return np.sort(source_rng(self.seed, table.name).choice(rows, size=limit, replace=False))
 
 
-def weighted(table: Table, class_weights: Literal["balanced"] | Mapping[str, float] | None, *, alone: bool) -> Table:
-    """Return a table whose rows count as their classes do, times their own weights, 1 in the mean over training rows.
-
-    Parameters
-    ----------
-    table : Table
-        With the weights of its rows, where it has them.
-    class_weights : str, mapping or None
-        As ``dataset_config.class_weights``.
-    alone : bool
-        Whether it is the only table in use: names of classes are of one table.
-
-    Raises
-    ------
-    DataError
-        The classes that are named are not those of the table.
-    """
-    if class_weights is None or (class_weights == "balanced" and not table.classes):
-        return table
-    own = np.ones(len(table)) if table.weights is None else table.weights.astype(np.float64)
-    train, classes = ~table.is_validation, table.targets.astype(np.int64)
-    if isinstance(class_weights, str):
-        sums = np.bincount(classes[train], own[train], minlength=len(table.classes))
-        factors = np.divide(1, sums, out=np.zeros_like(sums), where=sums > 0)
-    else:
-        _check_classes(table, class_weights, alone=alone)
-        factors = np.array([class_weights.get(name, 1.0) for name in table.classes])
-    weights = own * factors[classes]
-    if not weights[train].any():
-        raise DataError(f"dataset_config.class_weights: every training row of table '{table.name}' has the weight 0.")
-    return replace(table, weights=(weights / weights[train].mean()).astype(np.float32))
-
-
-def _check_classes(table: Table, class_weights: Mapping[str, float], *, alone: bool) -> None:
-    if not alone or not table.classes:
-        raise DataError(
-            "dataset_config.class_weights names classes, which are of one table of classes: choose it with 'tables', "
-            "or use class_weights: balanced."
-        )
-    for name in class_weights:
-        if name not in table.classes:
-            hint = suggestion(name, table.classes, listed="It has")
-            raise DataError(f"dataset_config.class_weights: table '{table.name}' has no class '{name}'.{hint}")
-
-
 def kept_features(table: Table, max_features: int | None, seed: int) -> Int64:
     """Return the columns of ``table`` in use, in order: a function of the seed and the table's name."""
     n_features = table.codes.shape[1]
@@ -299,16 +256,25 @@ def kept_features(table: Table, max_features: int | None, seed: int) -> Int64:
     return np.sort(source_rng(seed, table.name, 0, 1).choice(n_features, size=max_features, replace=False))
 
 
-def _on_learned_scale(table: Table, transform: TargetTransform) -> Table:
-    """Return a regression table with its targets as they are learned, and how to undo that in its schema."""
-    if table.classes:
-        return table
-    scale = TargetScale.fit(transform, table)
-    schema = table.schema | {"target": table.schema["target"] | scale.to_schema()}
-    return replace(table, targets=scale.learned(table.targets), schema=schema)
+class _Prepared(NamedTuple):
+    """A table with its numbers and targets as they are learned, the features in use, and offsets ``[N]`` or None."""
+
+    table: Table
+    features: Int64
+    offsets: Float32 | None
 
 
-def serve(table: Table, features: Int64, tokens: StringTokens) -> ServedTable:
+def _prepared(table: Table, config: TabstarDataset, numbers: Literal["bins", "six"], seed: int) -> _Prepared:
+    features = kept_features(table, config.max_features, seed)
+    offsets = None
+    if not table.classes:
+        table = on_learned_scale(table, config.target_transform)
+        if config.target_offset is not None:
+            table, offsets = less_offsets(table, features)
+    return _Prepared(with_six_numbers(table) if numbers == "six" else table, features, offsets)
+
+
+def serve(table: Table, features: Int64, tokens: StringTokens, offsets: Float32 | None = None) -> ServedTable:
     """Return ``table`` with only ``features``, its strings numbered by rising length."""
     ranks = tokens.ranks(table.name)
     numbers = table.numbers[:, features]
@@ -322,4 +288,5 @@ def serve(table: Table, features: Int64, tokens: StringTokens) -> ServedTable:
         targets=table.targets.astype(np.int64 if classification else np.float32),
         first_string=tokens.first(table.name),
         weights=table.weights,
+        offsets=offsets,
     )

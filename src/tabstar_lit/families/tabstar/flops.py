@@ -8,7 +8,7 @@ from torch import nn
 
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.network import TabStarNetwork
-from tabstar_lit.nn.tabstar import NumericalFusion
+from tabstar_lit.nn.tabstar import NumericalFusion, SixNumberFusion
 
 TRAINED, CROSSED, FROZEN = 3, 2, 1
 """Passes over a layer: forward, backward with respect to its inputs where what is below or within is trained, and with
@@ -48,8 +48,11 @@ class StepFlops:
         self.reads_first = encoder.pooling == "cls"
         self.elements = LayerSize(layers[0].linear1.in_features, layers[0].linear1.out_features)
         self.n_interaction = len(layers)
-        self.dense = sum(p.numel() for p in _matrices(network.numerical_fusion.scalar_embedder))
-        self.fuses_by_layer = isinstance(network.numerical_fusion, NumericalFusion)
+        fusion = network.numerical_fusion
+        self.fuses_by_layer = isinstance(fusion, NumericalFusion)
+        self.dense = sum(p.numel() for p in _matrices(fusion.scalar_embedder))
+        if isinstance(fusion, SixNumberFusion) and fusion.periodic is not None:
+            self.dense += fusion.periodic.frequencies.numel()
         self.cls_head, self.reg_head = (
             sum(p.numel() for p in _matrices(head)) for head in (network.cls_head, network.reg_head)
         )

@@ -62,6 +62,8 @@ class TabstarModule(TrainingModule):
         scores = outputs.detach().float()
         predictions = scores.softmax(dim=-1) if batch.task == "classification" else head.values(scores)
         columns = {"predictions": predictions, "targets": batch.targets}
+        if batch.offsets is not None:
+            columns = {name: column + batch.offsets for name, column in columns.items()}
         return StepOutput(loss, batch.source, len(batch), columns=columns)
 
     # -- checkpoints of adapters --------------------------------------------------------------------------------------

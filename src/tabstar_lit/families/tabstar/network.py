@@ -68,8 +68,11 @@ class TabStarNetwork(nn.Module):
         require_heads(architecture, width)
         self.text_encoder = text_encoder
         self.text_projection = nn.Identity() if width == text_encoder.width else nn.Linear(text_encoder.width, width)
-        fusion = SixNumberFusion if architecture.numbers == "six" else NumericalFusion
-        self.numerical_fusion = fusion(architecture, width)
+        self.numerical_fusion = (
+            SixNumberFusion(architecture, width, architecture.number_frequencies)
+            if architecture.numbers == "six"
+            else NumericalFusion(architecture, width)
+        )
         self.tabular_encoder = InteractionEncoder(architecture, width)
         self.cls_head = PredictionHead(width, architecture.head_hidden or 4 * width)
         self.reg_head = regression_head(architecture, width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,3 +92,10 @@ class TargetScale:
             return cls(unit)
         low, high = target["ends"]
         return cls(unit, ColumnScaler.from_plain(plain), (low, high))
+
+
+def on_learned_scale(table: Table, transform: TargetTransform) -> Table:
+    """Return a regression table with its targets as they are learned, and how to undo that in its schema."""
+    scale = TargetScale.fit(transform, table)
+    schema = table.schema | {"target": table.schema["target"] | scale.to_schema()}
+    return replace(table, targets=scale.learned(table.targets), schema=schema)

@@ -15,16 +15,21 @@ from tabstar_lit.families.tabstar.tables.corpus import Corpus
 
 
 @pytest.mark.parametrize(
-    ("transform", "head", "numbers"),
-    [("log", "both", "six"), ("quantile", "binned", "bins"), ("z_score", "scalar", "six")],
+    ("transform", "head", "numbers", "offset"),
+    [
+        ("log", "both", "six", "null"),
+        ("quantile", "binned", "bins", "additive"),
+        ("z_score", "scalar", "six", "additive"),
+    ],
 )
 def test_the_score_of_a_training_is_that_of_its_predictions(
-    bench: Bench, tmp_path: Path, transform: str, head: str, numbers: str
+    bench: Bench, tmp_path: Path, transform: str, head: str, numbers: str, offset: str
 ) -> None:
     architecture = "model_config.architecture_config"
     _, checkpoint = train(
         tmp_path, bench.corpus, "dataset_config.tables=[diabetes]", f"dataset_config.target_transform={transform}",
         f"{architecture}.regression_head={head}", f"{architecture}.numbers={numbers}",
+        f"dataset_config.target_offset={offset}",
     )  # fmt: skip
     raw, held_out = bench.raw["diabetes"], Corpus.open(bench.corpus).load("diabetes").is_validation
     model = tabstar_lit.load(checkpoint)

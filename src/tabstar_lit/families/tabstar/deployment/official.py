@@ -32,6 +32,7 @@ WIDTH = 384
 SIZES: dict[str, Any] = {
     "d_model": WIDTH,
     "number_hidden": 2 * WIDTH,
+    "number_frequencies": 0,
     "fusion_heads": 2,
     "interaction_layers": 6,
     "interaction_heads": 6,

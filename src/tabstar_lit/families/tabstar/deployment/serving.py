@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from tabstar_lit.arrays import Float32
 from tabstar_lit.data import verbalize
 from tabstar_lit.data.tokenizers import JsonTokenizer
 from tabstar_lit.data.tokens import StringTokens
@@ -20,6 +21,7 @@ from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.deployment.chunks import Wanted
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 from tabstar_lit.families.tabstar.numbers import QUANTILES, SixNumbers, z_scores
+from tabstar_lit.families.tabstar.offsets import OFFSET, AdditiveOffset
 from tabstar_lit.families.tabstar.tables.preprocessing import Encoded, Preprocessor
 from tabstar_lit.families.tabstar.text_cache import GROUP_SIZE
 from tabstar_lit.nn.text_encoder import TextEncoder
@@ -95,6 +97,8 @@ class TableServer:
         self.memory = StringMemory(network.text_encoder, tokenizer)
         self.wanted = Wanted.of(schema)
         self._preprocessor = _in_use(schema)
+        offset = schema["target"].get(OFFSET)
+        self._offset = None if offset is None else AdditiveOffset.from_plain(offset)
         self._six = SixNumbers(schema[QUANTILES]) if QUANTILES in schema else None
         self._heads = verbalize.target_texts(schema["target"]["text"], schema["target"]["classes"])
         self._told: set[str] = set()
@@ -104,33 +108,46 @@ class TableServer:
     def outputs(self, frame: pd.DataFrame, batch_size: int) -> Tensor:
         """Return what the network says of a chunk's rows: logits ``[N, C]``, or values ``[N]`` as learned."""
         with self.served(frame, batch_size) as batches:
-            own = torch.cat([self.network(batch).float() for batch in batches])
-            return (own if self.schema["target"]["classes"] else self.network.reg_head.values(own)).cpu()
+            return torch.cat([self._read(self.network(batch).float(), batch) for batch in batches]).cpu()
+
+    def _read(self, outputs: Tensor, batch: TableBatch) -> Tensor:
+        """Return logits ``[B, C]``, or the values ``[B]`` that a regression head says, with their offsets."""
+        if self.schema["target"]["classes"]:
+            return outputs
+        values = self.network.reg_head.values(outputs)
+        return values if batch.offsets is None else values + batch.offsets
 
     @contextmanager
     def served(self, frame: pd.DataFrame, batch_size: int) -> Iterator[Iterator[TableBatch]]:
         """Yield the batches of a chunk's rows; the network knows the vectors of their strings meanwhile."""
         encoded = self._encoded(frame)
+        offsets = None if self._offset is None else self._offset.of(encoded, self.features).astype(np.float32)
+        encoded = self._with_numbers(encoded)
         with torch.inference_mode():
             vectors = self.memory.vectors(encoded.vocabulary)
             self.network.text_lookup = lambda strings: vectors[torch.from_numpy(strings).to(vectors.device)]
             try:
-                yield self._batches(encoded, batch_size, vectors.device)
+                yield self._batches(encoded, offsets, batch_size, vectors.device)
             finally:
                 self.network.text_lookup = None
 
     def _encoded(self, frame: pd.DataFrame) -> Encoded:
-        """Turn rows into string numbers and numbers, as the corpus of the training was made."""
+        """Turn rows into string numbers and z-scores, as the corpus of the training was made."""
         warnings: list[str] = []
         self._tell_extra(frame)
         features = self.wanted.reader.read(frame[self.wanted.columns(frame.columns)], warnings)
         self._tell(warnings)
-        encoded = self._preprocessor.transform(features, first=self._heads)
+        return self._preprocessor.transform(features, first=self._heads)
+
+    def _with_numbers(self, encoded: Encoded) -> Encoded:
+        """Return rows with their numbers as the network is told them."""
         if self._six is None:
             return replace(encoded, numbers=z_scores(encoded.numbers))
         return self._six.apply(encoded, self.features, heads=self.n_targets)
 
-    def _batches(self, encoded: Encoded, batch_size: int, place: torch.device) -> Iterator[TableBatch]:
+    def _batches(
+        self, encoded: Encoded, offsets: Float32 | None, batch_size: int, place: torch.device
+    ) -> Iterator[TableBatch]:
         heads = np.arange(self.n_targets)
         for first in range(0, len(encoded.codes), batch_size):
             own = encoded.codes[first : first + batch_size]
@@ -148,6 +165,7 @@ class TableServer:
                 numbers=torch.from_numpy(numbers),
                 targets=torch.zeros(len(own)),
                 n_targets=self.n_targets,
+                offsets=None if offsets is None else torch.from_numpy(offsets[first : first + batch_size]),
             ).to(place)
 
     def _tell_extra(self, frame: pd.DataFrame) -> None:
