@@ -66,10 +66,14 @@ def test_mistakes_are_located(text: str, message: str) -> None:
         resolved(text)
 
 
-def test_references_cannot_grow_without_bound() -> None:
-    lists = "a0: [1, 2]\n" + "".join(f"a{i}: ['${{a{i - 1}}}', '${{a{i - 1}}}']\n" for i in range(1, 30))
+@pytest.mark.parametrize("first", ["[1, 2]", "[]", "{b: 1, c: 2}", "{}"])
+def test_references_cannot_grow_without_bound(first: str) -> None:
+    lists = f"a0: {first}\n" + "".join(f"a{i}: ['${{a{i - 1}}}', '${{a{i - 1}}}']\n" for i in range(1, 18))
     with pytest.raises(ConfigError, match="references expand to more than 100000 values"):
         resolved(lists)
+
+
+def test_references_cannot_make_a_text_grow_without_bound() -> None:
     texts = "a0: xx\n" + "".join(f"a{i}: '${{a{i - 1}}}${{a{i - 1}}}'\n" for i in range(1, 40))
     with pytest.raises(ConfigError, match="a text of more than 10000 characters"):
         resolved(texts)

@@ -5,6 +5,7 @@ The default is tested in test_bounded_ratio.py.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -96,6 +97,20 @@ def least(risk: RatioRisk, targets: Tensor, weights: Tensor) -> float:
     above, below = float((weights * targets).sum()), float((weights * (1 - targets)).sum())
     c, (first, second) = risk.mixing, risk.floors
     return (first * (above - c * below) + second * (below - c * above)) / (1 - c**2) / len(weights)
+
+
+@pytest.mark.parametrize("name", RATIO_LOSSES)
+def test_the_bounds_are_the_least_that_any_allowed_ratio_costs(name: str) -> None:
+    loss = ratio_loss(name)
+    risk = RatioRisk(loss, "correction", max_ratio=50.0)
+    outputs = loss.output(torch.linspace(-1, 1, 2001, dtype=torch.float64) * math.log(50.0))
+    parts = loss.numerator(outputs), loss.denominator(outputs)
+    costs = [own + risk.mixing * other for own, other in (parts, parts[::-1])]
+    if loss.nonnegative:
+        assert risk.floors == (0.0, 0.0)
+        assert all((cost >= 0).all() for cost in costs)
+    else:
+        assert risk.floors == pytest.approx([cost.min().item() for cost in costs], rel=1e-9)
 
 
 @pytest.mark.parametrize("target", [0, 1])

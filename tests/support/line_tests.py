@@ -6,14 +6,16 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import coverage
 import pytest
 
 
-class LineTests(NamedTuple):
+@dataclass(frozen=True)
+class LineTests:
     """What running the tests once has shown.
 
     Attributes
@@ -26,6 +28,11 @@ class LineTests(NamedTuple):
 
     lines: dict[str, dict[str, list[str]]]
     seconds: dict[str, float]
+
+    @cached_property
+    def sizes(self) -> Counter[str]:
+        """How many lines each test runs."""
+        return Counter(test for lines in self.lines.values() for names in lines.values() for test in names)
 
     def running(self, module: Path, lines: Iterable[int]) -> set[str]:
         """Return the tests that ran one of the lines of a module, whose path is below the source."""
@@ -51,8 +58,7 @@ class LineTests(NamedTuple):
         budget : float
             Processor seconds that the tests may take together; the first is taken whatever it costs.
         """
-        sizes = Counter(test for lines in self.lines.values() for names in lines.values() for test in names)
-        found = sorted(tests, key=lambda test: (name not in Path(test.partition("::")[0]).stem, sizes[test], test))
+        found = sorted(tests, key=lambda test: (name not in Path(test.partition("::")[0]).stem, self.sizes[test], test))
         chosen, spent = found[:1], 0.0
         for test in found[1:]:
             if spent + self.seconds[test] <= budget:

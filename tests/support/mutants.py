@@ -47,9 +47,9 @@ BESIDE = ("training_config.yaml", "model_config", "dataset_config", "tuning_conf
 """What the source finds in the folder above its own."""
 HEAVY = (
     "torch", "lightning.pytorch", "pandas", "sklearn.metrics", "matplotlib.figure", "mlflow", "transformers",
-    "pydantic", "pytest", "hypothesis",
+    "pydantic", "pytest", "hypothesis", "dcor",
 )  # fmt: skip
-"""What is imported once, for all."""
+"""What is imported once, for all; dcor compiles itself meanwhile, which takes half a minute."""
 PLUGINS = ("pytest_timeout", "_hypothesis_pytestplugin")
 """Those that the tests need. Finding and importing whatever else is installed takes longer than most tests."""
 BUDGET = 10
@@ -94,10 +94,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="Begin no further change after these.")
     parser.add_argument("--folder", type=Path, help="Keep what is found there, and go on from it.")
     options = parser.parse_args()
-    for name in HEAVY:
-        importlib.import_module(name)
-    gc.freeze()  # what is imported is not looked at again by each of the processes
     with TemporaryDirectory(prefix="mutants-") as temporary:
+        os.environ["NUMBA_CACHE_DIR"] = str(Path(temporary, "numba"))
+        for name in HEAVY:
+            importlib.import_module(name)
+        gc.freeze()  # what is imported is not looked at again by each of the processes
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         copy = copied(Path(temporary))

@@ -9,7 +9,7 @@ import re
 import sys
 import termios
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -124,6 +124,17 @@ def test_lines_come_no_closer_than_asked_and_none_when_switched_off(
     assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()] == ["epoch 1/1"]
     bench.train("experiment_config.run_name=quiet", "model_config.training_config.max_epochs=1")
     assert capsys.readouterr().out == ""
+
+
+def test_a_line_is_due_some_seconds_after_the_last(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = count(1000)  # a second with every look at it, of which there is one at least for each of 24 batches
+    monkeypatch.setattr(progress, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("tabstar_lit.engine.trainer.Progress", partial(Progress, line_seconds=8.0))
+    bench.train(SHOWN, "model_config.training_config.max_epochs=1")
+    batches = [line for line in capsys.readouterr().out.splitlines() if " batch " in line]
+    assert 2 <= len(batches) <= 6
 
 
 @pytest.mark.usefixtures("every_batch")
