@@ -40,7 +40,10 @@ N_DRAWS = 3
 QUIET = ("experiment_config.plot_metrics_n_epoch=null", "dataset_config.baseline=none")
 TRAINED_ALONG = (
     "model_config.freeze_base=false",
-    *(f"model_config.training_config.loss_weights.{term}=0" for term in ("unifrac", "ordination", "nucleotide")),
+    *(
+        f"stage_config.predictor.model_config.training_config.loss_weights.{term}=0"
+        for term in ("unifrac", "ordination", "nucleotide")
+    ),
 )
 """All weights of a predictor but the letters of lineages learn, from the target alone."""
 NOT_LOADED = "~stage_config.predictor.model_config.load_modules"

@@ -27,13 +27,15 @@ def predictor(reads: str, **changes: object) -> SequencePredictor:
 
 def test_before_any_training_vectors_are_as_far_apart_as_lineages() -> None:
     torch.manual_seed(0)
-    lineages = (torch.rand(40, 2048) < torch.rand(40, 1)).float()
-    vector, states = SampleVector(64, 2048), torch.zeros(40, 3, 64)
-    own = predicted_distances(vector(states, torch.ones(40, 3, dtype=torch.bool), lineages), 1.0)
+    one = (torch.rand(1, 2048) < 0.3).float()
+    changed = (torch.rand(40, 2048) < torch.linspace(0.01, 0.3, 40)[:, None]).float()
+    lineages = (one - changed).abs()
+    vectors = SampleVector(64, 2048)(torch.zeros(40, 3, 64), torch.ones(40, 3, dtype=torch.bool), lineages).detach()
     pairs = np.triu_indices(40, 1)
-    told, true = own[pairs].detach(), predicted_distances(lineages, None)[pairs]
-    assert np.corrcoef(told, true)[0, 1] > 0.8
-    assert 0.3 < float(told.mean()) < 0.95
+    told, true = (torch.cdist(own, own)[pairs] for own in (vectors, lineages))
+    assert np.corrcoef(told, true)[0, 1] > 0.9
+    unifrac = predicted_distances(lineages, None)[pairs].mean()
+    assert 0.5 < float(told.tanh().mean() / unifrac) < 2
 
 
 @pytest.mark.parametrize(("reads", "of_asvs", "of_samples"), [("asvs", 1, 0), ("both", 1, 1), ("sample", 0, 1)])

@@ -81,11 +81,13 @@ class SequencePredictor(nn.Module):
         own, width = config.predictor, config.embedding_dim
         sizes = Sizes(width, config.heads, config.dropout, config.gradient_checkpointing)
         self.base = base
-        self.reads_vector, reads_asvs = own.reads != "asvs", own.reads != "sample"
+        reads_asvs = own.reads != "sample"
+        # Vectors of samples have most in common: what is learned from is how they differ, over samples.
+        self.standard = nn.BatchNorm1d(width) if own.reads != "asvs" else None
         self.count_transformer = sizes.transformer(own.count_layers) if own.count_layers else None
         self.count_head = nn.Linear(width, 1) if own.count_layers else None
         self.target_branch = TargetBranch(sizes, own, list(facts.categories.values())) if reads_asvs else None
-        self.norm = nn.LayerNorm(width, eps=EPS)
+        self.norm = nn.LayerNorm(width, eps=EPS) if reads_asvs else None
         names = list(facts.categories)
         self.scaled_by = None if own.category_scale is None else names.index(own.category_scale)
         scale = None if own.category_scale is None else facts.categories[own.category_scale]
@@ -104,7 +106,7 @@ class SequencePredictor(nn.Module):
 
     def read(self, batch: SampleBatch) -> Read:
         """Return all that is read of the encoder; what it makes of its states is not asked for where it is not read."""
-        if self.reads_vector:
+        if self.standard is not None:
             return self._read(self.base(batch))
         vectors = self.base.asv_encoder(batch.sequences).vectors
         return Read(self.base.sample_states(vectors, batch, batch.asvs >= 0))
@@ -113,7 +115,7 @@ class SequencePredictor(nn.Module):
         reads_states = self.target_branch is not None or self.count_transformer is not None
         return Read(
             encoded.states if reads_states else None,
-            encoded.vector if self.reads_vector else None,
+            None if self.standard is None else encoded.vector,
             encoded.weights if self.target_branch is None else None,
         )
 
@@ -126,9 +128,10 @@ class SequencePredictor(nn.Module):
             pooled = self.target_branch(read.states, mask, batch.categories)
             weights = pooled.weights
             parts.append(pooled.vector)
-        if read.vector is not None:
-            parts.append(read.vector)
+        if read.vector is not None and self.standard is not None:
+            parts.append(self.standard(read.vector))
         codes = None if self.scaled_by is None else batch.categories[:, self.scaled_by]
         beside = None if self.wide is None else self.wide(batch)
-        target = self.head(self.norm(sum(parts[1:], parts[0])), codes, beside)
+        vector = sum(parts[1:], parts[0])
+        target = self.head(vector if self.norm is None else self.norm(vector), codes, beside)
         return Predicted(target, counts, weights, mask)
