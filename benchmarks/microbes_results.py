@@ -58,7 +58,7 @@ class Question(NamedTuple):
     target: str
     title: str
     samples: str
-    group: str = "subject"
+    groups: str = "subjects"
 
 
 CROHNS = "Stool of people with Crohn's disease and of others (Qiita study 2538)"
@@ -71,7 +71,7 @@ APNEA = Question(
     "exposure_type",
     "mice in air, or in the changing oxygen of sleep apnea",
     "Droppings of mice in air, or in the changing oxygen of sleep apnea (Qiita study 10422)",
-    "mouse",
+    "mice",
 )
 QUESTIONS = (IBD, SEX, AGE, APNEA)
 

@@ -22,6 +22,7 @@ def predictor(reads: str, **changes: object) -> SequencePredictor:
     torch.manual_seed(0)
     network = build_network("predictor", small(**LINKAGE, predictor={"reads": reads, **changes}), some_facts())
     assert isinstance(network, SequencePredictor)
+    torch.nn.init.normal_(network.head.linear.weight)  # that of vectors alone begins at zero
     return network.eval()
 
 

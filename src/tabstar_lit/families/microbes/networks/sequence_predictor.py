@@ -16,6 +16,9 @@ from tabstar_lit.families.microbes.networks.sequence_encoder import Encoded, Seq
 from tabstar_lit.families.microbes.networks.wide import WideReads
 from tabstar_lit.families.microbes.study.batch import SampleBatch
 
+MOMENTUM = 0.3
+"""Of means and deviations of vectors over samples: studies are small, and an epoch has few steps."""
+
 
 class Read(NamedTuple):
     """What a predictor reads of ``B`` encoded samples with up to ``S`` ASVs.
@@ -83,7 +86,7 @@ class SequencePredictor(nn.Module):
         self.base = base
         reads_asvs = own.reads != "sample"
         # Vectors of samples have most in common: what is learned from is how they differ, over samples.
-        self.standard = nn.BatchNorm1d(width) if own.reads != "asvs" else None
+        self.standard = nn.BatchNorm1d(width, momentum=MOMENTUM) if own.reads != "asvs" else None
         self.count_transformer = sizes.transformer(own.count_layers) if own.count_layers else None
         self.count_head = nn.Linear(width, 1) if own.count_layers else None
         self.target_branch = TargetBranch(sizes, own, list(facts.categories.values())) if reads_asvs else None
@@ -94,7 +97,7 @@ class SequencePredictor(nn.Module):
         self.head = TargetHead(own, width, facts.n_outputs, scaled_by=scale)
         fitted = own.wide_weights == "fitted"
         self.wide = WideReads(facts.max_bases + 1, self.head.n_outputs, fitted=fitted) if own.wide else None
-        if fitted:
+        if fitted or not reads_asvs:  # what a head at random says of few samples would have to be unlearned first
             self.head.begin_at_zero()
 
     def forward(self, batch: SampleBatch, hidden: Tensor | None = None, *, letters: bool = False) -> Predicted:
