@@ -32,7 +32,7 @@ from tabstar_lit.families.microbes.study.data import MicrobesData
 QUESTIONS = (IBD, APNEA)
 DRAWS = {0.1: 1, 0.3: 1, 1.0: 1}
 """Draws of training groups in each fold, by the share of them whose labels are used."""
-EPOCHS, PATIENCE = 40, 15
+EPOCHS, PATIENCE = 24, 10
 PRETRAINING_EPOCHS = 12
 """Of every predictor, pretrained or not."""
 RESAMPLINGS = 500

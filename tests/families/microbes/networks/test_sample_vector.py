@@ -31,7 +31,7 @@ def test_before_any_training_vectors_are_as_far_apart_as_lineages() -> None:
     one = (torch.rand(1, 2048) < 0.3).float()
     changed = (torch.rand(40, 2048) < torch.linspace(0.01, 0.3, 40)[:, None]).float()
     lineages = (one - changed).abs()
-    vectors = SampleVector(64, 2048)(torch.zeros(40, 3, 64), torch.ones(40, 3, dtype=torch.bool), lineages).detach()
+    vectors = SampleVector(512, 2048)(torch.zeros(40, 3, 512), torch.ones(40, 3, dtype=torch.bool), lineages).detach()
     pairs = np.triu_indices(40, 1)
     told, true = (torch.cdist(own, own)[pairs] for own in (vectors, lineages))
     assert np.corrcoef(told, true)[0, 1] > 0.9
