@@ -94,11 +94,12 @@ class MicrobesModel(ModelConfig):
     def loss_terms(self) -> tuple[str, ...]:
         """Return the terms that are active: those with a factor, of what is trained."""
         architecture = self.architecture_config
-        own = ("target", "count") if architecture.predictor.count_layers else ("target",)
-        base = ENCODER_TERMS[architecture.encoder_type]
+        own: tuple[str, ...] = ("target", "count") if architecture.predictor.count_layers else ("target",)
+        base: tuple[str, ...] = (*ENCODER_TERMS[architecture.encoder_type], "nucleotide")
         if architecture.sample_vector and "unifrac" in base:
             base = (*base, "ordination")
-        own, base = own if self.role == "predictor" else (), () if self.frozen else (*base, "nucleotide")
+        own = own if self.role == "predictor" else ()
+        base = () if self.frozen else base
         return tuple(term for term in (*own, *base) if getattr(self.training_config.loss_weights, term) > 0)
 
     def problems(self) -> Iterable[Problem]:
