@@ -30,7 +30,7 @@ from tabstar_lit.families.microbes.reports.judged import Judged, joined
 from tabstar_lit.families.microbes.study.data import MicrobesData
 
 QUESTIONS = (IBD, APNEA)
-DRAWS = {0.1: 1, 0.3: 1, 1.0: 1}
+DRAWS = {0.1: 1, 1.0: 1}
 """Draws of training groups in each fold, by the share of them whose labels are used."""
 EPOCHS, PATIENCE = 24, 10
 PRETRAINING_EPOCHS = 12
