@@ -38,24 +38,27 @@ N_FOLDS = 5
 N_DRAWS = 3
 """Of each disturbance."""
 QUIET = ("experiment_config.plot_metrics_n_epoch=null", "dataset_config.baseline=none")
-SCRATCH = (
-    "stages=[predictor]",
-    "~stage_config.predictor.model_config.load_modules",
+TRAINED_ALONG = (
     "model_config.freeze_base=false",
-    "model_config.freeze=[]",
-    "model_config.architecture_config.lineage_start=random",
-    "model_config.architecture_config.lineages=512",
+    *(
+        f"stage_config.predictor.model_config.training_config.loss_weights.{term}=0"
+        for term in ("unifrac", "ordination", "nucleotide")
+    ),
 )
+"""All weights of a predictor but the letters of lineages learn, from the target alone."""
+NOT_LOADED = "~stage_config.predictor.model_config.load_modules"
+SCRATCH = ("stages=[predictor]", NOT_LOADED, *TRAINED_ALONG)
 
 
 class Question(NamedTuple):
-    """What is cross-validated: a name for its figures, a target of a study, and words for both."""
+    """What is cross-validated: a name for its figures, a target of a study, and words for both and for a group."""
 
     name: str
     study: str
     target: str
     title: str
     samples: str
+    groups: str = "subjects"
 
 
 CROHNS = "Stool of people with Crohn's disease and of others (Qiita study 2538)"
@@ -68,15 +71,16 @@ APNEA = Question(
     "exposure_type",
     "mice in air, or in the changing oxygen of sleep apnea",
     "Droppings of mice in air, or in the changing oxygen of sleep apnea (Qiita study 10422)",
+    "mice",
 )
 QUESTIONS = (IBD, SEX, AGE, APNEA)
 
 TEXT = """\
 {what}: {samples} samples of {subjects} subjects, in five folds of subjects.
 For each fold an encoder is pretrained on the samples of the other subjects, and a predictor trained on it; `scratch` is
-the same predictor without pretraining and with 512 lineages that start at random, all of its weights trained. Forest
-and linear model are tuned by inner folds of subjects on the same samples. Scores are of the held-out samples of all
-folds together, and intervals over subjects drawn with replacement.
+the same network without pretraining: it has the same clades and the same linear model to begin with, and all else of it
+is trained from labels alone. Forest and linear model are tuned by inner folds of subjects on the same samples. Scores
+are of the held-out samples of all folds together, and intervals over subjects drawn with replacement.
 """
 
 DISTANCES = """\
@@ -128,7 +132,7 @@ def find_microbiome() -> Path:
 def cross_validated(question: Question) -> Section:
     """Cross-validate network, forest and linear model, the network pretrained and from scratch."""
     start, cpu = time.perf_counter(), time.process_time()
-    study = _converted(question.study)
+    study = converted(question.study)
     linkage = linkage_distances(study)
     folds = [_fold(question, fold, linkage) for fold in range(N_FOLDS)]
     together = joined([own.judged for own in folds])
@@ -194,7 +198,7 @@ def _told(study: Study, folds: Sequence[_Fold], distances: _Distances) -> str:
     )
 
 
-def _converted(name: str) -> Study:
+def converted(name: str) -> Study:
     """Convert a study to below the data root, where dataset_config/microbes/ibd.yaml looks for it, and return it."""
     target, folder = roots().data / f"{name}.h5", find_microbiome()
     source = (REPOSITORY / f"examples/microbiome/{name}.yaml").read_text(encoding="utf-8")
@@ -207,9 +211,9 @@ def _converted(name: str) -> Study:
 
 def _fold(question: Question, fold: int, linkage: Float64) -> _Fold:
     """Train both networks of a fold, and judge them beside classical models that are fitted once."""
-    common = _common(question, fold)
-    loaded, directory = _trained(common)
-    _, scratch = _trained((*common, *SCRATCH))
+    common = settings_of(question, fold)
+    loaded, directory = train_fold(common)
+    _, scratch = train_fold((*common, *SCRATCH))
     data = family.data(loaded.stages[-1].experiment, directory.record()["seed"])
     line, predictor = fit_line(data), best_of("predictor", directory)
     judged = judge(predictor, data, line)
@@ -227,7 +231,7 @@ def _fold(question: Question, fold: int, linkage: Float64) -> _Fold:
     )
 
 
-def _common(question: Question, fold: int) -> tuple[str, ...]:
+def settings_of(question: Question, fold: int) -> tuple[str, ...]:
     """Return the settings that all trainings of a fold have."""
     return (
         "model_config=microbes/ibd",
@@ -241,7 +245,7 @@ def _common(question: Question, fold: int) -> tuple[str, ...]:
     )
 
 
-def _trained(overrides: Sequence[str]) -> tuple[Any, Any]:
+def train_fold(overrides: Sequence[str]) -> tuple[Any, Any]:
     loaded = load(family, tuple(overrides), None)
     return loaded, run(family, loaded, argv=[family.command, *overrides])
 

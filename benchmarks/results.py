@@ -18,6 +18,7 @@ from benchmarks import (
     coverage,
     experts_results,
     fakes_results,
+    microbes_labels,
     microbes_results,
     signal_results,
     tabstar_heads,
@@ -52,6 +53,7 @@ EXPERIMENTS: dict[str, Callable[[], Section]] = {
     "antibody_complexes": antibody_results.complexes,
     "antibody_her2": antibody_results.her2,
     **{f"microbes_{own.name}": partial(microbes_results.cross_validated, own) for own in microbes_results.QUESTIONS},
+    **{f"microbes_{own.name}_labels": partial(microbes_labels.by_labels, own) for own in microbes_labels.QUESTIONS},
 }
 """In the order of the page."""
 
@@ -60,6 +62,9 @@ NEEDS: dict[str, Callable[[], object]] = {
     **dict.fromkeys(("experts_shakespeare", "experts_equal_budget"), experts_results.find_texts),
     **dict.fromkeys(("antibody_complexes", "antibody_her2"), antibody_pairs.find_antibodies),
     **dict.fromkeys((f"microbes_{own.name}" for own in microbes_results.QUESTIONS), microbes_results.find_microbiome),
+    **dict.fromkeys(
+        (f"microbes_{own.name}_labels" for own in microbes_labels.QUESTIONS), microbes_results.find_microbiome
+    ),
     **dict.fromkeys(("higgsml", "higgs_uci", "jets", "fakes_zee"), signal_results.find_events),
 }
 """What an experiment must find before anything is trained."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from benchmarks import microbes, microbes_large, microbes_results, results
+import torch
+from benchmarks import microbes, microbes_labels, microbes_large, microbes_results, results
 from click.testing import CliRunner
 
 from tabstar_lit.families.microbes.classical import models
+from tabstar_lit.families.microbes.facts import StudyFacts
 from tabstar_lit.families.microbes.reports.disturbed import DISTURBANCES
+from tabstar_lit.families.microbes.reports.judged import Judged
 
 SHORT = (
     "model_config.training_config.max_epochs=1",
@@ -92,3 +96,37 @@ def test_speeds_are_of_equal_distances(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microbes, "unifrac", lambda *own: real(*own) + 1e-9)
     with pytest.raises(RuntimeError, match="differs from scikit-bio's by 1e-09"):
         microbes.figures()
+
+
+def test_pretraining_is_judged_by_shares_of_the_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_data: Path
+) -> None:
+    assert shared_data.is_dir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(results, "PAGE", tmp_path / "docs" / "results.md")
+    monkeypatch.setattr(microbes_labels, "N_FOLDS", 2)
+    monkeypatch.setattr(microbes_labels, "DRAWS", {0.3: 1, 1.0: 1})
+    monkeypatch.setattr(microbes_labels, "RESAMPLINGS", 20)
+    monkeypatch.setattr(microbes_results, "QUIET", (*microbes_results.QUIET, *SHORT))
+    monkeypatch.setattr(microbes_labels, "EPOCHS", 1)
+    done = CliRunner().invoke(results.main, ["microbes_apnea_labels", "--device", "cpu"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    figures = dict(re.findall(r"^RESULT (\S+)=(\S+)$", done.output, re.MULTILINE))
+    names = {*microbes_labels.NETWORKS, "linear"}
+    assert set(figures) == {f"microbes.apnea_labels_{share}_{name}_auc" for share in (30, 100) for name in names}
+    assert all(0 <= float(value) <= 1 for value in figures.values())
+    page = (tmp_path / "docs" / "results.md").read_text()
+    assert re.search(r"\| 30% \|.*\| [+-]0\.\d+ \([+-]0\.\d+ to [+-]0\.\d+\) \|", page)
+
+
+def test_a_lead_is_of_the_same_samples_and_groups() -> None:
+    generator = torch.Generator().manual_seed(0)
+    true = torch.arange(60) % 2
+    good = torch.stack([1 - true, true], dim=1).double() + torch.rand(60, 2, generator=generator, dtype=torch.float64)
+    chance = torch.rand(60, 2, generator=generator, dtype=torch.float64)
+    facts = StudyFacts(10, 5, "classification", ("state",), ("a", "b"))
+    draws = [Judged(facts, {"good": good, "same": good, "chance": chance}, true, np.arange(60) // 6) for _ in range(2)]
+    assert microbes_labels.lead(draws, "good", "same") == (0, 0, 0)
+    mean, low, high = microbes_labels.lead(draws, "good", "chance")
+    assert 0.1 < low < mean < high
+    assert mean == pytest.approx(draws[0].scores()["good"]["auroc"] - draws[0].scores()["chance"]["auroc"])

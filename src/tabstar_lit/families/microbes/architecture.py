@@ -20,7 +20,14 @@ Quantile = Annotated[float, Field(gt=0, lt=1)]
 class PredictorArchitecture(Section):
     """What stands on the encoder in the role `predictor`."""
 
-    count_layers: PositiveInt = Field(4, description="Layers of the branch that gives back the counts.")
+    reads: Literal["asvs", "sample", "both"] = Field(
+        "asvs",
+        description="What a predictor reads of the encoder. asvs: the state of each ASV, as in AAM; "
+        "sample: the vector of the sample, whose distances tell UniFrac; both: their sum.",
+    )
+    count_layers: Count = Field(
+        4, description="Layers of the branch that gives back the counts; 0: there is none, and no term of it."
+    )
     target_layers: PositiveInt = Field(4, description="Layers of the branch that gives the target.")
     fusion: Fusion = Field(
         "none",
@@ -57,12 +64,15 @@ class PredictorArchitecture(Section):
     )
 
     def problems(self) -> Iterable[Problem]:
-        """Refuse hidden layers that no head reads, a head without them, falling quantiles, and weights of nothing."""
+        """Refuse hidden layers that no head reads, a head without them, falling quantiles, and what reads nothing."""
         if (self.head == "linear") == bool(self.hidden_dims):
             which = "head: linear has none" if self.hidden_dims else f"head: {self.head} needs some, such as [64]"
             yield Problem(("hidden_dims",), f"hidden layers: {which}")
         if list(self.quantiles) != sorted(set(self.quantiles)):
             yield Problem(("quantiles",), "quantiles have to rise, such as [0.1, 0.5, 0.9]")
+        if self.reads == "sample" and self.fusion != "none":
+            message = f"{self.fusion} joins categories with ASVs, which reads: sample leaves out; set reads: both"
+            yield Problem(("fusion",), message)
         if self.wide_weights == "fitted" and not self.wide:
             yield Problem(("wide_weights",), "fitted weights are those of the wide part; set wide: true")
 
@@ -127,6 +137,11 @@ class MicrobesArchitecture(ArchitectureConfig):
     def distance_scale(self) -> float | None:
         """The scale that predicted distances are made with; None: they are those of lineages."""
         return None if self.lineages else self.unifrac_scale
+
+    @property
+    def sample_vector(self) -> bool:
+        """Whether a sample has a vector beside lineages: where these read no state, or a predictor reads it."""
+        return self.lineages > 0 and (self.lineage_start == "linkage" or self.predictor.reads != "asvs")
 
     def problems(self) -> Iterable[Problem]:
         """Refuse heads that do not divide the width, and a start of no lineages."""

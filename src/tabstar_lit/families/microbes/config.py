@@ -59,6 +59,17 @@ class SampleFolds(Section):
             yield Problem(("fold",), f"fold {self.fold} of {self.n} folds: they are numbered 0 to {self.n - 1}")
 
 
+class SampleLabels(Section):
+    """Targets of a part of the training groups, as for a learning curve."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="Share of training groups whose targets are used, two groups and one of each class at least. An "
+        "encoder is trained on the samples of all. Those of a smaller share are among those of a larger one.",
+    )
+    seed: Count = Field(0, description="Another seed draws other groups; the split stays as it is.")
+
+
 class SampleLoader(LoaderOptions):
     """How batches are loaded; all but the batch size are passed to ``torch.utils.data.DataLoader``."""
 
@@ -83,6 +94,9 @@ class MicrobesDataset(DatasetConfig):
     categories: Names = Field((), description="Columns of classes that a predictor reads beside the community.")
     split: SampleSplit = Field(default_factory=SampleSplit, description="Which samples train, validate and test.")
     folds: SampleFolds | None = Field(None, description="Cross-validation: the test split is one fold.")
+    labels: SampleLabels | None = Field(
+        None, description="Use the targets of a part of the training groups only; null: of all."
+    )
     max_asvs: Annotated[int, Field(ge=1)] | None = Field(
         1024, description="Of a sample with more ASVs the most abundant are kept; null: all."
     )

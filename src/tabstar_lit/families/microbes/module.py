@@ -14,7 +14,7 @@ from tabstar_lit.engine.module import StepOutput, TrainingModule
 from tabstar_lit.families.microbes.distances import unifrac_of_all
 from tabstar_lit.families.microbes.facts import StudyFacts
 from tabstar_lit.families.microbes.flops import StepFlops
-from tabstar_lit.families.microbes.frozen import FrozenStates
+from tabstar_lit.families.microbes.frozen import FrozenReads
 from tabstar_lit.families.microbes.networks.masks import hide_bases
 from tabstar_lit.families.microbes.networks.sequence_encoder import Encoded, EncoderNetwork
 from tabstar_lit.families.microbes.networks.sequence_predictor import Predicted, SequencePredictor
@@ -74,9 +74,9 @@ class MicrobesModule(TrainingModule):
         self.weights = {term: getattr(config.training_config.loss_weights, term) for term in config.loss_terms()}
         self.scale = config.architecture_config.distance_scale
         self._counted: StepFlops | None = None
-        self._states: FrozenStates | None = None
+        self._reads: FrozenReads | None = None
         if config.frozen and facts.fixed and samples is not None and isinstance(network, SequencePredictor):
-            self._states = FrozenStates(network, samples)
+            self._reads = FrozenReads(network, samples)
 
     def compute(self, batch: SampleBatch) -> StepOutput:
         """Return the loss of a batch, its terms, and the columns of the tracker."""
@@ -118,12 +118,12 @@ class MicrobesModule(TrainingModule):
         return hide_bases(batch.sequences, self.config.training_config.masking, fixed=not self.training)
 
     def _predict(self, predictor: SequencePredictor, batch: SampleBatch, hidden: Tensor | None) -> Predicted:
-        if self._states is not None:
-            return predictor.predict(self._states.of(batch), batch)
+        if self._reads is not None:
+            return predictor.predict(self._reads.of(batch), batch)
         if self.config.frozen:
             with torch.no_grad():
-                states = predictor.states(batch)
-            return predictor.predict(states, batch)
+                read = predictor.read(batch)
+            return predictor.predict(read, batch)
         predicted: Predicted = self._shown(predictor, batch, hidden)
         return predicted
 
@@ -140,6 +140,11 @@ class MicrobesModule(TrainingModule):
         if "unifrac" in self.weights:
             terms["unifrac"] = unifrac_of_all(
                 encoded.embedding, batch.rows, batch.distances, self.facts.distances, self.scale
+            )
+        if "ordination" in self.weights:
+            scale = self.config.architecture_config.unifrac_scale
+            terms["ordination"] = unifrac_of_all(
+                encoded.vector, batch.rows, batch.distances, self.facts.distances, scale
             )
         if "faith_pd" in self.weights and encoded.faith_pd is not None:
             true = self._scale("faith_pd")(batch.faith_pd[:, None])[:, 0]
@@ -158,7 +163,7 @@ class MicrobesModule(TrainingModule):
         terms = {}
         if "target" in self.weights and self.target_loss is not None:
             terms["target"] = self.target_loss(predicted.target, self._true(batch))
-        if "count" in self.weights:
+        if "count" in self.weights and predicted.counts is not None:
             true = scaled_counts(batch.counts, self.facts.train_counts_max)
             terms["count"] = known_mean((predicted.counts - true).square(), predicted.mask)
         return terms

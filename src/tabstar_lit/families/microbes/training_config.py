@@ -30,6 +30,11 @@ class LossWeights(Section):
     target: NonNegativeNumber = Field(1.0, description="predictor: the target.")
     count: NonNegativeNumber = Field(1.0, description="predictor: the counts, on a scale of their own from 0 to 1.")
     unifrac: NonNegativeNumber = Field(1.0, description="Distances of all pairs of a batch.")
+    ordination: NonNegativeNumber = Field(
+        1.0,
+        description="The same by vectors of samples, where distances are of lineages and such vectors are beside them "
+        "(`lineage_start: linkage`, or `predictor.reads` other than `asvs`).",
+    )
     faith_pd: NonNegativeNumber = Field(1.0, description="Faith's phylogenetic diversity, as a z-score.")
     taxonomy: NonNegativeNumber = Field(1.0, description="Shares of taxa.")
     nucleotide: NonNegativeNumber = Field(1.0, description="Hidden bases.")
@@ -88,8 +93,13 @@ class MicrobesModel(ModelConfig):
 
     def loss_terms(self) -> tuple[str, ...]:
         """Return the terms that are active: those with a factor, of what is trained."""
-        own = ("target", "count") if self.role == "predictor" else ()
-        base = () if self.frozen else (*ENCODER_TERMS[self.architecture_config.encoder_type], "nucleotide")
+        architecture = self.architecture_config
+        own: tuple[str, ...] = ("target", "count") if architecture.predictor.count_layers else ("target",)
+        base: tuple[str, ...] = (*ENCODER_TERMS[architecture.encoder_type], "nucleotide")
+        if architecture.sample_vector and "unifrac" in base:
+            base = (*base, "ordination")
+        own = own if self.role == "predictor" else ()
+        base = () if self.frozen else base
         return tuple(term for term in (*own, *base) if getattr(self.training_config.loss_weights, term) > 0)
 
     def problems(self) -> Iterable[Problem]:

@@ -154,7 +154,7 @@ def test_without_fusion_categories_have_no_part() -> None:
 def test_asvs_choose_among_categories() -> None:
     """With one key every weight would be 1, and each ASV would be moved alike."""
     network, batch = predictor(fusion="cross_attention"), a_batch()
-    states = network.states(batch)
+    states = network.read(batch).states
     categories = network.target_branch.categories(batch.categories)
     moved = network.target_branch.join(states, categories) - states
     there = batch.asvs[0] >= 0

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.microbes.config import SampleFolds, SampleSplit
-from tabstar_lit.families.microbes.study.splits import split_samples
+from tabstar_lit.families.microbes.config import SampleFolds, SampleLabels, SampleSplit
+from tabstar_lit.families.microbes.study.splits import keep_labels, split_samples
 
 GROUPS = [f"subject {i // 5}" for i in range(120)]  # 24 subjects with 5 samples
 SAMPLES = [f"sample {i}" for i in range(120)]
@@ -68,3 +68,28 @@ def test_parting_samples_of_a_group_warns(caplog: pytest.LogCaptureFixture) -> N
 def test_a_side_without_groups_is_refused() -> None:
     with pytest.raises(DataError, match="of 2 groups none is in the test split"):
         split_samples(SAMPLES[:10], GROUPS[:10], SampleSplit(val=0.5, test=0.1))
+
+
+def kept_groups(share: float, seed: int = 0, training: np.ndarray | None = None) -> set[str]:
+    every = np.ones(len(GROUPS), dtype=bool) if training is None else training
+    kept = keep_labels(GROUPS, every, SampleLabels(share=share, seed=seed), CLASSES)
+    return {group for group, own in zip(GROUPS, kept, strict=True) if own}
+
+
+def test_labels_are_of_a_share_of_whole_groups_of_every_class() -> None:
+    kept = keep_labels(GROUPS, np.ones(120, dtype=bool), SampleLabels(share=0.25), CLASSES)
+    assert kept.sum() == 30  # six of 24 subjects, five samples each
+    assert CLASSES[kept].mean() == 0.5
+    assert len(kept_groups(0.01)) == 2
+    assert len(kept_groups(1.0)) == 24
+
+
+def test_labels_of_a_smaller_share_are_among_those_of_a_larger_one_and_draws_differ() -> None:
+    assert kept_groups(0.1) < kept_groups(0.3) < kept_groups(0.9)
+    assert len({frozenset(kept_groups(0.3, seed)) for seed in range(5)}) > 1
+
+
+def test_labels_are_drawn_from_training_groups_alone() -> None:
+    training = np.array([own < 60 for own in range(120)])
+    assert kept_groups(0.5, training=training) <= set(GROUPS[:60])
+    assert len(kept_groups(0.5, training=training)) == 6

@@ -95,7 +95,7 @@ def classical_line(data: MicrobesData) -> ClassicalLine:
     return ClassicalLine(data.facts, predicted, torch.from_numpy(data.targets.values))
 
 
-def fit_line(data: MicrobesData) -> FittedLine:
+def fit_line(data: MicrobesData, names: Sequence[str] = ("forest", "linear")) -> FittedLine:
     """Tune and train the classical models on the training samples of a run.
 
     They read the shares of reads of all ASVs, and the categories that the network reads.
@@ -104,6 +104,8 @@ def fit_line(data: MicrobesData) -> FittedLine:
     ----------
     data : MicrobesData
         With a target.
+    names : sequence of str
+        Which models.
     """
     asvs = data.study.sequences or data.study.asv_ids
     asvs = tuple(dict.fromkeys(asvs))
@@ -111,7 +113,7 @@ def fit_line(data: MicrobesData) -> FittedLine:
     features = sample_features(data.study, asvs, data.categories, list(data.facts.categories.values()))
     columns = data.targets.values[:, None] if of_classes else data.targets.values
     models, chosen = dict[str, list[Callable[[Float64], Float64]]](), dict[str, str]()
-    for kinds in candidates(str(data.facts.kind)):
+    for kinds in (own for own in candidates(str(data.facts.kind)) if own.name in names):
         models[kinds.name] = []
         for column, target in enumerate(data.facts.targets):
             known = training if of_classes else training[~np.isnan(columns[training, column])]

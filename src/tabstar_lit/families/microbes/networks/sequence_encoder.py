@@ -12,6 +12,7 @@ from tabstar_lit.families.microbes.networks.asv_encoder import ASVEncoder
 from tabstar_lit.families.microbes.networks.layers import Pooled, Pooling, Sizes
 from tabstar_lit.families.microbes.networks.lineages import LineagePooling
 from tabstar_lit.families.microbes.networks.sample_encoder import SampleEncoder
+from tabstar_lit.families.microbes.networks.sample_vector import SampleVector
 from tabstar_lit.families.microbes.study.batch import SampleBatch
 
 SPARE_POSITIONS = 5
@@ -30,6 +31,8 @@ class Encoded:
         ``[B, S]`` bool, True where there is an ASV.
     embedding : Tensor
         ``[B, D]`` the sample, or ``[B, K]`` its lineages.
+    vector : Tensor
+        ``[B, D]`` the sample, for heads and predictors: the embedding itself, unless that is of lineages.
     weights : Tensor
         ``[B, S]`` how much each ASV counts in the embedding.
     letters : Tensor or None
@@ -43,6 +46,7 @@ class Encoded:
     states: Tensor
     mask: Tensor
     embedding: Tensor
+    vector: Tensor
     weights: Tensor
     letters: Tensor | None = None
     faith_pd: Tensor | None = None
@@ -52,8 +56,9 @@ class Encoded:
 class SequenceEncoder(nn.Module):
     """An encoder of ASVs, one of samples, a second transformer over ASVs, pooling, and a head for each task.
 
-    UniFrac has no head: distances between embeddings are what is learned. Each sequence of a batch is encoded once,
-    however many samples have it, and nothing is padded beyond the batch.
+    UniFrac has no head: distances between embeddings are what is learned. Where these are lineages that letters alone
+    tell of, distances between vectors, which states of ASVs have a part in, are learned as well: else no state would
+    learn. Each sequence of a batch is encoded once, however many samples have it, and nothing is padded beyond a batch.
 
     Parameters
     ----------
@@ -86,7 +91,8 @@ class SequenceEncoder(nn.Module):
         )
         self.encoder = None if given else sizes.transformer(config.encoder_layers)
         self.pooling = LineagePooling(width, config.lineages, given=given) if config.lineages else Pooling(width)
-        tasks, vector = config.encoder_type, config.lineages or width
+        self.vector = SampleVector(width, config.lineages) if config.sample_vector else None
+        tasks, vector = config.encoder_type, width if config.sample_vector else config.lineages or width
         self.faith_pd = nn.Linear(vector, 1) if tasks in ("faith_pd", "combined") else None
         self.taxa = nn.Linear(vector, n_taxa) if tasks in ("taxonomy", "combined") and n_taxa else None
 
@@ -107,14 +113,16 @@ class SequenceEncoder(nn.Module):
         states = self.sample_states(sequences.vectors, batch, mask)
         read = states if self.encoder is None else self.encoder(states, mask)
         pooled = self._pooled(read, sequences.lineages, batch.asvs, mask)
+        vector = pooled.vector if self.vector is None else self.vector(read, mask, pooled.vector)
         return Encoded(
             states,
             mask,
             pooled.vector,
+            vector,
             pooled.weights,
             sequences.letters,
-            None if self.faith_pd is None else self.faith_pd(pooled.vector).squeeze(-1),
-            None if self.taxa is None else self.taxa(pooled.vector),
+            None if self.faith_pd is None else self.faith_pd(vector).squeeze(-1),
+            None if self.taxa is None else self.taxa(vector),
         )
 
     def _pooled(self, states: Tensor, lineages: Tensor | None, asvs: Tensor, mask: Tensor) -> Pooled:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from tabstar_lit.arrays import Int64
+from tabstar_lit.arrays import Bool, Int64
 from tabstar_lit.data.plans import RowBatch, RowPlan, SequentialPlan, cut
 from tabstar_lit.engine.data import DataModule
 from tabstar_lit.errors import DataError
@@ -20,7 +20,7 @@ from tabstar_lit.families.microbes.facts import StudyFacts
 from tabstar_lit.families.microbes.study.batch import SampleBatch
 from tabstar_lit.families.microbes.study.labels import group_codes, read_categories, read_targets, texts
 from tabstar_lit.families.microbes.study.samples import Labels, SampleBatches
-from tabstar_lit.families.microbes.study.splits import SIDES, split_samples
+from tabstar_lit.families.microbes.study.splits import SIDES, keep_labels, split_samples
 from tabstar_lit.families.microbes.study.study import Study
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class MicrobesData(DataModule):
         self.targets = read_targets(study, config.target)
         classes = self.targets.values if self.targets.kind == "classification" else None
         self.sides = split_samples(study.sample_ids, study.groups(), config.split, config.folds, classes)
-        self._served = self.targets.known if labelled else np.ones(len(study), dtype=bool)
+        self._served = self._labelled() if labelled else np.ones(len(study), dtype=bool)
         self._say_what_is_missing()
         training = self.rows("train")
         self.categories, self.category_labels = read_categories(study, config.categories, training)
@@ -191,6 +191,18 @@ class MicrobesData(DataModule):
     @property
     def _tests(self) -> bool:
         return self.config.folds is not None or self.config.split.test > 0
+
+    def _labelled(self) -> Bool:
+        """Return which samples have a target that is used, ``[N]``."""
+        known, labels = self.targets.known, self.config.labels
+        if labels is None:
+            return known
+        training = known & (self.sides == SIDES.index("train"))
+        classes = self.targets.values if self.targets.kind == "classification" else None
+        left_out = training & ~keep_labels(self.study.groups(), training, labels, classes)
+        n_used, n_training = int((training & ~left_out).sum()), int(training.sum())
+        log.info("Targets of %d of %d training samples are used.", n_used, n_training)
+        return known & ~left_out
 
     def _on(self, side: str) -> list[int]:
         return np.flatnonzero(self.sides == SIDES.index(side)).tolist()

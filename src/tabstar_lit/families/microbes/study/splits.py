@@ -11,7 +11,7 @@ import pandas as pd
 from tabstar_lit.arrays import Bool, Int8, Int64
 from tabstar_lit.data.splits import Fold, Split, document_ids
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.microbes.config import SampleFolds, SampleSplit
+from tabstar_lit.families.microbes.config import SampleFolds, SampleLabels, SampleSplit
 
 SIDES = ("train", "val", "test")
 
@@ -63,6 +63,36 @@ def split_samples(
         sides = _dealt(names, split, folds, classes)
     _require_sides(sides, names, split, folds)
     return sides
+
+
+def keep_labels(groups: Sequence[str], training: Bool, labels: SampleLabels, classes: Int64 | None = None) -> Bool:
+    """Tell which samples are of the training groups whose targets are used.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        ``[N]`` of each sample.
+    training : NDArray of bool
+        ``[N]`` which samples are for training and have a target.
+    labels : SampleLabels
+        Share and seed.
+    classes : NDArray of int64, optional
+        ``[N]`` class of each sample; groups are taken from one class after the other, so that each has some.
+
+    Returns
+    -------
+    NDArray of bool
+        ``[N]``.
+    """
+    names = np.asarray(groups, dtype=object)
+    frame = pd.DataFrame({"group": names[training], "class": -1 if classes is None else classes[training]})
+    strata = frame.groupby("group")["class"].agg(lambda own: own.mode().iloc[0])
+    order = np.argsort(document_ids(f"labels {labels.seed} {name}" for name in strata.index), kind="stable")
+    shuffled = strata.iloc[order]
+    turns = shuffled.groupby(shuffled).cumcount()
+    dealt = turns.sort_values(kind="stable").index
+    fewest = max(2, shuffled.nunique())
+    return np.isin(names, dealt[: max(fewest, round(labels.share * len(dealt)))])
 
 
 def _dealt(names: Sequence[str], split: SampleSplit, folds: SampleFolds | None, classes: Int64 | None) -> Int8:
