@@ -202,7 +202,8 @@ class MicrobesData(DataModule):
         left_out = training & ~keep_labels(self.study.groups(), training, labels, classes)
         n_used, n_training = int((training & ~left_out).sum()), int(training.sum())
         log.info("Targets of %d of %d training samples are used.", n_used, n_training)
-        return known & ~left_out
+        used: Bool = known & ~left_out
+        return used
 
     def _on(self, side: str) -> list[int]:
         return np.flatnonzero(self.sides == SIDES.index(side)).tolist()
