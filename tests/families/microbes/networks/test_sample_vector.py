@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -75,10 +77,10 @@ def test_without_a_branch_of_counts_there_are_none() -> None:
 
 
 @pytest.mark.parametrize("reads", ["asvs", "sample"])
-def test_lineages_at_random_have_a_vector_where_it_is_read(reads: str) -> None:
-    config = MicrobesArchitecture(lineages=12, predictor=PredictorArchitecture(reads=reads))  # type: ignore[arg-type]
+def test_lineages_at_random_have_a_vector_where_it_is_read(reads: Literal["asvs", "sample"]) -> None:
+    config = MicrobesArchitecture(lineages=12, predictor=PredictorArchitecture(reads=reads))
     assert config.sample_vector is (reads == "sample")
-    assert not MicrobesArchitecture(predictor=PredictorArchitecture(reads=reads)).sample_vector  # type: ignore[arg-type]
+    assert not MicrobesArchitecture(predictor=PredictorArchitecture(reads=reads)).sample_vector
 
 
 def test_categories_that_nothing_reads_are_refused() -> None:
