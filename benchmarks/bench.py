@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
+
+import click
 
 from benchmarks import (
     antibody_generation,
@@ -35,7 +37,9 @@ FIGURES = {
 }
 
 
-def main(names: list[str]) -> None:
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(FIGURES)), metavar="[NAME]...")
+def main(names: Sequence[str]) -> None:
     """Print ``BENCH name=value`` for each figure, one after the other: they share the machine."""
     for name in names or FIGURES:
         for figure, value in FIGURES[name]().items():
@@ -43,4 +47,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
