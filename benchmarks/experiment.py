@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,20 @@ weights and chooses the same validation rows as in the real training.
 _LIMITS: list[str] = []
 
 
-def limit(device: str, max_time: str | None) -> None:
-    """Have all trainings from now on run on ``device``, and no stage of them longer than ``max_time`` (DD:HH:MM:SS)."""
+@contextmanager
+def limited(device: str, max_time: str | None) -> Iterator[None]:
+    """Have all trainings inside run on ``device``, and no stage of them longer than ``max_time`` (DD:HH:MM:SS)."""
+    before = _LIMITS[:]
     _LIMITS[:] = [f"experiment_config.accelerator={device}"] if device != "auto" else []
     _LIMITS.extend([f"model_config.training_config.max_time='{max_time}'"] if max_time else [])
+    try:
+        yield
+    finally:
+        _LIMITS[:] = before
 
 
 def limits() -> tuple[str, ...]:
-    """Return what :func:`limit` asks for, as overrides."""
+    """Return what :func:`limited` asks for, as overrides."""
     return tuple(_LIMITS)
 
 

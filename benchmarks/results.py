@@ -26,7 +26,7 @@ from benchmarks import (
     tabstar_official,
     tabstar_results,
 )
-from benchmarks.experiment import limit
+from benchmarks.experiment import limited
 from benchmarks.page import Section, print_results, write_section
 from tabstar_lit.commands.errors import reported_errors
 
@@ -76,8 +76,7 @@ NEEDS: dict[str, Callable[[], object]] = {
 @click.option("--max-time", help="DD:HH:MM:SS that a stage of a training may take, at most.")
 def main(names: Sequence[str], device: str, max_time: str | None) -> None:
     """Run EXPERIMENTs, all of them when none is named."""
-    limit(device, max_time)
-    with reported_errors():
+    with limited(device, max_time), reported_errors():
         chosen = [name for name in EXPERIMENTS if not names or name in names]
         for name in chosen:
             NEEDS.get(name, lambda: None)()

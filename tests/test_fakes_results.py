@@ -258,6 +258,7 @@ def test_what_a_folder_holds_is_told_and_not_trained_again(tmp_path: Path, monke
             "truth": truth,
             "points": np.stack([np.linspace(20, 200, 50), np.ones(50)], axis=1),
             "weights": np.ones(50),
+            "counted_pulls": np.full(50, 0.5),
             **{"twins": 1, "seed": seed, "wall_s": 20.0, "cpu_s": 10.0, "made": ["train_fakes one", record]},
         }
         np.savez(tmp_path / f"toy2d_{seed:02d}.npz", **row)
@@ -266,6 +267,7 @@ def test_what_a_folder_holds_is_told_and_not_trained_again(tmp_path: Path, monke
     # One standard deviation of the two heads is 0.14: it covers an error of 0.05, and not one of 0.15.
     assert printed(done)["fakes.coverage2d_1sigma"] == "0.5000"
     assert printed(done)["fakes.coverage2d_2sigma"] == "1.0000"
+    assert printed(done)["fakes.coverage2d_counted_1sigma"] == "1.0000"
     page = results.PAGE.read_text(encoding="utf-8")
     assert "benchmarks.coverage" in page
     assert "40 s" in page

@@ -44,9 +44,8 @@ def launch() -> Iterator[Launch]:
 
     yield start
     for process in launched:
-        with suppress(ProcessLookupError):
+        with process, suppress(ProcessLookupError):  # the first closes its pipe and waits for it
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
