@@ -6,7 +6,6 @@ import math
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn, stack
 
 from tabstar_lit.errors import ConfigError
@@ -47,8 +46,12 @@ class PeriodicFeatures(nn.Module):
         self.frequencies = nn.Parameter(torch.randn(frequencies, numbers))
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """Return the waves ``[..., 2 P]`` of numbers ``[..., K]``."""
-        angles = F.linear(2 * math.pi * numbers, self.frequencies)
+        """Return the waves ``[..., 2 P]`` of numbers ``[..., K]``.
+
+        Angles are of many turns, which half precision would round to a tenth of one: no product of matrices, which it is
+        used for, takes part in them.
+        """
+        angles = 2 * math.pi * (numbers.unsqueeze(-2) * self.frequencies).sum(-1)
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 

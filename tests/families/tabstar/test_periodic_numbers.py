@@ -38,6 +38,13 @@ def test_waves_are_those_of_the_paper() -> None:
     np.testing.assert_allclose(waves(numbers).detach().numpy(), expected, atol=1e-12)
 
 
+def test_half_precision_does_not_round_angles() -> None:
+    waves, numbers = PeriodicFeatures(2, 3), 3 * torch.randn(4, 5, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = waves(numbers)
+    assert torch.equal(rough, waves(numbers))
+
+
 def test_without_them_weights_are_those_of_the_package_and_with_them_they_are_learned() -> None:
     plain, waving = fusion(0).state_dict(), fusion(4)
     assert set(waving.state_dict()) - set(plain) == {"periodic.frequencies"}

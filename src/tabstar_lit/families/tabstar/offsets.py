@@ -91,17 +91,17 @@ class AdditiveOffset:
         texts = _common(table.codes[np.ix_(rows, features[features < first_number])])
         pieces = min(PIECES, max(1, MOST_PIECES // max(1, len(numbers))))
         knots = [_knots(table.numbers[rows, place], pieces) for place in numbers]
-        terms = [_terms(table.numbers[rows, place], own) for place, own in zip(numbers, knots, strict=True)]
-        own = table.targets[rows].astype(np.float64)
+        terms = [_terms(table.numbers[rows, place], ends) for place, ends in zip(numbers, knots, strict=True)]
+        targets = table.targets[rows].astype(np.float64)
         weights = None if table.weights is None else table.weights[rows].astype(np.float64)
-        found, intercept = _ridge(np.concatenate([texts.terms, *terms], axis=1), own, weights)
+        found, intercept = _ridge(np.concatenate([texts.terms, *terms], axis=1), targets, weights)
         constants, *curves = np.split(found, np.cumsum([len(texts.codes), *(own.shape[1] for own in terms)])[:-1])
         named = zip(numbers, knots, curves, strict=True)
         return cls(
             intercept,
-            {table.feature_names[place]: _curve(own, weights) for place, own, weights in named},
+            {table.feature_names[place]: _curve(ends, steps) for place, ends, steps in named},
             {_key(table.vocabulary[code]): float(own) for code, own in zip(texts.codes, constants, strict=True)},
-            (float(own.min()), float(own.max())),
+            (float(targets.min()), float(targets.max())),
         )
 
     def of(self, encoded: Encoded, names: Sequence[str]) -> Float64:
