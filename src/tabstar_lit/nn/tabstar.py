@@ -48,8 +48,8 @@ class PeriodicFeatures(nn.Module):
     def forward(self, numbers: Tensor) -> Tensor:
         """Return the waves ``[..., 2 P]`` of numbers ``[..., K]``.
 
-        Angles are of many turns, which half precision would round to a tenth of one: no product of matrices, which it is
-        used for, takes part in them.
+        Angles are of many turns, and half precision would round them to a part of one. It is used for products of
+        matrices, of which there is none here.
         """
         angles = 2 * math.pi * (numbers.unsqueeze(-2) * self.frequencies).sum(-1)
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
