@@ -108,7 +108,7 @@ def test_stages_hand_on_their_weights(folder: Path) -> None:
     )
     assert done.exit_code == 0, done.output
     assert done.output.count("tensors from ''") == 2
-    record = json.loads((folder / "runs/logs/antibody_toy/stages/run.json").read_text())
+    record = json.loads((folder / "runs/logs/antibody_small/stages/run.json").read_text())
     assert list(record["stages"]) == ["pretrain", "train", "finetune"]
 
 

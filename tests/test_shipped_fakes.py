@@ -64,9 +64,9 @@ def test_every_shipped_model_trains_on_toys_in_three_stages(folder: Path, model:
     name = model.replace("/", "_")
     done = train(name, f"model_config={model}", "dataset_config.files=few.h5")
     assert done.exit_code == 0, done.output
-    stages = stages_of(folder, "fakes_toy", name)
+    stages = stages_of(folder, "fakes_few", name)
     assert list(stages) == ["numerator", "denominator", "ratio"]
-    best = folder / "runs/models/checkpoints/fakes_toy" / name / stages["ratio"]["best_checkpoint"]
+    best = folder / "runs/models/checkpoints/fakes_few" / name / stages["ratio"]["best_checkpoint"]
     assert restore(best).role == "ratio"
 
 

@@ -62,9 +62,9 @@ def test_every_shipped_model_trains_in_two_stages_and_predicts(folder: Path, mod
     name = model.replace("/", "_")
     done = train(name, f"model_config={model}", "dataset_config.study=few.h5")
     assert done.exit_code == 0, done.output
-    stages = stages_of(folder, "microbes_generated", name)
+    stages = stages_of(folder, "microbes_few", name)
     assert list(stages) == ["encoder", "predictor"]
-    best = folder / "runs/models/checkpoints/microbes_generated" / name / stages["predictor"]["best_checkpoint"]
+    best = folder / "runs/models/checkpoints/microbes_few" / name / stages["predictor"]["best_checkpoint"]
     trained = restore(best)
     assert trained.role == "predictor"
     assert len(trained.predict(generate(seed=1, n_subjects=2))) == 8
@@ -114,12 +114,12 @@ def test_every_example_converts(folder: Path, shared_data: Path, study: str) -> 
 def test_a_predictor_stands_on_the_encoder_of_another_run(folder: Path) -> None:
     done = train("alone", "dataset_config.study=few.h5", "stages=[encoder]")
     assert done.exit_code == 0, done.output
-    best = stages_of(folder, "microbes_generated", "alone")["encoder"]["best_checkpoint"]
-    path = folder / "runs/models/checkpoints/microbes_generated/alone" / best
+    best = stages_of(folder, "microbes_few", "alone")["encoder"]["best_checkpoint"]
+    path = folder / "runs/models/checkpoints/microbes_few/alone" / best
     place = f"stage_config.predictor.model_config.load_modules.base='{path}'"
     done = train("on_it", "dataset_config.study=few.h5", "stages=[predictor]", place)
     assert done.exit_code == 0, done.output
-    assert list(stages_of(folder, "microbes_generated", "on_it")) == ["predictor"]
+    assert list(stages_of(folder, "microbes_few", "on_it")) == ["predictor"]
 
 
 def test_the_default_is_tried_on_a_generated_study_and_leaves_nothing(folder: Path) -> None:

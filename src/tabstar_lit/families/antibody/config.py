@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -15,6 +16,8 @@ from tabstar_lit.families.antibody.tracking_config import AntibodyTracking
 
 class AntibodyExperiment(Experiment):
     """A generator of antibodies for an antigen at a wanted affinity."""
+
+    data_key: ClassVar[str | None] = "files"
 
     dataset_config: AntibodyDataset
     model: AntibodyModel = Field(alias="model_config")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -13,6 +14,8 @@ from tabstar_lit.families.experts.text.dataset_config import TextDataset
 
 class ExpertsExperiment(Experiment):
     """Experts that read text, and a mixture of them."""
+
+    data_key: ClassVar[str | None] = "corpus"
 
     dataset_config: TextDataset
     model: ExpertsModel = Field(alias="model_config")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -121,6 +121,8 @@ class MicrobesDataset(DatasetConfig):
 
 class MicrobesExperiment(Experiment):
     """A microbes experiment: what ``train_microbes`` reads."""
+
+    data_key: ClassVar[str | None] = "study"
 
     dataset_config: MicrobesDataset
     model: MicrobesModel = Field(alias="model_config")

@@ -108,7 +108,7 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = CliRunner().invoke(main, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "fold 2 of 2: auroc network" in done.output
-    assert {path.name for path in (folder / "runs/logs/microbes_generated").iterdir()} >= {"cv_fold0", "cv_fold1"}
+    assert {path.name for path in (folder / "runs/logs/microbes_study").iterdir()} >= {"cv_fold0", "cv_fold1"}
     return folder
 
 

@@ -154,6 +154,7 @@ class FakesExperiment(Experiment):
 
     foreign_keys: ClassVar[tuple[ForeignKey, ...]] = FAKES
     earlier_keys: ClassVar[tuple[ForeignKey, ...]] = EARLIER_KEYS
+    data_key: ClassVar[str | None] = "files"
 
     dataset_config: FakesDataset
     model: FakesModel = Field(alias="model_config")

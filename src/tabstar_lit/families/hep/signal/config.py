@@ -35,6 +35,7 @@ class SignalExperiment(Experiment):
 
     foreign_keys: ClassVar[tuple[ForeignKey, ...]] = SIGNAL
     earlier_keys: ClassVar[tuple[ForeignKey, ...]] = EARLIER_KEYS
+    data_key: ClassVar[str | None] = "files"
 
     dataset_config: EventsDataset
     model: SignalModel = Field(alias="model_config")
