@@ -9,8 +9,8 @@ import torch
 from benchmarks.precision import CURVE_STEPS, largest_difference, losses
 
 BOUNDS = {"tabstar": 0.25, "signal": 0.06, "fakes": 0.001, "experts": 0.02, "microbes": 0.005, "antibody": 0.005}
-"""Of the loss at the start. The first one learns at a high rate: noise moves the steps in which it falls, and not where
-it arrives. The second one has dropout, and other numbers in half precision."""
+"""Of the loss at the start. The first two learn at high rates: noise moves the steps in which they fall, and not where
+they arrive."""
 
 
 @pytest.mark.soak
