@@ -33,8 +33,8 @@ QUESTIONS = (IBD, APNEA)
 DRAWS = {0.1: 1, 1.0: 1}
 """Draws of training groups in each fold, by the share of them whose labels are used."""
 EPOCHS, PATIENCE = 24, 10
-PRETRAINING_EPOCHS = 12
 """Of every predictor, pretrained or not."""
+PRETRAINING_EPOCHS = 12
 RESAMPLINGS = 500
 
 ALONE = (

@@ -14,6 +14,7 @@ NAMES = {
     ("tabstar", "dataset_config.corpus=[my wines.h5, more.h5]"): "tabstar_my_wines",
     ("tabstar", "dataset_config.corpus=wines/*.h5"): "tabstar_wines",
     ("tabstar", "dataset_config.corpus=wines.h5", "dataset_config.name=mine"): "tabstar_mine",
+    ("tabstar", "dataset_config.corpus=../*.h5"): "tabstar_builtin",
     ("tabstar", "dataset_config.corpus=null"): "tabstar_builtin",
     ("signal",): "signal_toy",
     ("signal", "dataset_config=signal/higgsml", "model_config=signal/mlp"): "signal_higgsml",

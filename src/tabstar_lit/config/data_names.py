@@ -41,5 +41,5 @@ def _name(files: Any) -> str | None:
     if not isinstance(first, str):
         return None
     path = PurePath(first)
-    names = (path.stem, path.parent.name)
-    return next((UNFIT.sub("_", name).strip("_") for name in names if name and not set("*?[$") & set(name)), None)
+    names = (name for name in (path.stem, path.parent.name) if not set("*?[$") & set(name))
+    return next(filter(None, (UNFIT.sub("_", name).strip("_") for name in names)), None)
