@@ -32,10 +32,24 @@ strings with a trained encoder: to an untrained one all are so alike that half p
 
 
 class Losses(Callback):
-    """Keep the loss of every step, on the device."""
+    """Keep the loss of every step, on the device.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    rounded_start : bool
+        Round the weights at the start, once, to the digits of bfloat16.
+    """
+
+    def __init__(self, *, rounded_start: bool = False) -> None:
         self.kept: list[Tensor] = []
+        self.rounded_start = rounded_start
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Round, where that is asked for."""
+        if self.rounded_start:
+            with torch.no_grad():
+                for weight in module.parameters():
+                    weight.copy_(weight.bfloat16())
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -48,7 +62,15 @@ class Losses(Callback):
         return torch.stack(self.kept).double().cpu()
 
 
-def losses(family_name: str, precision: str, folder: Path, more: Sequence[str] = (), *, steps: int) -> Tensor:
+def losses(
+    family_name: str,
+    precision: str,
+    folder: Path,
+    more: Sequence[str] = (),
+    *,
+    steps: int,
+    rounded_start: bool = False,
+) -> Tensor:
     """Return the losses of the first steps of a small training: ``[steps]``.
 
     Parameters
@@ -63,9 +85,11 @@ def losses(family_name: str, precision: str, folder: Path, more: Sequence[str] =
         Further settings.
     steps : int
         How many.
+    rounded_start : bool
+        As of :class:`Losses`: the least that half precision does, which tells how far a training magnifies it.
     """
     files = {"CORPUS": str(ensure_builtin(folder / "builtin.h5")), "TOY": str(ensure_toy(folder / "toy.h5"))}
-    kept = Losses()
+    kept = Losses(rounded_start=rounded_start)
     settings = [
         *(_filled(setting, files) for setting in SMALL[family_name]),
         "experiment_config.tracker=none",
