@@ -83,6 +83,13 @@ def signatures(trainer: Trainer) -> Undo:
     return _restore(loop, kept)
 
 
+def late_clearing(trainer: Trainer) -> Undo:
+    """Let Lightning free gradients after the forward pass."""
+    loop = trainer.fit_loop.epoch_loop.automatic_optimization
+    kept = {"_make_closure": vars(loop).pop("_make_closure")}
+    return _restore(loop, kept)
+
+
 MEASURES: Mapping[str, Callable[[Trainer], Undo]] = {
     "without_idle_hooks": idle_hooks,
     "NoProfiler": profiler,
@@ -90,6 +97,7 @@ MEASURES: Mapping[str, Callable[[Trainer], Undo]] = {
     "LeanModule.transfer": without("_on_before_batch_transfer", "_apply_batch_transfer_handler"),
     "gradient_norm": gradient_norm,
     "lean_loop": signatures,
+    "clear_gradients_first": late_clearing,
 }
 """How each measure is taken back; what that returns brings it back again."""
 

@@ -22,6 +22,7 @@ from tabstar_lit.engine.lean import (
     lean_loop,
     without_idle_hooks,
 )
+from tabstar_lit.engine.module import TrainingModule
 
 
 def test_the_gradient_norm_is_torchs() -> None:
@@ -54,6 +55,23 @@ def test_a_step_gets_its_batch_and_number_as_from_lightning(bench: Bench) -> Non
     lean_loop(loop.trainer)
     assert loop._build_kwargs(OrderedDict(), "batch", 3) == plain == {"batch": "batch", "batch_idx": 3}
     assert list(plain) == ["batch", "batch_idx"]
+
+
+@pytest.mark.parametrize("batches_a_step", [1, 3])
+def test_gradients_of_a_step_are_gone_before_the_next_forward_pass(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, batches_a_step: int
+) -> None:
+    found: list[bool] = []
+    step = TrainingModule.training_step
+
+    def watched(module: TrainingModule, batch: Any, batch_idx: int) -> dict[str, Any]:
+        found.append(any(p.grad is not None for p in module.parameters()))
+        return step(module, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", watched)
+    training = "model_config.training_config"
+    bench.train(f"{training}.max_steps=2", f"{training}.accumulate_grad_batches={batches_a_step}")
+    assert found == 2 * [False, *[True] * (batches_a_step - 1)]
 
 
 def test_a_class_keeps_its_hooks_for_others() -> None:

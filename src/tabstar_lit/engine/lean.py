@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loops.optimization.automatic import Closure, ClosureResult, _AutomaticOptimization
 from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor
+from torch.optim import Optimizer
 
 BATCH_HOOKS = (
     "on_train_batch_start",
@@ -57,12 +59,33 @@ class NoProfiler(PassThroughProfiler):
 
 
 def lean_loop(trainer: Trainer) -> None:
-    """Spare the loop of a trainer what is the same for every batch.
+    """Spare the loop of a trainer what is the same for every batch, and what keeps gradients too long.
 
     Lightning 2.6 looks up the signature of ``training_step`` for each batch, 54 µs by itself on a busy machine. This
     can go when it does so once.
     """
     trainer.fit_loop.epoch_loop._build_kwargs = _batch_and_number  # type: ignore[method-assign]  # the same arguments
+    clear_gradients_first(trainer.fit_loop.epoch_loop.automatic_optimization)
+
+
+def clear_gradients_first(loop: _AutomaticOptimization) -> None:
+    """Free the gradients of a step before the next forward pass, whose activations take their place.
+
+    Lightning 2.6 frees them after it, so that both are in memory. Gains the memory of the gradients, and 0.3 % of a step
+    of four layers of 256. This can go when Lightning frees them before.
+    """
+
+    def make_closure(kwargs: OrderedDict[str, Any], optimizer: Optimizer, batch_idx: int) -> Closure:
+        clear, step = loop._make_zero_grad_fn(batch_idx, optimizer), loop._make_step_fn(kwargs)
+
+        def clear_and_step() -> ClosureResult:
+            if clear is not None:
+                clear()
+            return step()
+
+        return Closure(clear_and_step, loop._make_backward_fn(optimizer))
+
+    loop._make_closure = make_closure  # type: ignore[method-assign]  # as its own, in another order
 
 
 def _batch_and_number(kwargs: OrderedDict[str, Any], batch: Any, batch_idx: int) -> OrderedDict[str, Any]:
