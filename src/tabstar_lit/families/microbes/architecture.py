@@ -50,7 +50,8 @@ class PredictorArchitecture(Section):
         "learned",
         description="wide: learned: from 0, along with the network. fitted: logistic or ridge regression of the "
         "training samples, whose penalty is chosen by folds of groups; it is kept, and the network learns what it "
-        "leaves over.",
+        "leaves over. Of values it counts as far as held-out folds bear it out, and what it leaves is that of samples "
+        "whose group it was not fitted to.",
     )
     quantiles: tuple[Quantile, ...] = Field(
         (), description="Quantiles of a numeric target that are predicted, with loss pinball; [] predicts one value."

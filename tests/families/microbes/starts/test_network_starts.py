@@ -50,6 +50,11 @@ def every(data: MicrobesData, side: str) -> Any:
     return data.val_dataset()[RowBatch(0, data.rows(side))]
 
 
+def error(module: MicrobesModule, outputs: torch.Tensor, batch: Any) -> float:
+    assert module.target_loss is not None
+    return float(module.target_loss(outputs, module._true(batch)))
+
+
 def alike(module: MicrobesModule, data: MicrobesData) -> float:
     """Return the correlation of told and true distances between held-out samples."""
     batch = every(data, "val")
@@ -107,6 +112,45 @@ def test_a_fitted_predictor_begins_as_the_linear_model(study: Study, target: str
         own = module.compute(batch).columns["predicted"]
     expected = fit_line(data).predict(data.study, data.categories)["linear"][data.rows("val")]
     np.testing.assert_allclose(own.numpy(), expected, atol=2e-3 * max(1.0, float(np.abs(expected).max())))
+
+
+FITTED = {"predictor": {"wide": True, "wide_weights": "fitted"}}
+
+
+def test_in_training_a_value_is_told_by_weights_fitted_without_its_group(study: Study) -> None:
+    data = data_of(study, "phenotype")
+    module, batch = a_module(data, "predictor", **FITTED), every(data, "train")
+    wide = module.network.wide
+    told, known = wide.out_of_fold(batch), wide(batch)
+    assert not torch.isclose(told, known).all(1).any(), "a sample was in the fit of its own outputs"
+    assert error(module, told, batch) > error(module, known, batch)
+    torch.testing.assert_close(module.train().network(batch).target.view_as(told), told)
+    torch.testing.assert_close(module.eval().network(batch).target.view_as(told), known)
+    assert not [name for name in module.state_dict() if name.endswith("apart")]
+
+
+def test_quantiles_of_a_sample_begin_at_one_value_in_training_too(study: Study) -> None:
+    data = data_of(study, "phenotype")
+    predictor = {"wide": True, "wide_weights": "fitted", "quantiles": [0.1, 0.5, 0.9]}
+    module = a_module(data, "predictor", predictor=predictor).train()
+    told = module.network(every(data, "train")).target
+    assert told.shape[1:] == (1, 3)
+    assert torch.equal(told.amin(-1), told.amax(-1))
+    assert told.std() > 0
+
+
+def test_a_linear_model_that_held_out_folds_do_not_bear_out_counts_little(study: Study) -> None:
+    data = data_of(study, "phenotype")
+    groups, rows = data.groups, data.rows("train")
+    drawn = np.random.default_rng(0).standard_normal(groups.max() + 1)[groups]  # of a subject, and of nothing else
+    data.targets.values[:] = drawn[:, None]
+    facts = replace(data.facts, train_targets=data.targets.values[rows])
+    torch.manual_seed(0)
+    module = build_module(a_model("predictor", **FITTED), facts, samples=data.samples).eval()
+    with torch.inference_mode():
+        told = module.compute(every(data, "val")).columns["predicted"].numpy()
+    assert told.std() < 0.5 * drawn[rows].std()
+    np.testing.assert_allclose(told.mean(), drawn[rows].mean(), atol=0.35 * drawn[rows].std())
 
 
 def test_fitted_weights_are_kept_in_training(study: Study) -> None:

@@ -99,7 +99,7 @@ def fit_tuned(
 
 def fit_best(kinds: Candidates, features: Float64, targets: Array, groups: Int64, *, n_classes: int) -> tuple[str, Any]:
     """Do as :func:`fit_tuned`, and return the fitted estimator itself."""
-    folds = _folds(targets, groups, n_classes)
+    folds = group_folds(targets, groups, n_classes)
     errors = (
         {name: _error(model, features, targets, folds, n_classes) for name, model in kinds.models.items()}
         if folds
@@ -109,12 +109,17 @@ def fit_best(kinds: Candidates, features: Float64, targets: Array, groups: Int64
     return best, clone(kinds.models[best]).fit(features, targets)
 
 
-def _folds(targets: Array, groups: Int64, n_classes: int) -> Sequence[tuple[Int64, Int64]]:
-    """Return inner folds whose training part has more than one class; none where there are too few groups."""
+def group_folds(
+    targets: Array, groups: Int64, n_classes: int, most: int = INNER_FOLDS
+) -> Sequence[tuple[Int64, Int64]]:
+    """Return inner folds of groups, as samples to train and to test with; none where there are too few groups.
+
+    At ``most`` so many, and only those whose training part has more than one class.
+    """
     n_groups = len(np.unique(groups))
     if n_groups < 2:
         return ()
-    n_folds = min(INNER_FOLDS, n_groups)
+    n_folds = min(most, n_groups)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=0) if n_classes else GroupKFold(n_folds)
     try:
         found = list(splitter.split(np.zeros(len(targets)), targets, groups))

@@ -134,7 +134,7 @@ class SequencePredictor(nn.Module):
         if read.vector is not None and self.standard is not None:
             parts.append(self.standard(read.vector))
         codes = None if self.scaled_by is None else batch.categories[:, self.scaled_by]
-        beside = None if self.wide is None else self.wide(batch)
+        beside = None if self.wide is None else self.wide.out_of_fold(batch) if self.training else self.wide(batch)
         vector = sum(parts[1:], parts[0])
         target = self.head(vector if self.norm is None else self.norm(vector), codes, beside)
         return Predicted(target, counts, weights, mask)

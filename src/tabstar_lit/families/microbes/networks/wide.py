@@ -32,9 +32,16 @@ class WideReads(nn.Module):
         Number of outputs ``O``.
     fitted : bool
         Weights are to be given by :meth:`take`, and are not trained.
+
+    Attributes
+    ----------
+    apart : Tensor
+        ``[rows, O]`` by row of the study: what weights that were fitted without its group say of a training sample.
+        Empty where there are none; no checkpoint keeps it.
     """
 
     factors: Tensor
+    apart: Tensor
 
     def __init__(self, max_letters: int, outputs: int, *, fitted: bool = False) -> None:
         super().__init__()
@@ -44,6 +51,16 @@ class WideReads(nn.Module):
         nn.init.zeros_(self.weights.weight)
         self.bias = nn.Parameter(torch.zeros(outputs), requires_grad=False) if fitted else None
         self.weights.requires_grad_(not fitted)
+        self.register_buffer("apart", torch.zeros(0, outputs), persistent=False)
+
+    def out_of_fold(self, batch: SampleBatch) -> Tensor:
+        """Return ``[B, O]`` of training samples, of which fitted weights know too much.
+
+        What such weights leave of the samples they were fitted to is less than, and other than, what they leave of new
+        ones. A network that learns what they leave therefore has to see what weights say that never saw the sample, as
+        in stacking (Wolpert, 1992).
+        """
+        return self.apart[batch.rows] if len(self.apart) else self(batch)
 
     def forward(self, batch: SampleBatch) -> Tensor:
         """Return ``[B, O]``, zero at first; sums that are learned are divided by the root of their number of ASVs."""
@@ -62,11 +79,13 @@ class WideReads(nn.Module):
         return places, torch.where(there, (shares / rarest).log1p(), 0.0)
 
     @torch.no_grad()
-    def take(self, places: Tensor, weights: Tensor, bias: Tensor) -> None:
-        """Take over what was fitted: ``weights`` ``[P, O]`` of ``places`` ``[P]``, and a ``bias`` ``[O]``."""
+    def take(self, places: Tensor, weights: Tensor, bias: Tensor, apart: Tensor | None = None) -> None:
+        """Take over what was fitted: ``weights`` ``[P, O]`` of ``places`` ``[P]``, ``bias`` ``[O]`` and ``apart``."""
         self.weights.weight[places] = weights
         if self.bias is not None:
             self.bias.copy_(bias)
+        if apart is not None:
+            self.apart = apart
 
     def places(self, sequences: Tensor) -> Tensor:
         """Hash sequences ``[U, L]`` to numbers ``[U]`` below :data:`N_PLACES`; padding changes nothing."""

@@ -1,4 +1,8 @@
-"""The wide part of a predictor as a linear model that is tuned and fitted to the training samples."""
+"""The wide part of a predictor as a linear model that is tuned and fitted to the training samples.
+
+That of values is fitted once more without each fold of groups, which tells how far it can be believed, and what it
+leaves of samples it does not know.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,19 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.base import clone
 
 from tabstar_lit.arrays import Array, Float64, Int64
-from tabstar_lit.families.microbes.classical.models import fit_best, linear_candidates
+from tabstar_lit.families.microbes.classical.models import fit_best, group_folds, linear_candidates
 from tabstar_lit.families.microbes.networks.wide import WideReads
 from tabstar_lit.families.microbes.study.batch import SampleBatch
 
 NEVER = -14.0
 """Logit of a class that no training sample has."""
+
+FOLDS = 10
+"""Of groups, each of which weights of values are fitted without."""
+TINY = 1e-12
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +49,12 @@ def fit_reads(wide: WideReads, batches: Iterable[SampleBatch], rows: Int64, targ
     places, features, groups = _read(wide, batches, rows)
     columns = targets[:, None] if n_classes else targets
     parts = [_fit(features, own, groups, n_classes) for own in columns.T]
-    weights, bias = (np.concatenate(own, axis=-1) for own in zip(*parts, strict=True))
+    weights, bias, apart = (np.concatenate(own, axis=-1) for own in zip(*parts, strict=True))
+    by_row = np.zeros((rows[-1] + 1, apart.shape[1]))
+    by_row[rows] = apart
     each = wide.weights.embedding_dim // weights.shape[1]  # quantiles of a target begin at one value
-    found = (np.repeat(own, each, axis=-1) for own in (weights, bias))
-    wide.take(torch.from_numpy(places), *(torch.from_numpy(own).float() for own in found))
+    found = [torch.from_numpy(np.repeat(own, each, axis=-1)).float() for own in (weights, bias, by_row)]
+    wide.take(torch.from_numpy(places), *(found[:2] if n_classes else found))
 
 
 def _read(wide: WideReads, batches: Iterable[SampleBatch], rows: Int64) -> tuple[Int64, Float64, Int64]:
@@ -64,14 +75,40 @@ def _read(wide: WideReads, batches: Iterable[SampleBatch], rows: Int64) -> tuple
     return known, features, np.concatenate(groups)[np.argsort(np.concatenate(numbers))]
 
 
-def _fit(features: Float64, targets: Array, groups: Int64, n_classes: int) -> tuple[Float64, Float64]:
-    """Return weights ``[P, O]`` and bias ``[O]`` of one value, or of the logits of all classes."""
+def _fit(features: Float64, targets: Array, groups: Int64, n_classes: int) -> tuple[Float64, Float64, Float64]:
+    """Return weights ``[P, O]`` and bias ``[O]`` of one value, or of the logits of all classes, and outputs ``[N, O]``.
+
+    Those of values are of weights that were fitted without the group of a sample. Logits are of all weights: of few
+    subjects, what a network learned from others of them was worse than what the linear model says by itself.
+    """
     known = targets >= 0 if n_classes else ~np.isnan(targets)
     if n_classes and len(np.unique(targets[known])) < 2:
-        return np.zeros((features.shape[1], n_classes)), np.zeros(n_classes)
+        return np.zeros((features.shape[1], n_classes)), np.zeros(n_classes), np.zeros((len(features), n_classes))
     kinds = linear_candidates("classification" if n_classes else "regression")
     setting, fitted = fit_best(kinds, features[known], targets[known], groups[known], n_classes=n_classes)
-    log.info("Wide part: linear model with %s", setting)
+    weights, bias = _linear(fitted, n_classes)
+    outputs = features @ weights + bias
+    if n_classes:
+        log.info("Wide part: linear model with %s", setting)
+        return weights, bias, outputs
+    mean = targets[known].mean()
+    outputs[known] = _out_of_fold(fitted, features[known], targets[known], groups[known])
+    told = outputs[known, 0] - mean
+    share = float(np.clip(told @ (targets[known] - mean) / max(told @ told, TINY), 0, 1))
+    log.info("Wide part: linear model with %s, of which %.0f %% count", setting, 100 * share)
+    return weights * share, mean + share * (bias - mean), mean + share * (outputs - mean)
+
+
+def _out_of_fold(fitted: Any, features: Float64, targets: Array, groups: Int64) -> Float64:
+    """Return values ``[N, 1]`` that the same model says when it is fitted without their groups."""
+    told = fitted.predict(features)
+    for train, test in group_folds(targets, groups, 0, FOLDS):
+        told[test] = clone(fitted).fit(features[train], targets[train]).predict(features[test])
+    return np.asarray(told, dtype=np.float64)[:, None]
+
+
+def _linear(fitted: Any, n_classes: int) -> tuple[Float64, Float64]:
+    """Return weights ``[P, O]`` of features as they are, and bias ``[O]``."""
     scaler, model = fitted[0], fitted[-1]
     weights = (np.atleast_2d(model.coef_) / scaler.scale_).T
     bias = np.atleast_1d(model.intercept_) - scaler.mean_ @ weights
