@@ -36,6 +36,7 @@ from tabstar_lit.config.paths import packaged_config_dir, roots
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
 from tabstar_lit.engine.weights.loading import find_checkpoint
 from tabstar_lit.errors import CheckpointError, DataError
+from tabstar_lit.families.tabstar.config import TargetOffset
 from tabstar_lit.families.tabstar.deployment.exporting import write_checkpoint
 from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar, restore
 from tabstar_lit.families.tabstar.estimation.fitting import (
@@ -85,6 +86,9 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
         Highest rate. None: 1e-3; 1e-4 for ``full``.
     class_weight : "balanced", dict or None
         Of classifiers: how much rows of a class count in the loss, by class; balanced: all classes alike.
+    target_offset : {"trees", "additive"} or None
+        Of regressors: a model of the training rows that predictions start from, see ``dataset_config``. It belongs to
+        the model here, and folders for the package ``tabstar`` do without it.
     validation_fraction : float
         Share of the rows that choose the best epoch, unless ``fit`` is given others.
     time_limit : float or None
@@ -232,6 +236,7 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             class_weights=self._class_weights(),
+            target_offset=self._target_offset(),
             validation_fraction=self.validation_fraction,
             time_limit=self.time_limit,
             seed=seed,
@@ -274,6 +279,10 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
 
     def _class_weights(self) -> str | dict[str, float] | None:
         """Return how much rows of each class count; None: all alike."""
+        return None
+
+    def _target_offset(self) -> TargetOffset | None:
+        """Return what predictions of numbers start from; None: nothing."""
         return None
 
     def _kept(self) -> dict[str, Any]:
@@ -365,9 +374,38 @@ class TabSTARRegressor(RegressorMixin, _TabSTAR):  # type: ignore[misc]  # as ab
 
     _task = "regression"
 
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        *,
+        method: Method = "lora",
+        unfreeze_layers: int | Literal["all"] | None = None,
+        max_epochs: int = 50,
+        patience: int = 5,
+        batch_size: int = 128,
+        learning_rate: float | None = None,
+        target_offset: TargetOffset | None = None,
+        validation_fraction: float = 0.1,
+        time_limit: float | None = None,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        progress_bar: bool = False,
+        overrides: Sequence[str] = (),
+    ) -> None:
+        super().__init__(  # scikit-learn reads the parameters from the signature
+            checkpoint, method=method, unfreeze_layers=unfreeze_layers, max_epochs=max_epochs, patience=patience,
+            batch_size=batch_size, learning_rate=learning_rate, validation_fraction=validation_fraction,
+            time_limit=time_limit, device=device, random_state=random_state, progress_bar=progress_bar,
+            overrides=overrides,
+        )  # fmt: skip
+        self.target_offset = target_offset
+
     def predict(self, X: Any) -> npt.NDArray[np.float64]:
         """Return the predicted numbers, ``[N]``, in the unit of ``y``."""
         return self._predicted(X)["prediction"].to_numpy(dtype=np.float64)
+
+    def _target_offset(self) -> TargetOffset | None:
+        return self.target_offset
 
     def _remember(self, y: Any) -> dict[Any, str]:
         return {}
