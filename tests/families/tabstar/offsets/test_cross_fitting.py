@@ -65,6 +65,20 @@ def test_rows_held_out_have_the_offset_that_new_rows_have(kind: str) -> None:
 
 
 @BOTH
+def test_rows_that_count_nothing_are_as_new_ones(kind: str) -> None:
+    own = table()
+    weights = np.ones(len(own), dtype=np.float32)
+    weights[training(own)[9:]] = 0
+    weights[training(own)[30:500]] = 2
+    odd = replace(own, weights=weights, targets=np.where(weights > 0, own.targets, -own.targets))
+    less, added = less_offsets(odd, everything(own), kind)
+    others = own.is_validation | (weights == 0)
+    found = sums(offset_from(less.schema["target"]["offset"]), own)
+    np.testing.assert_allclose(found[others], added[others], atol=1e-6)
+    assert r2_score(odd.targets[weights > 0], added[weights > 0]) > 0.9
+
+
+@BOTH
 def test_only_features_in_use_have_a_say(kind: str) -> None:
     own = table()
     z = own.feature_names.index("z")

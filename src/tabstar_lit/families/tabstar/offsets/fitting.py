@@ -65,23 +65,24 @@ def less_offsets(table: Table, features: Int64, kind: TargetOffset) -> tuple[Tab
     """Return a regression table with its targets less what the columns in use say of them, and that, ``[N]``.
 
     Its schema then tells how the offsets of new rows are found. A table of fewer than :data:`FOLDS` different training
-    rows starts from nothing.
+    rows that count starts from nothing.
     """
-    train, held_out = np.flatnonzero(~table.is_validation), np.flatnonzero(table.is_validation)
+    weights = np.ones(len(table)) if table.weights is None else table.weights.astype(np.float64)
+    is_seen = ~table.is_validation & (weights > 0)
+    train, others = np.flatnonzero(is_seen), np.flatnonzero(~is_seen)
     parts = folds(table.row_ids[train])
     if parts.max(initial=0) < FOLDS - 1:
         return table, np.zeros(len(table), dtype=np.float32)
-    targets = table.targets[train].astype(np.float64)
-    weights = np.ones(len(train)) if table.weights is None else table.weights[train].astype(np.float64)
+    targets, weights = table.targets[train].astype(np.float64), weights[train]
     unseen = out_of_fold(KINDS[kind], table, features, train, parts)
     whole = KINDS[kind].fit(table, features, train)
-    stage = int(np.argmin(np.square(unseen - targets) @ weights))
+    stage = int(np.argmin([weights @ np.square(own - targets) for own in unseen]))
     slope, center = shrinkage(unseen[stage], targets, weights)
     model = whole.shrunk(stage, slope, center)
     offsets = np.empty(len(table), dtype=np.float32)
     offsets[train] = center + slope * (unseen[stage] - center)
     names = [table.feature_names[place] for place in features]
-    offsets[held_out] = model.of(encoded_rows(table, held_out, features), names)
+    offsets[others] = model.of(encoded_rows(table, others, features), names)
     schema = table.schema | {"target": table.schema["target"] | {OFFSET: {KIND: kind, **model.to_plain()}}}
     return replace(table, targets=table.targets - offsets, schema=schema), offsets
 
