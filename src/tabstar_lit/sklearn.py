@@ -123,6 +123,7 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
         patience: int = 5,
         batch_size: int = 128,
         learning_rate: float | None = None,
+        target_offset: TargetOffset | None = None,
         validation_fraction: float = 0.1,
         time_limit: float | None = None,
         device: str = "auto",
@@ -137,6 +138,7 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
         self.patience = patience
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.target_offset = target_offset
         self.validation_fraction = validation_fraction
         self.time_limit = time_limit
         self.device = device
@@ -236,7 +238,7 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             class_weights=self._class_weights(),
-            target_offset=self._target_offset(),
+            target_offset=self.target_offset,
             validation_fraction=self.validation_fraction,
             time_limit=self.time_limit,
             seed=seed,
@@ -279,10 +281,6 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
 
     def _class_weights(self) -> str | dict[str, float] | None:
         """Return how much rows of each class count; None: all alike."""
-        return None
-
-    def _target_offset(self) -> TargetOffset | None:
-        """Return what predictions of numbers start from; None: nothing."""
         return None
 
     def _kept(self) -> dict[str, Any]:
@@ -374,38 +372,9 @@ class TabSTARRegressor(RegressorMixin, _TabSTAR):  # type: ignore[misc]  # as ab
 
     _task = "regression"
 
-    def __init__(
-        self,
-        checkpoint: str | Path | None = None,
-        *,
-        method: Method = "lora",
-        unfreeze_layers: int | Literal["all"] | None = None,
-        max_epochs: int = 50,
-        patience: int = 5,
-        batch_size: int = 128,
-        learning_rate: float | None = None,
-        target_offset: TargetOffset | None = None,
-        validation_fraction: float = 0.1,
-        time_limit: float | None = None,
-        device: str = "auto",
-        random_state: int | np.random.RandomState | None = None,
-        progress_bar: bool = False,
-        overrides: Sequence[str] = (),
-    ) -> None:
-        super().__init__(  # scikit-learn reads the parameters from the signature
-            checkpoint, method=method, unfreeze_layers=unfreeze_layers, max_epochs=max_epochs, patience=patience,
-            batch_size=batch_size, learning_rate=learning_rate, validation_fraction=validation_fraction,
-            time_limit=time_limit, device=device, random_state=random_state, progress_bar=progress_bar,
-            overrides=overrides,
-        )  # fmt: skip
-        self.target_offset = target_offset
-
     def predict(self, X: Any) -> npt.NDArray[np.float64]:
         """Return the predicted numbers, ``[N]``, in the unit of ``y``."""
         return self._predicted(X)["prediction"].to_numpy(dtype=np.float64)
-
-    def _target_offset(self) -> TargetOffset | None:
-        return self.target_offset
 
     def _remember(self, y: Any) -> dict[Any, str]:
         return {}

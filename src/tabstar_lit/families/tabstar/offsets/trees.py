@@ -79,7 +79,7 @@ class Nodes(NamedTuple):
     def first(self, count: int) -> Nodes:
         """Return the first ``count`` trees."""
         end = self.roots[count] if count < len(self.roots) else len(self.feature)
-        return self._make([self.roots[:count], *(array[:end] for array in self[1:])])
+        return Nodes._make([self.roots[:count], *(array[:end] for array in self[1:])])
 
     def values(self, cells: Float32) -> Float64:
         """Return ``[N, T]`` what each tree says of rows ``[N, C]``; NaN is missing."""
