@@ -60,6 +60,9 @@ HEADS: dict[str, dict[str, object]] = {
     "periodic": {NUMBERS: "six", FREQUENCIES: 16},
     "offset": {OFFSET: "additive"},
     "periodic_offset": {NUMBERS: "six", FREQUENCIES: 16, OFFSET: "additive"},
+    "trees": {OFFSET: "trees"},
+    "six_trees": {NUMBERS: "six", OFFSET: "trees"},
+    "periodic_trees": {NUMBERS: "six", FREQUENCIES: 16, OFFSET: "trees"},
     "quantile": {"dataset_config.target_transform": "quantile"},
     "huber": {"model_config.training_config.loss": "multitask_huber"},
 }

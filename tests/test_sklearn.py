@@ -91,6 +91,19 @@ def test_a_regressor_predicts_in_the_unit_of_the_target(base: Path) -> None:
         TabSTARRegressor.load(base)
 
 
+def test_a_regressor_may_start_from_trees(base: Path, tmp_path: Path) -> None:
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    train = X.index % 3 > 0
+    plain = TabSTARRegressor(base, method="probe", max_epochs=1, device="cpu", random_state=0)
+    trees = clone(plain).set_params(target_offset="trees")
+    scores = [own.fit(X[train], y[train]).score(X[~train], y[~train]) for own in (plain, trees)]
+    assert scores[1] > 0.25
+    assert scores[1] > scores[0] + 0.1
+    again = TabSTARRegressor.load(trees.save(tmp_path / "trees.ckpt"))
+    assert again.target_offset == "trees"
+    np.testing.assert_array_equal(again.predict(X), trees.predict(X))
+
+
 BODY = {"cls_head", "numerical_fusion", "tabular_encoder"}
 
 

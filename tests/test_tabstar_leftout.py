@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from benchmarks import tabstar_heads
 from benchmarks.tabstar_leftout import ARMS, Budget, columns_of, run
 from benchmarks.tabstar_results import DATA_VARIABLE, MANIFEST
 
@@ -44,6 +45,20 @@ def test_every_way_is_scored_on_the_same_rows(tmp_path: Path, monkeypatch: pytes
         *(f"others_pretraining_{seed}" for seed in (0, 1)),
         *(f"{name}_{arm}_{seed}" for name in ("small", "sums") for arm in ARMS[:2] for seed in (0, 1)),
     }
+
+
+def test_ways_of_regression_are_compared_and_so_is_their_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    write_tables(tmp_path)
+    budget = Budget(seeds=2, pretrain_epochs=1, seen=150, rows=32, model="tabstar/tiny", left_out=("small", "sums"))
+    section = tabstar_heads.run(budget, ("trees", "six"))
+    assert section.results["tabstar.regression_head_gain"] > 0.2
+    assert abs(section.results["tabstar.regression_gain_over_start"]) < 0.2
+    header = next(line for line in section.lines if line.startswith("| table | "))
+    assert header.endswith("| the trees alone |")
+    assert [line for line in section.lines if line.startswith("| sums | ") and line.count("±") == 3]
+    assert not [line for line in section.lines if line.startswith("| small | ")]
 
 
 def test_text_with_many_values_becomes_a_few_numbers() -> None:

@@ -36,6 +36,7 @@ from tabstar_lit.config.paths import packaged_config_dir, roots
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY, read_checkpoint
 from tabstar_lit.engine.weights.loading import find_checkpoint
 from tabstar_lit.errors import CheckpointError, DataError
+from tabstar_lit.families.tabstar.config import TargetOffset
 from tabstar_lit.families.tabstar.deployment.exporting import write_checkpoint
 from tabstar_lit.families.tabstar.deployment.trained import TrainedTabstar, restore
 from tabstar_lit.families.tabstar.estimation.fitting import (
@@ -85,6 +86,9 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
         Highest rate. None: 1e-3; 1e-4 for ``full``.
     class_weight : "balanced", dict or None
         Of classifiers: how much rows of a class count in the loss, by class; balanced: all classes alike.
+    target_offset : {"trees", "additive"} or None
+        Of regressors: a model of the training rows that predictions start from, see ``dataset_config``. It belongs to
+        the model here, and folders for the package ``tabstar`` do without it.
     validation_fraction : float
         Share of the rows that choose the best epoch, unless ``fit`` is given others.
     time_limit : float or None
@@ -119,6 +123,7 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
         patience: int = 5,
         batch_size: int = 128,
         learning_rate: float | None = None,
+        target_offset: TargetOffset | None = None,
         validation_fraction: float = 0.1,
         time_limit: float | None = None,
         device: str = "auto",
@@ -133,6 +138,7 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
         self.patience = patience
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.target_offset = target_offset
         self.validation_fraction = validation_fraction
         self.time_limit = time_limit
         self.device = device
@@ -232,6 +238,7 @@ class _TabSTAR(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn states
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             class_weights=self._class_weights(),
+            target_offset=self.target_offset,
             validation_fraction=self.validation_fraction,
             time_limit=self.time_limit,
             seed=seed,

@@ -88,6 +88,7 @@ class TabstarModel(ModelConfig):
 
 
 TargetTransform = Literal["z_score", "log", "quantile"]
+TargetOffset = Literal["additive", "trees"]
 
 
 class TableLoader(LoaderOptions):
@@ -142,11 +143,11 @@ class TabstarDataset(DatasetConfig):
         description="Scale on which regression targets are learned, fitted on training rows and undone in predictions "
         "and scores: standard deviations from the mean, those of ln(1 + y), or quantiles as of a normal distribution.",
     )
-    target_offset: Literal["additive"] | None = Field(
+    target_offset: TargetOffset | None = Field(
         None,
-        description="What regression predictions start from. additive: a curve for each number and a constant for each "
-        "common text, fitted to the training rows by ridge regression, which the network's output is added to; null: "
-        "nothing.",
+        description="What regression predictions start from, cross-fitted to the training rows; the network's output "
+        "is added to it. additive: a curve for each number and a constant for each common text, by ridge regression; "
+        "trees: gradient boosted trees on numbers and common texts; null: nothing.",
     )
     same_tokens: Literal["error", "warn"] = Field(
         "error",

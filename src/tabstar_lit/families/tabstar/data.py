@@ -270,7 +270,7 @@ def _prepared(table: Table, config: TabstarDataset, numbers: Literal["bins", "si
     if not table.classes:
         table = on_learned_scale(table, config.target_transform)
         if config.target_offset is not None:
-            table, offsets = less_offsets(table, features)
+            table, offsets = less_offsets(table, features, config.target_offset)
     return _Prepared(with_six_numbers(table) if numbers == "six" else table, features, offsets)
 
 

@@ -20,6 +20,7 @@ from tabstar_lit.families.tabstar.tables.corpus import Corpus
         ("log", "both", "six", "null"),
         ("quantile", "binned", "bins", "additive"),
         ("z_score", "scalar", "six", "additive"),
+        ("log", "scalar", "bins", "trees"),
     ],
 )
 def test_the_score_of_a_training_is_that_of_its_predictions(
@@ -43,3 +44,4 @@ def test_the_score_of_a_training_is_that_of_its_predictions(
     assert scores[-1] == pytest.approx(expected, abs=1e-4)
     alone = [model.predict(raw[i : i + 1])["prediction"][i] for i in range(5)]
     np.testing.assert_allclose(alone, predicted[:5], rtol=1e-5)
+    np.testing.assert_allclose(model.predict(raw, batch_size=7)["prediction"], predicted, rtol=1e-5)

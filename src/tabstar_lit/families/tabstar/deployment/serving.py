@@ -21,7 +21,7 @@ from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.deployment.chunks import Wanted
 from tabstar_lit.families.tabstar.network import TabStarNetwork
 from tabstar_lit.families.tabstar.numbers import QUANTILES, SixNumbers, z_scores
-from tabstar_lit.families.tabstar.offsets import OFFSET, AdditiveOffset
+from tabstar_lit.families.tabstar.offsets import OFFSET, offset_from
 from tabstar_lit.families.tabstar.tables.preprocessing import Encoded, Preprocessor
 from tabstar_lit.families.tabstar.text_cache import GROUP_SIZE
 from tabstar_lit.nn.text_encoder import TextEncoder
@@ -98,7 +98,7 @@ class TableServer:
         self.wanted = Wanted.of(schema)
         self._preprocessor = _in_use(schema)
         offset = schema["target"].get(OFFSET)
-        self._offset = None if offset is None else AdditiveOffset.from_plain(offset)
+        self._offset = None if offset is None else offset_from(offset)
         self._six = SixNumbers(schema[QUANTILES]) if QUANTILES in schema else None
         self._heads = verbalize.target_texts(schema["target"]["text"], schema["target"]["classes"])
         self._told: set[str] = set()

@@ -15,6 +15,7 @@ import pandas as pd
 
 from tabstar_lit.arrays import Bool, Float64
 from tabstar_lit.data.splits import row_ids
+from tabstar_lit.families.tabstar.config import TargetOffset
 from tabstar_lit.families.tabstar.deployment.stored import stored_config
 from tabstar_lit.families.tabstar.tables.corpus import write_corpus
 from tabstar_lit.families.tabstar.tables.encoding import Settings, encode_table
@@ -85,6 +86,8 @@ class Wishes:
         None: the method's own.
     class_weights : str, or dict of str to float, or None
         As in ``dataset_config``.
+    target_offset : str or None
+        As there.
     validation_fraction : float
         Share of the rows that choose the best epoch, where none are given.
     time_limit : float, optional
@@ -106,6 +109,7 @@ class Wishes:
     batch_size: int
     learning_rate: float | None
     class_weights: str | dict[str, float] | None
+    target_offset: TargetOffset | None
     validation_fraction: float
     time_limit: float | None
     seed: int
@@ -169,6 +173,7 @@ def run_settings(wishes: Wishes, rows: Rows, folder: Path) -> list[str]:
         "dataset_config.rows_per_dataset=1000000000",
         f"dataset_config.batch_size={at_once}",
         f"dataset_config.class_weights={json.dumps(wishes.class_weights)}",
+        f"dataset_config.target_offset={json.dumps(wishes.target_offset)}",
         "dataset_config.same_tokens=warn",
         f"{training}.max_epochs={wishes.max_epochs}",
         f"{training}.early_stop_patience={wishes.patience}",

@@ -1,36 +1,32 @@
-"""An additive model of a regression target, fitted in closed form, which a network's predictions are added to.
+"""An additive model of a regression target, fitted in closed form.
 
 Every numeric column adds a curve of straight pieces and every common text of a cell a constant, as in a generalized
 additive model (Hastie and Tibshirani, 1986); ridge regression finds all of them at once. The network then learns what
-columns say together, and need not spend its steps on what each says by itself. Statistics call such a given part of a
-prediction an offset, gradient boosting a base margin.
+columns say together.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from tabstar_lit.arrays import Float32, Float64, Int32, Int64
 from tabstar_lit.families.tabstar.numbers import z_scores
+from tabstar_lit.families.tabstar.offsets.cells import common, evenly, key, texts_and_numbers
 from tabstar_lit.families.tabstar.tables.corpus import Table
 from tabstar_lit.families.tabstar.tables.preprocessing import Encoded
-
-OFFSET = "offset"
-"""What the schema of a target calls it."""
 
 PIECES, MOST_PIECES = 8, 1000
 """Straight pieces of a curve, between quantiles of the training rows, and of all curves of a table."""
 
-LEAST_ROWS, MOST_TEXTS = 5, 500
-"""Training rows with a text from which on it has a constant, and texts of a table that have one: the most common."""
+MOST_TEXTS = 500
+"""Texts of a table that have a constant: the most common."""
 
 MOST_ROWS = 20_000
-"""Training rows that are fitted to: evenly chosen where there are more."""
+"""Rows that are fitted to: evenly chosen where there are more."""
 
 TARGET_LIMIT = 3.0
 """Targets end at so many standard deviations while they are fitted: few far ones do not decide."""
@@ -74,21 +70,20 @@ class AdditiveOffset:
     ends: Sequence[float]
 
     @classmethod
-    def fit(cls, table: Table, features: Int64) -> AdditiveOffset:
-        """Fit the training rows of a regression table.
+    def fit(cls, table: Table, features: Int64, rows: Int64) -> AdditiveOffset:
+        """Fit rows of a regression table.
 
         Parameters
         ----------
         table : Table
             Its numbers are z-scores, its targets on the scale that is learned.
-        features : NDArray of int64
-            The columns in use.
+        features, rows : NDArray of int64
+            The columns in use, and the rows that are seen.
         """
-        rows = np.flatnonzero(~table.is_validation)
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64))]
-        first_number = len(table.feature_names) - sum(column["kind"] == "number" for column in table.schema["columns"])
-        numbers = [int(place) for place in features if place >= first_number]
-        texts = _common(table.codes[np.ix_(rows, features[features < first_number])])
+        rows = evenly(rows, MOST_ROWS)
+        text_places, number_places = texts_and_numbers(table, features)
+        numbers = number_places.tolist()
+        texts = _texts(table.codes[np.ix_(rows, text_places)])
         pieces = min(PIECES, max(1, MOST_PIECES // max(1, len(numbers))))
         knots = [_knots(table.numbers[rows, place], pieces) for place in numbers]
         terms = [_terms(table.numbers[rows, place], ends) for place, ends in zip(numbers, knots, strict=True)]
@@ -100,19 +95,35 @@ class AdditiveOffset:
         return cls(
             intercept,
             {table.feature_names[place]: _curve(ends, steps) for place, ends, steps in named},
-            {_key(table.vocabulary[code]): float(own) for code, own in zip(texts.codes, constants, strict=True)},
+            {key(table.vocabulary[code]): float(own) for code, own in zip(texts.codes, constants, strict=True)},
             (float(targets.min()), float(targets.max())),
         )
 
     def of(self, encoded: Encoded, names: Sequence[str]) -> Float64:
         """Return the sums of rows ``[N]`` whose ``M`` features are called ``names``, with numbers as z-scores."""
-        constants = np.array([self.texts.get(_key(text), 0.0) for text in encoded.vocabulary])
+        constants = np.array([self.texts.get(key(text), 0.0) for text in encoded.vocabulary])
         total: Float64 = self.intercept + constants[encoded.codes].sum(axis=1)
         for place, name in enumerate(names):
             if name in self.curves:
                 total += self.curves[name](encoded.numbers[:, place])
         low, high = self.ends
         return np.clip(total, low, high)
+
+    def stages(self, encoded: Encoded, names: Sequence[str]) -> Float64:
+        """Return ``[1, N]``: the sums are all there is to choose from."""
+        return self.of(encoded, names)[None]
+
+    def shrunk(self, stage: int, slope: float, center: float) -> Self:
+        """Return the model whose sums are ``slope`` times as far from ``center``."""
+        curves = {
+            name: Curve(own.knots, [slope * value for value in own.values], slope * own.missing)
+            for name, own in self.curves.items()
+        }
+        texts = {text: slope * own for text, own in self.texts.items()}
+        low, high = (center + slope * (end - center) for end in self.ends)
+        return replace(
+            self, intercept=center + slope * (self.intercept - center), curves=curves, texts=texts, ends=(low, high)
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as plain data for JSON."""
@@ -125,41 +136,22 @@ class AdditiveOffset:
         return cls(**{**plain, "curves": {name: Curve(**curve) for name, curve in plain["curves"].items()}})
 
 
-def less_offsets(table: Table, features: Int64) -> tuple[Table, Float32]:
-    """Return a regression table with its targets less what the columns in use say of them, and that, ``[N]``.
-
-    Its schema then tells how the offsets of new rows are found.
-    """
-    model = AdditiveOffset.fit(table, features)
-    encoded = Encoded(table.vocabulary, table.codes[:, features], table.numbers[:, features])
-    offsets = model.of(encoded, [table.feature_names[place] for place in features]).astype(np.float32)
-    schema = table.schema | {"target": table.schema["target"] | {OFFSET: model.to_plain()}}
-    return replace(table, targets=table.targets - offsets, schema=schema), offsets
-
-
-def _key(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-class _Common(NamedTuple):
+class _Texts(NamedTuple):
     """Codes of common texts, and which rows have them, ``[N, V]``."""
 
     codes: Int64
     terms: Float64
 
 
-def _common(codes: Int32) -> _Common:
-    """Look for the common texts among those of rows ``[N, K]``; one that all rows have tells nothing."""
-    found, counts = np.unique(codes, return_counts=True)
-    telling = (counts >= LEAST_ROWS) & (counts < len(codes))
-    order = np.argsort(-counts[telling], kind="stable")[:MOST_TEXTS]
-    kept = np.sort(found[telling][order]).astype(np.int64)
+def _texts(codes: Int32) -> _Texts:
+    """Look for the common texts among those of rows ``[N, K]``."""
+    kept = common(codes, MOST_TEXTS)
     terms = np.zeros((len(codes), len(kept)))
     for column in codes.T:
         place = np.searchsorted(kept, column).clip(max=max(0, len(kept) - 1))
         rows = np.flatnonzero(kept[place] == column) if len(kept) else np.empty(0, dtype=np.int64)
         terms[rows, place[rows]] = 1
-    return _Common(kept, terms)
+    return _Texts(kept, terms)
 
 
 def _knots(column: Float32, pieces: int) -> Float64:
