@@ -12,6 +12,7 @@ from offset_tables import EFFECTS, everything, rows, sums, table, training
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.metrics import r2_score
 
+from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.tabstar.offsets import trees
 from tabstar_lit.families.tabstar.offsets.trees import Nodes, TreesOffset
 from tabstar_lit.families.tabstar.tables.corpus import Table
@@ -150,3 +151,40 @@ def test_texts_of_many_values_keep_the_common_ones(monkeypatch: pytest.MonkeyPat
     frame = rows()
     frame["color"] = pd.Series(["red"] * 600 + ["green"] * 400 + ["blue"] * 200)
     assert len(fit(table(frame)).texts["color"]) == 2
+
+
+def packed(values: object, kind: str) -> str:
+    return trees._packed(np.asarray(values).astype(kind))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"left": packed([0, -1, 0], "<i4")}, "lead out"),
+        ({"right": packed([9, 0, 0], "<i4")}, "lead out"),
+        ({"roots": packed([5], "<i4")}, "lead out"),
+        ({"value": packed([1.0], "<f4")}, "lead out"),
+        ({"feature": packed([-1, 0, 0], "<i4")}, "lead out"),
+        ({"feature": packed([2, 0, 0], "<i4")}, "columns that are not there"),
+        ({"value": "no base64"}, "cannot be read"),
+        ({"value": "AAAA"}, "cannot be read"),
+        ({"value": trees._packed(np.zeros(trees.MOST_BYTES, dtype=np.float32))}, "more than"),
+    ],
+    ids=["back", "out", "root", "lengths", "before the first", "column", "text", "bytes", "size"],
+)
+def test_what_is_no_tree_is_refused(changes: dict[str, str], words: str) -> None:
+    one = Nodes(*(np.array(own, kind) for own, kind in zip(
+        ([0], [0, 0, 0], [0.5, 0, 0], [True, False, False], [1, 0, 0], [2, 0, 0], [0, 1, -1]),
+        trees.TYPES.values(), strict=True)))  # fmt: skip
+    plain = TreesOffset(0.0, ["x", "y"], {}, one).to_plain()
+    assert TreesOffset.from_plain(plain).nodes.values(np.array([[0.2, 0.0], [0.7, 0.0]], np.float32)).tolist() == [
+        [1],
+        [-1],
+    ]
+    with pytest.raises(CheckpointError, match=words):
+        TreesOffset.from_plain({**plain, "nodes": {**plain["nodes"], **changes}})
+
+
+def test_nodes_that_are_missing_are_refused() -> None:
+    with pytest.raises(CheckpointError, match="cannot be read: 'roots'"):
+        Nodes.from_plain({})

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from tabstar_lit.arrays import Array, Bool, Float32, Float64, Int64
+from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.tabstar.offsets.cells import common, encoded_rows, evenly, key, texts_and_numbers
 from tabstar_lit.families.tabstar.tables.corpus import Table
 from tabstar_lit.families.tabstar.tables.preprocessing import Encoded
@@ -29,6 +30,9 @@ MOST_TEXTS = 255
 
 MOST_ROWS = 200_000
 """Rows that are fitted to: evenly chosen where there are more."""
+
+MOST_BYTES = 1 << 22
+"""Of an array of nodes, which those of all trees together do not come near."""
 
 AT_ONCE = 1 << 20
 """Rows times trees that are walked through together."""
@@ -99,8 +103,30 @@ class Nodes(NamedTuple):
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, str]) -> Nodes:
-        """Rebuild them from :meth:`to_plain`."""
-        return cls(**{name: _unpacked(plain[name], own) for name, own in TYPES.items()})
+        """Rebuild them from :meth:`to_plain`.
+
+        Raises
+        ------
+        CheckpointError
+            These are no trees: arrays do not fit each other, or a step would lead back or out of them.
+        """
+        try:
+            own = cls(**{name: _unpacked(plain[name], kind) for name, kind in TYPES.items()})
+        except (KeyError, ValueError, zlib.error) as error:
+            raise CheckpointError(f"The trees that predictions start from cannot be read: {error}") from error
+        own._require_trees()
+        return own
+
+    def _require_trees(self) -> None:
+        """Refuse what a walk through would not come to an end of, or leave."""
+        _, *of_nodes = self
+        count, fits = len(self.feature), len({len(array) for array in of_nodes}) == 1
+        if fits and count:
+            places, steps = np.arange(count), np.stack([self.left, self.right])
+            inside = (steps >= 0) & (steps < count - places)
+            fits = bool(inside.all() and (self.roots >= 0).all() and (self.roots < count).all())
+        if not fits or (self.feature < 0).any():
+            raise CheckpointError("The trees that predictions start from are none: steps lead out of them.")
 
 
 TYPES = {
@@ -206,8 +232,11 @@ class TreesOffset:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> TreesOffset:
-        """Rebuild it from the data of :meth:`to_plain`."""
-        return cls(**{**plain, "nodes": Nodes.from_plain(plain["nodes"])})
+        """Rebuild it from the data of :meth:`to_plain`; raises what :meth:`Nodes.from_plain` does."""
+        nodes = Nodes.from_plain(plain["nodes"])
+        if len(nodes.feature) and nodes.feature.max() >= len(plain["columns"]):
+            raise CheckpointError("The trees that predictions start from ask columns that are not there.")
+        return cls(**{**plain, "nodes": nodes})
 
     def _chunks(self, count: int) -> list[slice]:
         if not len(self.nodes.roots):
@@ -227,4 +256,8 @@ def _packed(array: Array) -> str:
 
 
 def _unpacked(text: str, kind: str) -> Array:
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=kind)
+    stream = zlib.decompressobj()
+    own = stream.decompress(base64.b64decode(text, validate=True), MOST_BYTES)
+    if stream.unconsumed_tail:
+        raise ValueError(f"an array of more than {MOST_BYTES} bytes")
+    return np.frombuffer(own, dtype=kind)
