@@ -30,26 +30,32 @@ SMALL: dict[str, tuple[str, ...]] = {
 """Small trainings on what each family brings or generates; ``CORPUS`` and ``TOY`` stand for files. TabSTAR reads
 strings with a trained encoder: to an untrained one all are so alike that half precision rounds off what differs."""
 
+DIGIT = 2**-8
+"""The last digit of a number in bfloat16, over the number."""
+
 
 class Losses(Callback):
     """Keep the loss of every step, on the device.
 
     Parameters
     ----------
-    rounded_start : bool
-        Round the weights at the start, once, to the digits of bfloat16.
+    rounding : int or None
+        Round the weights at the start, once, to the digits of bfloat16, up or down by chance: a seed; None: leave them.
     """
 
-    def __init__(self, *, rounded_start: bool = False) -> None:
+    def __init__(self, rounding: int | None = None) -> None:
         self.kept: list[Tensor] = []
-        self.rounded_start = rounded_start
+        self.rounding = rounding
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Round, where that is asked for."""
-        if self.rounded_start:
-            with torch.no_grad():
-                for weight in module.parameters():
-                    weight.copy_(weight.bfloat16())
+        if self.rounding is None:
+            return
+        generator = torch.Generator().manual_seed(self.rounding)
+        with torch.no_grad():
+            for weight in module.parameters():
+                chance = torch.rand(weight.shape, generator=generator).to(weight.device) - 0.5
+                weight.copy_((weight * (1 + DIGIT * chance)).bfloat16())
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -69,7 +75,7 @@ def losses(
     more: Sequence[str] = (),
     *,
     steps: int,
-    rounded_start: bool = False,
+    rounding: int | None = None,
 ) -> Tensor:
     """Return the losses of the first steps of a small training: ``[steps]``.
 
@@ -85,11 +91,11 @@ def losses(
         Further settings.
     steps : int
         How many.
-    rounded_start : bool
+    rounding : int or None
         As of :class:`Losses`: the least that half precision does, which tells how far a training magnifies it.
     """
     files = {"CORPUS": str(ensure_builtin(folder / "builtin.h5")), "TOY": str(ensure_toy(folder / "toy.h5"))}
-    kept = Losses(rounded_start=rounded_start)
+    kept = Losses(rounding)
     settings = [
         *(_filled(setting, files) for setting in SMALL[family_name]),
         "experiment_config.tracker=none",

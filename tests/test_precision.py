@@ -13,8 +13,10 @@ BOUNDS = {"tabstar": 0.0, "signal": 0.0, "fakes": 0.001, "experts": 0.02, "micro
 """Of the loss at the start. The first two learn at high rates, which magnify any rounding: see :data:`MAGNIFIED`."""
 
 MAGNIFIED = 2
-"""Where it is more than the bound: so many times what it does to a training in single precision that its weights are
-rounded once, at the start. Half precision rounds in every step, and should do no more than that."""
+"""Where it is more than the bound: so many times what it does to trainings in single precision that their weights are
+rounded once, at the start, in the worst of :data:`ROUNDINGS`. Half precision rounds in every step, and should do no
+more than that."""
+ROUNDINGS = range(3)
 
 
 @pytest.mark.soak
@@ -29,8 +31,10 @@ def test_curves_of_both_precisions_stay_together(
     assert len(exact) == len(rough) == CURVE_STEPS
     assert not torch.equal(exact, rough), "both were computed in single precision"
     assert exact[-20:].mean() < exact[:20].mean(), "nothing was learned that precision could spoil"
-    magnified = MAGNIFIED * largest_difference(exact, curve("32-true", rounded_start=True))
-    assert largest_difference(exact, rough) < max(BOUNDS[family_name], magnified)
+    found, bound = largest_difference(exact, rough), BOUNDS[family_name]
+    if found >= bound:
+        once = [largest_difference(exact, curve("32-true", rounding=seed)) for seed in ROUNDINGS]
+        assert found < MAGNIFIED * max(once)
 
 
 def test_a_curve_that_goes_elsewhere_is_seen() -> None:
