@@ -36,7 +36,9 @@ def test_the_score_of_a_training_is_that_of_its_predictions(
     model = tabstar_lit.load(checkpoint)
     target = model.config["tables"]["diabetes"]["target"]["name"]
     predicted = model.predict(raw)["prediction"]
-    assert predicted.between(25, 346).all(), "the unit of the target"
+    # Targets are from 25 to 346, their logarithms and z-scores below 6; what a network adds to trees has no end there.
+    low, high = (25, 346) if offset == "null" else (12, 692)
+    assert predicted.between(low, high).all(), "the unit of the target"
     assert predicted.nunique() > 100
     expected = r2_score(raw[target][held_out], predicted[held_out])
     (metrics,) = tmp_path.rglob("metrics.jsonl")
