@@ -47,14 +47,16 @@ def fit_reads(wide: WideReads, batches: Iterable[SampleBatch], rows: Int64, targ
         0 for values.
     """
     places, features, groups = _read(wide, batches, rows)
-    columns = targets[:, None] if n_classes else targets
-    parts = [_fit(features, own, groups, n_classes) for own in columns.T]
-    weights, bias, apart = (np.concatenate(own, axis=-1) for own in zip(*parts, strict=True))
-    by_row = np.zeros((rows[-1] + 1, apart.shape[1]))
-    by_row[rows] = apart
-    each = wide.weights.embedding_dim // weights.shape[1]  # quantiles of a target begin at one value
-    found = [torch.from_numpy(np.repeat(own, each, axis=-1)).float() for own in (weights, bias, by_row)]
-    wide.take(torch.from_numpy(places), *(found[:2] if n_classes else found))
+    if n_classes:
+        found = _fit_classes(features, targets, groups, n_classes)
+    else:
+        columns = zip(*(_fit_values(features, own, groups) for own in targets.T), strict=True)
+        weights, bias, outputs = (np.concatenate(own, axis=-1) for own in columns)
+        apart = np.zeros((rows[-1] + 1, outputs.shape[1]))
+        apart[rows] = outputs
+        found = weights, bias, apart
+    each = wide.weights.embedding_dim // found[0].shape[1]  # quantiles of a target begin at one value
+    wide.take(torch.from_numpy(places), *(torch.from_numpy(np.repeat(own, each, axis=-1)).float() for own in found))
 
 
 def _read(wide: WideReads, batches: Iterable[SampleBatch], rows: Int64) -> tuple[Int64, Float64, Int64]:
@@ -75,26 +77,34 @@ def _read(wide: WideReads, batches: Iterable[SampleBatch], rows: Int64) -> tuple
     return known, features, np.concatenate(groups)[np.argsort(np.concatenate(numbers))]
 
 
-def _fit(features: Float64, targets: Array, groups: Int64, n_classes: int) -> tuple[Float64, Float64, Float64]:
-    """Return weights ``[P, O]`` and bias ``[O]`` of one value, or of the logits of all classes, and outputs ``[N, O]``.
+def _fit_classes(features: Float64, targets: Array, groups: Int64, n_classes: int) -> tuple[Float64, ...]:
+    """Return weights ``[P, O]`` and bias ``[O]`` of the logits of all classes.
 
-    Those of values are of weights that were fitted without the group of a sample. Logits are of all weights: of few
-    subjects, what a network learned from others of them was worse than what the linear model says by itself.
+    They are of all samples: what a network learned from what is left of unknown groups was worse, of few subjects, than
+    what the linear model says by itself.
     """
-    known = targets >= 0 if n_classes else ~np.isnan(targets)
-    if n_classes and len(np.unique(targets[known])) < 2:
-        return np.zeros((features.shape[1], n_classes)), np.zeros(n_classes), np.zeros((len(features), n_classes))
-    kinds = linear_candidates("classification" if n_classes else "regression")
+    known = targets >= 0
+    if len(np.unique(targets[known])) < 2:
+        return np.zeros((features.shape[1], n_classes)), np.zeros(n_classes)
+    kinds = linear_candidates("classification")
     setting, fitted = fit_best(kinds, features[known], targets[known], groups[known], n_classes=n_classes)
-    weights, bias = _linear(fitted, n_classes)
-    outputs = features @ weights + bias
-    if n_classes:
-        log.info("Wide part: linear model with %s", setting)
-        return weights, bias, outputs
-    mean = targets[known].mean()
-    outputs[known] = _out_of_fold(fitted, features[known], targets[known], groups[known])
+    log.info("Wide part: linear model with %s", setting)
+    return _logits(fitted[-1], *_linear(fitted), n_classes)
+
+
+def _fit_values(features: Float64, targets: Float64, groups: Int64) -> tuple[Float64, Float64, Float64]:
+    """Return weights ``[P, 1]`` and bias ``[1]`` of a value, and what weights fitted without its group say ``[N, 1]``.
+
+    All are drawn towards the mean, as far as makes the last best.
+    """
+    known = ~np.isnan(targets)
+    own, true, parted = features[known], targets[known], groups[known]
+    setting, fitted = fit_best(linear_candidates("regression"), own, true, parted, n_classes=0)
+    weights, bias = _linear(fitted)
+    outputs, mean = features @ weights + bias, true.mean()
+    outputs[known] = _out_of_fold(fitted, own, true, parted)
     told = outputs[known, 0] - mean
-    share = float(np.clip(told @ (targets[known] - mean) / max(told @ told, TINY), 0, 1))
+    share = float(np.clip(told @ (true - mean) / max(told @ told, TINY), 0, 1))
     log.info("Wide part: linear model with %s, of which %.0f %% count", setting, 100 * share)
     return weights * share, mean + share * (bias - mean), mean + share * (outputs - mean)
 
@@ -107,12 +117,11 @@ def _out_of_fold(fitted: Any, features: Float64, targets: Array, groups: Int64) 
     return np.asarray(told, dtype=np.float64)[:, None]
 
 
-def _linear(fitted: Any, n_classes: int) -> tuple[Float64, Float64]:
+def _linear(fitted: Any) -> tuple[Float64, Float64]:
     """Return weights ``[P, O]`` of features as they are, and bias ``[O]``."""
     scaler, model = fitted[0], fitted[-1]
     weights = (np.atleast_2d(model.coef_) / scaler.scale_).T
-    bias = np.atleast_1d(model.intercept_) - scaler.mean_ @ weights
-    return _logits(model, weights, bias, n_classes) if n_classes else (weights, bias)
+    return weights, np.atleast_1d(model.intercept_) - scaler.mean_ @ weights
 
 
 def _logits(model: Any, weights: Float64, bias: Float64, n_classes: int) -> tuple[Float64, Float64]:
