@@ -25,8 +25,7 @@ STEPS = {
 """Optimizer steps of a stage. The schedules of learning rates reach their end in them, as shipped ones do later.
 
 Of tables and toy collisions there are fewer: their networks pass through peaks of the loss, where the rounding of a sum
-in another order has grown to 1e-2 and 1e-4 after 200 steps, but is below 1e-7 and 1e-12 after 100. Logits of tables
-are rounded to single precision by their loss. Those of experts, microbes and antibodies take long: there are few.
+in another order grows. Those of experts, microbes and antibodies take long: there are few.
 """
 STAGES = {
     "train_tabstar": ("pretrain",),

@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from tabstar_lit.losses.classification import at_least_single
+
 Reduction = Literal["logits", "entropy"]
 
 
@@ -72,7 +74,7 @@ class DisCo(nn.Module):
             ``[B]`` event weights.
         """
         kept = background & variables.isfinite().all(dim=1)
-        scores = self._scores(logits.to(torch.promote_types(logits.dtype, torch.float32))[kept])
+        scores = self._scores(at_least_single(logits)[kept])
         chosen = variables.detach()[kept].to(scores.dtype)
         shares = _shares(scores, weights[kept] if self.weighted and weights is not None else None)
         centred = [_centred(score, shares) for score in scores.unbind(dim=1)]

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from tabstar_lit.families.antibody.pairs.batch import REGION_NAMES
 from tabstar_lit.families.antibody.pairs.tokens import PAD
+from tabstar_lit.losses.classification import at_least_single
 
 SAME_PKD = 1e-4
 """Values of pKd that differ by less are one value."""
@@ -42,10 +43,10 @@ class TokenLosses(NamedTuple):
 def token_losses(logits: Tensor, antibodies: Tensor) -> TokenLosses:
     """Compare logits ``[B, T - 1, V]`` of the next token with the tokens ``[B, T]`` themselves."""
     targets = antibodies[:, 1:]
-    likelihoods = logits.float().log_softmax(-1)
-    there = (targets != PAD).float()
+    likelihoods = at_least_single(logits).log_softmax(-1)
+    there = (targets != PAD).to(likelihoods.dtype)
     nll = -likelihoods.gather(-1, targets[..., None]).squeeze(-1)
-    correct = (logits.argmax(-1) == targets).float()
+    correct = (logits.argmax(-1) == targets).to(likelihoods.dtype)
     return TokenLosses(nll * there, -likelihoods.mean(-1) * there, correct * there, there)
 
 

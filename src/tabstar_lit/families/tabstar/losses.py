@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tabstar_lit.config.registry import Registry
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.families.tabstar.heads import RegressionHead
+from tabstar_lit.losses.classification import at_least_single
 
 DEFAULT_LOSS = "multitask"
 
@@ -52,8 +53,7 @@ class MultiTaskLoss(nn.Module):
             Knows the loss of its outputs ``[B, W]``, and takes that of a single number from here. None: ``outputs``
             are single numbers ``[B, 1]``.
         """
-        # Half precision is too coarse for a mean over many rows.
-        outputs = outputs.float()
+        outputs = at_least_single(outputs)
         if targets.is_floating_point():
             losses = self.regression_weight * (
                 self.regression_error(outputs.squeeze(-1), targets)

@@ -10,6 +10,7 @@ from torch import Tensor
 from tabstar_lit.families.experts.networks.denoiser import DiffuserExpert
 from tabstar_lit.families.experts.networks.text_model import TextModel
 from tabstar_lit.families.experts.networks.transformer import TransformerExpert
+from tabstar_lit.losses.classification import at_least_single
 from tabstar_lit.nn.decoders import State
 
 
@@ -63,5 +64,5 @@ class DiffusionModel(TextModel):
 
 def noise_error(found: Tensor, noise: Tensor, there: Tensor, count: int) -> Tensor:
     """Return the mean squared error of noise ``[B, T, D]`` at the ``count`` places of ``there`` ``[B, T]``."""
-    each = (found.float() - noise).square().mean(-1)
+    each = (at_least_single(found) - noise).square().mean(-1)
     return torch.where(there, each, 0.0).sum() / max(count, 1)

@@ -15,6 +15,7 @@ from tabstar_lit.families.experts.networks.latent_attention import LatentAttenti
 from tabstar_lit.families.experts.networks.memory import Memory
 from tabstar_lit.families.experts.networks.prefixes import Seen, SeenCache
 from tabstar_lit.families.experts.networks.vector_store import marks
+from tabstar_lit.losses.classification import at_least_single
 from tabstar_lit.nn.attention import MultiHeadAttention
 from tabstar_lit.nn.cache import DecoderCache, KeyValueCache
 from tabstar_lit.nn.decoders import State
@@ -95,7 +96,7 @@ class Mixture(nn.Module):
                 read = context = context + self.memory(seen, tokens)
             if self.by_prefix:
                 read = context + seen.means(tokens.shape[1])
-        weights = self.router(functional.rms_norm(read, read.shape[-1:])).float().softmax(-1)
+        weights = at_least_single(self.router(functional.rms_norm(read, read.shape[-1:]))).softmax(-1)
         transformer, state_space, diffuser = self.experts.values()
         first = transformer(context, documents, each[0])
         said = (
@@ -103,7 +104,8 @@ class Mixture(nn.Module):
             state_space(context, documents, each[1]),
             diffuser(first if self.denoises else context, documents, each[2]),
         )
-        states = sum(weight.type_as(one) * one for weight, one in zip(weights.split(1, dim=-1), said, strict=True))
+        shares = weights.chunk(len(said), dim=-1)
+        states = sum(share.type_as(one) * one for share, one in zip(shares, said, strict=True))
         return Mixed(cast(Tensor, states), weights, context)
 
     def logits(self, states: Tensor) -> Tensor:

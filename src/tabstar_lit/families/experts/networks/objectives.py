@@ -15,6 +15,7 @@ from tabstar_lit.families.experts.networks.masked_diffusion import MaskedExpert
 from tabstar_lit.families.experts.networks.mixture import Mixture
 from tabstar_lit.families.experts.networks.text_model import TextModel
 from tabstar_lit.families.experts.text.batch import NO_TARGET, TokenBatch
+from tabstar_lit.losses.classification import at_least_single
 
 EVALUATION_SEED = 0
 """Of the noise that diffusion is evaluated with."""
@@ -42,9 +43,9 @@ class Measured(NamedTuple):
 
 
 def nats_of(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return minus the log-probabilities ``[B, T]`` of targets ``[B, T]`` under logits ``[B, T, V]``, in float32."""
+    """Return minus the log-probabilities ``[B, T]`` of targets ``[B, T]`` under logits ``[B, T, V]``, float32 or up."""
     flat = functional.cross_entropy(
-        logits.flatten(0, -2).float(), targets.flatten(), ignore_index=NO_TARGET, reduction="none"
+        at_least_single(logits.flatten(0, -2)), targets.flatten(), ignore_index=NO_TARGET, reduction="none"
     )
     return flat.view_as(targets)
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 from tabstar_lit.families.experts.architecture import ExpertsArchitecture
 from tabstar_lit.families.experts.networks.expert import Expert
 from tabstar_lit.families.experts.networks.scan import Selection, continue_scan, selective_scan
+from tabstar_lit.losses.classification import at_least_single
 from tabstar_lit.nn.norms import RMSNorm
 
 SHORTEST_STEP, LONGEST_STEP = 1e-3, 0.1
@@ -109,10 +110,10 @@ class StateSpaceBlock(nn.Module):
         same = None if documents is None else documents == _earlier(documents, 1, before)
         u = functional.silu(self._convolve(seen, documents, before))
         write, read, step = self.select(u).split(self.sizes, dim=-1)
-        rates = -self.log_rates.float().exp()
-        given = Selection(u, functional.softplus(self.step(step).float()), rates, write, read, same)
+        rates = -at_least_single(self.log_rates).exp()
+        given = Selection(u, functional.softplus(at_least_single(self.step(step))), rates, write, read, same)
         if remember:
-            state = u.new_zeros(len(u), *rates.T.shape, dtype=torch.float32) if before is None else before.state
+            state = u.new_zeros(len(u), *rates.T.shape, dtype=rates.dtype) if before is None else before.state
             scanned, state = continue_scan(state, given)
             now = Remembered(_of_last(seen, documents, taps), state)
         else:
