@@ -12,16 +12,17 @@ from torch.nn import functional
 
 from tabstar_lit.engine.devices.distributed import has_met
 from tabstar_lit.families.microbes.facts import Lookup
+from tabstar_lit.losses.classification import at_least_single
 
 
 def predicted_distances(embeddings: Tensor, scale: float | None) -> Tensor:
-    """Return the UniFrac of all pairs, ``[B, D]`` to ``[B, B]``, float32.
+    """Return the UniFrac of all pairs, ``[B, D]`` to ``[B, B]``, in float32 or up.
 
     It is ``tanh(d / scale)`` of the Euclidean distance ``d``. A scale of None is for vectors of lineages: the length of
     those that one sample has, in units of that of those that any has, see ``networks/lineages.py``. Distances are sums
     of squared differences, not differences of products, so that near samples keep their digits.
     """
-    plain = embeddings.float()
+    plain = at_least_single(embeddings)
     distances = torch.cdist(plain, plain, compute_mode="donot_use_mm_for_euclid_dist")
     if scale is not None:
         return (distances / scale).tanh()
