@@ -14,7 +14,7 @@ PANELS_PER_PAGE = 9
 """A page is as wide as other figures: text stays readable where it is shown small."""
 
 
-def pages(panels: Mapping[str, Callable[[Axes], None]], *, width: float = 3.2) -> Iterator[Figure]:
+def pages(panels: Mapping[str, Callable[[Axes], None]], *, width: float = 3.2, note: str = "") -> Iterator[Figure]:
     """Draw panels in their order, nine to a page.
 
     Parameters
@@ -23,6 +23,8 @@ def pages(panels: Mapping[str, Callable[[Axes], None]], *, width: float = 3.2) -
         Title -> what draws into the axes.
     width : float
         Of a panel, in inches.
+    note : str
+        Stands below the panels of each page.
     """
     titles = list(panels)
     for start in range(0, len(titles), PANELS_PER_PAGE):
@@ -35,4 +37,6 @@ def pages(panels: Mapping[str, Callable[[Axes], None]], *, width: float = 3.2) -
             axes.set_title(title, fontsize=9)
         for axes in all_axes[len(own) :]:
             axes.set_axis_off()
+        if note:
+            figure.supxlabel(note, fontsize=9)
         yield figure

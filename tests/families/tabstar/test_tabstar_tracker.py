@@ -89,6 +89,18 @@ def test_figures_of_an_epoch_are_by_task_and_turn_pages_after_nine() -> None:
     assert "calibration" not in dict(tracker(tasks).figures({"price": values()}))
 
 
+def test_of_many_tables_those_with_most_rows_are_drawn() -> None:
+    tasks = {f"t{i:03}": "classification" for i in range(60)}
+    rows = {name: classes(20 + (7 * i) % 60) for i, name in enumerate(tasks)}
+    pages = dict(tracker(tasks).figures(rows))
+    assert list(pages) == ["calibration", *(f"calibration_{page}" for page in range(2, 5))]
+    titles = [axes.get_title() for figure in pages.values() for axes in figure.axes]
+    largest = [f"{name} ({len(own['targets'])} rows)" for name, own in rows.items() if len(own["targets"]) >= 44]
+    assert titles == largest
+    notes = {figure.get_supxlabel() for figure in pages.values()}
+    assert notes == {"the 36 largest of 60 tables"}
+
+
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_the_calibration_curve_is_that_of_scikit_learn(n_classes: int) -> None:
     rows = classes(400, n_classes)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BINS = 10
 SHOWN_COLUMNS = 12
+SHOWN_TABLES = 36
+"""Four pages, each of which takes a second or two: hundreds of tables would be drawn for minutes."""
 FEW_CLASSES = 4
 """A small panel names so many ROC curves."""
 SHORT = 14
@@ -62,13 +64,24 @@ def loss_curves(losses: Mapping[str, Mapping[str, Curve]]) -> Figure:
 
 
 def table_pages(tables: Mapping[str, Predicted], panel: Callable[[Axes, Predicted], None]) -> Iterator[Figure]:
-    """Draw one panel for each table, in the order of their names, on pages."""
+    """Draw one panel for each table, in the order of their names, on pages: of many those with the most rows."""
 
     def draw(axes: Axes, table: str) -> None:
         panel(axes, tables[table])
 
-    rows = {name: len(tables[name].targets) for name in sorted(tables)}
-    yield from pages({f"{name} ({count} rows)": partial(draw, table=name) for name, count in rows.items()})
+    rows = {name: len(own.targets) for name, own in tables.items()}
+    panels = {f"{name} ({rows[name]} rows)": partial(draw, table=name) for name in largest(rows)}
+    yield from pages(panels, note=_left_out(len(rows)))
+
+
+def largest(rows: Mapping[str, int]) -> list[str]:
+    """Return the names of the tables that are drawn, those with the most rows, in their order."""
+    return sorted(sorted(rows, key=lambda name: (-rows[name], name))[:SHOWN_TABLES])
+
+
+def _left_out(tables: int) -> str:
+    """Say that there are more tables than are drawn."""
+    return "" if tables <= SHOWN_TABLES else f"the {SHOWN_TABLES} largest of {tables} tables"
 
 
 def calibration(axes: Axes, predicted: Predicted) -> None:
@@ -122,7 +135,8 @@ CLOSING: Figures = {"classification": {"roc": roc_curves, "confusion": confusion
 """What is drawn once: a page of panels takes half a second."""
 
 
-def importance_pages(found: Mapping[str, Mapping[str, Importance]]) -> Iterator[Figure]:
-    """Draw which columns of each table matter, as the rise of the loss when they are shuffled among rows."""
+def importance_pages(found: Mapping[str, Mapping[str, Importance]], tables: int) -> Iterator[Figure]:
+    """Draw which columns matter to each of some of ``tables`` tables: how the loss rises when they are shuffled."""
     panel = partial(draw_bars, xlabel="rise of the loss when shuffled", most=SHOWN_COLUMNS)
-    yield from pages({table: partial(panel, values=own) for table, own in sorted(found.items())}, width=4.4)
+    panels = {table: partial(panel, values=own) for table, own in sorted(found.items())}
+    yield from pages(panels, width=4.4, note=_left_out(tables))

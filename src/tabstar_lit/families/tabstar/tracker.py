@@ -95,9 +95,12 @@ class TabstarTracker(Tracker):
         if self.held_out is not None:
             network = cast("TabStarNetwork", module.network)
             precise = module.trainer.precision_plugin.convert_input
-            batches = (precise(batch.to(module.device)) for batch in self.held_out())
+            rows = {table: len(self._latest[table]["targets"]) if self._latest else 0 for table in self.tasks}
+            shown = draw.largest(rows)
+            some = (batch for batch in self.held_out() if batch.source in shown)
+            batches = (precise(batch.to(module.device)) for batch in some)
             found = column_importances(network, batches, self.columns)
-            yield from _numbered("importance", draw.importance_pages(found))
+            yield from _numbered("importance", draw.importance_pages(found, len(self.tasks)))
 
     def _drawn(self, figures: draw.Figures, collected: Mapping[str, Columns]) -> Iterator[tuple[str, Figure]]:
         for task, panels in figures.items():
