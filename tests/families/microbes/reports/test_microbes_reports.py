@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from tabstar_lit.commands.cli import main
 from tabstar_lit.families.microbes.classical import models
 from tabstar_lit.families.microbes.facts import StudyFacts
 from tabstar_lit.families.microbes.reports.disturbed import DISTURBANCES
-from tabstar_lit.families.microbes.reports.folds import summary
+from tabstar_lit.families.microbes.reports.folds import summary, verdict
 from tabstar_lit.families.microbes.reports.judged import NETWORK, Judged, joined
 from tabstar_lit.families.microbes.reports.robustness import robustness
 from tabstar_lit.families.microbes.study.generated import generate
@@ -66,6 +67,14 @@ def test_a_difference_is_sure_only_where_groups_agree() -> None:
     assert low < 0 < high
     low, high = judged(lead=-2.0).difference("forest")
     assert low < high < 0
+
+
+def test_a_lead_among_models_that_are_no_use_says_so() -> None:
+    own = judged(lead=-0.5)
+    useless = replace(own, predicted={**own.predicted, "forest": own.predicted["forest"].flip(1)})
+    assert useless.scores()["forest"]["auroc"] < 0.5
+    assert verdict(useless, "forest").endswith("Neither is better than guessing.")
+    assert "guessing" not in verdict(own, "forest")
 
 
 def test_disturbances_change_what_they_say_and_no_more() -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tabstar_lit.engine.family import AnyFamily
 
 Tell = Callable[[str], object]
+GUESSED = {"auroc": 0.5, "r2": 0.0}
+"""What a model scores that has learned nothing."""
 
 
 def cross_validate(
@@ -124,14 +126,15 @@ def summary(folds: Sequence[Judged], title: str) -> str:
 
 
 def verdict(judged: Judged, other: str) -> str:
-    """Say whether the network is better than another model, worse, or neither for sure."""
+    """Say whether the network is better than another model, worse, or neither for sure; and where both are no use."""
     low, high = judged.difference(other)
     scores = judged.scores()
     lead = scores[NETWORK][judged.score] - scores[other][judged.score]
     what = "better than" if low > 0 else "worse than" if high < 0 else "not for sure better or worse than"
+    useless = all(scores[name][judged.score] <= GUESSED[judged.score] for name in (NETWORK, other))
     return (
         f"- The network is {what} the {other} model: {judged.score} {lead:+.3f}, 95 % interval {low:+.3f} to "
-        f"{high:+.3f} over groups drawn with replacement."
+        f"{high:+.3f} over groups drawn with replacement.{' Neither is better than guessing.' if useless else ''}"
     )
 
 
