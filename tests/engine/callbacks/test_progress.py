@@ -77,6 +77,14 @@ def test_a_pipe_has_the_same_in_whole_lines(bench: Bench, capsys: pytest.Capture
     assert re.search(rf"^best val_error {NUMBER}: \S+\.ckpt$", said.out, re.MULTILINE)
 
 
+def test_a_training_that_ends_inside_an_epoch_says_where(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.train(SHOWN, "model_config.training_config.max_steps=30")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert re.fullmatch(rf"epoch 1/3  train_loss {NUMBER}  .*", lines[0])
+    assert re.fullmatch(rf"epoch 2/3  ended after 6 of 24 batches  loss {NUMBER}  .*rows/s  in {TIME}", lines[1])
+    assert len(lines) == 2
+
+
 @pytest.fixture
 def every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tabstar_lit.engine.trainer.Progress", partial(Progress, line_seconds=0.0))

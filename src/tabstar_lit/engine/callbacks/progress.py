@@ -127,6 +127,9 @@ class Progress(ProgressBar):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Leave a line about the epoch: its metrics, the best so far, its speed and time, and the time that is left."""
+        if not trainer.is_last_batch:
+            self._write("  ".join(self._broken_off(trainer, module)))
+            return
         place = self._place(trainer, self.total_train_batches)
         values = {**self.tracker.training_log.epoch, **self._values_of(trainer.current_epoch)}
         plain = {name: value for name, value in values.items() if "/" not in name}
@@ -170,6 +173,17 @@ class Progress(ProgressBar):
         length = int(min(room - len(text) - 1, LONGEST_BAR))
         bar = f" {drawn(place[0] / place[1], length)}" if length >= SHORTEST_BAR else ""
         self._bar.set_description_str(f"{head}{bar}  {text}")
+
+    def _broken_off(self, trainer: Trainer, module: LightningModule) -> list[str]:
+        """Return what is known of an epoch within which the training ended, by its steps or its time."""
+        done, loss = trainer.fit_loop.epoch_loop.batch_progress.current.completed, self._loss(module)
+        return [
+            self._epoch(trainer),
+            f"ended after {done} of {self.total_train_batches} batches",
+            *([] if math.isnan(loss) else [f"loss {loss:.4g}"]),
+            *self._speed(module),
+            f"in {duration(monotonic() - self._epoch_begun)}",
+        ]
 
     def _loss(self, module: LightningModule) -> float:
         """Return the loss since the last logged step; where it is on another device, the one that was logged."""
