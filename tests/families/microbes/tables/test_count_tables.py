@@ -64,10 +64,19 @@ def test_what_is_no_count_is_refused_with_sample_and_feature(tmp_path: Path, val
         read_table(write_biom(tmp_path / "table.biom", counts))
 
 
+def test_a_table_of_nothing_is_refused(tmp_path: Path) -> None:
+    own = biom.Table(np.zeros((0, 0)), [], [])
+    with biom.util.biom_open(str(tmp_path / "empty.biom"), "w") as file:
+        own.to_hdf5(file, "a test")
+    message = message_of_refusal(read_table, tmp_path / "empty.biom")
+    assert "empty.biom: an empty table, of 0 samples and 0 features" in message
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("a.biom", b'{"id": null, "format": "1.0.0"}', ["version 1 (JSON)", "biom convert --to-hdf5"]),
+        ("a.biom", b'    {\n  "id":null', ["version 1 (JSON)"]),
         ("a.biom", b"\x89HDF no", ["no BIOM file of version 2"]),
         ("a.tsv", b"#OTU ID\ts1\nACGT\t1\t2\n", ["a.tsv:2", "3 cells in a row, and the header has 2"]),
         ("a.tsv", b"#OTU ID\ts1\nACGT\tmany\n", ["feature 'ACGT', sample 's1': 'many' is no count"]),

@@ -84,7 +84,7 @@ def read_table(path: Path) -> CountTable:
 
 
 def _read_biom(payload: Payload) -> CountTable:
-    if payload.content[:1] == b"{":
+    if payload.content[:100].lstrip().startswith(b"{"):
         raise DataError(
             f"{payload.source}: a BIOM file of version 1 (JSON), and version 2 (HDF5) is read here. Convert it with: "
             "biom convert --to-hdf5 -i TABLE -o NEW.biom"
@@ -158,7 +158,9 @@ def _is_number(cell: str) -> bool:
 
 
 def _counted(samples: tuple[str, ...], ids: tuple[str, ...], counts: sparse.csr_matrix, source: str) -> CountTable:
-    """Refuse what is no count, and leave out stored zeros."""
+    """Refuse what is no count or nothing at all, and leave out stored zeros."""
+    if not samples or not ids:
+        raise DataError(f"{source}: an empty table, of {len(samples)} samples and {len(ids)} features..")
     values = counts.data
     odd = ~((values >= 0) & (values == np.floor(values)) & np.isfinite(values))
     if odd.any():
