@@ -73,20 +73,23 @@ APNEA = Question(
     "Droppings of mice in air, or in the changing oxygen of sleep apnea (Qiita study 10422)",
     "mice",
 )
-QUESTIONS = (IBD, SEX, AGE, APNEA)
+AMAZON = "Surfaces of houses in the Amazon (Qiita study 10333)"
+VILLAGE = Question("houses_village", "house_surfaces", "village", "the village of a house", AMAZON, "houses")
+SURFACE = Question("houses_surface", "house_surfaces", "description", "the kind of a surface", AMAZON, "houses")
+QUESTIONS = (IBD, SEX, AGE, APNEA, VILLAGE, SURFACE)
 
 TEXT = """\
-{what}: {samples} samples of {subjects} subjects, in five folds of subjects.
-For each fold an encoder is pretrained on the samples of the other subjects, and a predictor trained on it; `scratch` is
+{what}: {samples} samples of {count} {them}, in five folds of {them}.
+For each fold an encoder is pretrained on the samples of the other {them}, and a predictor trained on it; `scratch` is
 the same network without pretraining: it has the same clades and the same linear model to begin with, and all else of it
-is trained from labels alone. Forest and linear model are tuned by inner folds of subjects on the same samples. Scores
-are of the held-out samples of all folds together, and intervals over subjects drawn with replacement.
+is trained from labels alone. Forest and linear model are tuned by inner folds of {them} on the same samples. Scores
+are of the held-out samples of all folds together, and intervals over {them} drawn with replacement.
 """
 
 DISTANCES = """\
 `..._unifrac_mse` is the mean squared error of the encoder's distances between held-out samples of a fold. Their own
-mean would have {baseline:.4f}: {within:.0%} of these pairs are of one subject, and near, where it is {within_all:.1%}
-of all pairs of the study, whose mean has {all:.4f}. Between samples of different held-out subjects the encoder has
+mean would have {baseline:.4f}: {within:.0%} of these pairs are within {them}, and near, where it is {within_all:.1%}
+of all pairs of the study, whose mean has {all:.4f}. Between samples of different held-out {them} the encoder has
 {between:.4f}, and the mean {between_baseline:.4f}. UniFrac on a tree that average linkage makes of all sequences,
 held-out ones too, has an error of {linkage:.4f} once a parabola is fitted to training samples.
 """
@@ -146,17 +149,22 @@ def cross_validated(question: Question) -> Section:
     results[f"microbes.{name}_unifrac_mse_linkage"] = float(distances.linkage.mean())
     wall, processor = time.perf_counter() - start, time.process_time() - cpu
     lines = [
-        TEXT.format(what=question.samples, samples=len(together.true), subjects=len(set(together.groups.tolist()))),
+        TEXT.format(
+            what=question.samples,
+            samples=len(together.true),
+            count=len(set(together.groups.tolist())),
+            them=question.groups,
+        ),
         *_scores(together),
         "",
         *(verdict(together, other) for other in together.predicted if other != NETWORK),
         "",
         *_disturbed(rows),
         "",
-        _told(study, folds, distances),
+        _told(question, study, folds, distances),
         f"`python -m benchmarks.results microbes_{name}`: {wall:.0f} s, {processor:.0f} s of processor time.",
     ]
-    return Section(f"Microbes: {question.title}, subjects held out", lines, results)
+    return Section(f"Microbes: {question.title}, {question.groups} held out", lines, results)
 
 
 def _by_draw(condition: str, folds: Sequence[_Fold]) -> list[tuple[Judged, ...]]:
@@ -182,12 +190,13 @@ def _disturbed(rows: Sequence[Row]) -> list[str]:
     return table([f"held-out samples, mean of {N_DRAWS} draws", *names], cells)
 
 
-def _told(study: Study, folds: Sequence[_Fold], distances: _Distances) -> str:
+def _told(question: Question, study: Study, folds: Sequence[_Fold], distances: _Distances) -> str:
     """Tell of the errors of distances, and of those of their mean."""
     spread = np.concatenate([own.distances.spread for own in folds])
     apart = [own.distances.true[~own.distances.within] for own in folds]
     groups, pairs = group_codes(study)[0], np.triu_indices(len(study), 1)
     return DISTANCES.format(
+        them=question.groups,
         baseline=spread.mean(),
         within=distances.within.mean(),
         within_all=np.mean(groups[pairs[0]] == groups[pairs[1]]),
