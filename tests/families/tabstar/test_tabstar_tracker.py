@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -18,6 +19,7 @@ from sklearn.metrics import confusion_matrix, r2_score, roc_auc_score
 
 from tabstar_lit.engine.tracking.columns import Columns
 from tabstar_lit.families.tabstar import figures as draw
+from tabstar_lit.families.tabstar import tracker as tracking
 from tabstar_lit.families.tabstar.tracker import TabstarTracker
 
 TASKS = {"coin": "classification", "iris": "classification", "price": "regression"}
@@ -124,6 +126,25 @@ def test_roc_and_confusion_are_drawn_once_of_the_latest_rows() -> None:
     assert [figure.axes[0].get_title() for figure in drawn.values()] == ["coin (50 rows)"] * 2
     assert list(drawn) == ["roc", "confusion"]
     assert [name for figure in drawn.values() for name in unlabelled(figure)] == []
+
+
+def test_columns_are_shuffled_of_those_tables_that_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, asked = tracker({f"t{i:02}": "classification" for i in range(40)}), list[str]()
+    batches = {name: MagicMock(source=name) for name in own.tasks}
+    for batch in batches.values():
+        batch.to.return_value = batch
+    own.held_out = batches.values
+
+    def importances_of(network: object, given: Iterable[MagicMock], columns: object) -> dict[str, dict[str, object]]:
+        asked.extend(batch.source for batch in given)
+        return {}
+
+    monkeypatch.setattr(tracking, "column_importances", importances_of)
+    module = MagicMock()
+    module.trainer.precision_plugin.convert_input = lambda batch: batch
+    list(own.figures({name: classes(20 + i) for i, name in enumerate(own.tasks) if i}))  # t00 has no validation rows
+    list(own.closing_figures(module))
+    assert asked == list(own.tasks)[4:]
 
 
 def test_confusion_and_roc_of_a_table_are_by_the_names_of_its_classes() -> None:

@@ -95,7 +95,7 @@ class TabstarTracker(Tracker):
         if self.held_out is not None:
             network = cast("TabStarNetwork", module.network)
             precise = module.trainer.precision_plugin.convert_input
-            rows = {table: len(self._latest[table]["targets"]) if self._latest else 0 for table in self.tasks}
+            rows = {table: len(self._latest[table]["targets"]) if table in self._latest else 0 for table in self.tasks}
             shown = draw.largest(rows)
             some = (batch for batch in self.held_out() if batch.source in shown)
             batches = (precise(batch.to(module.device)) for batch in some)

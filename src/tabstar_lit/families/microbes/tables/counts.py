@@ -160,7 +160,7 @@ def _is_number(cell: str) -> bool:
 def _counted(samples: tuple[str, ...], ids: tuple[str, ...], counts: sparse.csr_matrix, source: str) -> CountTable:
     """Refuse what is no count or nothing at all, and leave out stored zeros."""
     if not samples or not ids:
-        raise DataError(f"{source}: an empty table, of {len(samples)} samples and {len(ids)} features..")
+        raise DataError(f"{source}: an empty table, of {len(samples)} samples and {len(ids)} features.")
     values = counts.data
     odd = ~((values >= 0) & (values == np.floor(values)) & np.isfinite(values))
     if odd.any():
