@@ -32,8 +32,8 @@ def draw_in_double() -> None:
     otherwise than with AVX2), and a training amplifies last digits. Those of double precision agree to far more
     digits than are kept.
     """
-    torch.Tensor.uniform_ = in_double(torch.Tensor.uniform_)  # type: ignore[method-assign]
-    torch.Tensor.normal_ = in_double(torch.Tensor.normal_)  # type: ignore[method-assign]
+    torch.Tensor.uniform_ = in_double(torch.Tensor.uniform_)
+    torch.Tensor.normal_ = in_double(torch.Tensor.normal_)
     torch.randn = randn
 
 
