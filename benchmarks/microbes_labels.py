@@ -14,7 +14,9 @@ from benchmarks.microbes_results import (
     IBD,
     N_FOLDS,
     NOT_LOADED,
+    SURFACE,
     TRAINED_ALONG,
+    VILLAGE,
     Question,
     converted,
     settings_of,
@@ -29,7 +31,7 @@ from tabstar_lit.families.microbes.reports.folds import best_of
 from tabstar_lit.families.microbes.reports.judged import Judged, joined
 from tabstar_lit.families.microbes.study.data import MicrobesData
 
-QUESTIONS = (IBD, APNEA)
+QUESTIONS = (IBD, APNEA, VILLAGE, SURFACE)
 DRAWS = {0.1: 1, 1.0: 1}
 """Draws of training groups in each fold, by the share of them whose labels are used."""
 EPOCHS, PATIENCE = 24, 10
