@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from benchmarks.loops import BareLoss
+from tabstar_lit.engine.devices.replays import Replays
 from tabstar_lit.engine.stages import Parts
 
 
@@ -77,6 +78,33 @@ def bare_step(parts: Parts, loss: BareLoss, device: str) -> Callable[[Any], None
     return step_of(module, lambda batch: loss(module, batch), device, clip)
 
 
+def replayed_step(parts: Parts, device: str) -> Callable[[Any], None]:
+    """Return the step by hand of what a family built, by recordings of earlier ones."""
+    module = parts.module.to(device).train()
+    clip = module.config.training_config.gradient_clip_val
+    trained = [p for p in module.network.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
+    replays = Replays(module.compute, trained)
+
+    def step(batch: Any) -> None:
+        optimizer.zero_grad()
+        with half(device):
+            pieces = module.pieces(batch)
+            output = None if pieces is None else replays.step(pieces)
+            loss = module.compute(batch).loss if output is None else None
+        if loss is None:
+            replays.hand_over()
+        else:
+            loss.backward()  # type: ignore[no-untyped-call]  # as above
+        if clip is not None and replays.norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(trained, clip, replays.norm)
+        elif clip is not None:
+            torch.nn.utils.clip_grad_norm_(trained, clip)
+        optimizer.step()
+
+    return step
+
+
 class EpochClock(Callback):
     """Seconds of the training steps of each epoch: from its start to the end of its last batch."""
 
@@ -114,7 +142,8 @@ def profile(name: str, steps: Callable[[], object], device: str) -> None:
     averages = found.key_averages()
     busy_ms = sum(getattr(event, "self_device_time_total", 0) for event in averages) / 1000
     kernels = sum(event.count for event in averages if str(getattr(event, "device_type", "")).endswith("CUDA"))
-    order = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
+    orders = {"self_cpu_time_total": 16} | ({"self_device_time_total": 28} if device == "cuda" else {})
     print(f"# profile {name}: {wall_ms:.1f} ms wall, {busy_ms:.1f} ms busy, {kernels} kernels", flush=True)
-    table = averages.table(sort_by=order, row_limit=28, max_name_column_width=60)
-    print("\n".join(f"# {line[:190]}" for line in table.splitlines()), flush=True)
+    for order, rows in orders.items():
+        table = averages.table(sort_by=order, row_limit=rows, max_name_column_width=60)
+        print("\n".join(f"# {line[:190]}" for line in table.splitlines()), flush=True)

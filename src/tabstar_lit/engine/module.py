@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from tabstar_lit.config.schema import ModelConfig
 from tabstar_lit.engine.callbacks.monitor import score_of_epoch
+from tabstar_lit.engine.devices.replays import Pieces, Replays, pieces_of
 from tabstar_lit.engine.finite import Checked, FiniteGuard, takes_found_inf
 from tabstar_lit.engine.lean import LeanModule, gradient_norm
 from tabstar_lit.engine.optim.optimizers import build_optimizer
@@ -85,6 +86,8 @@ class TrainingModule(LeanModule, ABC):
         How the batches of a step count; a run goes on as it was begun, whatever is configured.
     finite : FiniteGuard
         Keeps steps that are not finite from the weights, and counts them.
+    replays : Replays or None
+        Computes training steps by recordings of earlier ones, where that is asked for and a card trains.
     metrics_every : int or None
         Epochs from one computation of metrics to the next; between them the plateau scheduler waits for a value.
     """
@@ -107,6 +110,7 @@ class TrainingModule(LeanModule, ABC):
         self.accumulate_by: str = config.training_config.accumulate_by
         self._weighs = False
         self._sizes: list[float | Tensor] = []
+        self.replays: Replays | None = None
         self._resumed: dict[str, Any] = {}
 
     @abstractmethod
@@ -133,6 +137,14 @@ class TrainingModule(LeanModule, ABC):
         """Let ``torch.compile`` make kernels for the network, in place: the names of its weights stay."""
         compile_in_place(self.network, backend=backend)
 
+    def pieces(self, batch: Any) -> Pieces | None:
+        """Return a batch as a recording of its step reads it; None where it has to be computed as it comes."""
+        return pieces_of(batch)
+
+    def replayed(self, output: StepOutput, batch: Any) -> StepOutput:
+        """Return what a replayed step computed with what the host knows of its batch, beyond tensors and facts."""
+        return output
+
     def adopt(self, payload: Mapping[str, Any]) -> None:
         """Take over, before evaluation, what the payload of a checkpoint does to its network, as a calibration."""
 
@@ -145,10 +157,16 @@ class TrainingModule(LeanModule, ABC):
         self._weighs = several and self.accumulate_by == "weight"
         if several and self.accumulate_by != training.accumulate_by:
             rank_zero_warn(f"The run was begun with accumulate_by: {self.accumulate_by}, and goes on so.")
+        if training.cuda_graphs and self.device.type == "cuda":
+            self.replays = Replays(self.compute, [p for p in self.network.parameters() if p.requires_grad])
+
+    def on_fit_end(self) -> None:
+        """Let go of what was recorded."""
+        self.replays = None
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Return the loss for Lightning, which scales it when accumulating, and what the training log needs."""
-        output = self.compute(batch)
+        output = self._replay(batch) or self.compute(batch)
         mean = output.loss.detach()
         self._window.append((mean, output.source))
         terms = {name: term.detach() for name, term in output.terms.items()}
@@ -163,6 +181,20 @@ class TrainingModule(LeanModule, ABC):
             "work": output.size if output.work is None else output.work,
             "flops": output.flops,
         }
+
+    def _replay(self, batch: Any) -> StepOutput | None:
+        """Return the output of a step by a recording; None where it has to be computed as it comes."""
+        pieces = None if self.replays is None else self.pieces(batch)
+        output: StepOutput | None = None if pieces is None else self.replays.step(pieces)
+        return None if output is None else self.replayed(output, batch)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Compute the gradients, or take over those that a replayed step has computed with its loss."""
+        if self.replays is None or not self.replays.is_replayed:
+            super().backward(loss, *args, **kwargs)
+            return
+        batches = self.config.training_config.accumulate_grad_batches
+        self.replays.hand_over(self._sizes[-1] / batches if self._weighs else 1.0 / batches)
 
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
         """Return the :class:`StepOutput`, all that the tracker needs: there is no second forward pass."""
@@ -232,7 +264,8 @@ class TrainingModule(LeanModule, ABC):
         gradients = [p.grad for p in parameters if p.grad is not None]
         if self._weighs:
             self._average(gradients)
-        norm = gradient_norm(gradients)
+        known = None if self._weighs or self.replays is None else self.replays.norm
+        norm = gradient_norm(gradients) if known is None else known
         self._check(optimizer, norm)
         if gradient_clip_val and gradient_clip_algorithm == "value":
             torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)

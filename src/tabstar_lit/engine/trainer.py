@@ -85,10 +85,27 @@ def build_trainer(
             f"The trainer cannot be set up: {error} Change experiment_config.accelerator, devices, strategy, num_nodes "
             "or precision."
         ) from error
+    if experiment.model.training_config.cuda_graphs:
+        _require_one_process(trainer)
     if module.leaves_parameters_idle and type(trainer.strategy) is DDPStrategy:
         trainer = Trainer(**{**options, "strategy": "ddp_find_unused_parameters_true"})
     lean_loop(trainer)
     return trainer
+
+
+def _require_one_process(trainer: Trainer) -> None:
+    """Refuse recorded steps where gradients pass between processes, or are scaled.
+
+    Raises
+    ------
+    ConfigError
+        They are.
+    """
+    if trainer.world_size > 1 or getattr(trainer.precision_plugin, "scaler", None) is not None:
+        raise ConfigError(
+            "training_config.cuda_graphs: the gradients of a recorded step are not exchanged between processes, nor "
+            "scaled for 16-mixed. Train on one device, in 32-true or bf16-mixed, or leave cuda_graphs out."
+        )
 
 
 def trainer_options(

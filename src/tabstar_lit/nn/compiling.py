@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.nn.attention import NO_KERNEL, no_kernel_message
+
+
+REPLAYED = ("reduce-overhead", "max-autotune")
+"""Modes of ``torch.compile`` whose launches a card replays as one, a CUDA graph: the next replay overwrites outputs."""
 
 
 def compile_in_place(network: nn.Module, **options: Any) -> None:
@@ -23,10 +28,12 @@ def compile_in_place(network: nn.Module, **options: Any) -> None:
     """
     network.compile(**options)
     compiled: Callable[..., Any] = network._compiled_call_impl  # type: ignore[assignment]  # what `compile` has set
+    is_replayed = options.get("mode") in REPLAYED
 
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return compiled(*args, **kwargs)
+            outputs = compiled(*args, **kwargs)
+            return tree_map_only(Tensor, Tensor.clone, outputs) if is_replayed else outputs
         except ConfigError:
             raise
         except RuntimeError as error:  # the compiler wraps what it meets while it traces

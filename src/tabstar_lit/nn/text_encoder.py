@@ -120,7 +120,7 @@ class TextEncoder(nn.Module):
             token_ids = _end_to_end(token_ids, lengths)
         first = self._settle_frozen()
         numbers = range(first if first else 1, len(self.encoder.layer) + 1)
-        if self._is_ragged(token_ids.device, frozen):
+        if self.is_ragged(token_ids.device, frozen):
             ragged = RaggedLayout(_starts(lengths, starts, token_ids.device), lengths)
             below = self._below(token_ids, ragged, first) if frozen is None else frozen
             above = self._compiled or self._above
@@ -144,7 +144,7 @@ class TextEncoder(nn.Module):
         It is a constant of the run, of the precision that training has.
         """
         first = self._settle_frozen()
-        if self._is_ragged(token_ids.device):
+        if self.is_ragged(token_ids.device):
             return self._below(token_ids, RaggedLayout(_starts(lengths, starts, token_ids.device), lengths), first)
         layouts = block_layouts(lengths, self._packing(token_ids.device), token_ids.device)
         return torch.cat([layout.stream(self._below(token_ids[own], layout, first)) for own, layout in layouts])
@@ -205,7 +205,7 @@ class TextEncoder(nn.Module):
     def _packing(self, device: torch.device) -> Packing:
         return CPU_PACKING if device.type == "cpu" else GPU_PACKING
 
-    def _is_ragged(self, device: torch.device, frozen: Tensor | None = None) -> bool:
+    def is_ragged(self, device: torch.device, frozen: Tensor | None = None) -> bool:
         """Say whether the tokens are one stream, for which attention then has a kernel."""
         if self.layout is not None:
             return self.layout == "ragged"

@@ -149,6 +149,11 @@ class TrainingConfig(Section):
     compile: bool = Field(
         False, description="Compile the network: minutes at the start, and faster steps on a graphics card."
     )
+    cuda_graphs: bool = Field(
+        False,
+        description="Record the launches of a training step for each shape of batch, and let the card repeat them: "
+        "for small networks on one card, which wait for the host.",
+    )
     model_save_path: str | None = Field(
         None,
         description="Folder of checkpoints; null: `checkpoints` in ANALYSIS_ML_MODELS_DIR or runs/models.",

@@ -59,6 +59,9 @@ class TableBatch:
     window : WindowPlace or None
         Of a batch of a window: the unique strings are then those of all its batches, and only the first one has their
         lengths and tokens.
+    known : Tensor or None
+        What the text encoder makes of the strings without being trained, where that has been looked up: vectors
+        ``[U, D]`` of a frozen encoder, else ``[T, D]`` behind its frozen layers.
     """
 
     source: str
@@ -76,6 +79,7 @@ class TableBatch:
     weights: Tensor | None = None
     offsets: Tensor | None = None
     window: WindowPlace | None = None
+    known: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of rows ``B``."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from torch import Tensor
 
+from tabstar_lit.engine.devices.replays import Pieces
 from tabstar_lit.engine.module import StepOutput, TrainingModule
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.config import TabstarModel
@@ -15,6 +17,7 @@ from tabstar_lit.families.tabstar.flops import StepFlops
 from tabstar_lit.families.tabstar.heads import RegressionHead
 from tabstar_lit.families.tabstar.losses import MultiTaskLoss
 from tabstar_lit.families.tabstar.network import TabStarNetwork
+from tabstar_lit.families.tabstar.replaying import pieces_of
 
 
 class TabstarModule(TrainingModule):
@@ -65,6 +68,14 @@ class TabstarModule(TrainingModule):
         if batch.offsets is not None:
             columns = {name: column + batch.offsets for name, column in columns.items()}
         return StepOutput(loss, batch.source, len(batch), columns=columns)
+
+    def pieces(self, batch: TableBatch) -> Pieces | None:
+        """Return a batch with its strings padded to one of few sizes."""
+        return pieces_of(batch, cast(TabStarNetwork, self.network))
+
+    def replayed(self, output: StepOutput, batch: TableBatch) -> StepOutput:
+        """Return the output of a step with the table that it is of, and the operations that it asks for."""
+        return replace(output, source=batch.source, flops=self._flops_of(batch))
 
     # -- checkpoints of adapters --------------------------------------------------------------------------------------
 

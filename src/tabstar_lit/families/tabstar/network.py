@@ -87,28 +87,43 @@ class TabStarNetwork(nn.Module):
 
         Under autocast all weights are cast at once, unless the parts are compiled: those cast in passing.
         """
-        frozen, dtype = self._frozen_states(batch), compute_dtype(batch.numbers)
+        known, dtype = self.known(batch), compute_dtype(batch.numbers)
         if dtype == batch.numbers.dtype or self.is_compiled:
-            return self._predict(batch, frozen)
+            return self._predict(batch, known)
         with self._half_weights().of(dtype, batch.numbers.device.type):
-            return self._predict(replace(batch, numbers=batch.numbers.to(dtype)), frozen)
+            return self._predict(replace(batch, numbers=batch.numbers.to(dtype)), known)
 
-    def encode_strings(self, batch: TableBatch, frozen: Tensor | None = None) -> Tensor:
-        """Return the vectors of the batch's unique strings, ``[U, D]``; ``frozen`` are those of their tokens."""
+    def known(self, batch: TableBatch) -> Tensor | None:
+        """Return what the encoder makes of the strings of a batch without being trained.
+
+        Returns
+        -------
+        Tensor or None
+            Vectors ``[U, D]`` of an encoder that is frozen as a whole and remembers them, else what its frozen layers
+            make of the tokens, ``[T, D]``; None where all layers are computed with the trained ones, or not at all.
+        """
+        if batch.known is not None:
+            return batch.known
         if self.text_lookup is not None and self.text_encoder.is_frozen:
-            vectors = self.text_lookup(batch.string_ids).to(batch.numbers.dtype)
-            return self.text_projection(vectors)  # type: ignore[no-any-return]  # as above
-        if batch.window is None:
-            return self._read_strings(batch, frozen)
-        return self._shared.of(batch.window, self._read_strings(batch, frozen) if batch.window.is_first else None)
+            return self.text_lookup(batch.string_ids)
+        return self._frozen_states(batch)
 
-    def elements(self, batch: TableBatch, frozen: Tensor | None = None) -> Tensor:
-        """Return the elements before the interaction, ``[B, S, D]``; ``frozen`` as for :meth:`encode_strings`.
+    def encode_strings(self, batch: TableBatch, known: Tensor | None = None) -> Tensor:
+        """Return the vectors of the batch's unique strings, ``[U, D]``; ``known`` is as :meth:`known` returns it."""
+        if self.text_lookup is not None and self.text_encoder.is_frozen:
+            vectors = self.text_lookup(batch.string_ids) if known is None else known
+            return self.text_projection(vectors.to(batch.numbers.dtype))  # type: ignore[no-any-return]  # as above
+        if batch.window is None:
+            return self._read_strings(batch, known)
+        return self._shared.of(batch.window, self._read_strings(batch, known) if batch.window.is_first else None)
+
+    def elements(self, batch: TableBatch, known: Tensor | None = None) -> Tensor:
+        """Return the elements before the interaction, ``[B, S, D]``; ``known`` as for :meth:`encode_strings`.
 
         In evaluation on a processor each pair of a string and a number is merged once: those of categories and of
         counts repeat from row to row. (In training, dropout is each cell's own.)
         """
-        strings, numbers = self.encode_strings(batch, frozen), batch.numbers
+        strings, numbers = self.encode_strings(batch, known), batch.numbers
         if self.training or self.is_compiled or numbers.ndim > 2 or numbers.device.type != "cpu":
             return self.numerical_fusion(F.embedding(batch.index, strings), numbers)  # type: ignore[no-any-return]  # as above
         values, value = torch.unique(numbers, return_inverse=True)
@@ -120,8 +135,8 @@ class TabStarNetwork(nn.Module):
         vectors = self.text_encoder(batch.token_ids, batch.lengths, batch.starts, frozen)
         return self.text_projection(vectors)  # type: ignore[no-any-return]  # as above
 
-    def _predict(self, batch: TableBatch, frozen: Tensor | None) -> Tensor:
-        targets = self.tabular_encoder(self.elements(batch, frozen), batch.n_targets)
+    def _predict(self, batch: TableBatch, known: Tensor | None) -> Tensor:
+        targets = self.tabular_encoder(self.elements(batch, known), batch.n_targets)
         if batch.n_targets == 1:
             return self.reg_head(targets).squeeze(1)  # type: ignore[no-any-return]  # nn.Module calls are untyped
         return self.cls_head(targets).squeeze(-1)  # type: ignore[no-any-return]  # as above

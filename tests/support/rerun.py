@@ -1,0 +1,48 @@
+"""Recorded steps on a processor, which has no CUDA graphs: a recording computes its step again, in the same places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from tabstar_lit.engine.devices.replays import Replays
+from tabstar_lit.engine.module import TrainingModule
+
+
+class Rerun:
+    """A recording that computes again."""
+
+    def __init__(self, compute: Callable[[], None], pool: Any) -> None:
+        self.replay = compute
+        with torch.random.fork_rng(devices=[]):  # a card draws nothing while it records
+            compute()
+
+
+def replays_of(module: TrainingModule) -> Replays:
+    """Return what records the steps of a module, and computes them again."""
+    return Replays(module.compute, [p for p in module.network.parameters() if p.requires_grad], record=Rerun)
+
+
+class Replaying(Callback):
+    """Train by recordings that compute again.
+
+    Attributes
+    ----------
+    replays : Replays
+        What is trained by.
+    replayed : int
+        Steps that a recording has computed.
+    """
+
+    def __init__(self) -> None:
+        self.replayed = 0
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, TrainingModule)
+        self.replays = module.replays = replays_of(module)
+
+    def on_after_backward(self, trainer: Trainer, module: LightningModule) -> None:
+        self.replayed += self.replays.norm is not None
