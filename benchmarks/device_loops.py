@@ -78,11 +78,13 @@ def bare_step(parts: Parts, loss: BareLoss, device: str) -> Callable[[Any], None
     return step_of(module, lambda batch: loss(module, batch), device, clip)
 
 
-def replayed_step(parts: Parts, device: str) -> Callable[[Any], None]:
-    """Return the step by hand of what a family built, by recordings of earlier ones."""
+def recorded_step(parts: Parts, device: str) -> Callable[[Any], None]:
+    """Return the step by hand of what a family built, by recordings of earlier ones where a card makes them."""
     module = parts.module.to(device).train()
     clip = module.config.training_config.gradient_clip_val
     trained = [p for p in module.network.parameters() if p.requires_grad]
+    if device != "cuda":
+        return step_of(module, lambda batch: module.compute(batch).loss, device, clip)
     optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
     replays = Replays(module.compute, trained)
 
@@ -90,9 +92,8 @@ def replayed_step(parts: Parts, device: str) -> Callable[[Any], None]:
         optimizer.zero_grad()
         with half(device):
             pieces = module.pieces(batch)
-            output = None if pieces is None else replays.step(pieces)
-            loss = module.compute(batch).loss if output is None else None
-        if loss is None:
+            loss = module.compute(batch).loss if pieces is None else replays.step(pieces).loss
+        if replays.is_replayed:
             replays.hand_over()
         else:
             loss.backward()  # type: ignore[no-untyped-call]  # as above

@@ -55,16 +55,16 @@ class Part(NamedTuple):
 
 PARTS = {
     "machine": Part("benchmarks.gpu_runs:machine", 20),
-    "mlp": Part("benchmarks.gpu_events:mlp", 60),
     "official": Part("benchmarks.gpu_tabstar:official", 50),
-    "tabstar32": Part("benchmarks.gpu_tabstar:batches_of_32", 45),
-    "tabstar128": Part("benchmarks.gpu_tabstar:batches_of_128", 45),
-    "part": Part("benchmarks.gpu_events:particle_transformer", 90),
-    "plain": Part("benchmarks.gpu_events:plain_transformer", 60),
-    "resume": Part("benchmarks.gpu_runs:resume", 40),
-    "compiled": Part("benchmarks.gpu_tabstar:compiled", 100),
+    "tabstar32": Part("benchmarks.gpu_tabstar:batches_of_32", 55),
+    "tabstar128": Part("benchmarks.gpu_tabstar:batches_of_128", 55),
+    "part": Part("benchmarks.gpu_events:particle_transformer", 100),
+    "mlp": Part("benchmarks.gpu_events:mlp", 45),
+    "plain": Part("benchmarks.gpu_events:plain_transformer", 70),
+    "resume": Part("benchmarks.gpu_runs:resume", 60),
     "windows": Part("benchmarks.gpu_tabstar:windows", 90),
-    "precision": Part("benchmarks.gpu_runs:precision", 90),
+    "compiled": Part("benchmarks.gpu_tabstar:compiled", 200),
+    "precision": Part("benchmarks.gpu_runs:precision", 120),
 }
 """In order."""
 

