@@ -70,7 +70,7 @@ def pieces_of(batch: TableBatch, network: TabStarNetwork) -> Pieces | None:
     if not whole:
         behind = _shares(more, room.strings - len(batch.lengths)).tolist()
         starts = np.cumsum((0, *batch.lengths, *behind), dtype=np.int32)
-        read["starts"] = torch.from_numpy(starts).to(batch.index.device, non_blocking=True)
+        read["starts"] = _sent(torch.from_numpy(starts), batch.index.device)
     there = {name: tensor for name, tensor in read.items() if tensor is not None}
     like = replace(
         batch,
@@ -100,3 +100,8 @@ def _next_size(count: int) -> int:
 def _shares(total: int, count: int) -> Int64:
     """Return ``count`` numbers, as even as may be, that sum to ``total``."""
     return np.diff(np.arange(count + 1) * total // count)
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device; a card does not have to be waited for."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
