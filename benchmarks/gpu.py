@@ -55,7 +55,7 @@ class Part(NamedTuple):
 
 PARTS = {
     "machine": Part("benchmarks.gpu_runs:machine", 20),
-    "official": Part("benchmarks.gpu_tabstar:official", 50),
+    "official": Part("benchmarks.gpu_tabstar:official", 80),
     "tabstar32": Part("benchmarks.gpu_tabstar:batches_of_32", 55),
     "tabstar128": Part("benchmarks.gpu_tabstar:batches_of_128", 55),
     "part": Part("benchmarks.gpu_events:particle_transformer", 100),

@@ -82,6 +82,9 @@ class TrainingModule(LeanModule, ABC):
         What ``size`` or ``work`` counts, for the name of the run's speed: ``rows``, ``events`` or ``tokens``.
     leaves_parameters_idle : bool
         Whether a batch may leave trained parameters without a gradient, which several processes must agree on.
+    records_steps : bool
+        Whether a training step may be recorded: it computes the same for the same batch but for dropout, draws nothing
+        on the host, and all that it depends on is in :meth:`pieces`.
     accumulate_by : str
         How the batches of a step count; a run goes on as it was begun, whatever is configured.
     finite : FiniteGuard
@@ -94,6 +97,7 @@ class TrainingModule(LeanModule, ABC):
 
     unit: ClassVar[str] = "rows"
     leaves_parameters_idle: ClassVar[bool] = False
+    records_steps: ClassVar[bool] = False
 
     def __init__(self, network: nn.Module, config: ModelConfig, payload: Mapping[str, Any]) -> None:
         super().__init__()

@@ -86,21 +86,26 @@ def build_trainer(
             "or precision."
         ) from error
     if experiment.model.training_config.cuda_graphs:
-        _require_one_process(trainer)
+        _require_recordable(module, trainer)
     if module.leaves_parameters_idle and type(trainer.strategy) is DDPStrategy:
         trainer = Trainer(**{**options, "strategy": "ddp_find_unused_parameters_true"})
     lean_loop(trainer)
     return trainer
 
 
-def _require_one_process(trainer: Trainer) -> None:
-    """Refuse recorded steps where gradients pass between processes, or are scaled.
+def _require_recordable(module: TrainingModule, trainer: Trainer) -> None:
+    """Refuse to record steps that cannot be, or whose gradients pass between processes or are scaled.
 
     Raises
     ------
     ConfigError
-        They are.
+        It is one of these.
     """
+    if not module.records_steps:
+        raise ConfigError(
+            "training_config.cuda_graphs: steps of this family are not recorded: they draw on the host, or no two "
+            "batches have one shape. Leave it out."
+        )
     if trainer.world_size > 1 or getattr(trainer.precision_plugin, "scaler", None) is not None:
         raise ConfigError(
             "training_config.cuda_graphs: the gradients of a recorded step are not exchanged between processes, nor "

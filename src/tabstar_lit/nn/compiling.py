@@ -11,7 +11,6 @@ from torch.utils._pytree import tree_map_only
 from tabstar_lit.errors import ConfigError
 from tabstar_lit.nn.attention import NO_KERNEL, no_kernel_message
 
-
 REPLAYED = ("reduce-overhead", "max-autotune")
 """Modes of ``torch.compile`` whose launches a card replays as one, a CUDA graph: the next replay overwrites outputs."""
 

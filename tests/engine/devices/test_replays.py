@@ -133,6 +133,29 @@ def test_a_step_that_cannot_be_recorded_says_which_setting_asked_for_it(line: Li
         steps.step(pieces_of(batch(1)))
 
 
+@pytest.mark.parametrize(
+    ("family", "settings", "says"),
+    [
+        ("microbes", (), "this family"),
+        ("signal", ("experiment_config.devices=2", "experiment_config.accelerator=cpu"), "one device"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused_before_the_training(
+    family: str, settings: tuple[str, ...], says: str, tmp_path: Path
+) -> None:
+    data = [f"dataset_config.files={ensure_toy(tmp_path / 'toy.h5')}"] if family == "signal" else []
+    with pytest.raises(ConfigError, match=f"cuda_graphs.*{says}"):
+        train(get_family(family), [*data, *settings, RECORDED], Weights(), warm=False)
+
+
+def test_a_processor_records_nothing_and_trains_as_it_does(tmp_path: Path) -> None:
+    chosen = [f"dataset_config.files={ensure_toy(tmp_path / 'toy.h5')}", "model_config.training_config.max_steps=2"]
+    plain, recorded = Weights(), Weights()
+    train(get_family("signal"), chosen, plain, warm=False)
+    train(get_family("signal"), [*chosen, RECORDED], recorded, warm=False)
+    assert recorded.losses == plain.losses
+
+
 class Weights(Callback):
     """Keep the losses of all steps and the weights at the end."""
 
@@ -161,7 +184,8 @@ class Both(Replaying, Weights):
         self.replayed = 0
 
 
-EVENTS = ("dataset_config.files=TOY", "dataset_config.dataloader_kwargs.batch_size=2048")
+RECORDED = "model_config.training_config.cuda_graphs=true"
+EVENTS = ("dataset_config.files=TOY", "dataset_config.dataloader_kwargs.batch_size=256")
 TABLES = (
     "dataset_config={corpus: CORPUS, tables: [iris, wine, diabetes], batch_size: 32, rows_per_dataset: 96}",
     "model_config=tabstar/tiny",
@@ -170,6 +194,17 @@ TABLES = (
 FROZEN = "model_config.architecture_config.text_encoder={name: random, unfreeze_layers: 0}"
 ACCUMULATED = "model_config.training_config.accumulate_grad_batches=3"
 BY_BATCH = "model_config.training_config.accumulate_by=batch"
+
+
+def settings_for(folder: Path, settings: tuple[str, ...], precision: str) -> list[str]:
+    files = {"CORPUS": str(ensure_builtin(folder / "builtin.h5")), "TOY": str(ensure_toy(folder / "toy.h5"))}
+    return [
+        *(setting.replace("CORPUS", files["CORPUS"]).replace("TOY", files["TOY"]) for setting in settings),
+        "experiment_config.tracker=none",
+        f"experiment_config.precision={precision}",
+        "experiment_config.check_eval_n_epoch=100",
+        "model_config.training_config.max_steps=6",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -185,15 +220,7 @@ BY_BATCH = "model_config.training_config.accumulate_by=batch"
     ],
 )
 def test_a_training_by_recordings_ends_where_it_would(family: str, settings: tuple[str, ...], tmp_path: Path) -> None:
-    files = {"CORPUS": str(ensure_builtin(tmp_path / "builtin.h5")), "TOY": str(ensure_toy(tmp_path / "toy.h5"))}
-    chosen = [
-        *(setting.replace("CORPUS", files["CORPUS"]).replace("TOY", files["TOY"]) for setting in settings),
-        "experiment_config.tracker=none",
-        "experiment_config.precision=64-true",
-        "model_config.training_config.max_steps=14",
-        "model_config.training_config.max_epochs=5",
-        "experiment_config.check_eval_n_epoch=100",
-    ]
+    chosen = settings_for(tmp_path, settings, "64-true")
     plain, replayed = Weights(), Both()
     for callback in (plain, replayed):
         train(get_family(family), chosen, callback, warm=False)
@@ -201,3 +228,16 @@ def test_a_training_by_recordings_ends_where_it_would(family: str, settings: tup
     torch.testing.assert_close(torch.tensor(replayed.losses), torch.tensor(plain.losses), rtol=1e-9, atol=1e-9)
     for name, weight in plain.weights.items():
         torch.testing.assert_close(replayed.weights[name], weight, rtol=1e-8, atol=1e-8, msg=name)
+
+
+@pytest.mark.parametrize(("family", "settings"), [("signal", EVENTS), ("tabstar", TABLES)])
+def test_recorded_steps_have_the_bits_of_launched_ones_so_that_a_resume_has_too(
+    family: str, settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded, launched = Both(), Both()
+    train(get_family(family), settings_for(tmp_path, settings, "32-true"), recorded, warm=False)
+    monkeypatch.setattr(replays, "MOST_SHAPES", 0)
+    train(get_family(family), settings_for(tmp_path, settings, "32-true"), launched, warm=False)
+    assert (recorded.replays.recorded > 0, launched.replays.recorded) == (True, 0)
+    for name, weight in launched.weights.items():
+        torch.testing.assert_close(recorded.weights[name], weight, rtol=0, atol=0, msg=name)

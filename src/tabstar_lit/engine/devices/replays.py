@@ -1,8 +1,8 @@
 """Training steps that a card repeats by itself: launches recorded once for each shape of batch, as CUDA graphs.
 
 A small network on a fast card waits for the host, which launches some thousand kernels a step one by one. Here the
-launches of a forward and backward pass are recorded, and a later batch of the same shape is copied into the place of the
-recorded one and all of them are launched together. What happens between is the same: the same kernels on the same
+launches of a forward and backward pass are recorded, and a later batch of the same shape is copied into the place of
+the recorded one and all of them are launched together. What happens between is the same: the same kernels on the same
 numbers, dropout drawn from the generator as it is seeded for the step.
 """
 
@@ -47,9 +47,15 @@ class Pieces(NamedTuple):
 
 
 def pieces_of(batch: Any) -> Pieces:
-    """Return the pieces of a batch of nested tuples and dictionaries of tensors, all of one structure in a run."""
+    """Return the pieces of a batch of nested tuples and dictionaries, all of one structure in a run."""
     leaves, structure = tree_flatten(batch)
-    return Pieces(tuple(leaves), None, lambda tensors: tree_unflatten(list(tensors), structure))
+    facts = tuple(None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves)
+
+    def rebuild(tensors: Sequence[Tensor]) -> Any:
+        own = iter(tensors)
+        return tree_unflatten([next(own) if fact is None else fact[0] for fact in facts], structure)
+
+    return Pieces(tuple(leaf for leaf in leaves if isinstance(leaf, Tensor)), facts, rebuild)
 
 
 class Recording(Protocol):
@@ -236,4 +242,3 @@ def _each(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
     own = {field.name: changed(getattr(output, field.name)) for field in fields(output) if field.name != "columns"}
     return replace(output, **own, columns={})
-

@@ -36,6 +36,7 @@ class TabstarModule(TrainingModule):
     """
 
     leaves_parameters_idle = True  # the head of the other task
+    records_steps = True
 
     def __init__(
         self, network: TabStarNetwork, loss: MultiTaskLoss, config: TabstarModel, payload: Mapping[str, Any]

@@ -1,14 +1,14 @@
 """Batches of tables in few shapes, so that steps can be recorded: strings and tokens padded to the next of some sizes.
 
-A batch has a number of strings and tokens of its own. Strings that no element names are put behind its own, and tokens in
-these; nothing reads their vectors, so they have no part in the loss, and their gradients are zeros.
+A batch has a number of strings and tokens of its own. Strings that no element names are put behind its own, and tokens
+in these; nothing reads their vectors, so they have no part in the loss, and their gradients are zeros.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from tabstar_lit.arrays import Int64
 from tabstar_lit.engine.devices.replays import Pieces
 from tabstar_lit.families.tabstar.batch import TableBatch
 from tabstar_lit.families.tabstar.network import TabStarNetwork
+
 
 class Room(NamedTuple):
     """Sizes of a padded batch: unique strings, their tokens, and the tokens of the longest one."""
@@ -86,7 +87,8 @@ def pieces_of(batch: TableBatch, network: TabStarNetwork) -> Pieces | None:
     )
 
     def rebuild(tensors: Sequence[Tensor]) -> TableBatch:
-        return replace(like, **dict(zip(there, tensors, strict=True)))
+        made: dict[str, Any] = dict(zip(there, tensors, strict=True))
+        return replace(like, **made)
 
     return Pieces(tuple(there.values()), (batch.task, batch.n_targets, room, *there), rebuild)
 

@@ -41,6 +41,7 @@ class FakesModule(TrainingModule):
     """
 
     unit = "events"
+    records_steps = True
     sides: Tensor
 
     def __init__(

@@ -41,6 +41,7 @@ class SignalModule(TrainingModule):
     """
 
     unit = "events"
+    records_steps = True
 
     def __init__(
         self,
