@@ -21,11 +21,6 @@ class Rerun:
             compute()
 
 
-def replays_of(module: TrainingModule) -> Replays:
-    """Return what records the steps of a module, and computes them again."""
-    return Replays(module.compute, [p for p in module.network.parameters() if p.requires_grad], record=Rerun)
-
-
 class Replaying(Callback):
     """Train by recordings that compute again.
 
@@ -33,16 +28,9 @@ class Replaying(Callback):
     ----------
     replays : Replays
         What is trained by.
-    replayed : int
-        Steps that a recording has computed.
     """
-
-    def __init__(self) -> None:
-        self.replayed = 0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, TrainingModule)
-        self.replays = module.replays = replays_of(module)
-
-    def on_after_backward(self, trainer: Trainer, module: LightningModule) -> None:
-        self.replayed += self.replays.norm is not None
+        trained = [p for p in module.network.parameters() if p.requires_grad]
+        self.replays = module.replays = Replays(module.compute, trained, record=Rerun)

@@ -103,8 +103,8 @@ def _require_recordable(module: TrainingModule, trainer: Trainer) -> None:
     """
     if not module.records_steps:
         raise ConfigError(
-            "training_config.cuda_graphs: steps of this family are not recorded: they draw on the host, or no two "
-            "batches have one shape. Leave it out."
+            "training_config.cuda_graphs: steps of this family are not recorded. Leave it out; "
+            "compile: true may help instead."
         )
     if trainer.world_size > 1 or getattr(trainer.precision_plugin, "scaler", None) is not None:
         raise ConfigError(

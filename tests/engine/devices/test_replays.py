@@ -179,10 +179,6 @@ class Weights(Callback):
 class Both(Replaying, Weights):
     """Both."""
 
-    def __init__(self) -> None:
-        Weights.__init__(self)
-        self.replayed = 0
-
 
 RECORDED = "model_config.training_config.cuda_graphs=true"
 EVENTS = ("dataset_config.files=TOY", "dataset_config.dataloader_kwargs.batch_size=256")

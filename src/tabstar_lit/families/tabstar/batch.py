@@ -104,4 +104,5 @@ class TableBatch:
             places=None if self.places is None else change(self.places),
             weights=None if self.weights is None else change(self.weights),
             offsets=None if self.offsets is None else change(self.offsets),
+            known=None if self.known is None else change(self.known),
         )
