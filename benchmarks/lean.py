@@ -1,4 +1,4 @@
-"""What each measure of ``engine/lean.py`` gains: ``python -m benchmarks.lean`` prints microseconds of a step.
+"""What each measure of ``engine/lean.py`` and the short way of ``engine/loop.py`` gain: ``python -m benchmarks.lean``.
 
 A small network trains through the engine, in turns of a few steps with all measures and a few without one. So both see
 the same machine, whose clock changes by more than what is measured; and what is counted is the processor time of the
@@ -12,7 +12,8 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import patch
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -20,7 +21,8 @@ from lightning.pytorch.profilers import PassThroughProfiler
 
 from benchmarks.loops import train
 from benchmarks.signal import gaussian_events, mlp
-from tabstar_lit.engine import lean, module
+from tabstar_lit.engine import lean, loop, module
+from tabstar_lit.engine.loop import LeanEpochLoop, OneDevice
 from tabstar_lit.families.hep.signal.family import family
 
 N_EVENTS, BATCH_SIZE, WARM_STEPS = 40_000, 64, 400
@@ -34,6 +36,17 @@ def _restore(owner: object, kept: Mapping[str, Any]) -> Undo:
     def undo() -> None:
         for name, value in kept.items():
             setattr(owner, name, value)
+
+    return undo
+
+
+def long_way(trainer: Trainer) -> Undo:
+    """Let Lightning's own loop go through the steps, as with several devices."""
+    epoch_loop = cast(LeanEpochLoop, trainer.fit_loop.epoch_loop)
+    epoch_loop.one_device = None
+
+    def undo() -> None:
+        epoch_loop.one_device = OneDevice(trainer)
 
     return undo
 
@@ -99,13 +112,24 @@ MEASURES: Mapping[str, Callable[[Trainer], Undo]] = {
     "lean_loop": signatures,
     "clear_gradients_first": late_clearing,
 }
-"""How each measure is taken back; what that returns brings it back again."""
+"""How each measure is taken back; what that returns brings it back again. They are those of Lightning's own loop, which
+several devices take."""
+
+SHORT_WAY: Mapping[str, Callable[[Trainer], Undo]] = {"LeanEpochLoop": long_way}
+"""What one device takes instead of that loop with these measures."""
 
 
 class Alternate(Callback):
-    """Time the steps in turns: one with all measures, and one without the measure whose turn it is."""
+    """Time the steps in turns: one with all measures, and one without the measure whose turn it is.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    measures : mapping of str to callable
+        How each is taken back.
+    """
+
+    def __init__(self, measures: Mapping[str, Callable[[Trainer], Undo]]) -> None:
+        self.measures = measures
         self.seconds: list[float] = []
         self.undo: Undo = lambda: None
 
@@ -120,42 +144,47 @@ class Alternate(Callback):
             self.seconds.append((time.thread_time() - self.start) / TURN)
             self.undo()
         pair, second = divmod(done // TURN, 2)
-        self.undo = list(MEASURES.values())[pair % len(MEASURES)](trainer) if second else lambda: None
+        self.undo = list(self.measures.values())[pair % len(self.measures)](trainer) if second else lambda: None
         self.start = time.thread_time()
 
     def gains(self) -> dict[str, tuple[float, float]]:
         """Return, of each measure, the median of microseconds a step is longer without it, and of the ratio."""
         pairs = list(zip(self.seconds[::2], self.seconds[1::2], strict=True))
+        every = len(self.measures)
         return {
             name: (
-                statistics.median(1e6 * (longer - lean) for lean, longer in pairs[place :: len(MEASURES)]),
-                statistics.median(longer / lean for lean, longer in pairs[place :: len(MEASURES)]),
+                statistics.median(1e6 * (longer - lean) for lean, longer in pairs[place::every]),
+                statistics.median(longer / lean for lean, longer in pairs[place::every]),
             )
-            for place, name in enumerate(MEASURES)
+            for place, name in enumerate(self.measures)
         }
+
+
+def measured(measures: Mapping[str, Callable[[Trainer], Undo]], data: Path) -> Alternate:
+    """Train on ``data`` for as many turns as ``measures`` need."""
+    alternate = Alternate(measures)
+    overrides = [
+        *mlp(data, 1, 32, embeddings=False),
+        f"dataset_config.dataloader_kwargs.batch_size={BATCH_SIZE}",
+        f"model_config.training_config.max_steps={WARM_STEPS + 2 * TURN * TURNS * len(measures)}",
+        "model_config.training_config.max_epochs=1000",
+        "model_config.training_config.gradient_clip_val=1.0",
+    ]
+    train(family, overrides, alternate)
+    return alternate
 
 
 def main() -> None:
     """Print ``BENCH lean.<measure>_us=value`` and the ratio of the two ways for each measure."""
     torch.set_num_threads(1)
-    alternate = Alternate()
     with tempfile.TemporaryDirectory() as folder:
         data = gaussian_events(Path(folder) / "gaussian.h5", N_EVENTS)
-        steps = WARM_STEPS + 2 * TURN * TURNS * len(MEASURES)
-        train(
-            family,
-            [
-                *mlp(data, 1, 32, embeddings=False),
-                f"dataset_config.dataloader_kwargs.batch_size={BATCH_SIZE}",
-                f"model_config.training_config.max_steps={steps}",
-                "model_config.training_config.max_epochs=1000",
-                "model_config.training_config.gradient_clip_val=1.0",
-            ],
-            alternate,
-        )
-    for name, (microseconds, ratio) in alternate.gains().items():
+        short = measured(SHORT_WAY, data)
+        with patch.object(loop, "takes_short_way", return_value=False):
+            long = measured(MEASURES, data)
+    for name, (microseconds, ratio) in (short.gains() | long.gains()).items():
         print(f"BENCH lean.{name}_us={microseconds:.1f} ratio={ratio:.3f}", flush=True)
-    print(f"BENCH lean.step_us={1e6 * statistics.median(alternate.seconds[::2]):.1f}")
+    print(f"BENCH lean.step_us={1e6 * statistics.median(short.seconds[::2]):.1f}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from tabstar_lit.engine.callbacks.resources import ResourceMonitor
 from tabstar_lit.engine.callbacks.seeding import StepNoise
 from tabstar_lit.engine.callbacks.training_log import TrainingLog
 from tabstar_lit.engine.devices.launchers import launch
-from tabstar_lit.engine.lean import NoProfiler, lean_loop, without_idle_hooks
+from tabstar_lit.engine.lean import NoProfiler, without_idle_hooks
+from tabstar_lit.engine.loop import set_lean_loop
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.tracker import Tracker
@@ -89,7 +90,7 @@ def build_trainer(
         _require_recordable(module, trainer)
     if module.leaves_parameters_idle and type(trainer.strategy) is DDPStrategy:
         trainer = Trainer(**{**options, "strategy": "ddp_find_unused_parameters_true"})
-    lean_loop(trainer)
+    set_lean_loop(trainer)
     return trainer
 
 

@@ -88,8 +88,9 @@ class PlanLoader(DataLoader[Any]):
     waited_s = 0.0
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # an iterator, if not torch's
-        """Yield the batches."""
-        batches: Iterator[Any] = super().__iter__()
+        """Yield the batches; those of this process are asked for without torch's detours, 0.1 ms each."""
+        elsewhere = self.num_workers or self.pin_memory
+        batches = super().__iter__() if elsewhere else map(self.dataset.__getitem__, iter(self.sampler))
         return self._timed(made_ahead(batches) if self.ahead else batches)
 
     def _timed(self, batches: Iterator[Any]) -> Iterator[Any]:
