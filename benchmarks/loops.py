@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from tabstar_lit.config import Stage, load_experiment
 from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.family import AnyFamily
+from tabstar_lit.engine.lean import spared_by_the_collector
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.opening import locate
@@ -258,7 +259,8 @@ def _train(family: AnyFamily, stage: Stage[Any], run: RunDirectory, callback: Ca
     with stage_loggers(stage, run, None) as loggers:
         callbacks = [*build_callbacks(stage.experiment, parts.tracker, checkpoints, seed=0), callback]
         trainer = build_trainer(stage.experiment, run, parts.module, loggers=loggers, callbacks=callbacks)
-        trainer.fit(parts.module, datamodule=parts.data)
+        with spared_by_the_collector():
+            trainer.fit(parts.module, datamodule=parts.data)
 
 
 def _warm_parts(family: AnyFamily, stage: Stage[Any], run: RunDirectory) -> Parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import OrderedDict
 from typing import Any
 
@@ -20,6 +21,7 @@ from tabstar_lit.engine.lean import (
     NoProfiler,
     gradient_norm,
     lean_loop,
+    spared_by_the_collector,
     without_idle_hooks,
 )
 from tabstar_lit.engine.module import TrainingModule
@@ -107,6 +109,24 @@ def test_a_module_keeps_parameters_buffers_and_modules_as_torch_does() -> None:
         assert module._current_fx_name == "training_step"
     assert vars(lean).keys() == vars(plain).keys()
     assert (list(lean._parameters), list(lean._modules)) == (["weight"], ["part"])
+
+
+def test_the_collector_passes_over_what_was_there_before_a_training(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: 0)  # pytest may have frozen some itself
+    monkeypatch.setattr(gc, "freeze", lambda: counts.append(1))
+    monkeypatch.setattr(gc, "unfreeze", lambda: counts.append(-1))
+    monkeypatch.setattr(TrainingModule, "on_train_end", lambda self: counts.append(0))
+    bench.train("model_config.training_config.max_steps=1")
+    assert counts == [1, 0, -1]
+    with pytest.raises(KeyError), spared_by_the_collector():
+        raise KeyError
+    assert counts[3:] == [1, -1]
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: 5)
+    with spared_by_the_collector():
+        assert len(counts) == 5
 
 
 def test_nothing_is_profiled() -> None:

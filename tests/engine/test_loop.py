@@ -9,6 +9,8 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.utilities.types import LRSchedulerConfig
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from toy_bench import Bench, metrics
 
 from tabstar_lit.engine import loop, stages
@@ -177,6 +179,10 @@ class StartsBatches(LightningModule):
         """Be asked."""
 
 
+class Manual(LightningModule):
+    automatic_optimization = False
+
+
 class StepsItself(LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Be asked."""
@@ -188,19 +194,29 @@ class StepsItself(LightningModule):
         (Module, {}, True),
         (StartsBatches, {}, False),
         (StepsItself, {}, False),
+        (Manual, {}, False),
         (Module, {"strategy": "ddp"}, False),
         (Module, {"plugins": MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))}, False),
         (Module, {"precision": "bf16-mixed"}, True),
     ],
-    ids=["plain", "starts batches", "steps itself", "several processes", "scaled", "half"],
+    ids=["plain", "starts batches", "steps itself", "manual", "several processes", "scaled", "half"],
 )
 def test_who_takes_the_short_way(module: type[LightningModule], options: dict[str, Any], short: bool) -> None:
     trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, **options)
     trainer.strategy._lightning_module = module()
-    trainer.fit_loop._data_source.instance = None
     trainer.val_check_batch = trainer.fit_loop.max_batches = 8
     assert takes_short_way(trainer) is short
     trainer.val_check_batch = 4  # validates in the middle of an epoch
+    assert not takes_short_way(trainer)
+
+
+def test_a_schedule_that_waits_for_a_metric_within_epochs_is_lightnings() -> None:
+    trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+    trainer.strategy._lightning_module = Module()
+    trainer.val_check_batch = trainer.fit_loop.max_batches = 8
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    plateau = LRSchedulerConfig(ReduceLROnPlateau(optimizer), reduce_on_plateau=True, monitor="loss")
+    trainer.strategy.lr_scheduler_configs = [plateau]
     assert not takes_short_way(trainer)
 
 

@@ -65,12 +65,17 @@ class StringTokens:
 
     def lengths_of(self, strings: NDArray[np.integer[Any]]) -> Int64:
         """Return the number of tokens of each of the strings: ``[U]``."""
-        lengths: Int64 = self._strings.lengths[strings]
+        offsets = self._strings.offsets
+        lengths: Int64 = offsets[strings + 1] - offsets[strings]
         return lengths
 
     def places(self, strings: NDArray[np.integer[Any]]) -> Int64:
         """Return where the tokens of the strings are among those of all strings: ``[T]``, string after string."""
         return self._strings.places(strings)
+
+    def ids_at(self, places: Int64) -> Int64:
+        """Return the token ids at the places that :meth:`places` gives: ``[T]``."""
+        return self._strings.flat[places].astype(np.int64)
 
     def gather(self, strings: NDArray[np.integer[Any]]) -> tuple[Int64, tuple[int, ...]]:
         """Return the token ids of strings.
@@ -87,8 +92,7 @@ class StringTokens:
         lengths : tuple of int
             ``[U]``.
         """
-        taken = self._strings.take(strings)
-        return taken.flat.astype(np.int64), tuple(taken.lengths.tolist())
+        return self.ids_at(self.places(strings)), tuple(self.lengths_of(strings).tolist())
 
 
 def corpus_tokens(

@@ -59,6 +59,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
                 self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         device.call("on_train_batch_end", outputs, batch, number)
         self._end_results()
+        device.attributes["_current_fx_name"] = None
 
     def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
         """Validate where that is due, which within an epoch it is not."""
@@ -154,8 +155,9 @@ class OneDevice:
         self.call("on_before_backward", loss)
         self.module.backward(loss)
         self.call("on_after_backward")
-        outputs.update(computed, loss=loss.detach())
-        return outputs["loss"]  # type: ignore[no-any-return]
+        value = loss.detach()  # without the graph, whose tensors would stay until the end of the step
+        outputs.update(computed, loss=value)
+        return value
 
     def _clear(self, number: int) -> None:
         """Free the gradients of the step before; the activations of this one take their place."""
@@ -183,6 +185,8 @@ def takes_short_way(trainer: Trainer) -> bool:
     module = trainer.lightning_module
     return (
         type(trainer.strategy) is SingleDeviceStrategy
+        and module.automatic_optimization
+        and not any(config.reduce_on_plateau for config in trainer.lr_scheduler_configs)
         and getattr(trainer.precision_plugin, "scaler", None) is None
         and trainer.val_check_batch in (trainer.num_training_batches, float("inf"))
         and type(module).on_train_batch_start is LightningModule.on_train_batch_start  # -1 from it would end the epoch

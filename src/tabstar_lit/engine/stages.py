@@ -25,6 +25,7 @@ from tabstar_lit.engine.data import DataModule
 from tabstar_lit.engine.devices.distributed import is_main_process
 from tabstar_lit.engine.devices.hardware import hardware_of, what_changed
 from tabstar_lit.engine.family import AnyFamily
+from tabstar_lit.engine.lean import spared_by_the_collector
 from tabstar_lit.engine.module import TrainingModule
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.records import CHECKPOINTS_FILE, METRICS_FILE
@@ -182,7 +183,7 @@ def run_stage(
             log_origin(loggers, stage.experiment, run, stage.name)
             for entry in unrecorded(stage, run) if resume else ():
                 run.append(CHECKPOINTS_FILE, entry)
-        with signals.blocked() if trainer.world_size > 1 else nullcontext():
+        with signals.blocked() if trainer.world_size > 1 else nullcontext(), spared_by_the_collector():
             trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
         notes, result = list(parts.tracker.notes()), outcome(trainer, checkpoints, run)
         result |= _average(stage, run, parts, checkpoints, seed)

@@ -93,7 +93,7 @@ class Checkpoints(Checkpoint):
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write a snapshot every n optimizer steps; the last batch of an epoch is left to the epoch's end."""
-        if not trainer.is_last_batch and self._step_snapshot_due(trainer):
+        if self._step_snapshot_due(trainer) and not trainer.is_last_batch:
             self._write(trainer, {"snapshot": f"{self.run_name}_step={trainer.global_step}"})
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -124,8 +124,11 @@ class Checkpoints(Checkpoint):
     # -- names --------------------------------------------------------------------------------------------------------
 
     def _step_snapshot_due(self, trainer: Trainer) -> bool:
-        every, step = self.training.save_every_n_steps, trainer.global_step
-        return bool(every) and step % (every or 1) == 0 and step not in (0, self._last_step_saved)
+        every = self.training.save_every_n_steps
+        if not every:
+            return False
+        step = trainer.global_step
+        return step % every == 0 and step not in (0, self._last_step_saved)
 
     def _epoch_names(self, trainer: Trainer) -> dict[str, str]:
         """Return file stem by kind for the epoch that just ended, best first."""

@@ -99,15 +99,17 @@ class TableBatches(Dataset[TableBatch]):
         string_ids = unique.astype(np.int64) + table.first_string
         window = WindowPlace(key.is_first, key.is_last) if isinstance(key, WindowRows) else None
         encoded = string_ids if window is None or window.is_first else string_ids[:0]
-        token_ids, lengths = self._tokens.gather(encoded)
+        places, lengths = self._tokens.places(encoded), self._tokens.lengths_of(encoded)
+        starts = np.zeros(len(lengths) + 1, dtype=np.int32)
+        np.cumsum(lengths, out=starts[1:])
         return TableBatch(
             source=table.name,
             task=table.task,
             string_ids=string_ids,
-            lengths=lengths,
-            token_ids=torch.from_numpy(token_ids),
-            starts=torch.from_numpy(np.cumsum((0, *lengths), dtype=np.int32)),
-            places=torch.from_numpy(self._tokens.places(encoded)),
+            lengths=tuple(lengths.tolist()),
+            token_ids=torch.from_numpy(self._tokens.ids_at(places)),
+            starts=torch.from_numpy(starts),
+            places=torch.from_numpy(places),
             n_pairs=int(np.square(lengths).sum()),
             index=torch.from_numpy(index),
             numbers=torch.from_numpy(numbers),
