@@ -246,6 +246,7 @@ def seconds(call: Callable[[], object]) -> float:
 RANKINGS = [("best",), ("best", "-m", "val_auc/iris", "--mode", "max")]
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("arguments", RANKINGS)
 def test_a_thousand_runs_are_ranked_in_the_time_that_reading_takes(
     a_thousand_runs: Path, arguments: tuple[str, ...]
@@ -262,6 +263,7 @@ def test_a_thousand_runs_are_ranked_in_the_time_that_reading_takes(
 
 
 @pytest.mark.soak
+@pytest.mark.clock
 @pytest.mark.parametrize("arguments", RANKINGS)
 def test_a_thousand_runs_are_ranked_within_a_second(a_thousand_runs: Path, arguments: tuple[str, ...]) -> None:
     assert seconds(lambda: invoke(a_thousand_runs, *arguments)) < 1.0

@@ -291,7 +291,8 @@ def run_tests(tests: Iterable[str], copy: Path, seconds: int | None, found: Path
         os.dup2(output, stream)
     watch = [] if found is None else [line_tests.Watch(copy, found)]
     plugins = [word for name in ("no:cacheprovider", *PLUGINS) for word in ("-p", name)]
-    code = pytest.main(["-x", "-q", "-o", "timeout=0", *plugins, *tests], plugins=watch)
+    options = ["-x", "-q", "-o", "timeout=0", "-m", "not soak and not clock"]
+    code = pytest.main([*options, *plugins, *tests], plugins=watch)
     sys.stdout.flush()
     os._exit(code)
 
