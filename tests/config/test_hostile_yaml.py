@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tabstar_lit.config import yaml_reader
 from tabstar_lit.config.defaults import MAX_ENTRIES, parse_defaults
 from tabstar_lit.config.tree import MOST_SHOWN, ConfigTree, Problem, raise_problems
 from tabstar_lit.config.yaml_reader import parse_yaml, read_yaml
@@ -19,6 +20,13 @@ def test_aliases_of_a_long_text_are_refused() -> None:
     text = f"a: &long '{'x' * 900_000}'\nb: [{', '.join(['*long'] * 200)}]\n"
     with pytest.raises(ConfigError, match=r"f\.yaml:1:4: aliases expand to more than 4 million characters"):
         parse_yaml(text, "f.yaml")
+
+
+def test_as_many_characters_as_are_allowed_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml_reader, "MAX_CHARACTERS", 7)
+    assert parse_yaml("abc: defghij\n", "f.yaml").plain() == {"abc": "defghij"}
+    with pytest.raises(ConfigError, match="aliases expand to more than"):
+        parse_yaml("abc: defghijk\n", "f.yaml")
 
 
 def test_thousands_of_defaults_are_refused_at_once() -> None:

@@ -234,17 +234,25 @@ def write(module: Path, source: str) -> None:
     Path(importlib.util.cache_from_source(str(module))).unlink(missing_ok=True)
 
 
-def around(source: str, first: int, last: int) -> list[range]:
+def around(source: str, first: int, last: int) -> list[list[int]]:
     """Return the lines from ``first`` to ``last``, and those of the functions and classes around, the innermost first.
 
-    What stands in the head of a function is run when its module is imported, which is no test's; its body is one's.
+    Only lines in the bodies of functions are taken. What stands in their heads, in those of classes or beside both is
+    run when its module is imported, which is no test's, though one may have been the first to import it.
     """
     kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     blocks = [node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
+    inside = {
+        line
+        for node in blocks
+        if not isinstance(node, ast.ClassDef)
+        for line in range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1)
+    }
     spans = [
         range(min([n.lineno, *(d.lineno for d in n.decorator_list)]), (n.end_lineno or n.lineno) + 1) for n in blocks
     ]
-    return [range(first, last + 1), *sorted((span for span in spans if first in span), key=len)]
+    wider = [range(first, last + 1), *sorted((span for span in spans if first in span), key=len)]
+    return [[line for line in lines if line in inside] for lines in wider]
 
 
 def files_naming(module: Path) -> list[str]:

@@ -25,6 +25,10 @@ UNEQUAL = "from here on weights and metrics are not equal, bit for bit, to those
         ("NVIDIA A100-SXM4-40GB", "bf16-true", 312),
         ("NVIDIA A100-SXM4-40GB", "32-true", 19.5),
         ("NVIDIA A10G", "bf16-mixed", 70),
+        ("NVIDIA A10", "bf16-mixed", 125),
+        ("NVIDIA A40", "bf16-mixed", 149.7),
+        ("NVIDIA H200", "bf16-mixed", 989),
+        ("NVIDIA L40S", "bf16-mixed", 362),
     ],
 )
 def test_peaks_of_known_cards(name: str, precision: str, tflops: float) -> None:

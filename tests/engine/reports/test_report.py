@@ -152,6 +152,14 @@ def test_a_stage_without_timings_has_no_table_of_them(run: RunDirectory) -> None
     assert "Time and memory" not in text
 
 
+def test_an_epoch_whose_seconds_are_not_known_counts_none(run: RunDirectory) -> None:
+    lines = [json.loads(line) for line in (run.root / "metrics.jsonl").read_text().splitlines()]
+    first = next(line for line in lines if "epoch_seconds" in line)
+    first["epoch_seconds"] = None
+    (run.root / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "3.0 s in 3 epochs" in write_report(run).read_text()
+
+
 def test_a_run_without_figures_or_git(run: RunDirectory) -> None:
     record = json.loads((run.root / "run.json").read_text())
     (run.root / "run.json").write_text(json.dumps(record | {"git": None}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import subprocess
 import sys
 from importlib import metadata
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tabstar_lit.engine.runs import provenance
-from tabstar_lit.engine.runs.provenance import describe_program, git_state, versions
+from tabstar_lit.engine.runs.provenance import describe_program, git_state, user_name, versions
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -50,6 +51,15 @@ def test_a_git_that_is_missing_refused_or_slow_stops_nothing(
 
     monkeypatch.setattr(subprocess, "run", fail)
     assert git_state(Path()) is None
+
+
+@pytest.mark.parametrize("failure", [OSError("no name for this number"), KeyError("getpwuid(): uid not found: 1")])
+def test_who_has_no_name_stops_nothing(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> str:
+        raise failure
+
+    monkeypatch.setattr(getpass, "getuser", fail)
+    assert user_name() is None
 
 
 def test_versions_are_those_of_the_installed_packages(monkeypatch: pytest.MonkeyPatch) -> None:

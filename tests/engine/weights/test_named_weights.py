@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from checks import assert_equal
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -53,6 +54,13 @@ def test_other_programs_find_every_tensor_by_its_name(network: nn.Module, path: 
     tensors = load_file(path)
     assert set(tensors) == {*network.state_dict(), "learned.mean", "learned.count"}
     assert torch.equal(tensors["0.weight"], network.state_dict()["0.weight"])
+
+
+def test_other_programs_read_what_is_plain_as_plain_json(path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        kept = json.loads(file.metadata()[CHECKPOINT_ENTRY])
+    assert kept["payload"]["family"] == "toy"
+    assert set(kept["payload"]["by_number"]) == {"$items"}
 
 
 def test_one_tensor_may_have_two_names(tmp_path: Path) -> None:
