@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 import line_tests
 import parso
+import psutil
 from cosmic_ray.ast import ast_nodes
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
@@ -59,6 +60,10 @@ PATIENCE = 40
 left without an end, counts as not noticed, and is said to be late."""
 CLOCK = 20
 """Seconds on the clock for each of the processor's: the machine may be busy."""
+IDLE = 60
+"""Seconds on the clock after which tests that only wait hang. That is noticed: the tests have a limit of time."""
+HUNG = -1000
+"""Stands for the exit code of tests that hang."""
 OUTPUT = "output.txt"
 """What the tests print, beside the copy of the source."""
 NOTICED, LATE = "noticed", "late"
@@ -224,8 +229,9 @@ def attempt(mutant: Mutant, tests: line_tests.LineTests, copy: Path) -> Tried:
     if said != NOTICED:
         print(f"{below}:{first} {said}\n  - {was}\n  + {now}", flush=True)
     seconds = sum(os.times()[2:4]) - sum(began[2:4])
+    hangs = "they hang" if ended == HUNG else ""
     by = re.search(r"^(?:FAILED|ERROR) (.+)$", (copy / OUTPUT).read_text(errors="replace"), flags=re.MULTILINE)
-    return Tried(f"{below}:{first}", was, now, said, by[1][:200] if by else "", round(seconds, 1))
+    return Tried(f"{below}:{first}", was, now, said, by[1][:200] if by else hangs, round(seconds, 1))
 
 
 def write(module: Path, source: str) -> None:
@@ -271,14 +277,43 @@ def files_naming(module: Path) -> list[str]:
 
 
 def outcome(tests: Iterable[str], copy: Path, seconds: int | None, found: Path | None = None) -> int | None:
-    """Return the exit code of tests in a process of their own; None where their time was up."""
+    """Return the exit code of tests in a process of their own; :data:`HUNG`, or None where their time was up."""
     process = multiprocessing.get_context("fork").Process(target=run_tests, args=(tests, copy, seconds, found))
     process.start()
-    process.join(None if seconds is None else CLOCK * seconds)
+    hung = seconds is not None and not works_to_its_end(process, CLOCK * seconds)
+    process.join(None if seconds is None else 0)
     code = process.exitcode
+    for child in psutil.Process(process.pid).children(recursive=True) if process.is_alive() else ():
+        child.kill()
     process.kill()
     process.join()
+    if hung:
+        return HUNG
     return None if code in (None, -signal.SIGKILL, -signal.SIGXCPU) else code
+
+
+def works_to_its_end(process: multiprocessing.process.BaseProcess, seconds: float) -> bool:
+    """Wait for a process, so many seconds at most; return whether it and its children never just wait for long."""
+    begun = idle_since = time.monotonic()
+    worked = 0.0
+    while process.is_alive() and time.monotonic() < begun + seconds:
+        process.join(1)
+        now = worked_s(process)
+        if now > worked + 0.05:
+            worked, idle_since = now, time.monotonic()
+        elif time.monotonic() > idle_since + IDLE:
+            return False
+    return True
+
+
+def worked_s(process: multiprocessing.process.BaseProcess) -> float:
+    """Return the processor seconds of a process and its children; infinitely many of one that has ended."""
+    try:
+        own = psutil.Process(process.pid)
+        times = [one.cpu_times() for one in (own, *own.children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return float("inf")
+    return sum(spent.user + spent.system for spent in times)
 
 
 def run_tests(tests: Iterable[str], copy: Path, seconds: int | None, found: Path | None) -> None:

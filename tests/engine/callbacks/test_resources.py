@@ -14,7 +14,7 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 from toy_bench import Bench
 
 from tabstar_lit.engine.callbacks import resources
-from tabstar_lit.engine.callbacks.resources import ResourceMonitor
+from tabstar_lit.engine.callbacks.resources import ResourceMonitor, utilization
 from tabstar_lit.engine.runs.records import read_records
 from tabstar_lit.engine.tracking.jsonl import JsonlLogger
 
@@ -121,3 +121,8 @@ def test_every_run_measures_its_speed(bench: Bench) -> None:
     report = (run.root / "report.md").read_text()
     assert "| trained on | 1 x cpu, precision 32-true |" in report
     assert "rows_per_s" in report
+
+
+def test_the_share_of_a_peak_is_told_where_the_peak_is_known() -> None:
+    assert utilization(98.9e12, "NVIDIA H100 80GB HBM3", "bf16-mixed") == {"mfu": pytest.approx(0.1)}
+    assert utilization(98.9e12, "Some Card", "bf16-mixed") == {}

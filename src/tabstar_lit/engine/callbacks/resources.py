@@ -116,14 +116,19 @@ class ResourceMonitor(Callback):
         work = trainer.strategy.reduce(torch.as_tensor(self._work, device=module.device), reduce_op="sum")
         found = {f"{getattr(module, 'unit', 'rows')}_per_s": float(work) / self._trained_s}
         if self._flops and module.device.type == "cuda":
-            peak = peak_flops(torch.cuda.get_device_name(module.device), str(trainer.precision))
-            if peak is not None:
-                found["mfu"] = _total(self._flops) / self._trained_s / peak
+            card, rate = torch.cuda.get_device_name(module.device), _total(self._flops) / self._trained_s
+            found |= utilization(rate, card, str(trainer.precision))
         found["wait_share"] = (_waited(trainer) - self._waited_before) / self._trained_s
         return found
 
     def _resident(self) -> float:
         return float(self._process.memory_info().rss) / MIB
+
+
+def utilization(rate: float, card: str, precision: str) -> dict[str, float]:
+    """Return ``mfu``, the share of a card's peak that so many operations a second are; nothing where it is not known."""
+    peak = peak_flops(card, precision)
+    return {} if peak is None else {"mfu": rate / peak}
 
 
 def peak_resident_mib() -> float:
