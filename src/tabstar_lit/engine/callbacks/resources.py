@@ -126,7 +126,7 @@ class ResourceMonitor(Callback):
 
 
 def utilization(rate: float, card: str, precision: str) -> dict[str, float]:
-    """Return ``mfu``, the share of a card's peak that so many operations a second are; nothing where it is not known."""
+    """Return ``mfu``, the share of a card's peak that so many operations a second are, where that is known."""
     peak = peak_flops(card, precision)
     return {} if peak is None else {"mfu": rate / peak}
 
