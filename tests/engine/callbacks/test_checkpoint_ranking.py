@@ -84,6 +84,16 @@ def test_only_the_files_of_the_best_stay(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_loggers_are_told_of_files_and_not_of_failed_writes(tmp_path: Path) -> None:
+    run, logger = Run(tmp_path), MagicMock()
+    run.trainer.loggers = [logger]
+    run.epoch(2.0)
+    logger.after_save_checkpoint.assert_called_once_with(run.checkpoints)
+    run.full = True
+    run.epoch(1.0)
+    logger.after_save_checkpoint.assert_called_once()
+
+
 def test_a_failed_write_does_not_cost_the_best_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warnings: list[str] = []
     monkeypatch.setattr(module_under_test, "rank_zero_warn", warnings.append)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import torch
 from bench import metrics
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.demos.boring_classes import BoringModel
+from toy import ToyModule
 from toy_bench import Bench
 
 from tabstar_lit.engine.callbacks import resources
 from tabstar_lit.engine.callbacks.resources import ResourceMonitor, utilization
+from tabstar_lit.engine.module import StepOutput
 from tabstar_lit.engine.runs.records import read_records
 from tabstar_lit.engine.tracking.jsonl import JsonlLogger
 
@@ -126,3 +129,17 @@ def test_every_run_measures_its_speed(bench: Bench) -> None:
 def test_the_share_of_a_peak_is_told_where_the_peak_is_known() -> None:
     assert utilization(98.9e12, "NVIDIA H100 80GB HBM3", "bf16-mixed") == {"mfu": pytest.approx(0.1)}
     assert utilization(98.9e12, "Some Card", "bf16-mixed") == {}
+
+
+def test_operations_that_are_not_known_are_left_out(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    summed: list[list[Any]] = []
+    known = iter([None, 3.0, None, torch.tensor(4.0)])
+    compute = ToyModule.compute
+
+    def with_flops(module: ToyModule, batch: Any) -> StepOutput:
+        return replace(compute(module, batch), flops=next(known, None) if module.training else None)
+
+    monkeypatch.setattr(ToyModule, "compute", with_flops)
+    monkeypatch.setattr(ResourceMonitor, "on_train_epoch_end", lambda self, *_: summed.append(self._flops))
+    bench.train("model_config.training_config.max_epochs=1")
+    assert summed == [[3.0, torch.tensor(4.0)]]
