@@ -152,6 +152,11 @@ def test_a_stage_without_timings_has_no_table_of_them(run: RunDirectory) -> None
     assert "Time and memory" not in text
 
 
+def test_the_command_line_begins_with_the_name_of_the_program(run: RunDirectory) -> None:
+    run.update(argv=["/somewhere/bin/train_toy", "a=1", "b c=2"])
+    assert "\ntrain_toy a=1 'b c=2'\n" in write_report(run).read_text()
+
+
 def test_an_epoch_whose_seconds_are_not_known_counts_none(run: RunDirectory) -> None:
     lines = [json.loads(line) for line in (run.root / "metrics.jsonl").read_text().splitlines()]
     first = next(line for line in lines if "epoch_seconds" in line)
