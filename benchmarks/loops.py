@@ -6,8 +6,10 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -20,6 +22,7 @@ from tabstar_lit.engine.callbacks.checkpoints import Checkpoints
 from tabstar_lit.engine.family import AnyFamily
 from tabstar_lit.engine.lean import spared_by_the_collector
 from tabstar_lit.engine.module import TrainingModule
+from tabstar_lit.engine.optim.optimizers import FUSED
 from tabstar_lit.engine.runs.directory import RunDirectory
 from tabstar_lit.engine.runs.opening import locate
 from tabstar_lit.engine.stages import Parts, build_parts, stage_loggers
@@ -54,6 +57,11 @@ class Comparison(NamedTuple):
     step_ms: float
 
 
+def torchs_optimizers() -> AbstractContextManager[Any]:
+    """Return a context in which optimizers are built as torch has them, with the same kernels."""
+    return patch.dict(FUSED, {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW})
+
+
 class BareLoop:
     """A network trained on tensors that are all in memory, as a hand-written loop does.
 
@@ -66,8 +74,8 @@ class BareLoop:
     in_memory : callable
         How it makes its batches; by default they are there already.
     fused : bool, default False
-        Use the fused kernel of the optimizer, as the engine does. A loop that just calls ``torch.optim.AdamW`` gets
-        what torch chooses, which is another one.
+        Let torch use the kernel that updates all weights at once. A loop that just calls ``torch.optim.AdamW`` gets
+        what torch chooses, which is another one. The optimizer is torch's own, and not that of the engine.
     """
 
     def __init__(self, parts: Parts, loss: BareLoss, *, in_memory: InMemory = list, fused: bool = False) -> None:
@@ -75,7 +83,8 @@ class BareLoop:
         self.batches = in_memory(list(parts.data.train_dataloader()))
         self.trained = [p for p in self.module.network.parameters() if p.requires_grad]
         self.clip = self.module.config.training_config.gradient_clip_val
-        configured: Any = self.module.configure_optimizers()
+        with torchs_optimizers():
+            configured: Any = self.module.configure_optimizers()
         self.optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
         self.scheduler = configured["lr_scheduler"]["scheduler"] if isinstance(configured, dict) else None
         for group in self.optimizer.param_groups:
@@ -186,8 +195,9 @@ class PlainModule(LightningModule):
         return self.loss(self.module, batch)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return what the engine would train with."""
-        return self.module.configure_optimizers()
+        """Return torch's own of what the engine would train with."""
+        with torchs_optimizers():
+            return self.module.configure_optimizers()
 
 
 def compare_lightning(family: AnyFamily, overrides: Sequence[str], bare_loss: BareLoss) -> Comparison:

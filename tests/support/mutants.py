@@ -225,14 +225,22 @@ def attempt(mutant: Mutant, tests: line_tests.LineTests, copy: Path) -> Tried:
     write(copy / below, changed)
     ended = outcome(met, copy, PATIENCE)
     write(copy / below, source)
+    by = re.search(r"^(?:FAILED|ERROR) (tests/.+)$", (copy / OUTPUT).read_text(errors="replace"), flags=re.MULTILINE)
+    if ended not in (0, None, HUNG) and by is None:
+        fail_unless_tests_run(met, copy)
     said = {0: "not noticed", None: LATE}.get(ended, NOTICED)
     was, now = (text.splitlines()[first - 1].strip() for text in (source, changed))
     if said != NOTICED:
         print(f"{below}:{first} {said}\n  - {was}\n  + {now}", flush=True)
     seconds = sum(os.times()[2:4]) - sum(began[2:4])
     hangs = "they hang" if ended == HUNG else ""
-    by = re.search(r"^(?:FAILED|ERROR) (.+)$", (copy / OUTPUT).read_text(errors="replace"), flags=re.MULTILINE)
     return Tried(f"{below}:{first}", was, now, said, by[1][:200] if by else hangs, round(seconds, 1))
+
+
+def fail_unless_tests_run(tests: Sequence[str], copy: Path) -> None:
+    """Stop where tests that named none among them as failing do not pass without a change either."""
+    if outcome(tests, copy, None) != 0:
+        raise SystemExit(f"{(copy / OUTPUT).read_text()[-3000:]}\nThese tests cannot be run; begin in an empty folder.")
 
 
 def write(module: Path, source: str) -> None:

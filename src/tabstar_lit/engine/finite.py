@@ -18,6 +18,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from tabstar_lit.config.schema import NonFinite
 from tabstar_lit.engine.devices.reading import Reading, comes_later
+from tabstar_lit.engine.optim.fused import FusedAdam, FusedAdamW
 from tabstar_lit.errors import NonFiniteError
 
 LONGEST_WAIT = 512
@@ -157,7 +158,7 @@ def takes_found_inf(optimizer: Optimizer) -> bool:
 
     torch's fused kernels do. That of SGD has no momentum yet in its first step, which it could not leave out.
     """
-    groups = optimizer.param_groups
-    if type(optimizer) not in (Adam, AdamW, SGD) or not all(group.get("fused") for group in groups):
+    groups, kinds = optimizer.param_groups, (Adam, AdamW, FusedAdam, FusedAdamW, SGD)
+    if type(optimizer) not in kinds or not all(group.get("fused") for group in groups):
         return False
     return type(optimizer) is not SGD or not any(group["momentum"] for group in groups)

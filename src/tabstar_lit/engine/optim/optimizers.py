@@ -15,6 +15,7 @@ from tabstar_lit.config.arguments import fail_unless_empty, parameters_of
 from tabstar_lit.config.registry import Registry
 from tabstar_lit.config.schema import OptimizerConfig
 from tabstar_lit.config.tree import Problem
+from tabstar_lit.engine.optim.fused import FusedAdam, FusedAdamW
 from tabstar_lit.errors import ConfigError
 
 ParamGroup = dict[str, Any]
@@ -62,9 +63,9 @@ REFUSED: Mapping[str, str] = {
 }
 """Optimizers of the two libraries that cannot work here, and why."""
 
-FUSED = frozenset({"Adam", "AdamW", "SGD"})
+FUSED: Mapping[str, type[Optimizer]] = {"Adam": FusedAdam, "AdamW": FusedAdamW, "SGD": torch.optim.SGD}
 """Optimizers of torch with one kernel for the update of all weights, which takes a fraction of the time of a kernel for
-each operation on each weight, and which torch chooses only when told to."""
+each operation on each weight, and which torch chooses only when told to; and what is built of them then."""
 
 FUSED_DEVICES = frozenset({"cpu", "cuda", "mps"})
 """Kinds of devices that have these kernels."""
@@ -191,7 +192,8 @@ def _choice(config: OptimizerConfig) -> tuple[str, dict[str, Any], list[Problem]
 def _build(name: str, arguments: Mapping[str, Any], groups: Sequence[ParamGroup]) -> Optimizer:
     if name in MUON_FAMILY:
         groups = _split_for_muon(name, arguments, groups)
-    return OPTIMIZERS[name]([dict(group) for group in groups], **arguments)
+    kind = FUSED[name] if arguments.get("fused") and name in FUSED else OPTIMIZERS[name]
+    return kind([dict(group) for group in groups], **arguments)
 
 
 def _split_for_muon(name: str, arguments: Mapping[str, Any], groups: Sequence[ParamGroup]) -> list[ParamGroup]:
