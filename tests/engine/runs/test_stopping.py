@@ -176,6 +176,17 @@ def test_no_further_run_of_several_is_begun(make_bench: MakeBench, unbroken: Ben
     assert runs == ["toy-1"]
 
 
+def test_a_stop_waits_for_the_last_batch_of_its_step(make_bench: MakeBench) -> None:
+    broken, whole = make_bench("broken"), make_bench("whole")
+    settings = (*SHORT, "model_config.training_config.accumulate_grad_batches=3")
+    whole.train(*settings)
+    with signal_in(ToyModule, "training_step", signal.SIGTERM, call=4):
+        done = typed(broken, *settings)
+    assert "--resume goes on from toy_interrupted.ckpt, step 2 of stage train" in done.stderr
+    assert typed(broken, *settings, resume="latest").exit_code == 0
+    assert_same_end(broken, whole)
+
+
 def test_a_run_of_several_that_is_stopped_is_gone_on_with(make_bench: MakeBench, unbroken: Bench) -> None:
     bench = make_bench("broken")
     with signal_in(ToyModule, "training_step", signal.SIGTERM, call=2 * STEPS + 3):

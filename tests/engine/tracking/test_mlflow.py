@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tabstar_lit.engine.tracking.jsonl import JsonlLogger
-from tabstar_lit.engine.tracking.mlflow import MlflowLogger, import_client
+from tabstar_lit.engine.tracking.mlflow import MlflowLogger, import_client, store_lock
 
 
 def tracking_uri(directory: Path) -> str:
@@ -204,6 +204,12 @@ def test_a_store_that_cannot_be_made_warns_and_tracks_nothing(tmp_path: Path) ->
     with pytest.warns(UserWarning, match="did not get 1 last values"):
         logger.finalize("success")
     assert logger.run_id is None
+
+
+def test_a_store_may_lie_in_folders_that_are_not_there_yet(tmp_path: Path) -> None:
+    database = tmp_path / "a" / "b" / "mlflow.db"
+    with store_lock(f"sqlite:///{database}"):
+        assert database.parent.is_dir()
 
 
 def test_system_metrics_are_logged_and_go_on_after_a_resume(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
