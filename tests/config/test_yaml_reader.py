@@ -80,7 +80,7 @@ def test_positions_are_those_of_keys_and_elements() -> None:
         ("a: 1\n---\nb: 2\n", r"f\.yaml:2:1: a second document"),
         ("base: &b {x: 1}\na:\n  <<: *b\n", r"f\.yaml:3:3: the merge key '<<' is not supported"),
         ("? [1, 2]\n: 3\n", r"f\.yaml:1:3: a key must be plain text"),
-        ("a: [1, 2\nb: 3\n", r"f\.yaml:2:2: not valid YAML"),
+        ("a: [1, 2\nb: 3\n", r"f\.yaml:2:2: not valid YAML: expected .+ \(while parsing a flow sequence\)"),
         ("a: 'x\n", r"f\.yaml:2:1: not valid YAML"),
         ("a: *nowhere\n", r"f\.yaml:1:4: .*undefined alias"),
         ("a: \x07\n", r"f\.yaml:1:1: a character that YAML does not allow"),

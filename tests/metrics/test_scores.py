@@ -36,6 +36,12 @@ def test_absent_classes_are_left_out_as_in_the_official_score() -> None:
     assert roc_auc(scores, targets) == pytest.approx(expected, abs=1e-12)
 
 
+def test_of_two_classes_the_second_score_counts() -> None:
+    targets, second = torch.tensor([0, 1, 0, 1, 1]), torch.tensor([0.1, 0.9, 0.4, 0.3, 0.8])
+    scores = torch.stack([torch.zeros(5), second], dim=1)
+    assert roc_auc(scores, targets) == pytest.approx(roc_auc_score(targets, second), abs=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("steps", [3, 1000, None])
 @pytest.mark.parametrize("scale", [1.0, 200.0])

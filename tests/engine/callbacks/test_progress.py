@@ -48,9 +48,11 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
 def test_one_line_moves_and_shows_epoch_loss_metric_best_speed_and_time_left(watched: Watched) -> None:
     assert watched.exit_code == 0
     parts = rf"loss {NUMBER}  val_error {NUMBER} best {NUMBER}  {NUMBER}k? rows/s  ETA {TIME}"
-    live = re.compile(rf"epoch [23]/3 ━+─*  (validating \d+/\d+  )?{parts}")
+    live = re.compile(rf"epoch [23]/3 (━+─*)  (validating \d+/\d+  )?{parts}")
     lines = [line for shown in watched.screens for line in shown if live.fullmatch(line)]
     assert len(set(lines)) > 2
+    bars = [found[1] for line in lines if line.startswith("epoch 2") and (found := live.fullmatch(line))]
+    assert all(1 / 4 < bar.count("━") / len(bar) < 3 / 4 for bar in bars)
     assert all(sum(bool(live.fullmatch(line)) for line in shown) <= 1 for shown in watched.screens)
     assert b"\x1b[36m" in watched.written, "the bar has a colour"
 
@@ -123,6 +125,19 @@ def test_the_time_left_is_that_of_the_whole_run(
     assert left[0] == pytest.approx(71 * looks_per_batch, rel=0.6)
     assert left[-1] <= 3 * looks_per_batch
     assert sum(earlier < later for earlier, later in pairwise(left)) < len(left) / 4
+
+
+@pytest.mark.usefixtures("every_batch")
+def test_no_more_time_is_left_than_may_be_taken(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By this clock the first batches would leave minutes."""
+    clock = iter(range(10_000))
+    monkeypatch.setattr(progress, "monotonic", lambda: float(next(clock)))
+    bench.train(SHOWN, "model_config.training_config.max_time=00:00:00:59")
+    left = re.findall(r"ETA (\d+):", capsys.readouterr().out)
+    assert left
+    assert set(left) == {"0"}
 
 
 def test_lines_come_no_closer_than_asked_and_none_when_switched_off(
