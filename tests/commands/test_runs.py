@@ -204,7 +204,7 @@ def test_best_knows_what_is_better_when_larger(save_dir: Path) -> None:
     (root / "run.json").write_text(json.dumps(record))
     assert "larger is better" in invoke(save_dir, "best", "-m", "val_auc/iris").output
     assert "smaller is better" in invoke(save_dir, "best", "-m", "train_loss").output
-    assert "smaller is better" in invoke(save_dir, "best", "-m", "lr").output, (
+    assert "smaller is better" in invoke(save_dir, "best", "-m", "lr").output, "its tracker knows what is larger"
         "a tracker that says what is larger knows"
     )
 

@@ -125,6 +125,7 @@ def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
         (b"# nothing\n", "the file is empty or holds only comments"),
         (b"- 1\n", r":1:1: expected a mapping"),
         (b"a: 1\nb: \xff\n", r":2:1: not UTF-8 text"),
+        (b"\n\xff\n", r":2:1: not UTF-8 text"),
         (b"#" * (MAX_BYTES + 1), "larger than 1 MiB"),
     ],
 )

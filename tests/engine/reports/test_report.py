@@ -83,6 +83,14 @@ def test_the_report_says_what_was_trained_and_how_it_went(run: RunDirectory) -> 
     assert "train_tabstar --resume RUN_DIRECTORY" in text
 
 
+def test_data_of_several_stages_have_a_line_where_they_are_the_same(run: RunDirectory) -> None:
+    run.update_stage("finetune", status="finished", data_fingerprint="f00d")
+    assert section(write_report(run).read_text(), "Data")[2:] == [["name", "builtin"], ["all stages", "f00d"]]
+    run.update_stage("finetune", data_fingerprint="beef")
+    rows = section(write_report(run).read_text(), "Data")[2:]
+    assert rows == [["name", "builtin"], ["pretrain", "f00d"], ["finetune", "beef"]]
+
+
 def test_what_is_to_be_doubted_stands_beside_the_result(run: RunDirectory) -> None:
     assert "To look at" not in write_report(run).read_text()
     run.update_stage("pretrain", notes=["1 of 2 heads is lost."])

@@ -35,6 +35,11 @@ def test_a_line_reads_back_bit_for_bit_and_is_there_at_once(tmp_path: Path) -> N
     assert list(line) == ["stage", "epoch", "step", "time", "loss"]
 
 
+def test_lightning_is_told_the_experiment_the_run_and_its_folder(tmp_path: Path) -> None:
+    logger = JsonlLogger(tmp_path / "physics" / "first", stage="train")
+    assert (logger.name, logger.version, logger.save_dir) == ("physics", "first", str(tmp_path / "physics" / "first"))
+
+
 def test_a_record_that_is_not_json_is_refused_and_nothing_of_it_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range float"):
         append_record(tmp_path / "records.jsonl", {"score": math.nan})
