@@ -205,8 +205,6 @@ def test_best_knows_what_is_better_when_larger(save_dir: Path) -> None:
     assert "larger is better" in invoke(save_dir, "best", "-m", "val_auc/iris").output
     assert "smaller is better" in invoke(save_dir, "best", "-m", "train_loss").output
     assert "smaller is better" in invoke(save_dir, "best", "-m", "lr").output, "its tracker knows what is larger"
-        "a tracker that says what is larger knows"
-    )
 
 
 def test_of_runs_that_do_not_say_losses_alone_are_ranked_unasked(save_dir: Path) -> None:
