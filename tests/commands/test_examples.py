@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from typed_commands import PROGRAMS, understand
 
 from tabstar_lit.commands.verbs import CheckpointVerb
+from tabstar_lit.engine.options import examples
 
 COLUMNS = 80
 
@@ -49,6 +50,11 @@ def test_a_help_ends_with_examples_that_fit_a_terminal(name: str, family: str, c
         lines = command.get_help(context).splitlines()
     examples = lines[next(i for i, line in enumerate(lines) if line.strip() == "Examples:") :]
     assert max(map(len, examples)) <= COLUMNS - 2, "those of a verb are two further to the right"
+
+
+def test_what_is_said_of_an_example_stands_behind_it_or_where_that_is_too_long_below() -> None:
+    assert examples(("run", "it runs"), ("rerun", "again")).splitlines()[2:] == ["  run    it runs", "  rerun  again"]
+    assert examples(("run " * 20, "it runs " * 5)).splitlines()[2:] == [f"  {'run ' * 20}", f"      {'it runs ' * 5}"]
 
 
 @pytest.mark.parametrize(("line", "family"), EXAMPLES, ids=[line for line, _ in EXAMPLES])

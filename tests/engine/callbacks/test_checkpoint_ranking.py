@@ -31,7 +31,7 @@ class Run:
             loggers=[],
             current_epoch=-1, global_step=0, max_epochs=99, sanity_checking=False, is_last_batch=True,
             is_global_zero=True, should_stop=False, max_steps=-1, world_size=1, save_checkpoint=self.save,
-            callback_metrics={},
+            callback_metrics={}, fit_loop=SimpleNamespace(restarting=True),
         )  # fmt: skip
 
     def save(self, path: Path) -> None:
@@ -208,3 +208,11 @@ def test_the_ranking_survives_a_resume(tmp_path: Path) -> None:
     again.epoch(2.5)
     assert again.epochs == [1, 2]
     assert "run_epoch=0_val_loss=3.0000.ckpt" not in again.files
+
+
+def test_what_is_written_within_the_first_epoch_after_a_resume_lies_within_an_epoch(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.checkpoints.load_state_dict(run.checkpoints.state_dict() | {"between_epochs": True})
+    run.checkpoints.on_train_start(run.trainer, NETWORK)
+    assert not run.trainer.fit_loop.restarting, "the next epoch begins plainly"
+    assert not run.checkpoints.state_dict()["between_epochs"]

@@ -59,9 +59,9 @@ def test_a_loop_that_is_left_ends_the_thread() -> None:
     ahead = made_ahead(iter(range(1000)))
     assert next(ahead) == 0
     (thread,) = (one for one in threading.enumerate() if one.name == "batches")
-    assert thread.daemon, "a program that ends within a loop does not wait for it"
     ahead.close()  # type: ignore[attr-defined]  # a generator
     assert threading.active_count() == before
+    assert thread.daemon, "a program that ends within a loop does not wait for it"
 
 
 @pytest.mark.parametrize("ahead", [False, True])
