@@ -556,6 +556,7 @@ VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("calib split has no events",),
     ),
     "predict: no device": (("predict", "CKPT", "data/toy.h5", "-o", "out", "--device", "gpuu"), ("--device gpuu",)),
+    "predict: shouted": (("predict", "CKPT", "data/toy.h5", "-o", "out", "--device", "AUTO"), ("--device AUTO",)),
     "predict: no folder": (("predict", "CKPT", "data/toy.h5", "-o", "text/out"), ("text/out", "give another output")),
     "predict: no checkpoint": (("predict", "nowhere.ckpt", "data/toy.h5", "-o", "out"), ("'nowhere.ckpt'",)),
     "predict: text": (("predict", "text", "data/toy.h5", "-o", "out"), ("text is not a usable checkpoint",)),
