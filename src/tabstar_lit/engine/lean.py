@@ -1,6 +1,7 @@
-"""What a step leaves out of Lightning and torch to be fast: what leans on their private names, here and in ``loop.py``.
+"""What a step leaves out of Lightning's loop to be fast.
 
-On one device ``engine/loop.py`` goes a way of its own; these measures are those of Lightning's loop, for all others.
+On one device ``engine/loop.py`` goes a way of its own; these measures are for all others. These two files and
+``engine/optim/fused.py`` are what leans on private names of Lightning and torch for speed.
 Each measure says what it gains in a step, for which version it was needed, and when it can go. The gains are those that
 ``python -m benchmarks.lean`` prints for steps of 0.6 ms (one core of a server, Lightning 2.6.6 and torch 2.13): run it
 again when either moves to another version.

@@ -5,8 +5,7 @@ Where one device trains in one process, a step is short to tell: :meth:`LeanEpoc
 checkpoints are the same. Several processes, scaled losses, and the batch after a restart take Lightning's own way.
 
 It gains what ``python -m benchmarks.lean`` prints for ``LeanEpochLoop``: 264 µs of steps of 1.1 ms on a slow core, with
-Lightning 2.6. A step of a small network makes 1,500 calls of functions this way, and 2,000 by Lightning's. This can go
-when Lightning's own loop takes no longer.
+Lightning 2.6. This can go when Lightning's own loop takes no longer.
 """
 
 from __future__ import annotations

@@ -109,13 +109,16 @@ def test_lines_go_on_where_a_run_was_stopped_inside_an_epoch(bench: Bench, capsy
     assert all(re.search(rf"val_error|val_loss {NUMBER} best {NUMBER}", line) for line in batches)
 
 
-@pytest.mark.usefixtures("every_batch")
-def test_the_time_left_is_that_of_the_whole_run(
-    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A clock that moves a second with every look at it: what is left falls to nothing, over all epochs."""
+@pytest.fixture
+def a_second_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that moves a second with every look at it."""
     clock = iter(range(10_000))
     monkeypatch.setattr(progress, "monotonic", lambda: float(next(clock)))
+
+
+@pytest.mark.usefixtures("every_batch", "a_second_a_look")
+def test_the_time_left_is_that_of_the_whole_run(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is left falls to nothing, over all epochs."""
     bench.train(SHOWN, "experiment_config.check_eval_n_epoch=3")
     lines = capsys.readouterr().out.splitlines()
     left = [
@@ -127,13 +130,9 @@ def test_the_time_left_is_that_of_the_whole_run(
     assert sum(earlier < later for earlier, later in pairwise(left)) < len(left) / 4
 
 
-@pytest.mark.usefixtures("every_batch")
-def test_no_more_time_is_left_than_may_be_taken(
-    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("every_batch", "a_second_a_look")
+def test_no_more_time_is_left_than_may_be_taken(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     """By this clock the first batches would leave minutes."""
-    clock = iter(range(10_000))
-    monkeypatch.setattr(progress, "monotonic", lambda: float(next(clock)))
     bench.train(SHOWN, "model_config.training_config.max_time=00:00:00:59")
     left = re.findall(r"ETA (\d+):", capsys.readouterr().out)
     assert left
