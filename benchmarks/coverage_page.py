@@ -223,7 +223,7 @@ def _errors(row: Row) -> Float64:
 
 def _variances(row: Row, by_head: Array) -> Float64:
     """Return the variance ``[...]`` that heads ``[..., C]`` of a sample tell of."""
-    ensemble = Ensemble(spread="student", twins=int(row["twins"]))  # as the shipped files have it
+    ensemble = Ensemble(spread="student", twins=int(row["twins"]), balanced=True)  # as the shipped files have it
     return np.square(uncertainty(torch.from_numpy(by_head).double(), ensemble).numpy())
 
 

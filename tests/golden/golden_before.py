@@ -141,6 +141,7 @@ FAKES = Before(
         "dataset_config.feature_scaling.numer_scaler_type=power",
         "model_config.training_config.negative_weights=correction",
         "model_config.training_config.twins=0",
+        "model_config.training_config.balanced_replicas=false",
         *(f"model_config.{x}_checkpoint={CHECKPOINTS}/{x}/before_last.ckpt" for x in ("numerator", "denominator")),
     ),
     (

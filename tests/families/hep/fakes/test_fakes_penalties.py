@@ -103,17 +103,19 @@ def test_heads_give_mean_and_standard_deviation_of_the_logarithm() -> None:
     assert single.std.abs().max() == 0
 
 
-def drawn(samples: int, twins: int) -> tuple[Tensor, Tensor]:
+def drawn(samples: int, twins: int, *, balanced: bool = False) -> tuple[Tensor, Tensor]:
     """The truth, and heads of so many samples: both are as far from the whole sample, and its twins are equal."""
     rng = torch.Generator().manual_seed(samples)
     truth, own = (torch.randn(n, 200_000, generator=rng, dtype=torch.float64) for n in (1, samples))
+    own -= own.mean(0) if balanced else 0.0
     return truth[0], torch.cat([own, own[:twins]]).T
 
 
+@pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize(("samples", "twins"), [(2, 0), (3, 0), (3, 1), (4, 0), (8, 0), (8, 8), (16, 4), (20, 0)])
-def test_uncertainty_covers_the_truth_as_often_as_students_t(samples: int, twins: int) -> None:
-    truth, heads = drawn(samples, twins)
-    known = over_heads(heads, Ensemble(spread="student", twins=twins))
+def test_uncertainty_covers_the_truth_as_often_as_students_t(samples: int, twins: int, *, balanced: bool) -> None:
+    truth, heads = drawn(samples, twins, balanced=balanced)
+    known = over_heads(heads, Ensemble(spread="student", twins=twins, balanced=balanced))
     student = stats.t(samples - 1)
     deviation = student.std() if samples > 3 else student.ppf(stats.norm.cdf(1))
     for n in (1, 2):

@@ -1,4 +1,4 @@
-"""Bootstrap replicas are Poisson, independent and fixed; normalisation factors and clipped weights."""
+"""Bootstrap replicas are Poisson, independent or balanced, and fixed; normalisation factors and clipped weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import pytest
 from scipy import stats
 
 from tabstar_lit.errors import ConfigError
-from tabstar_lit.families.hep.fakes.replicas import clip_threshold, clip_weights, mc_norm_factors, poisson_copies
+from tabstar_lit.families.hep.fakes.replicas import (
+    balanced_copies,
+    clip_threshold,
+    clip_weights,
+    mc_norm_factors,
+    poisson_copies,
+)
 
 N = 200_000
 IDS = {
@@ -50,6 +56,55 @@ def test_the_spread_of_heads_is_the_statistical_error() -> None:
     sums = weights @ poisson_copies(IDS["counted"][:2000], 400, seed=1)
     assert sums.std() == pytest.approx(np.sqrt((weights**2).sum()), rel=0.12)
     assert sums.mean() == pytest.approx(weights.sum(), rel=0.01)
+
+
+@pytest.mark.parametrize("ids", IDS)
+def test_balanced_copies_are_multinomial(ids: str) -> None:
+    copies = balanced_copies(IDS[ids], 4, seed=3)
+    assert (copies.sum(axis=1) == 4).all()
+    expected = N * stats.binom.pmf(np.arange(5), 4, 1 / 4)
+    for head in range(4):
+        assert stats.chisquare(np.bincount(copies[:, head], minlength=5), expected).pvalue > 1e-3
+    correlations = np.corrcoef(copies.T.astype(float))[np.triu_indices(4, 1)]
+    np.testing.assert_allclose(correlations, -1 / 3, atol=4 / np.sqrt(N))
+
+
+def test_balanced_copies_of_events_seeds_and_numbers_of_heads_are_independent() -> None:
+    copies = balanced_copies(IDS["counted"], 4, seed=3)[:, 0].astype(float)
+    others = [balanced_copies(IDS["counted"], heads, seed)[:, 0] for heads, seed in ((4, 4), (5, 3))]
+    series = np.stack([copies, *others, np.roll(copies, 1)])
+    assert np.abs(np.corrcoef(series)[0, 1:]).max() < 4 / np.sqrt(N)
+
+
+def test_balanced_copies_belong_to_the_event_and_not_to_its_place() -> None:
+    ids, order = IDS["counted"][:1000], np.random.default_rng(1).permutation(1000)
+    copies = balanced_copies(ids, 5, seed=0)
+    assert np.array_equal(balanced_copies(ids[order], 5, seed=0), copies[order])
+    assert balanced_copies(ids, 1, seed=0).tolist() == [[1]] * 1000  # a single head has the sample itself
+    assert balanced_copies(ids, 0, seed=0).shape == (1000, 0)
+
+
+def test_balanced_heads_differ_by_the_statistical_error_and_their_mean_by_none() -> None:
+    """The mean of independent heads scatters about the sum by its error over the root of their number."""
+    weights = np.random.default_rng(2).lognormal(0, 0.5, 2000)
+    error = np.sqrt((weights**2).sum())
+    sums = {
+        draw: np.stack([weights @ draw(IDS["counted"][:2000], 16, seed=seed) for seed in range(200)])
+        for draw in (balanced_copies, poisson_copies)
+    }
+    for own in sums.values():
+        assert np.sqrt(own.var(axis=1, ddof=1).mean()) == pytest.approx(error, rel=0.06)
+    np.testing.assert_allclose(sums[balanced_copies].mean(axis=1), weights.sum(), rtol=1e-12)
+    assert sums[poisson_copies].mean(axis=1).std() == pytest.approx(error / 4, rel=0.2)
+
+
+def test_balanced_normalisations_scatter_as_much_and_cancel() -> None:
+    logs = np.log([mc_norm_factors(0.1, 16, seed, balanced=True) for seed in range(500)])
+    np.testing.assert_allclose(logs.sum(axis=1), 0, atol=1e-12)
+    assert np.sqrt(logs.var(axis=1, ddof=1).mean()) == pytest.approx(0.1, rel=0.03)
+    own = np.log(mc_norm_factors(0.1, 16, seed=3))
+    np.testing.assert_allclose(logs[3], own - own.mean(), atol=1e-12)
+    assert mc_norm_factors(0.1, 1, seed=3, balanced=True).tolist() == [1]
 
 
 def test_normalisations_scatter_by_sigma_and_stay_for_a_run() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep.fakes.replicas import mc_norm_factors, poisson_copies
+from tabstar_lit.families.hep.fakes.replicas import balanced_copies, mc_norm_factors, poisson_copies
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining
 from tabstar_lit.families.hep.fakes.weights import Sample, head_weights
 from tabstar_lit.families.hep.preparation.weights import require_positive_sums
@@ -61,6 +61,25 @@ def test_twins_learn_from_the_samples_of_the_first_heads() -> None:
     np.testing.assert_array_equal(own[:, 3:], own[:, :2])
     np.testing.assert_array_equal(own[:, :3], weigh(heads=3, poisson_bootstrap=True, mc_norm_sigma=0.3).loss)
     assert [FakesTraining(twins=4).twins_among(heads) for heads in (1, 3, 20)] == [0, 1, 4]
+
+
+def test_balanced_samples_hold_each_event_as_often_as_there_are_samples() -> None:
+    own = weigh(heads=5, twins=2, poisson_bootstrap=True, balanced_replicas=True).loss.numpy()
+    expected = WEIGHTS[:, None] * balanced_copies(IDS, 3, SEED)
+    np.testing.assert_allclose(own[TRAINING], expected[TRAINING][:, [0, 1, 2, 0, 1]], rtol=1e-6)
+    np.testing.assert_allclose(own[:, :3].mean(axis=1), WEIGHTS, rtol=1e-5)
+
+
+def test_balanced_normalisations_cancel() -> None:
+    own = weigh(mc_norm_sigma=0.3, balanced_replicas=True)
+    np.testing.assert_allclose(np.log(own.loss.numpy() / WEIGHTS[:, None]).mean(axis=1), 0, atol=1e-6)
+    assert not np.array_equal(own.loss, weigh(balanced_replicas=True).loss)
+
+
+def test_balanced_replicas_of_nothing_are_none() -> None:
+    np.testing.assert_array_equal(weigh(balanced_replicas=True).loss, weigh().loss)
+    assert not FakesTraining(balanced_replicas=True).balances_replicas
+    assert FakesTraining(balanced_replicas=True, poisson_bootstrap=True).balances_replicas
 
 
 def test_sizes_are_clipped_at_the_quantile_of_training_events_and_signs_kept() -> None:

@@ -26,11 +26,14 @@ class Ensemble(NamedTuple):
         few, which is larger.
     twins : int
         Heads at the end that learned from the same samples as the first ones.
+    balanced : bool
+        Whether samples of all heads hold each event equally often, so that their mean does not scatter.
     """
 
     average: Average = "log"
     spread: Spread = "std"
     twins: int = 0
+    balanced: bool = False
 
 
 PLAIN = Ensemble()
@@ -88,7 +91,8 @@ def uncertainty(by_head: Tensor, ensemble: Ensemble) -> Tensor:
     - They are few, and their standard deviation is itself uncertain: see :func:`student_deviation`.
     - The truth is as far from the whole sample as bootstrap samples are, and so is farther from their mean, which
       scatters about the whole sample, than they are among themselves: with ``C`` heads by the factor ``1 + 1/C`` in the
-      variance, or ``1 + (C + 2T)/C**2`` when ``T`` of their samples count twice.
+      variance, or ``1 + (C + 2T)/C**2`` when ``T`` of their samples count twice. The mean of balanced samples is the
+      whole sample but for those that count twice, which leaves ``1 + (C + 2T)/C**2 - 1/(C - T)``.
     - Twins are alike, which lowers the variance over all heads. That is undone as if they were equal.
 
     Parameters
@@ -109,7 +113,7 @@ def uncertainty(by_head: Tensor, ensemble: Ensemble) -> Tensor:
     std, samples = by_head.std(-1), heads - twins
     if ensemble.spread == "std" or samples == 1:
         return std
-    mean_scatters = 1 + (heads + 2 * twins) / heads**2
+    mean_scatters = 1 + (heads + 2 * twins) / heads**2 - (1 / samples if ensemble.balanced else 0)
     twins_are_alike = 1 - 2 * twins / (heads * (heads - 1))
     return std * student_deviation(samples) * math.sqrt(mean_scatters / twins_are_alike)
 

@@ -117,6 +117,7 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
             "loss": experiment.model.training_config.loss_name,
             "max_ratio": experiment.model.training_config.bound,
             "twins": experiment.model.training_config.twins_among(architecture.n_heads),
+            "balanced": experiment.model.training_config.balances_replicas,
             "architecture_config": architecture.model_dump(mode="json"),
             "preprocessing": data.payload(),
             "dataset_config": data.fakes.model_dump(mode="json", include=KEPT),
@@ -136,14 +137,14 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
         from tabstar_lit.families.hep.fakes.tracker import FakesTracker
 
         config, own = experiment.experiment_config, experiment.model.architecture_config
-        twins = experiment.model.training_config.twins_among(own.n_heads)
+        training = experiment.model.training_config
         return FakesTracker(
             figures,
             role=data.role,
             variables=data.spectators,
             plotting=experiment.plotting_config,
             units=data.units,
-            ensemble=Ensemble(own.average, own.spread, twins),
+            ensemble=Ensemble(own.average, own.spread, training.twins_among(own.n_heads), training.balances_replicas),
             form=_form(data),
             pt_variable=data.fakes.pt_variable,
             check_every=config.check_metrics_n_epoch,

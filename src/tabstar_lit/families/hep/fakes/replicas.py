@@ -1,7 +1,9 @@
 """Replicas for an ensemble: each head sees weights of its own, which are the same whenever it sees an event.
 
 What varies from head to head then measures what varies from one experiment to the next: the statistics of the sample
-(Poisson bootstrap, ATL-PHYS-PUB-2021-011) and the normalisation of the simulation.
+(Poisson bootstrap, ATL-PHYS-PUB-2021-011) and the normalisation of the simulation. Balanced replicas differ as much,
+and leave the mean of the heads where the sample itself puts it (Davison, Hinkley and Schechtman, Biometrika 73 (1986)
+555).
 """
 
 from __future__ import annotations
@@ -46,7 +48,36 @@ def poisson_copies(event_ids: UInt64, heads: int, seed: int) -> npt.NDArray[np.u
     return np.stack(columns, axis=1) if columns else np.empty((len(hashes), 0), dtype=np.uint8)
 
 
-def mc_norm_factors(sigma: float, heads: int, seed: int, step: int | None = None) -> Float64:
+def balanced_copies(event_ids: UInt64, heads: int, seed: int) -> npt.NDArray[np.uint8]:
+    """Return how often each event is in the sample of each head, as often in all of them as there are heads.
+
+    These are Poisson numbers given their sum. What is linear in the events then has the mean over heads that the sample
+    itself gives, where independent samples add a ``1 / C`` of its variance, and heads are as far from one another as
+    independent ones: their variance is ``1 - 1 / C``, and any two of them go apart by ``-1 / C``.
+
+    Parameters
+    ----------
+    event_ids : ndarray of uint64 [N]
+        Of the events; or of their groups, if what belongs together must be drawn together.
+    heads : int
+        Number of heads ``C``. With another number all are drawn anew; a single head has the sample itself.
+    seed : int
+        Seed of the run.
+
+    Returns
+    -------
+    ndarray of uint8 [N, C]
+        Multinomial numbers of mean 1, whose sum over heads is ``C``.
+    """
+    hashes = hash_array(np.asarray(event_ids, dtype=np.uint64))
+    copies = np.zeros((len(hashes), heads), dtype=np.uint8)
+    for draw in range(heads):
+        chosen = hash_array(hashes ^ salt(f"balanced {seed} {heads} {draw}")) % np.uint64(heads)
+        copies[np.arange(len(hashes)), chosen] += 1
+    return copies
+
+
+def mc_norm_factors(sigma: float, heads: int, seed: int, step: int | None = None, *, balanced: bool = False) -> Float64:
     """Return ``exp(sigma z)`` with a standard normal ``z`` for each head: the factor on its simulated events.
 
     Parameters
@@ -60,6 +91,8 @@ def mc_norm_factors(sigma: float, heads: int, seed: int, step: int | None = None
     step : int, optional
         Without it, factors stay for the run, so that heads differ by the uncertainty. With the number of the batch
         they are drawn for each batch, as in SeeSawML: every head then learns the same average over factors.
+    balanced : bool, default=False
+        Take their mean from the ``z``, so that the product of all factors is 1. A single head has the factor 1.
 
     Returns
     -------
@@ -75,7 +108,7 @@ def mc_norm_factors(sigma: float, heads: int, seed: int, step: int | None = None
         raise ConfigError(f"training_config.mc_norm_sigma: {sigma} is not a finite number of at least 0.")
     drawn = "run" if step is None else f"step {step}"
     normals = [np.random.default_rng(int(salt(f"norm {seed} {head} {drawn}"))).normal() for head in range(heads)]
-    return np.exp(sigma * np.asarray(normals))
+    return np.exp(sigma * (np.asarray(normals) - (np.mean(normals) if balanced else 0.0)))
 
 
 def clip_threshold(weights: npt.NDArray[np.floating], quantile: float) -> float:

@@ -36,6 +36,11 @@ class FakesTraining(TrainingConfig):
     poisson_bootstrap: bool = Field(
         False, description="Each head learns from its own bootstrap sample, fixed by seed, head and event."
     )
+    balanced_replicas: bool = Field(
+        False,
+        description="Bootstrap samples of all heads hold each event as often as there are heads, and factors on the "
+        "simulation cancel: heads differ as much, and their mean is what the whole sample gives.",
+    )
     twins: NonNegativeInt = Field(
         0,
         description="So many heads at the end, at most half of them, learn from the same bootstrap samples as the "
@@ -62,6 +67,16 @@ class FakesTraining(TrainingConfig):
     def loss_name(self) -> str:
         """The name of the loss."""
         return self.loss.loss_name if isinstance(self.loss, LossConfig) else self.loss or DEFAULT_LOSS
+
+    @property
+    def draws_replicas(self) -> bool:
+        """Whether heads differ in what they learn from."""
+        return self.poisson_bootstrap or self.mc_norm_sigma > 0
+
+    @property
+    def balances_replicas(self) -> bool:
+        """Whether what they differ in adds up to nothing."""
+        return self.draws_replicas and self.balanced_replicas
 
     def twins_among(self, heads: int) -> int:
         """Return how many of so many heads are twins of others."""

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from tabstar_lit.arrays import Bool, Float32, Float64, Int64, UInt64
 from tabstar_lit.errors import DataError
-from tabstar_lit.families.hep.fakes.replicas import clip_threshold, clip_weights, mc_norm_factors, poisson_copies
+from tabstar_lit.families.hep.fakes.replicas import (
+    balanced_copies,
+    clip_threshold,
+    clip_weights,
+    mc_norm_factors,
+    poisson_copies,
+)
 from tabstar_lit.families.hep.fakes.training_config import FakesTraining
 
 
@@ -98,8 +104,9 @@ def head_weights(
 def weights_settings(options: FakesTraining, *, heads: int, seed: int) -> dict[str, Any]:
     """Return the settings that weights of heads follow from, beside the events and the models that subtract."""
     names = {"poisson_bootstrap", "mc_norm_sigma", "weight_clip_quantile"}
-    varied = options.poisson_bootstrap or options.mc_norm_sigma > 0
-    drawn = {"seed": seed, "twins": options.twins_among(heads)} if varied else {}
+    drawn = {"seed": seed, "twins": options.twins_among(heads)} if options.draws_replicas else {}
+    if options.balances_replicas:  # named only where it holds: data of before are the same data
+        drawn["balanced_replicas"] = True
     return {"heads": heads, **options.model_dump(mode="json", include=names), **drawn}
 
 
@@ -109,8 +116,9 @@ def _variations(sample: Sample, options: FakesTraining, rows: Int64, heads: int,
     own = np.arange(heads) % replicas
     varied = np.ones((len(rows), heads), dtype=np.float32)
     if options.poisson_bootstrap:
-        varied *= poisson_copies(sample.ids[rows], replicas, seed)[:, own]
+        copies = balanced_copies if options.balanced_replicas else poisson_copies
+        varied *= copies(sample.ids[rows], replicas, seed)[:, own]
     if options.mc_norm_sigma > 0:
-        norms = mc_norm_factors(options.mc_norm_sigma, replicas, seed)[own]
+        norms = mc_norm_factors(options.mc_norm_sigma, replicas, seed, balanced=options.balanced_replicas)[own]
         varied *= np.where(sample.simulated[rows, None], norms, 1.0).astype(np.float32)
     return varied

@@ -48,7 +48,8 @@ class RatioModel(EventModel):
     def ensemble(self) -> Ensemble:
         """How heads are taken together; without an ensemble, or before there was a choice, as it was done then."""
         own = self.config["architecture_config"].get("ensemble") or {}
-        return Ensemble(own.get("average", "log"), own.get("spread", "std"), self.twins)
+        balanced = bool(self.config.get("balanced", False))
+        return Ensemble(own.get("average", "log"), own.get("spread", "std"), self.twins, balanced)
 
     @property
     def variables(self) -> tuple[str, ...]:
