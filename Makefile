@@ -11,7 +11,9 @@ CONSTRAINTS ?= constraints.txt
 ARGS ?=
 
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c $(CONSTRAINTS)
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile -c $(CONSTRAINTS)
+# All processors at once, where pip takes one. What fails are modules of packages that are for another Python.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 # Two test processes, one thread each: more threads than cores make PyTorch slower, not faster.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
@@ -31,6 +33,7 @@ $(VENV)/.created:
 $(VENV)/.installed-%: $(VENV)/.created pyproject.toml $(CONSTRAINTS)
 	@echo "Installing tabstar_lit[$*] into $(VENV) (minutes the first time)"
 	$(INSTALL) -e '.[$*]'
+	@$(COMPILE)
 	@touch $@
 
 train: $(VENV)/.installed-encoder ## install, then pretrain on built-in tables (ARGS='key=value ...')
