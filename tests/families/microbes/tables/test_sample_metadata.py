@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from checks import message_of_refusal
 from hand_made_tables_of_microbes import METADATA, SAMPLES
@@ -33,6 +34,12 @@ def test_kinds_are_guessed_where_the_file_says_nothing(tmp_path: Path) -> None:
     own = read(tmp_path, "id\ta\tb\tc\ns1\t1\t1\tNA\ns2\t2.5e3\tx\t\n# a comment\n")
     assert [own.kind(name) for name in own.columns] == ["number", "class", "class"]
     assert own.sample_ids == ("s1", "s2")
+
+
+def test_a_frame_of_pandas_with_samples_as_its_index_is_read(tmp_path: Path) -> None:
+    own = read(tmp_path, pd.DataFrame({"age": [1, 2]}, index=["s1", "s2"]).to_csv(sep="\t"))
+    assert own.sample_ids == ("s1", "s2")
+    assert own.columns == {"age": ("1", "2")}
 
 
 def test_further_marks_of_missing_values_are_taken(tmp_path: Path) -> None:

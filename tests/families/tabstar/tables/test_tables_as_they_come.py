@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import yaml
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.tables.converter import FileSource, Report, convert
 from tabstar_lit.families.tabstar.tables.corpus import Corpus, Table
+from tabstar_lit.families.tabstar.tables.files import named_columns
 from tabstar_lit.families.tabstar.tables.manifest import read_manifest
 
 N = 80
@@ -182,6 +184,22 @@ def test_an_index_written_with_the_table_is_left_out_and_another_unnamed_column_
     text = lines([i % 7 for i in range(N)], list(range(N)), CLASSES, header=",size,kind")
     assert build(text, ignore=["Unnamed: 0"])[0].feature_names == ("size",)
     assert build(text)[0].feature_names == ("Unnamed  0", "size")
+
+
+def test_indices_of_a_table_written_twice_or_three_times_are_left_out(build: Build) -> None:
+    index = list(range(N))
+    table, said = build(lines(index, index, [i * 0.5 for i in index], CLASSES, header=",Unnamed: 0,size,kind"))
+    assert table.feature_names == ("size",)
+    assert [line.split("'")[1] for line in said[:2]] == ["Unnamed: 0.1", "Unnamed: 0"]
+    table, _ = build(lines(index, index, index, CLASSES, CLASSES, header=",Unnamed: 0.1,Unnamed: 0,way,kind"))
+    assert table.feature_names == ("way",)
+
+
+def test_columns_without_a_name_are_called_as_pandas_calls_them() -> None:
+    again = ["", "Unnamed: 0.1", "Unnamed: 0"]
+    for header in (["", "a"], ["", "Unnamed: 0"], ["Unnamed: 0", ""], ["Unnamed: 2", "", "", "a"], again):
+        text = ",".join(header) + "\n" + ",".join("1" for _ in header)
+        assert named_columns(header) == list(pd.read_csv(io.StringIO(text)).columns)
 
 
 def test_a_nul_in_a_cell_does_not_end_it(build: Build) -> None:

@@ -161,8 +161,9 @@ def read_metadata(path: Path, missing: Iterable[str] = ()) -> Metadata:
 
 
 def _require_header(source: str, line: int, header: Sequence[str]) -> None:
+    """Refuse columns of one name, and those without; the first, of sample ids, needs none."""
     for position, name in enumerate(header):
-        if not name or name in header[:position]:
+        if (position and not name) or name in header[:position]:
             problem = f"'{name}' is there twice" if name else "has no name"
             raise DataError(f"{source}:{line}: column {position + 1} {problem}; names of columns are unique.")
 

@@ -14,6 +14,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +38,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 AS_FOUND = Reading()
 
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
-_UNNAMED = re.compile(r"Unnamed: \d+")
+_UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)*")
 
 
 class RawTable(NamedTuple):
@@ -160,8 +161,13 @@ def find_separator(path: Path, text: str, usual: str) -> str:
 
 
 def named_columns(header: Sequence[str]) -> list[str]:
-    """Call a column without a name as pandas does."""
-    return [name or f"Unnamed: {position}" for position, name in enumerate(header)]
+    """Call a column without a name as pandas does, also where a table with such a name was written once more."""
+    return [name or _free_name(f"Unnamed: {position}", header) for position, name in enumerate(header)]
+
+
+def _free_name(wanted: str, taken: Collection[str]) -> str:
+    others = (f"{wanted}.{number}" for number in count(1))
+    return next(name for name in chain([wanted], others) if name not in taken)
 
 
 def _counts(column: pd.Series) -> bool:
