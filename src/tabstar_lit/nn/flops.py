@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from tabstar_lit.nn.ensemble import HeadLinear
+from tabstar_lit.nn.feed_forward import EnsembleLinear
+from tabstar_lit.nn.pooling import ReshapeReduction
+
 FORWARD, THROUGH, TRAINED = 1, 2, 3
 """Passes over a layer: forward; and back to what it read; and to its weights."""
 
@@ -50,7 +54,10 @@ def may_have_peak(tensor: Tensor) -> bool:
 
 
 def weights_met(*modules: nn.Module) -> int:
-    """Return how many weights each vector meets that is read by modules: of linear maps, convolutions and LSTMs."""
+    """Return how many weights each vector meets that is read by modules: of linear maps, convolutions and LSTMs.
+
+    Members that share weights meet each of them; tables that vectors are looked up in are no product.
+    """
     return sum(_own_weights(part) for module in modules for part in module.modules())
 
 
@@ -84,7 +91,9 @@ def causal_pairs(lengths: Tensor) -> Tensor:
 
 
 def _own_weights(module: nn.Module) -> int:
-    if isinstance(module, nn.Linear | nn.Conv1d):
+    if isinstance(module, EnsembleLinear):
+        return len(module.scale_in) * module.weight.numel()
+    if isinstance(module, nn.Linear | nn.Conv1d | HeadLinear | ReshapeReduction):
         return module.weight.numel()
     if isinstance(module, nn.LSTM):
         return sum(own.numel() for name, own in module.named_parameters() if name.startswith("weight"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,14 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from tabstar_lit.families.hep.architecture.union import SignalArchitecture
 from tabstar_lit.families.hep.batch import Columns, Features, Inputs
 from tabstar_lit.families.hep.networks.build import build_network
+from tabstar_lit.families.hep.networks.flops import dense_flops
+from tabstar_lit.nn.ensemble import EnsembleHeads
+from tabstar_lit.nn.flops import TRAINED, linear_cost
 
 EDGES = ((-2.0, -1.0, 0.0, 1.0, 2.0), (0.0, 0.0, 3.0), (1.0,))
 INPUTS = Inputs(Columns(("pt", "eta", "mass"), ("charge", "n_jets"), (3, 4), EDGES), {})
@@ -168,3 +173,24 @@ def test_event_transformer_follows_the_paper() -> None:
         value, gate = first(block.feed_forward_norm(x)).chunk(2, dim=-1)
         x = x + second(value * functional.gelu(gate))
     torch.testing.assert_close(network(features), network.head(network.norm(x[:, 0]).relu()))
+
+
+@pytest.mark.parametrize(
+    "options", [{"model": "MLP"}, {"model": "MLP", "ensemble": {"members": 3}}, {"model": "ResNet"}], ids=str
+)
+def test_operations_are_those_that_torch_counts(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = replace(INPUTS, events=replace(INPUTS.events, cardinalities=(3, 40_000)))  # a table is no product
+    network, features = build({"n_hidden": 256, **options}, inputs), events(50)
+    monkeypatch.setattr("tabstar_lit.families.hep.networks.flops.may_have_peak", lambda tensor: True)
+    own = dense_flops(network, features)
+    with FlopCounterMode(display=False) as counter:
+        network(features).sum().backward()
+    assert counter.get_total_flops() == pytest.approx(own, rel=0.01)
+
+
+def test_operations_of_heads_are_those_that_torch_counts() -> None:
+    heads = EnsembleHeads(64, 5, (128, 128))
+    vectors = torch.randn(50, 64, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        heads(vectors).sum().backward()
+    assert counter.get_total_flops() == linear_cost(heads).token * TRAINED * 50

@@ -7,12 +7,9 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 
 from tabstar_lit.families.hep.batch import Features
-from tabstar_lit.nn.flops import may_have_peak
+from tabstar_lit.nn.flops import linear_cost, may_have_peak, passes
 
-_PER_VECTOR: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()  # counting takes as long as a small step
-
-PER_WEIGHT = 6
-"""Operations of a weight for each vector it meets: two forward, four backward."""
+_PER_VECTOR: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()  # counting takes as long as a small step
 
 
 def dense_flops(network: nn.Module, features: Features) -> float | Tensor | None:
@@ -24,9 +21,8 @@ def dense_flops(network: nn.Module, features: Features) -> float | Tensor | None
         return None
     per_vector = _PER_VECTOR.get(network)
     if per_vector is None:
-        per_vector = PER_WEIGHT * sum(p.numel() for p in network.parameters() if p.ndim >= 2)
-        _PER_VECTOR[network] = per_vector
+        per_vector = _PER_VECTOR[network] = linear_cost(network).token * passes(network)
     if not features.objects:
-        return float(per_vector * len(features.numerical))
+        return per_vector * len(features.numerical)
     counts: Tensor = sum(objects.mask.sum() for objects in features.objects.values())  # type: ignore[assignment]  # never 0
-    return counts * float(per_vector)
+    return counts * per_vector
