@@ -35,7 +35,7 @@ from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
 
 N_POINTS = 1000
 """Loose events of a sample at which factors are compared."""
-SAMPLES = {"toy2d": 10, "toy": 20, "prompt": 5, "negative": 5}
+SAMPLES = {"toy2d": 20, "toy": 20, "prompt": 5, "negative": 5}
 """Kinds of samples, and how many of each."""
 
 Row = Mapping[str, Array]

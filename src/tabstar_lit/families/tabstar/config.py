@@ -158,7 +158,19 @@ class TabstarDataset(DatasetConfig):
         None,
         ge=0,
         description="Memory for what frozen layers of a text encoder make of each string, in GB on the device that "
-        "trains; 0: computed in every step; null: 1 GB, or a quarter of a graphics card's.",
+        "trains; 0: none; null: 1 GB, or a quarter of a graphics card's. What fits nowhere is computed in every step.",
+    )
+    text_cache_host_gb: float | None = Field(
+        None,
+        ge=0,
+        description="Memory of the host, in GB, for strings that the device has no room for; null: 4 GB beside a "
+        "graphics card, and none without one.",
+    )
+    text_cache_disk_gb: float = Field(
+        0,
+        ge=0,
+        description="Size of a file beside the corpus, in GB, that holds the same for later runs with these weights, "
+        "and for strings that no memory is left for. It takes its space at once; files of other weights make room.",
     )
     dataloader_kwargs: TableLoader = Field(
         default_factory=TableLoader, description="Workers and memory of the loaders."

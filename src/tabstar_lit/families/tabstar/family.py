@@ -73,9 +73,10 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
     def module(self, experiment: TabstarExperiment, data: TabstarData) -> TrainingModule:
         """Build the network with its encoder; a fixed encoder gets a memory for the vectors of strings."""
         from tabstar_lit.families.tabstar.finetuning.base import Start
-        from tabstar_lit.families.tabstar.layer_cache import LayerCache
+        from tabstar_lit.families.tabstar.layer_cache import Budget, LayerCache
         from tabstar_lit.families.tabstar.losses import build_loss
         from tabstar_lit.families.tabstar.module import TabstarModule
+        from tabstar_lit.families.tabstar.tables.corpora import corpus_paths
         from tabstar_lit.families.tabstar.tables.fingerprints import leaks
         from tabstar_lit.families.tabstar.text_cache import TextCache
 
@@ -84,9 +85,9 @@ class TabstarFamily(Family["TabstarExperiment", "TabstarData"]):
             log.warning("%s", line)
         network, kept = start.build()
         network.text_lookup = TextCache(network.text_encoder, data.tokens)
-        budget = experiment.dataset_config.text_cache_gb
-        budget_bytes = None if budget is None else int(budget * 1e9)
-        network.frozen_lookup = LayerCache(network.text_encoder, data.tokens, budget_bytes)
+        config = experiment.dataset_config
+        budget = Budget.in_gb(config.text_cache_gb, config.text_cache_host_gb, config.text_cache_disk_gb)
+        network.frozen_lookup = LayerCache(network.text_encoder, data.tokens, budget, corpus_paths(config)[0])
         payload = {"family": self.name, "tables": data.schemas, **kept}
         name, params = _loss(experiment)
         return TabstarModule(network, build_loss(name, params), experiment.model, payload)

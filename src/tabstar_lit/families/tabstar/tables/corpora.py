@@ -20,6 +20,9 @@ from tabstar_lit.families.tabstar.tables.corpus import Corpus, Table
 BUILTIN_CORPUS = "tabstar_builtin.h5"
 """Name of the corpus of scikit-learn's tables below the data root."""
 
+CACHES = (".tokens-", ".states-")
+"""In the names of files that are kept beside a corpus."""
+
 
 @dataclass(frozen=True)
 class Corpora:
@@ -124,7 +127,7 @@ def _matches(entry: str) -> list[Path]:
     if path.exists() or not glob.has_magic(entry):
         return [below_root if not path.exists() and below_root.exists() else path]
     found = sorted(glob.glob(str(path))) or sorted(glob.glob(str(below_root)))
-    files = [Path(match) for match in found if ".tokens-" not in match]  # the caches beside them
+    files = [path for path in map(Path, found) if not any(mark in path.name for mark in CACHES)]
     if not files:
         raise DataError(f"dataset_config.corpus: no file matches '{entry}', here or below {roots().data}.")
     return files
