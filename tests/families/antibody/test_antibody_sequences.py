@@ -33,6 +33,13 @@ def test_reads_compressed_files_and_what_it_wrote(tmp_path: Path) -> None:
     assert [(record.name, record.letters) for record in read_fasta(path)] == [("long", "ACDEF" * 40), ("short", "W")]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_letter(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "antigens.fasta"
+    path.write_bytes(">one\nACDE\n".encode(encoding))
+    assert read_fasta(path) == [Record("one", "ACDE", 1)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

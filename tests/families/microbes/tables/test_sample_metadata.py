@@ -42,6 +42,11 @@ def test_a_frame_of_pandas_with_samples_as_its_index_is_read(tmp_path: Path) -> 
     assert own.columns == {"age": ("1", "2")}
 
 
+def test_unicode_text_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    (tmp_path / "m.tsv").write_bytes("id\tort\ns1\tKöln\n".encode("utf-16"))
+    assert read_metadata(tmp_path / "m.tsv").columns == {"ort": ("Köln",)}
+
+
 def test_further_marks_of_missing_values_are_taken(tmp_path: Path) -> None:
     text = "id\tage\ns1\t1\ns2\tlost\n"
     assert np.isnan(read(tmp_path, text, "Lost").numbers("age")[1])

@@ -74,6 +74,10 @@ def test_every_chunk_reads_as_the_whole_table(
     zipped = tmp_path / "odd.csv.gz"
     zipped.write_bytes(gzip.compress(path.read_bytes()))
     pd.testing.assert_frame_equal(model.predict(zipped), whole)
+    content = path.read_text().encode("utf-16")
+    for file, own in ((path, content), (zipped, gzip.compress(content))):
+        file.write_bytes(own)
+        pd.testing.assert_frame_equal(model.predict(file), whole)
 
 
 def test_predictions_do_not_depend_on_batch_size_or_other_rows(bench: Bench, model: TrainedTabstar) -> None:

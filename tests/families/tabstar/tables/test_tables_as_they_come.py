@@ -207,6 +207,15 @@ def test_a_nul_in_a_cell_does_not_end_it(build: Build) -> None:
     assert "Predictive Feature: way\nFeature Value: left right" in table.vocabulary
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_unicode_is_known_by_its_mark(build: Build, encoding: str, name: str) -> None:
+    text = lines([f"café {i % 2}" for i in range(N)], CLASSES, header="drink,kind")
+    content = (text if encoding in ("utf-8-sig", "utf-16") else "\ufeff" + text).encode(encoding)
+    table, _ = build(gzip.compress(content) if name.endswith(".gz") else content, name)
+    assert "Predictive Feature: drink\nFeature Value: café 0" in table.vocabulary
+
+
 def test_other_encodings_are_read_when_named(build: Build) -> None:
     content = lines(["café" if i % 2 else "thé" for i in range(N)], CLASSES, header="drink,kind").encode("cp1252")
     with pytest.raises(DataError, match=r"t\.csv:2: not UTF-8 .* give its 'encoding'"):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from tabstar_lit.data.encodings import unicode_in
 from tabstar_lit.errors import DataError
 
 
@@ -41,7 +42,9 @@ def read_fasta(path: Path) -> list[Record]:
         two of one name.
     """
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+        zipped = path.suffix == ".gz"
+        encoding = unicode_in(path, zipped=zipped)
+        with gzip.open(path, "rt", encoding=encoding) if zipped else path.open(encoding=encoding) as lines:
             records = list(_records(lines, path))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(

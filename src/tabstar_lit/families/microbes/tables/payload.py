@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from tabstar_lit.data.encodings import unicode_of
 from tabstar_lit.errors import DataError
 
 ARTIFACTS = (".qza", ".qzv")
@@ -44,10 +45,10 @@ class Payload:
         Raises
         ------
         DataError
-            It is no UTF-8.
+            It is neither UTF-8 nor, by its byte order mark, UTF-16.
         """
         try:
-            return self.content.decode("utf-8-sig")
+            return self.content.decode(unicode_of(self.content))
         except UnicodeDecodeError as error:
             line = self.content[: error.start].count(b"\n") + 1
             raise DataError(f"{self.source}:{line}: no UTF-8 text (byte {error.start}); save it as UTF-8") from error

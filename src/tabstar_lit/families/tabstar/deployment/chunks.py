@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tabstar_lit.data import verbalize
+from tabstar_lit.data.encodings import unicode_in
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.tables.features import FeatureReader
 from tabstar_lit.families.tabstar.tables.files import (
@@ -139,8 +140,8 @@ def _cells(path: Path, table: pa.Table, field: pa.Field) -> pd.Series:
 
 def _text_chunks(path: Path, wanted: Wanted, usual: str, *, zipped: bool, rows: int) -> Iterator[pd.DataFrame]:
     reading = wanted.reader.reading
-    encoding = "utf-8-sig" if reading.encoding == "utf-8" else reading.encoding
     try:
+        encoding = unicode_in(path, zipped=zipped) if reading.encoding == "utf-8" else reading.encoding
         with _opened(path, encoding, zipped=zipped) as file:
             yield from _records(path, file, wanted, usual, rows)
     except UnicodeDecodeError as error:

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tabstar_lit.arrays import UInt64
+from tabstar_lit.data.encodings import unicode_of
 from tabstar_lit.data.splits import row_ids
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.tables.reading import Reading
@@ -273,7 +274,7 @@ def _text(path: Path, data: bytes, encoding: str) -> str:
     if data.startswith(GZIP_MAGIC):
         raise DataError(f"{path}: is packed by gzip. Name it {path.name}.gz.")
     try:
-        text = data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+        text = data.decode(unicode_of(data) if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DataError(
