@@ -69,8 +69,8 @@ def measured(sample: Sample) -> dict[str, Array]:
     -------
     dict of str to ndarray
         Of ``n`` events: ``logs`` ``[n, C]`` of the heads, ``mean`` ``[n]`` of all together, ``truth``, ``weights`` and
-        ``points`` ``[n, D]``, pt first; of toys ``counted_pulls`` ``[n]``; ``twins``, ``seed``, scores by kind, and how
-        it was made.
+        ``points`` ``[n, D]``, pt first; of toys ``counted_pulls`` ``[n]``; ``seed``, ``ensemble`` (how heads
+        are taken together), scores by kind, and how it was made.
     """
     kept = _prompt_rich(sample) if sample.kind in {"prompt", "negative"} else _toy(sample)
     return kept | {"seed": np.int32(sample.seed)}
@@ -130,7 +130,7 @@ def _row(one: Estimate, applied: Reweighted, truth: Float64, weights: Float64) -
     named = {"logs": applied.log_ratios, "mean": applied.mean, "truth": truth, "points": points, "weights": weights}
     return {
         **{name: np.asarray(values, np.float32) for name, values in named.items()},
-        "twins": np.int32(one.model.twins),
+        "ensemble": np.array(json.dumps(one.model.ensemble._asdict())),
         "wall_s": np.float64(made.wall_s),
         "cpu_s": np.float64(made.cpu_s),
         "made": np.array([made.command, json.dumps(made.record, default=str)]),

@@ -200,7 +200,7 @@ def _covered(prefix: str, rows: Sequence[Row]) -> dict[str, float]:
 def _coverage_text(rows: Sequence[Row]) -> str:
     told = [scores(row) for row in rows]
     scatter = [np.std([one[f"coverage{n}"] for one in told]) / max(1, len(told) - 1) ** 0.5 for n in (1, 2)]
-    samples = rows[0]["logs"].shape[1] - int(rows[0]["twins"])
+    samples = rows[0]["logs"].shape[1] - _ensemble(rows[0]).twins
     student, deviation = stats.t(samples - 1), student_deviation(samples)
     expected = [2 * student.cdf(n * deviation) - 1 for n in (1, 2)]
     return COVERAGE_TEXT.format(
@@ -223,13 +223,16 @@ def _errors(row: Row) -> Float64:
 
 def _variances(row: Row, by_head: Array) -> Float64:
     """Return the variance ``[...]`` that heads ``[..., C]`` of a sample tell of."""
-    ensemble = Ensemble(spread="student", twins=int(row["twins"]), balanced=True)  # as the shipped files have it
-    return np.square(uncertainty(torch.from_numpy(by_head).double(), ensemble).numpy())
+    return np.square(uncertainty(torch.from_numpy(by_head).double(), _ensemble(row)).numpy())
 
 
 def _training(row: Row, by_head: Array) -> Float64:
     """Return the variance that training adds, by pairs of heads that learned from equal samples."""
-    return np.square(training_spread(torch.from_numpy(by_head).double(), int(row["twins"])).numpy())
+    return np.square(training_spread(torch.from_numpy(by_head).double(), _ensemble(row).twins).numpy())
+
+
+def _ensemble(row: Row) -> Ensemble:
+    return Ensemble(**json.loads(str(row["ensemble"])))
 
 
 def _root_mean_square(values: Float64) -> float:

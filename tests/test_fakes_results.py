@@ -22,6 +22,7 @@ from benchmarks.prompt_rich import agreement, write_prompt_rich
 from click.testing import CliRunner, Result
 
 from tabstar_lit.families.hep.events.file import EventFile
+from tabstar_lit.families.hep.fakes.ensemble import Ensemble
 from tabstar_lit.families.hep.fakes.factor.factors import RegionEvents
 from tabstar_lit.families.hep.fakes.toy.closed_form import form_of
 from tabstar_lit.families.hep.fakes.toy.config import TOYS, FakesToy, Variables
@@ -157,6 +158,10 @@ def test_coverage_is_averaged_over_toys_with_negative_weights(estimates: list[Es
     assert 0 < float(told["fakes.coverage2d_sigma"]) < 1
 
 
+def told_of(*, twins: int, balanced: bool = False) -> np.ndarray:
+    return np.array(json.dumps(Ensemble(spread="student", twins=twins, balanced=balanced)._asdict()))
+
+
 def test_sigma_is_taken_apart_where_its_parts_are_known() -> None:
     """Heads scatter by 0.3, of which training makes 0.1; samples by as much as the rest; and all are off by 0.3."""
     rng = np.random.default_rng(0)
@@ -173,7 +178,7 @@ def test_sigma_is_taken_apart_where_its_parts_are_known() -> None:
             "truth": np.zeros(200),
             "points": points,
             "weights": np.ones(200),
-            "twins": np.int32(10),
+            "ensemble": told_of(twins=10),
         }
 
     rows = [sample() for _ in range(400)]
@@ -259,7 +264,13 @@ def test_what_a_folder_holds_is_told_and_not_trained_again(tmp_path: Path, monke
             "points": np.stack([np.linspace(20, 200, 50), np.ones(50)], axis=1),
             "weights": np.ones(50),
             "counted_pulls": np.full(50, 0.5),
-            **{"twins": 1, "seed": seed, "wall_s": 20.0, "cpu_s": 10.0, "made": ["train_fakes one", record]},
+            **{
+                "ensemble": told_of(twins=1, balanced=True),
+                "seed": seed,
+                "wall_s": 20.0,
+                "cpu_s": 10.0,
+                "made": ["train_fakes one", record],
+            },
         }
         np.savez(tmp_path / f"toy2d_{seed:02d}.npz", **row)
     asked = [str(tmp_path), "--kind", "toy2d", "--samples", "2", "--jobs", "1", "--page"]
