@@ -74,6 +74,9 @@ def test_every_chunk_reads_as_the_whole_table(
     zipped = tmp_path / "odd.csv.gz"
     zipped.write_bytes(gzip.compress(path.read_bytes()))
     pd.testing.assert_frame_equal(model.predict(zipped), whole)
+    header, *rows = path.read_text().splitlines(keepends=True)
+    zipped.write_bytes(gzip.compress("".join([header.replace(",", ", "), *rows]).encode()))
+    pd.testing.assert_frame_equal(model.predict(zipped), whole)
     content = path.read_text().encode("utf-16")
     for file, own in ((path, content), (zipped, gzip.compress(content))):
         file.write_bytes(own)

@@ -207,6 +207,17 @@ def test_a_nul_in_a_cell_does_not_end_it(build: Build) -> None:
     assert "Predictive Feature: way\nFeature Value: left right" in table.vocabulary
 
 
+def test_a_space_behind_each_separator_is_no_part_of_a_cell(build: Build) -> None:
+    sizes, words = [f"{i * 0.5}" if i % 9 else "NA" for i in range(N)], [f'"tall, {i % 2}"' for i in range(N)]
+    table, said = build(lines(sizes, words, CLASSES, header="size, shape, kind", separator=", "))
+    assert said[0] == "spaces behind separators are left out"
+    assert (table.classes, table.feature_names) == (("a", "b"), ("shape", "size"))
+    assert "Predictive Feature: shape\nFeature Value: tall, 1" in table.vocabulary
+    assert numbers_of(table, "size")[1:4] == pytest.approx([0.5, 1.0, 1.5], abs=1e-5)
+    table, said = build(lines(sizes, words, CLASSES, header="size,shape, kind"), target=" kind")
+    assert (said, table.feature_names) == ((), ("shape", "size"))
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
 def test_unicode_is_known_by_its_mark(build: Build, encoding: str, name: str) -> None:

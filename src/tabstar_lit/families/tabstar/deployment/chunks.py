@@ -25,11 +25,12 @@ from tabstar_lit.data.encodings import unicode_in
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.tabstar.tables.features import FeatureReader
 from tabstar_lit.families.tabstar.tables.files import (
+    Fields,
     cell_options,
     cells_of,
     check_names,
     file_kind,
-    find_separator,
+    find_fields,
     is_single,
     named_columns,
 )
@@ -185,9 +186,9 @@ def _records(path: Path, file: TextIO, wanted: Wanted, usual: str, rows: int) ->
     head = "".join(islice(file, rows))
     if not head.strip():
         raise DataError(f"{path}: is empty. A table needs a header line and rows.")
-    separator = wanted.reader.reading.separator or find_separator(path, head, usual)
+    fields = find_fields(path, head, wanted.reader.reading, usual)
     lines = _Kept(file, head)
-    records = csv.reader(lines, delimiter=separator)
+    records = fields.records(lines)
     header = next(record for record in records if record)
     names = named_columns(header)
     check_names(path, names)
@@ -196,11 +197,11 @@ def _records(path: Path, file: TextIO, wanted: Wanted, usual: str, rows: int) ->
         count = 0
         for record in islice(records, rows):
             if len(record) > 1 or "".join(record).strip():
-                _require_width(path, records.line_num, record, names, separator)
+                _require_width(path, records.line_num, record, names, fields.separator)
                 count += 1
         text = lines.take()
         if count:
-            yield _parsed(text, names, separator, wanted)
+            yield _parsed(text, names, fields, wanted)
         if not text:
             return
 
@@ -213,10 +214,10 @@ def _require_width(path: Path, line: int, record: list[str], names: list[str], s
         )
 
 
-def _parsed(text: str, names: list[str], separator: str, wanted: Wanted) -> pd.DataFrame:
+def _parsed(text: str, names: list[str], fields: Fields, wanted: Wanted) -> pd.DataFrame:
     options = _options(wanted.reader.reading, wanted.as_text(names))
     frame: pd.DataFrame = pd.read_csv(
-        io.StringIO(text), sep=separator, index_col=False, names=names, header=None, low_memory=False, **options
+        io.StringIO(text), index_col=False, names=names, header=None, low_memory=False, **fields.options(), **options
     )
     return frame
 

@@ -13,7 +13,7 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,17 +123,18 @@ def file_kind(path: Path) -> FileKind:
 
 def _read_text(path: Path, reading: Reading, usual: str, *, zipped: bool) -> RawTable:
     text = _text(path, _unzipped(path) if zipped else _bytes(path), reading.encoding)
-    separator = reading.separator or find_separator(path, text, usual)
-    names = named_columns(_check_lines(path, text, separator, given=reading.separator is not None))
+    fields = find_fields(path, text, reading, usual)
+    names = named_columns(_check_lines(path, text, fields, given=reading.separator is not None))
     check_names(path, names)
-    options: dict[str, Any] = {"sep": separator, "index_col": False, "names": names, "header": 0}
+    options: dict[str, Any] = {**fields.options(), "index_col": False, "names": names, "header": 0}
     try:
         raw = pd.read_csv(io.StringIO(text), **options, dtype=str, na_filter=False)
         frame = pd.read_csv(io.StringIO(text), **options, **cell_options(reading), low_memory=False)
     except (pd.errors.ParserError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: cannot be read as a table ({error}).") from error
     counters = tuple(name for name in names if _UNNAMED.fullmatch(name) and _counts(frame[name]))
-    notes = [] if separator == usual else [f"fields are separated by {separator!r}"]
+    notes = [] if fields.separator == usual else [f"fields are separated by {fields.separator!r}"]
+    notes += ["spaces behind separators are left out"] if fields.spaced else []
     notes += [f"column '{name}' has no name and counts the rows: it is left out" for name in counters]
     return RawTable(frame, row_ids(raw), tuple(notes), counters)
 
@@ -149,13 +150,37 @@ def cell_options(reading: Reading) -> dict[str, Any]:
     return options | {"dtype": dict.fromkeys(texts, str)}
 
 
-def find_separator(path: Path, text: str, usual: str) -> str:
-    """Return the usual separator, or the one that all lines agree on where it separates nothing."""
-    _, first = next(_records(path, text, usual))
+class Fields(NamedTuple):
+    """How the fields of a line are told apart: by a separator, and a space behind it that belongs to neither."""
+
+    separator: str
+    spaced: bool = False
+
+    def records(self, lines: Iterable[str]) -> Any:
+        """Return a reader of the csv module."""
+        return csv.reader(lines, delimiter=self.separator, skipinitialspace=self.spaced)
+
+    def options(self) -> dict[str, Any]:
+        """Return the same for ``pandas.read_csv``."""
+        return {"sep": self.separator, "skipinitialspace": self.spaced}
+
+
+def find_fields(path: Path, text: str, reading: Reading, usual: str) -> Fields:
+    """Return how fields are told apart: as the reading says, else by the usual separator or the one lines agree on.
+
+    A space behind each separator is none of a field's where all names of the header but the first begin with one.
+    """
+    separator = reading.separator or _find_separator(path, text, usual)
+    _, header = next(_records(path, text, Fields(separator)), (1, [""]))
+    return Fields(separator, len(header) > 1 and all(name.startswith(" ") for name in header[1:]))
+
+
+def _find_separator(path: Path, text: str, usual: str) -> str:
+    _, first = next(_records(path, text, Fields(usual)))
     if len(first) > 1:
         return usual
     for other in OTHER_SEPARATORS:
-        widths = {len(fields) for _, fields in _records(path, text, other)}
+        widths = {len(fields) for _, fields in _records(path, text, Fields(other))}
         if len(widths) == 1 and widths.pop() > 1:
             return other
     return usual
@@ -179,9 +204,9 @@ def _counts(column: pd.Series) -> bool:
     return int(values[0]) in (0, 1) and np.array_equal(values, np.arange(len(values)) + values[0])
 
 
-def _check_lines(path: Path, text: str, separator: str, *, given: bool) -> list[str]:
+def _check_lines(path: Path, text: str, dialect: Fields, *, given: bool) -> list[str]:
     """Return the header, having seen that every row has as many fields; ``given`` tells that the separator is."""
-    lines = _records(path, text, separator)
+    lines = _records(path, text, dialect)
     _, header = next(lines, (1, []))
     if not header:
         raise DataError(f"{path}: is empty. A table needs a header line and rows.")
@@ -191,7 +216,7 @@ def _check_lines(path: Path, text: str, separator: str, *, given: bool) -> list[
         if len(fields) != len(header):
             raise DataError(
                 f"{path}:{number}: {len(fields)} fields, but the header has {len(header)}, with the separator "
-                f"{separator!r}. Quote cells that hold it or a line break"
+                f"{dialect.separator!r}. Quote cells that hold it or a line break"
                 + ("." if given else ", or give another one under 'separator'.")
             )
     if n_rows == 0:
@@ -199,11 +224,11 @@ def _check_lines(path: Path, text: str, separator: str, *, given: bool) -> list[
     return header
 
 
-def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path, text: str, dialect: Fields) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, fields) of every record that is not blank."""
     limit = csv.field_size_limit(sys.maxsize)
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        reader = dialect.records(io.StringIO(text, newline=""))
         for fields in reader:
             if len(fields) > 1 or "".join(fields).strip():
                 yield reader.line_num, fields
