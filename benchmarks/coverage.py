@@ -35,7 +35,7 @@ from tabstar_lit.families.hep.fakes.tracking.reweighted import Reweighted
 
 N_POINTS = 1000
 """Loose events of a sample at which factors are compared."""
-SAMPLES = {"toy2d": 20, "toy": 20, "prompt": 5, "negative": 5}
+SAMPLES = {"toy2d": 20, "toy": 30, "prompt": 5, "negative": 5}
 """Kinds of samples, and how many of each."""
 
 Row = Mapping[str, Array]
@@ -68,9 +68,9 @@ def measured(sample: Sample) -> dict[str, Array]:
     Returns
     -------
     dict of str to ndarray
-        Of ``n`` events: ``logs`` ``[n, C]`` of the heads, ``mean`` ``[n]`` of all together, ``truth``, ``weights`` and
-        ``points`` ``[n, D]``, pt first; of toys ``counted_pulls`` ``[n]``; ``seed``, ``ensemble`` (how heads
-        are taken together), scores by kind, and how it was made.
+        Of ``n`` events: ``logs`` ``[n, C]`` of the heads, ``mean`` and ``std`` ``[n]`` of all together, ``truth``,
+        ``weights`` and ``points`` ``[n, D]``, pt first; of toys ``counted_pulls`` ``[n]``; ``seed``; ``ensemble``, how
+        heads are taken together; scores by kind, and how it was made.
     """
     kept = _prompt_rich(sample) if sample.kind in {"prompt", "negative"} else _toy(sample)
     return kept | {"seed": np.int32(sample.seed)}
@@ -127,9 +127,9 @@ def _prompt_rich(sample: Sample) -> dict[str, Array]:
 def _row(one: Estimate, applied: Reweighted, truth: Float64, weights: Float64) -> dict[str, Array]:
     made: Trained = one.trained
     points = np.stack(list(applied.variables.values()), axis=1)
-    named = {"logs": applied.log_ratios, "mean": applied.mean, "truth": truth, "points": points, "weights": weights}
+    named = {"logs": applied.log_ratios, "mean": applied.mean, "std": applied.std, "truth": truth, "weights": weights}
     return {
-        **{name: np.asarray(values, np.float32) for name, values in named.items()},
+        **{name: np.asarray(values, np.float32) for name, values in (named | {"points": points}).items()},
         "ensemble": np.array(json.dumps(one.model.ensemble._asdict())),
         "wall_s": np.float64(made.wall_s),
         "cpu_s": np.float64(made.cpu_s),

@@ -70,7 +70,7 @@ Row = Mapping[str, Array]
 
 def scores(row: Row) -> dict[str, float]:
     """Return the distance of a sample's factor from the truth, and how often heads cover it."""
-    weights, distance, std = row["weights"], np.abs(_errors(row)), np.sqrt(_variances(row, row["logs"]))
+    weights, distance, std = row["weights"], np.abs(_errors(row)), row["std"]
     covered = {f"coverage{n}": float(np.average(distance <= n * std, weights=weights)) for n in (1, 2)}
     return {"logerror": float(np.average(distance, weights=weights)), **covered}
 

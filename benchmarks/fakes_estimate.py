@@ -80,11 +80,12 @@ class Estimate:
         """The loose data, on which the factor is compared with the truth."""
         loose = loose_events(self.model, region_events(self.model, self._file, None))
         loose = loose.chosen(~loose.simulated)
-        logs = np.concatenate([np.log(part.heads) for part in event_factors(self.model, loose)])
+        parts = list(event_factors(self.model, loose))
         columns = _columns(loose)
         rows = {
-            "log_ratios": torch.from_numpy(logs),
-            "targets": torch.zeros(len(logs)),
+            "log_ratios": torch.from_numpy(np.concatenate([np.log(part.heads) for part in parts])),
+            "std": torch.from_numpy(np.concatenate([part.std for part in parts])),
+            "targets": torch.zeros(len(loose.rows)),
             "variables": torch.from_numpy(np.stack(list(columns.values()), axis=1)),
         }
         return Reweighted.of(rows, names=list(columns), role="ratio", ensemble=self.model.ensemble)

@@ -22,7 +22,7 @@ from benchmarks.prompt_rich import agreement, write_prompt_rich
 from click.testing import CliRunner, Result
 
 from tabstar_lit.families.hep.events.file import EventFile
-from tabstar_lit.families.hep.fakes.ensemble import Ensemble
+from tabstar_lit.families.hep.fakes.ensemble import Ensemble, over_heads
 from tabstar_lit.families.hep.fakes.factor.factors import RegionEvents
 from tabstar_lit.families.hep.fakes.toy.closed_form import form_of
 from tabstar_lit.families.hep.fakes.toy.config import TOYS, FakesToy, Variables
@@ -158,8 +158,11 @@ def test_coverage_is_averaged_over_toys_with_negative_weights(estimates: list[Es
     assert 0 < float(told["fakes.coverage2d_sigma"]) < 1
 
 
-def told_of(*, twins: int, balanced: bool = False) -> np.ndarray:
-    return np.array(json.dumps(Ensemble(spread="student", twins=twins, balanced=balanced)._asdict()))
+def heads_of(logs: np.ndarray, ensemble: Ensemble) -> dict[str, np.ndarray]:
+    """What is kept of heads ``[n, C]`` and of how they are taken together."""
+    known = over_heads(torch.from_numpy(logs), ensemble)
+    told = np.array(json.dumps(ensemble._asdict()))
+    return {"logs": logs, "mean": known.mean.numpy(), "std": known.std.numpy(), "ensemble": told}
 
 
 def test_sigma_is_taken_apart_where_its_parts_are_known() -> None:
@@ -172,14 +175,8 @@ def test_sigma_is_taken_apart_where_its_parts_are_known() -> None:
         heads = np.concatenate([ours, ours[:10]]) + rng.normal(0, 0.1, 30)
         off = rng.normal(0, math.sqrt(0.08)) + 0.3
         logs = np.tile(heads - heads.mean() + off, (200, 1))
-        return {
-            "logs": logs,
-            "mean": logs.mean(1),
-            "truth": np.zeros(200),
-            "points": points,
-            "weights": np.ones(200),
-            "ensemble": told_of(twins=10),
-        }
+        heads_told = heads_of(logs, Ensemble(spread="student", twins=10))
+        return {**heads_told, "truth": np.zeros(200), "points": points, "weights": np.ones(200)}
 
     rows = [sample() for _ in range(400)]
     told = calibration(rows)
@@ -258,14 +255,12 @@ def test_what_a_folder_holds_is_told_and_not_trained_again(tmp_path: Path, monke
     record = json.dumps({"seed": 3, "versions": {"python": "3"}})
     for seed, off in enumerate((0.05, 0.15)):
         row = {
-            "logs": np.stack([truth + off - 0.1, truth + off + 0.1], axis=1),
-            "mean": truth + off,
+            **heads_of(np.stack([truth + off - 0.1, truth + off + 0.1], axis=1), Ensemble(spread="student", twins=1)),
             "truth": truth,
             "points": np.stack([np.linspace(20, 200, 50), np.ones(50)], axis=1),
             "weights": np.ones(50),
             "counted_pulls": np.full(50, 0.5),
             **{
-                "ensemble": told_of(twins=1, balanced=True),
                 "seed": seed,
                 "wall_s": 20.0,
                 "cpu_s": 10.0,

@@ -16,6 +16,7 @@ from tabstar_lit.engine.weights.files import CHECKPOINT_KEY
 from tabstar_lit.errors import CheckpointError
 from tabstar_lit.families.hep.batch import EventBatch, Features
 from tabstar_lit.families.hep.fakes.config import FakesModel
+from tabstar_lit.families.hep.fakes.ensemble import PLAIN, Ensemble, displaced
 from tabstar_lit.families.hep.fakes.module import FakesModule
 from tabstar_lit.families.hep.preparation.agreement import ADOPTED
 from tabstar_lit.losses.density_ratio import RATIO_LOSSES, ratio_loss
@@ -35,12 +36,14 @@ class Outputs(nn.Module):
         return self.scale * features.numerical
 
 
-def module(mean_weight: float = 1.0, **training: Any) -> FakesModule:
+def module(mean_weight: float = 1.0, ensemble: Ensemble = PLAIN, **training: Any) -> FakesModule:
     options = {"name": "model", "role": "ratio", "architecture_config": {"model": "MLP"}, "training_config": training}
     config = FakesModel.model_validate_json(json.dumps(options))
     preprocessing = {key: [key] for key in ADOPTED}
     payload = {"preprocessing": preprocessing, "role": "ratio", "loss": "bce"}
-    return FakesModule(Outputs(), config, payload, role="ratio", sides=SIDES, mean_weight=mean_weight)
+    return FakesModule(
+        Outputs(), config, payload, role="ratio", sides=SIDES, mean_weight=mean_weight, ensemble=ensemble
+    )
 
 
 def batch(low: float = -0.5) -> EventBatch:
@@ -72,6 +75,16 @@ def test_targets_weights_and_variables_are_handed_on() -> None:
     assert step.columns["weights"] is events.event_weights
     assert step.columns["variables"] is events.spectators
     assert not step.columns["log_ratios"].requires_grad
+
+
+def test_an_uncertainty_around_events_is_handed_on_outside_of_training() -> None:
+    events = batch()
+    assert "std" not in module(ensemble=PLAIN).eval().compute(events).columns
+    own = module(ensemble=Ensemble(radius=0.3))
+    assert "std" not in own.compute(events).columns
+    numbers = events.features.numerical
+    squares = [logs.std(1).square() for logs in (numbers, *displaced(numbers, 0.3))]
+    torch.testing.assert_close(own.eval().compute(events).columns["std"], torch.stack(squares).mean(0).sqrt())
 
 
 @pytest.mark.parametrize("name", RATIO_LOSSES)

@@ -9,7 +9,14 @@ from scipy import stats
 from torch import Tensor
 
 from tabstar_lit.families.hep.fakes.architecture import Spread
-from tabstar_lit.families.hep.fakes.ensemble import Ensemble, over_heads, student_deviation, uncertainty
+from tabstar_lit.families.hep.fakes.ensemble import (
+    PLAIN,
+    Ensemble,
+    displaced,
+    over_heads,
+    student_deviation,
+    uncertainty,
+)
 from tabstar_lit.families.hep.fakes.regularisers import effective_sample_size, ess_penalty, shrinkage
 from tabstar_lit.families.hep.fakes.subtraction import subtraction
 
@@ -138,3 +145,31 @@ def test_twins_of_one_sample_differ_by_what_training_adds_alone() -> None:
 @pytest.mark.parametrize("spread", ["std", "student"])
 def test_a_single_head_knows_no_uncertainty(spread: Spread) -> None:
     assert uncertainty(torch.ones(3, 1), Ensemble(spread=spread)).tolist() == [0, 0, 0]
+
+
+# -- Uncertainty around an event --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 3, 4, 9])
+def test_points_around_an_event_are_as_far_to_either_side_along_directions_of_their_own(n_features: int) -> None:
+    numbers = torch.randn(5, n_features, dtype=torch.float64)
+    steps = torch.stack(displaced(numbers, 0.3)) - numbers
+    assert len(steps) == 2 * min(n_features, 4)
+    torch.testing.assert_close(steps, steps[:, :1].expand(-1, 5, -1))
+    torch.testing.assert_close(steps[0::2], -steps[1::2])
+    own = steps[1::2, 0]
+    torch.testing.assert_close(own @ own.T, 0.09 * torch.eye(len(own), dtype=torch.float64), atol=1e-12, rtol=0)
+    assert (own != 0).any(0).all()
+    assert displaced(numbers, 0.0) == displaced(numbers[:, :0], 0.3) == []
+
+
+def test_where_heads_cross_their_spread_around_counts() -> None:
+    """Straight lines through the origin, of slopes that scatter by 2: no spread at 0, and 2 times 0.3 beside it."""
+    slopes = torch.randn(50, dtype=torch.float64)
+    slopes = 2 * (slopes - slopes.mean()) / slopes.std()
+    here = torch.tensor([[0.0], [10.0]], dtype=torch.float64)
+    around = [numbers * slopes for numbers in displaced(here, 0.3)]
+    alone, known = (over_heads(here * slopes, PLAIN, own) for own in ((), around))
+    assert alone.std.tolist() == pytest.approx([0, 20])
+    assert known.std.tolist() == pytest.approx([0.6 * (2 / 3) ** 0.5, (20**2 + 2 / 3 * 0.6**2) ** 0.5])
+    torch.testing.assert_close(known.mean, alone.mean)

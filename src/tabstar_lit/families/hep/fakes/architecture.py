@@ -46,6 +46,12 @@ class Heads(Section):
         "covers too little where heads are few; student: that of Student's t for so many samples, without twins, and "
         "for a mean that scatters as well.",
     )
+    spread_radius: float = Field(
+        0.0,
+        ge=0,
+        description="How far around an event its uncertainty is averaged, in standard deviations of the features: "
+        "heads cross where their samples happen to agree, and tell of too little there; 0: at the event alone.",
+    )
     dropout: Dropout = Field(0.0, description="Dropout after each activation.")
     layernorm: bool = Field(False, description="LayerNorm before each activation.")
 
@@ -64,16 +70,6 @@ class FakesNetworkArchitecture(NetworkArchitecture):
     def n_heads(self) -> int:
         """Number of ratios ``C`` that are learned."""
         return 1 if self.ensemble is None else self.ensemble.heads
-
-    @property
-    def average(self) -> Average:
-        """What heads are averaged in."""
-        return "log" if self.ensemble is None else self.ensemble.average
-
-    @property
-    def spread(self) -> Spread:
-        """What the uncertainty of heads is; without an ensemble there is none."""
-        return "std" if self.ensemble is None else self.ensemble.spread
 
     @property
     def has_heads(self) -> bool:

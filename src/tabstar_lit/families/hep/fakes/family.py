@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from tabstar_lit.engine.module import TrainingModule
     from tabstar_lit.engine.reports.card_text import CardText
     from tabstar_lit.engine.tracker import Tracker
-    from tabstar_lit.families.hep.fakes.config import FakesExperiment
+    from tabstar_lit.families.hep.fakes.config import FakesExperiment, FakesModel
     from tabstar_lit.families.hep.fakes.data import FakesData
+    from tabstar_lit.families.hep.fakes.ensemble import Ensemble
     from tabstar_lit.families.hep.fakes.factor.restore import Restored
     from tabstar_lit.families.hep.fakes.toy.closed_form import ClosedForm
 
@@ -129,22 +130,21 @@ class FakesFamily(Family["FakesExperiment", "FakesData"]):
             role=data.role,
             sides=data.sides,
             mean_weight=data.weights.mean,
+            ensemble=_ensemble(experiment.model),
         )
 
     def tracker(self, experiment: FakesExperiment, data: FakesData, figures: Path) -> Tracker:
         """Return the tracker of reweighted samples, with the true fake factor where it is known."""
-        from tabstar_lit.families.hep.fakes.ensemble import Ensemble
         from tabstar_lit.families.hep.fakes.tracker import FakesTracker
 
-        config, own = experiment.experiment_config, experiment.model.architecture_config
-        training = experiment.model.training_config
+        config = experiment.experiment_config
         return FakesTracker(
             figures,
             role=data.role,
             variables=data.spectators,
             plotting=experiment.plotting_config,
             units=data.units,
-            ensemble=Ensemble(own.average, own.spread, training.twins_among(own.n_heads), training.balances_replicas),
+            ensemble=_ensemble(experiment.model),
             form=_form(data),
             pt_variable=data.fakes.pt_variable,
             check_every=config.check_metrics_n_epoch,
@@ -203,6 +203,16 @@ def _models(experiment: FakesExperiment) -> Mapping[str, Restored] | None:
     paths = experiment.earlier()
     named = {region: paths.get(f"{role}_checkpoint") for region, role in MODELS.items()}
     return {region: restore(Path(path)) for region, path in named.items() if path is not None} or None
+
+
+def _ensemble(model: FakesModel) -> Ensemble:
+    from tabstar_lit.families.hep.fakes.ensemble import Ensemble
+
+    own, training = model.architecture_config.ensemble, model.training_config
+    if own is None:
+        return Ensemble()
+    twins = training.twins_among(own.heads)
+    return Ensemble(own.average, own.spread, twins, training.balances_replicas, own.spread_radius)
 
 
 def _form(data: FakesData) -> ClosedForm | None:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from tabstar_lit.engine.module import StepOutput, TrainingModule
 from tabstar_lit.engine.weights.files import CHECKPOINT_KEY
 from tabstar_lit.errors import CheckpointError
-from tabstar_lit.families.hep.batch import EventBatch
+from tabstar_lit.families.hep.batch import EventBatch, Features
 from tabstar_lit.families.hep.fakes.config import FakesModel, Role
+from tabstar_lit.families.hep.fakes.ensemble import PLAIN, Ensemble, displaced, over_heads
 from tabstar_lit.families.hep.fakes.losses import link_of, loss_of
 from tabstar_lit.families.hep.fakes.regularisers import ess_penalty, shrinkage
 from tabstar_lit.families.hep.networks.flops import dense_flops
@@ -38,6 +39,8 @@ class FakesModule(TrainingModule):
         For each class 1 if its events are the numerator of the ratio, 0 if its denominator.
     mean_weight : float
         Mean size of the weights of the training events.
+    ensemble : Ensemble
+        How heads are taken together.
     """
 
     unit = "events"
@@ -53,9 +56,10 @@ class FakesModule(TrainingModule):
         role: Role,
         sides: Sequence[int],
         mean_weight: float,
+        ensemble: Ensemble = PLAIN,
     ) -> None:
         super().__init__(network, config, payload)
-        self.role = role
+        self.role, self.ensemble = role, ensemble
         options = self.options = config.training_config
         self.risk = RatioRisk(
             loss_of(options.loss_name, role),
@@ -89,7 +93,8 @@ class FakesModule(TrainingModule):
         """Return the risk of a batch with its penalties, and the columns of the tracker.
 
         Columns are ``log_ratios`` ``[B, C]``, ``targets`` (1 and 0 for the two samples), signed ``weights`` and, in the
-        file's units, the ``variables`` ``[B, S]`` carried along. Terms are risk and penalties without their factors.
+        file's units, the ``variables`` ``[B, S]`` carried along; outside of training the uncertainty ``std`` ``[B]``,
+        where it is averaged around events. Terms are risk and penalties without their factors.
         """
         outputs: Tensor = self.network(batch.features)
         targets = self.sides[batch.targets]
@@ -109,8 +114,17 @@ class FakesModule(TrainingModule):
                 "targets": targets,
                 "weights": batch.event_weights,
                 "variables": batch.spectators,
+                **self._averaged_spread(batch.features, log_ratios),
             },
         )
+
+    def _averaged_spread(self, features: Features, log_ratios: Tensor) -> dict[str, Tensor]:
+        """Return the uncertainty of events ``[B]`` that is averaged around them; nothing in training, or without."""
+        if self.training or not self.ensemble.radius:
+            return {}
+        moved = displaced(features.numerical, self.ensemble.radius)
+        around = [self.link.log_ratio(self.network(features._replace(numerical=own))).float() for own in moved]
+        return {"std": over_heads(log_ratios.float(), self.ensemble, around).std}
 
     def _penalties(self, log_ratios: Tensor) -> dict[str, tuple[float, Tensor]]:
         """Return factor and size of every penalty that is asked for."""

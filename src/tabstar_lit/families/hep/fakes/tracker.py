@@ -88,7 +88,7 @@ class FakesTracker(Tracker):
 
     def keeps(self) -> tuple[str, ...]:
         """Return the columns of all scores and figures."""
-        return ("log_ratios", "targets", "weights", "variables")
+        return ("log_ratios", "targets", "weights", "variables", "std")
 
     def metrics(self, collected: Mapping[str, Columns]) -> dict[str, float]:
         """Return every score by name."""

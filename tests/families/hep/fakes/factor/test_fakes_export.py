@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
+import torch
 from checks import assert_refused
 from click.testing import CliRunner
 from exported import loaded_from_weights
@@ -19,7 +21,9 @@ from fakes_bench import TRAINING, FakesBench
 from tabstar_lit.commands.cli import main
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.factor.export import export_onnx
+from tabstar_lit.families.hep.fakes.factor.factors import event_factors, loose_events, region_events
 from tabstar_lit.families.hep.fakes.factor.restore import restore
+from tabstar_lit.families.hep.preparation.preprocess import EventReader
 
 SETTINGS = {
     "another link, one head": (f"{TRAINING}.loss=lsif", "model_config.architecture_config.ensemble=null"),
@@ -55,6 +59,23 @@ def test_a_graph_gives_the_factors_of_the_command(trained: FakesBench, tmp_path:
     np.testing.assert_allclose(factor, expected["F"], rtol=1e-5)
     np.testing.assert_allclose(error, expected["sigma_F"], rtol=1e-3, atol=1e-6)
     assert described["role"] == "ratio"
+
+
+def test_a_graph_averages_the_uncertainty_around_events_as_well(trained: FakesBench, tmp_path: Path) -> None:
+    errors = []
+    for radius in (0.0, 0.5):
+        model = restore(trained.best("ratio"))
+        model.config["architecture_config"]["ensemble"]["spread_radius"] = radius
+        export_onnx(model, tmp_path / "factor.onnx")
+        loose = loose_events(model, region_events(model, EventFile.open(trained.events), None))
+        factors = list(event_factors(model, loose))
+        block = EventReader(replace(model.preprocessor, spectators=()), loose.file).block(0, loose.file.n_events)
+        features = block.select(torch.from_numpy(loose.rows)).features
+        session = onnxruntime.InferenceSession(tmp_path / "factor.onnx", providers=["CPUExecutionProvider"])
+        (error,) = session.run(["error"], {"numerical": features.numerical.numpy()})
+        np.testing.assert_allclose(error, np.concatenate([part.error for part in factors]), rtol=1e-3, atol=1e-6)
+        errors.append(error)
+    assert np.mean(errors[1]) > 1.01 * np.mean(errors[0])
 
 
 @pytest.mark.parametrize("case", SETTINGS)

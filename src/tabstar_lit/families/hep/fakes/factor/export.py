@@ -9,7 +9,7 @@ from torch import Tensor
 from tabstar_lit.families.hep.batch import Features
 from tabstar_lit.families.hep.deployment.export import describe_inputs, write_graph
 from tabstar_lit.families.hep.deployment.export_graph import ExportedEvents
-from tabstar_lit.families.hep.fakes.ensemble import over_heads
+from tabstar_lit.families.hep.fakes.ensemble import displaced, over_heads
 from tabstar_lit.families.hep.fakes.factor.model import RatioModel
 
 
@@ -28,7 +28,9 @@ class ExportedRatio(ExportedEvents):
     def answer(self, features: Features) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-ratios, uncertainty and factor."""
         log_ratios = self.log_ratio(self.network(features).float())
-        known = over_heads(log_ratios.double(), self.ensemble)
+        moved = displaced(features.numerical, self.ensemble.radius)
+        around = [self.log_ratio(self.network(features._replace(numerical=own)).float()).double() for own in moved]
+        known = over_heads(log_ratios.double(), self.ensemble, around)
         return log_ratios, known.ratio_error().float(), known.ratio().float()
 
 

@@ -15,7 +15,7 @@ from tabstar_lit.arrays import Bool, Float64, Int64, UInt64
 from tabstar_lit.errors import CheckpointError, DataError
 from tabstar_lit.families.hep.events.file import EventFile
 from tabstar_lit.families.hep.fakes.bins.statistics import grouped_variance
-from tabstar_lit.families.hep.fakes.ensemble import PLAIN, Ensemble, over_heads, training_spread, uncertainty
+from tabstar_lit.families.hep.fakes.ensemble import PLAIN, Ensemble, averaged, over_heads, training_spread, uncertainty
 from tabstar_lit.families.hep.fakes.factor.model import BATCH_SIZE, RatioModel
 from tabstar_lit.families.hep.fakes.selection import kept_events
 from tabstar_lit.families.hep.preparation.preprocess import EventReader
@@ -235,6 +235,10 @@ def event_factors(model: RatioModel, events: RegionEvents, *, batch_size: int = 
         first = int(part[0])
         block = reader.block(first, int(part[-1]) + 1)
         batches = torch.split(torch.from_numpy(part - first), batch_size)
-        logs = torch.cat([model.log_ratios(block.select(index)) for index in batches]).double()
-        known, apart = over_heads(logs, model.ensemble), training_spread(logs, model.twins)
+        chosen = [block.select(index) for index in batches]
+        logs = torch.cat([model.log_ratios(own) for own in chosen]).double()
+        moved = zip(*(model.log_ratios_around(own) for own in chosen), strict=True)
+        around = [torch.cat(own).double() for own in moved]
+        known = over_heads(logs, model.ensemble, around)
+        apart = averaged(lambda own: training_spread(own, model.twins), logs, around)
         yield Factors(part, *(own.numpy() for own in (*known, known.ratio(), known.ratio_error(), apart, logs.exp())))

@@ -13,7 +13,7 @@ from tabstar_lit.families.hep.batch import EventBatch, Features
 from tabstar_lit.families.hep.deployment.event_model import EventModel, event_architecture, stored_dataset
 from tabstar_lit.families.hep.fakes.architecture import FakesArchitecture
 from tabstar_lit.families.hep.fakes.config import FakesDataset, Role
-from tabstar_lit.families.hep.fakes.ensemble import Ensemble
+from tabstar_lit.families.hep.fakes.ensemble import Ensemble, displaced
 from tabstar_lit.families.hep.preparation.agreement import require_same_data
 from tabstar_lit.families.hep.preparation.preprocess import Preprocessor
 from tabstar_lit.losses.density_ratio import RatioLoss
@@ -49,7 +49,8 @@ class RatioModel(EventModel):
         """How heads are taken together; without an ensemble, or before there was a choice, as it was done then."""
         own = self.config["architecture_config"].get("ensemble") or {}
         balanced = bool(self.config.get("balanced", False))
-        return Ensemble(own.get("average", "log"), own.get("spread", "std"), self.twins, balanced)
+        radius = float(own.get("spread_radius", 0.0))
+        return Ensemble(own.get("average", "log"), own.get("spread", "std"), self.twins, balanced, radius)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -71,6 +72,12 @@ class RatioModel(EventModel):
         features = events.features if isinstance(events, EventBatch) else events
         with torch.inference_mode():
             return self.loss.log_ratio(self.network(features).float())
+
+    def log_ratios_around(self, events: EventBatch | Features) -> list[Tensor]:
+        """Return the same for events that are displaced a little, over which the uncertainty is averaged."""
+        features = events.features if isinstance(events, EventBatch) else events
+        moved = displaced(features.numerical, self.ensemble.radius)
+        return [self.log_ratios(features._replace(numerical=numbers)) for numbers in moved]
 
     def require(self, role: Role, preprocessor: Preprocessor, heads: int) -> None:
         """Refuse a model that cannot weigh these events, for an ensemble of so many heads.

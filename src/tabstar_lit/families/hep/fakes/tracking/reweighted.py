@@ -60,7 +60,8 @@ class Reweighted:
         ----------
         rows : Mapping of str to Tensor
             ``log_ratios`` ``[N, C]``; ``targets`` ``[N]``, 1 for the reference and 0 for the sample that is reweighted;
-            and, where there are any, signed ``weights`` ``[N]`` and ``variables`` ``[N, S]``.
+            and, where there are any, signed ``weights`` ``[N]``, ``variables`` ``[N, S]`` and the uncertainty ``std``
+            ``[N]``, which is that of the heads otherwise.
         names : sequence of str
             Names of the variables.
         role : str
@@ -78,7 +79,7 @@ class Reweighted:
             {name: variables[:, i].double().numpy() for i, name in enumerate(names) if i < variables.shape[1]},
             role,
             factor.mean.numpy(),
-            factor.std.numpy(),
+            rows.get("std", factor.std).double().numpy(),
             ensemble,
         )
 
