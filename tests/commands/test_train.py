@@ -14,7 +14,7 @@ import torch
 import yaml
 from checks import assert_takes_less_than
 from click.testing import CliRunner
-from command_line import TINY, execute, start
+from command_line import TINY, execute, fork, start
 
 from tabstar_lit.commands.train import train_command
 from tabstar_lit.engine.runs.records import COSTS
@@ -60,7 +60,7 @@ def test_help_is_quick_and_names_the_options(tmp_path: Path) -> None:
 
 
 def test_train_then_evaluate_the_best_checkpoint(tmp_path: Path, corpus: Path) -> None:
-    done = execute(tmp_path, "train_tabstar", *tiny(corpus, "experiment_config.plot_metrics_n_epoch=1"))
+    done = fork(tmp_path, "train_tabstar", *tiny(corpus, "experiment_config.plot_metrics_n_epoch=1"))
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / RUN / "run.json").read_text())
     stage = record["stages"]["pretrain"]
@@ -70,39 +70,39 @@ def test_train_then_evaluate_the_best_checkpoint(tmp_path: Path, corpus: Path) -
     assert {"scores.png", "score_heat_map.png", "losses.png", "calibration", "predicted_vs_true"} <= figures
 
     again = tiny(corpus, f"model_config.load_checkpoint={stage['best_checkpoint']}", "experiment_config.run_name=test")
-    done = execute(tmp_path, "train_tabstar", *again)
+    done = fork(tmp_path, "train_tabstar", *again)
     assert done.returncode == 0, done.stderr
     tested = json.loads((tmp_path / "runs/logs/tiny/test/run.json").read_text())["stages"]["pretrain"]["test"]
     assert tested["test_score"] == pytest.approx(stage["best_score"], abs=1e-6)
 
 
 def test_continue_training_goes_on_under_the_edited_configuration(tmp_path: Path, corpus: Path) -> None:
-    first = execute(tmp_path, "train_tabstar", *tiny(corpus, "model_config.training_config.max_epochs=1"))
+    first = fork(tmp_path, "train_tabstar", *tiny(corpus, "model_config.training_config.max_epochs=1"))
     assert first.returncode == 0, first.stderr
     again = tiny(
         corpus, "experiment_config.run_name=null", "model_config.training_config.max_epochs=2",
         "model_config.load_checkpoint=run_last.ckpt", "model_config.continue_training=true",
     )  # fmt: skip
-    done = execute(tmp_path, "train_tabstar", *again)
+    done = fork(tmp_path, "train_tabstar", *again)
     assert done.returncode == 0, done.stderr
     assert [path.parent.name for path in tmp_path.glob("runs/logs/tiny/*/run.json")] == ["run"]
     assert json.loads((tmp_path / RUN / "run.json").read_text())["stages"]["pretrain"]["epochs"] == 2
 
 
 def test_check_writes_nothing(tmp_path: Path) -> None:
-    done = execute(tmp_path, "train_tabstar", "--check", "model_config=tabstar/tiny")
+    done = fork(tmp_path, "train_tabstar", "--check", "model_config=tabstar/tiny")
     assert done.returncode == 0, done.stderr
     assert "gradient norm" in done.stdout
     assert list(tmp_path.rglob("*")) == []
 
 
 def test_print_config_can_be_read_again(tmp_path: Path) -> None:
-    printed = execute(tmp_path, "train_tabstar", "--print-config", *TINY).stdout
+    printed = fork(tmp_path, "train_tabstar", "--print-config", *TINY).stdout
     assert yaml.safe_load(printed)["experiment_config"]["run_name"] == "run"
 
 
 def test_mistakes_are_all_located_at_once(tmp_path: Path) -> None:
-    done = execute(
+    done = fork(
         tmp_path, "train_tabstar", "model_config.training_config.max_epoch=3", "experiment_config.seed=one",
         "model_config.training_config.optimizer.optimizer_name=AdamV",
     )  # fmt: skip
@@ -113,7 +113,7 @@ def test_mistakes_are_all_located_at_once(tmp_path: Path) -> None:
 
 
 def test_names_the_schema_leaves_free_are_located_too(tmp_path: Path) -> None:
-    done = execute(
+    done = fork(
         tmp_path, "train_tabstar", *TINY,
         "model_config.training_config.optimizer.optimizer_name=AdamV",
         "model_config.training_config.loss=multitsk",
@@ -125,14 +125,14 @@ def test_names_the_schema_leaves_free_are_located_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["models", "losses", "optimizers", "schedulers"])
 def test_list(tmp_path: Path, kind: str) -> None:
-    done = execute(tmp_path, "train_tabstar", "--list", kind)
+    done = fork(tmp_path, "train_tabstar", "--list", kind)
     expected = {"models": "TabSTAR", "losses": "multitask", "optimizers": "AdamW", "schedulers": "CosineWarmup"}
     assert done.returncode == 0, done.stderr
     assert expected[kind] in done.stdout
 
 
 def test_multirun_trains_every_combination(tmp_path: Path, corpus: Path) -> None:
-    done = execute(
+    done = fork(
         tmp_path, "train_tabstar", "--multirun",
         *tiny(corpus, "model_config.training_config.max_epochs=1", "experiment_config.seed=1,2"),
     )  # fmt: skip
@@ -145,7 +145,7 @@ def test_multirun_trains_every_combination(tmp_path: Path, corpus: Path) -> None
 def unbroken(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
     """Return the folder of a run that was never stopped."""
     folder = tmp_path_factory.mktemp("unbroken")
-    done = execute(folder, "train_tabstar", *tiny(corpus, "model_config.training_config.max_epochs=12"))
+    done = fork(folder, "train_tabstar", *tiny(corpus, "model_config.training_config.max_epochs=12"))
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -165,7 +165,7 @@ def test_stopped_and_resumed_equals_unbroken(
     assert process.returncode == (128 + signum if saves_itself else -signum), output
     assert not saves_itself or "--resume goes on" in output
 
-    done = execute(tmp_path, "train_tabstar", "--resume", *settings)
+    done = fork(tmp_path, "train_tabstar", "--resume", *settings)
     assert done.returncode == 0, done.stderr
     ours, theirs = last_weights(tmp_path), last_weights(unbroken)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -187,7 +187,7 @@ def test_a_second_signal_exits_at_once(tmp_path: Path, corpus: Path) -> None:
 def test_a_run_directory_that_cannot_be_written(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
-    done = execute(tmp_path, "train_tabstar", *TINY, f"experiment_config.save_dir={blocked}/logs")
+    done = fork(tmp_path, "train_tabstar", *TINY, f"experiment_config.save_dir={blocked}/logs")
     assert done.returncode == 2
     assert "Cannot write to" in done.stderr
     assert "experiment_config.save_dir" in done.stderr
@@ -198,7 +198,7 @@ def test_two_processes_cannot_write_one_run(tmp_path: Path, corpus: Path) -> Non
     first = start(tmp_path, "train_tabstar", *settings)
     try:
         wait_for(tmp_path / RUN / "metrics.jsonl", first, '"epoch": 0')
-        second = execute(tmp_path, "train_tabstar", "--resume", *settings)
+        second = fork(tmp_path, "train_tabstar", "--resume", *settings)
         assert second.returncode == 2
         assert "Another process is writing" in second.stderr
     finally:
@@ -207,7 +207,7 @@ def test_two_processes_cannot_write_one_run(tmp_path: Path, corpus: Path) -> Non
 
 
 def test_an_unreachable_hub_says_how_to_work_offline(tmp_path: Path) -> None:
-    done = execute(
+    done = fork(
         tmp_path, "train_tabstar", *TINY,
         "model_config.architecture_config.text_encoder.name=nobody/no-such-model",
     )  # fmt: skip
@@ -218,14 +218,14 @@ def test_an_unreachable_hub_says_how_to_work_offline(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"not a checkpoint", b""])
 def test_a_checkpoint_that_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "wrong.ckpt").write_bytes(content)
-    done = execute(tmp_path, "train_tabstar", *TINY, "model_config.load_checkpoint=wrong.ckpt")
+    done = fork(tmp_path, "train_tabstar", *TINY, "model_config.load_checkpoint=wrong.ckpt")
     assert done.returncode == 2, done.stderr
     assert "wrong.ckpt" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_missing_checkpoint_is_never_from_scratch(tmp_path: Path) -> None:
-    done = execute(tmp_path, "train_tabstar", *TINY, "model_config.load_checkpoint=nowhere.ckpt")
+    done = fork(tmp_path, "train_tabstar", *TINY, "model_config.load_checkpoint=nowhere.ckpt")
     assert done.returncode == 2
     assert not (tmp_path / RUN).exists()
     assert os.listdir(tmp_path) == []
