@@ -73,6 +73,14 @@ def test_processes_beside_the_first_hand_nothing_to_a_service(tmp_path: Path, mo
         assert bool(logger.logger.method_calls) == (rank == 0)
 
 
+def test_wandb_heeds_its_variable_in_each_run_of_a_process(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for mode, archives in (("disabled", 0), ("offline", 1), ("disabled", 1)):
+        monkeypatch.setenv("WANDB_MODE", mode)
+        run = bench.train("experiment_config.tracker=wandb", f"experiment_config.run_name={mode}_{archives}")
+        assert len(list(run.root.parent.glob("*/wandb/offline-run-*"))) == archives
+
+
 def test_wandb_offline_has_curves_and_figures_and_collects_nothing_by_itself(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -154,6 +155,9 @@ def wandb_logger(
         x_disable_meta=True,
         x_disable_stats=not system_metrics,
     )
+    mode: Any = os.environ.get("WANDB_MODE")
+    if mode in ("online", "offline", "disabled"):  # it reads the variable itself once, for all runs of a process
+        settings.mode = mode
     logger = WandbLogger(
         run_name, save_dir=folder, project=project, id=run_id, resume="allow", log_model=False, settings=settings
     )
