@@ -58,7 +58,11 @@ def parse_yaml(text: str, name: str) -> Node:
         raise ConfigError(f"{Position(name, line, 1)}: a character that YAML does not allow") from None
     except RecursionError:
         raise ConfigError(f"{name}: nested more than {MAX_DEPTH} levels deep") from None
-    return Node(None, Position(name, 1, 1)) if root is None else _Converter(name).node(root, None, 0)
+    if root is None:
+        return Node(None, Position(name, 1, 1))
+    converter = _Converter(name)
+    converter.require_small(root, 0)
+    return converter.node(root, None, 0)
 
 
 def shown_path(path: Path) -> str:
@@ -114,23 +118,35 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Converter:
-    """Turns PyYAML's nodes into ours, counting so that aliases cannot expand without bound."""
+    """Turns PyYAML's nodes into ours, once it is known that aliases expand to little enough."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.count = self.characters = 0
+        self.sizes: dict[int, tuple[int, int]] = {}
 
     def position(self, node: yaml.Node) -> Position:
         return Position(self.name, node.start_mark.line + 1, node.start_mark.column + 1)
 
+    def require_small(self, node: yaml.Node, depth: int) -> tuple[int, int]:
+        """Return the values and characters a node expands to, each node looked at once however often it is named."""
+        if id(node) in self.sizes or depth > MAX_DEPTH:
+            return self.sizes.get(id(node), (1, 0))
+        self.sizes[id(node)] = (1, 0)  # where it contains itself, which the depth is to tell of
+        if isinstance(node, yaml.ScalarNode):
+            size = (1, len(node.value))
+        else:
+            inner = (value for _, value in node.value) if isinstance(node, yaml.MappingNode) else node.value
+            parts = [self.require_small(own, depth + 1) for own in inner]
+            size = (1 + sum(values for values, _ in parts), sum(characters for _, characters in parts))
+        if size[0] > MAX_NODES:
+            fail(self.position(node), f"aliases expand to more than {MAX_NODES} values")
+        if size[1] > MAX_CHARACTERS:
+            fail(self.position(node), f"aliases expand to more than {MAX_CHARACTERS >> 20} million characters")
+        self.sizes[id(node)] = size
+        return size
+
     def node(self, node: yaml.Node, position: Position | None, depth: int) -> Node:
         position = position or self.position(node)
-        self.count += 1
-        if self.count > MAX_NODES:
-            fail(position, f"aliases expand to more than {MAX_NODES} values")
-        self.characters += len(node.value) if isinstance(node, yaml.ScalarNode) else 0
-        if self.characters > MAX_CHARACTERS:
-            fail(position, f"aliases expand to more than {MAX_CHARACTERS >> 20} million characters")
         if depth > MAX_DEPTH:
             fail(position, f"nested more than {MAX_DEPTH} levels deep, or an alias that contains itself")
         if isinstance(node, yaml.MappingNode):
