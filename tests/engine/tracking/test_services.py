@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,7 @@ def test_wandb_heeds_its_variable_in_each_run_of_a_process(bench: Bench, monkeyp
         monkeypatch.setenv("WANDB_MODE", mode)
         run = bench.train("experiment_config.tracker=wandb", f"experiment_config.run_name={mode}_{archives}")
         assert len(list(run.root.parent.glob("*/wandb/offline-run-*"))) == archives
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("Otel")]  # what it reports by
 
 
 def test_wandb_offline_has_curves_and_figures_and_collects_nothing_by_itself(

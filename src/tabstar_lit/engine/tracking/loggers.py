@@ -54,9 +54,9 @@ def _comet_is_online() -> bool:
 def _has_wandb_key() -> bool:
     if os.environ.get("WANDB_MODE", "online") != "online" or os.environ.get("WANDB_API_KEY"):
         return True
-    import wandb
+    from tabstar_lit.engine.tracking.services import wandb_package
 
-    return bool(wandb.api.api_key)  # an empty variable is no key
+    return bool(wandb_package().api.api_key)  # an empty variable is no key
 
 
 def chosen_tracker(experiment: Experiment) -> str:

@@ -137,6 +137,14 @@ def tensorboard_logger(folder: Path, stage: str, resume_step: int | None) -> Ser
     return ServiceLogger("TensorBoard", logger, show=show, end=logger.finalize)
 
 
+def wandb_package() -> Any:
+    """Return the package wandb, which tells its makers of errors and of its use unless a variable says otherwise."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+
+    return wandb
+
+
 def wandb_logger(
     folder: Path, *, project: str, run_name: str, run_id: str | None, system_metrics: bool
 ) -> ServiceLogger:
@@ -145,9 +153,7 @@ def wandb_logger(
     Offline where ``WANDB_MODE`` says so; its files are below ``folder``. What the service collects by itself is off: a
     command line can hold a key.
     """
-    import wandb
-
-    settings = wandb.Settings(
+    settings = wandb_package().Settings(
         console="off",
         quiet=True,
         disable_code=True,
