@@ -33,6 +33,13 @@ def test_reads_compressed_files_and_what_it_wrote(tmp_path: Path) -> None:
     assert [(record.name, record.letters) for record in read_fasta(path)] == [("long", "ACDEF" * 40), ("short", "W")]
 
 
+def test_a_packed_file_that_was_cut_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "antigens.fasta.gz"
+    path.write_bytes(gzip.compress(b">one\nACDE\n" * 50)[:-12])
+    with pytest.raises(DataError, match="cannot be read as FASTA"):
+        read_fasta(path)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_byte_order_mark_is_no_letter(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "antigens.fasta"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from trained_tables import train
 
 from tabstar_lit.data.tokenizers import JsonTokenizer
@@ -110,6 +111,13 @@ def spread(encoder: TextEncoder, tokens: StringTokens) -> Budget:
     return Budget(*(bytes_of(n, encoder, tokens) for n in (100, 200)), disk=1 << 30)
 
 
+def written(encoder: TextEncoder, tokens: StringTokens, corpus: Path) -> tuple[Tensor, Path]:
+    """Return the states of a batch, and the file that was made of them."""
+    states = LayerCache(encoder, tokens, Budget(disk=1 << 30), corpus)(batch_of(EVERYWHERE))
+    (path,) = corpus.parent.iterdir()
+    return states, path
+
+
 def fails(*_: object) -> None:
     raise AssertionError("strings are encoded that had been before")
 
@@ -180,9 +188,7 @@ def test_other_weights_strings_and_precisions_have_other_files_and_old_ones_make
 def test_what_a_disk_has_changed_is_computed_again(
     encoder: TextEncoder, tokens: StringTokens, corpus: Path, part: str
 ) -> None:
-    cache = LayerCache(encoder, tokens, Budget(disk=1 << 30), corpus)
-    expected = cache(batch_of(EVERYWHERE))
-    (path,) = corpus.parent.iterdir()
+    expected, path = written(encoder, tokens, corpus)
     with h5py.File(path, "r+") as file:
         file[part][1:3] = np.random.default_rng(0).integers(0, 250, file[part][1:3].shape)
     assert torch.equal(LayerCache(encoder, tokens, Budget(disk=1 << 30), corpus)(batch_of(EVERYWHERE)), expected)
@@ -193,9 +199,7 @@ def test_what_a_disk_has_changed_is_computed_again(
 def test_a_file_that_is_not_what_is_wanted_is_made_anew(
     encoder: TextEncoder, tokens: StringTokens, corpus: Path, damage: str
 ) -> None:
-    cache = LayerCache(encoder, tokens, Budget(disk=1 << 30), corpus)
-    expected = cache(batch_of(EVERYWHERE))
-    (path,) = corpus.parent.iterdir()
+    expected, path = written(encoder, tokens, corpus)
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:1000])
     else:

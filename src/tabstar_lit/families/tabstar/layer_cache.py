@@ -214,10 +214,13 @@ class LayerCache:
         path = states_path(self._corpus, states_key(self._encoder, self._tokens, dtype))
         try:
             file = StateFile(path, layout)
-            remove_older(self._corpus, path, self.budget.disk)
         except (DataError, OSError) as error:
             log.warning("What frozen layers make of strings is kept in memory only: %s", error)
             return None
+        try:
+            remove_older(self._corpus, path, self.budget.disk)
+        except OSError as error:  # another process removed one first, or may and this one may not
+            log.warning("Older files beside %s stay: %s", path, error)
         return file
 
     def _forget(self, *_: Any) -> None:

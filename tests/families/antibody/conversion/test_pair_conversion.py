@@ -14,8 +14,9 @@ from click.testing import CliRunner
 
 from tabstar_lit.commands.cli import main
 from tabstar_lit.errors import ConfigError, DataError
-from tabstar_lit.families.antibody.conversion.config import read_conversion
+from tabstar_lit.families.antibody.conversion.config import PairSource, read_conversion
 from tabstar_lit.families.antibody.conversion.convert import Report, convert_pairs
+from tabstar_lit.families.antibody.conversion.tables import read_table
 from tabstar_lit.families.antibody.pairs.file import read_pairs
 
 HEAVY = (
@@ -258,3 +259,10 @@ def test_designed_loops_are_put_into_the_parent(tmp_path: Path, repository: Path
     assert {"ARWGGYGFYAMDY", "TRYFFNGWYYFDV"} <= loops
     row = next(row for row, text in enumerate(pairs.antibodies) if "TRYFFNGWYYFDV" in text)
     assert pairs.pkd[row] == pytest.approx(9.03, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.tsv", "pairs.tsv.gz"])
+def test_unicode_text_of_a_spreadsheet_is_read(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame({"antibody_heavy": ["EVQL", "QVQL"], "antigen_name": ["Köln", "1"]})
+    frame.to_csv(tmp_path / name, sep="\t" if ".tsv" in name else ",", index=False, encoding="utf-16")
+    pd.testing.assert_frame_equal(read_table(tmp_path / name, PairSource(file=name)).astype(str), frame)

@@ -83,6 +83,16 @@ def test_every_format_gives_the_same_events_in_chunks_of_any_size(tmp_path: Path
     assert counts.tolist() == [len(part) for part in PT]
 
 
+@pytest.mark.parametrize("name", ["e.csv", "e.csv.gz"])
+def test_csv_of_a_spreadsheet_in_utf_16_is_read(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame({"größe": [1.5, None], "whole": [1, 2], "kind": ["Z→ee", "tt"]})
+    frame.to_csv(tmp_path / name, index=False, encoding="utf-16")
+    reader = open_reader(tmp_path / name)
+    assert reader.names == ("größe", "whole", "kind")
+    (chunk,) = reader.read(reader.names, ["kind"], 10)
+    assert (chunk.columns["kind"].tolist(), chunk.columns["whole"].tolist()) == (["Z→ee", "tt"], [1, 2])
+
+
 @pytest.mark.parametrize(
     ("name", "separator"), [("e.tsv", "\t"), ("e.TSV.gz", "\t"), ("e.csv.gz", ","), ("e.csv", ",")]
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from tabstar_lit.data.encodings import unicode_in
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.antibody.conversion.config import PairSource
 from tabstar_lit.families.antibody.pairs.fasta import read_fasta
@@ -49,7 +52,13 @@ def read_table(path: Path, source: PairSource) -> pd.DataFrame:
         frame = READERS[format_](path)
     except DataError:
         raise
-    except (OSError, ValueError, ImportError) as error:  # what pandas and pyarrow raise for damaged files
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        ValueError,
+        ImportError,
+    ) as error:  # of damaged files
         raise DataError(f"{path}: cannot be read as {format_}: {str(error).splitlines()[0]}") from error
     if frame.empty:
         raise DataError(f"{path}: has no rows.")
@@ -65,9 +74,14 @@ def _fasta(path: Path) -> pd.DataFrame:
     return pd.DataFrame([{"name": own.name, "sequence": own.letters, **own.notes} for own in read_fasta(path)])
 
 
+def _read_text(path: Path, separator: str) -> pd.DataFrame:
+    encoding = unicode_in(path, zipped=path.suffix == ".gz")
+    return pd.read_csv(path, dtype=str, keep_default_na=False, sep=separator, encoding=encoding)
+
+
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    "csv": lambda path: pd.read_csv(path, dtype=str, keep_default_na=False),
-    "tsv": lambda path: pd.read_csv(path, dtype=str, keep_default_na=False, sep="\t"),
+    "csv": partial(_read_text, separator=","),
+    "tsv": partial(_read_text, separator="\t"),
     "json": lambda path: pd.read_json(path, dtype=False, convert_dates=False),
     "jsonl": lambda path: pd.read_json(path, lines=True, dtype=False, convert_dates=False),
     "parquet": pd.read_parquet,

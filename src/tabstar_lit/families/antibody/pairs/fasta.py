@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -46,7 +47,7 @@ def read_fasta(path: Path) -> list[Record]:
         encoding = unicode_in(path, zipped=zipped)
         with gzip.open(path, "rt", encoding=encoding) if zipped else path.open(encoding=encoding) as lines:
             records = list(_records(lines, path))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}: cannot be read as FASTA ({error}). Give a text file of '>name' lines and sequences."
         ) from error

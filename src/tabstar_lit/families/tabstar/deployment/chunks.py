@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -150,7 +151,7 @@ def _text_chunks(path: Path, wanted: Wanted, usual: str, *, zipped: bool, rows: 
             f"{path}: not {reading.encoding.upper()} (byte {error.object[error.start]:#04x}). Save the file as the "
             "table of the training was."
         ) from error
-    except (OSError, EOFError, csv.Error, pd.errors.ParserError) as error:
+    except (OSError, EOFError, zlib.error, csv.Error, pd.errors.ParserError) as error:
         raise DataError(f"{path}: cannot be read as a table ({error}).") from error
 
 

@@ -6,11 +6,13 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tabstar_lit.arrays import Array
+from tabstar_lit.data.encodings import unicode_in
 from tabstar_lit.errors import DataError
 from tabstar_lit.families.hep.events.arithmetic import WHOLE_IN_FLOAT64
 from tabstar_lit.families.hep.events.jagged import Jagged
@@ -25,8 +27,9 @@ MISSING_NUMBERS = [
 
 def csv_reader(path: Path, separator: str) -> Reader:
     """Open a CSV file; of its columns only those with a name of their own can be read."""
-    header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False)
-    names = tuple(map(str, pd.read_csv(path, sep=separator, nrows=0).columns))
+    encoding = unicode_in(path, zipped=path.suffix == ".gz")
+    header = pd.read_csv(path, sep=separator, encoding=encoding, header=None, nrows=1, dtype=str, keep_default_na=False)
+    names = tuple(map(str, pd.read_csv(path, sep=separator, encoding=encoding, nrows=0).columns))
     times = Counter(header.iloc[0].tolist())
 
     def read(names: Sequence[str], texts: Sequence[str], rows: int) -> Iterator[Chunk]:
@@ -42,6 +45,7 @@ def csv_reader(path: Path, separator: str) -> Reader:
             pd.read_csv(
                 path,
                 sep=separator,
+                encoding=encoding,
                 index_col=False,  # all columns are read: else cells beyond the header are left out without a word
                 dtype=dict.fromkeys(texts, str),
                 keep_default_na=False,
@@ -53,7 +57,7 @@ def csv_reader(path: Path, separator: str) -> Reader:
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             for frame in frames:
                 columns: dict[str, Value] = {name: _values(frame[name]) for name in names}
-                _require_digits(path, separator, columns)
+                _require_digits(path, separator, encoding, columns)
                 yield Chunk(start, len(frame), columns)
                 start += len(frame)
 
@@ -66,7 +70,7 @@ def _values(series: pd.Series) -> Array:
     return np.asarray(series.astype(object).where(series.notna(), None).to_numpy(dtype=object))
 
 
-def _require_digits(path: Path, separator: str, columns: dict[str, Value]) -> None:
+def _require_digits(path: Path, separator: str, encoding: str, columns: dict[str, Value]) -> None:
     """Refuse whole numbers over 2^53 beside a gap, where pandas makes fractions of them and they lose digits."""
     for name, values in columns.items():
         if (
@@ -76,7 +80,8 @@ def _require_digits(path: Path, separator: str, columns: dict[str, Value]) -> No
             or not np.any(np.abs(values) > WHOLE_IN_FLOAT64)
         ):
             continue
-        with pd.read_csv(path, sep=separator, usecols=[name], dtype=str, index_col=False, chunksize=1 << 16) as frames:
+        options: dict[str, Any] = {"usecols": [name], "dtype": str, "index_col": False, "chunksize": 1 << 16}
+        with pd.read_csv(path, sep=separator, encoding=encoding, **options) as frames:
             for frame in frames:
                 if frame[name].str.fullmatch(r"[+-]?\d{16,}").any():
                     raise DataError(f"{path}: column '{name}' has gaps, and whole numbers over 2^53: fill the gaps")
